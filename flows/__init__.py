@@ -1,0 +1,1 @@
+"""WHEN, WHERE, HOW OFTEN: the only folder that may import Prefect."""

@@ -1,0 +1,1 @@
+"""Networks shaped like a brain: torch only, no recordings."""
