@@ -1,0 +1,43 @@
+"""What one device wrote, on its own clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from neuroloom.ingest.streams import Stream
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """What one device wrote, on **its own** clock: original integers and gains kept, gaps kept as segments.
+
+    clock: name of the device's clock; two recordings never share one by accident of an equal name, so readers
+        build it from the file's name.
+    files: every file it was read from, the first being the one that names the others.
+    repairs: each departure of the file from its format that was mended in the reading, one line each.
+
+    Design rationale: a Recording has no `on(clock)`. Only an alignment makes a Session of recordings, so data
+    whose times lie on different clocks cannot be trained on by mistake.
+    """
+
+    clock: str
+    format: str
+    files: tuple[Path, ...]
+    streams: tuple[Stream, ...]
+    start: datetime | None = None
+    repairs: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        names = [stream.name for stream in self.streams]
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        if doubled:
+            raise ValueError(f"{self.clock}: two streams are named {doubled[0]!r}; each needs a name of its own")
+
+    def __getitem__(self, name: str) -> Stream:
+        """The stream of that name; KeyError lists those there are."""
+        for stream in self.streams:
+            if stream.name == name:
+                return stream
+        raise KeyError(f"{self.clock} has no stream {name!r}; it has {[stream.name for stream in self.streams]}")
