@@ -1,1 +1,32 @@
 """Recordings in, one-clock sessions out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from neuroloom.ingest.formats import FormatError, format_of, formats
+from neuroloom.ingest.recording import Recording
+from neuroloom.ingest.session import Session
+from neuroloom.ingest.streams import Events, Intervals, Segment, Signal, Stream, Units
+from neuroloom.ingest.timebase import ClockMap, Timebase, Timestamps, times_of
+
+__all__ = [
+    "ClockMap", "Events", "FormatError", "Intervals", "Recording", "Segment", "Session", "Signal", "Stream",
+    "Timebase", "Timestamps", "Units", "format_of", "read", "times_of",
+]  # fmt: skip
+
+
+def read(*paths: str | Path) -> list[Recording]:
+    """One Recording per clock found in these files or recording folders; nothing but headers is read yet.
+
+    Raises FormatError, naming the file, where a format is not known or a file is not what its format says.
+    """
+    recordings: list[Recording] = []
+    for path in map(Path, paths):
+        if not path.exists():
+            raise FormatError(f"{path}: no such file or folder")
+        name = format_of(path)
+        if name is None:
+            raise FormatError(f"{path}: no format recognises it; known are {', '.join(formats())}")
+        recordings += formats()[name].read(path)
+    return recordings

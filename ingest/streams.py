@@ -1,22 +1,37 @@
 """What a device wrote, stream by stream, and the one verb for time: `between(start_s, stop_s)`.
 
-    Signal      regularly sampled channels, lazy, original integers with gains, gaps kept as segments
+    Signal      sampled channels, lazy, original integers with gains, gaps kept as segments
     Events      moments with a label
     Intervals   stretches of time with a label
     Units       spike times of sorted neurons
 
-Every stream answers `.between(start_s, stop_s)` (start included, stop left out) and `.on(clock_map)`.
+Every stream answers `.between(start_s, stop_s)` (start included, stop left out) and `.on(clock_map)`, and has
+
+    name        unique within its recording
+    modality    what it measures: one of MODALITIES
+    device      the clock it was recorded on; empty as long as it lies in a Recording, whose clock that is
+    table       further columns, one value per channel, event, interval or unit: {"area": ("V1", "M1")}
+    provenance  how it came to be, where a step of ours made it: {"made_by": "lfp", "low_pass_hz": 300}
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroloom.ingest.timebase import ClockMap, FloatArray, Timebase
+from neuroloom.ingest.timebase import ClockMap, FloatArray, Timebase, Times
+
+MODALITIES = (
+    "eeg", "meg", "ieeg", "wideband", "lfp", "emg", "eog", "ecg", "gaze", "pupil",
+    "position", "behaviour", "sync", "aux", "events", "intervals", "trials", "units",
+)  # fmt: skip
+
+Table = Mapping[str, tuple[Any, ...]]
+Provenance = Mapping[str, Any]
 
 
 class Samples(Protocol):
@@ -25,7 +40,10 @@ class Samples(Protocol):
     @property
     def shape(self) -> tuple[int, ...]: ...
 
-    def __getitem__(self, samples: slice, /) -> NDArray[np.generic]: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    def __getitem__(self, samples: slice, /) -> NDArray[Any]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +51,7 @@ class Segment:
     """An unbroken run of samples, shape (T, C), with its own times."""
 
     samples: Samples
-    timebase: Timebase
+    timebase: Times
 
     def __post_init__(self) -> None:
         if len(self.samples.shape) != 2 or self.samples.shape[0] != self.timebase.n_samples:
@@ -48,17 +66,24 @@ class Signal:
 
     segments: in order of time; between them nothing was recorded, and nothing is invented.
     channel_names, gain, offset: one per channel.
+    unit: "V", "uV", "T", "deg", "px", "m", "a.u." (stated by the file to have none); never guessed.
     """
 
     name: str
+    modality: str
     segments: tuple[Segment, ...]
     channel_names: tuple[str, ...]
     unit: str
     gain: FloatArray
     offset: FloatArray
+    device: str = ""
+    table: Table = field(default_factory=dict)
+    provenance: Provenance = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n_channels = len(self.channel_names)
+        _check_modality(self.name, self.modality)
+        _check_table(self.name, self.table, n_channels, "channels")
         for what, found in (("gains", len(self.gain)), ("offsets", len(self.offset))):
             if found != n_channels:
                 raise ValueError(f"{self.name}: {n_channels} channel names but {found} {what}; they must match")
@@ -71,39 +96,82 @@ class Signal:
             if later.timebase.start_s < earlier.timebase.stop_s - 0.5 / earlier.timebase.rate_hz:
                 raise ValueError(f"{self.name}: a segment starts before the one before it has ended")
 
+    @property
+    def n_samples(self) -> int:
+        """Samples per channel, over all segments."""
+        return sum(segment.timebase.n_samples for segment in self.segments)
+
+    @property
+    def rate_hz(self) -> float:
+        """The rate of the longest segment (segments of one stream differ by their measured drift only)."""
+        return max(self.segments, key=lambda s: s.timebase.n_samples).timebase.rate_hz if self.segments else 0.0
+
+    @property
+    def is_regular(self) -> bool:
+        """True where every segment has a rate instead of timestamps."""
+        return all(isinstance(segment.timebase, Timebase) for segment in self.segments)
+
+    @property
+    def start_s(self) -> float:
+        """Time of the first sample, seconds; 0 where there is none."""
+        return self.segments[0].timebase.start_s if self.segments else 0.0
+
+    @property
+    def stop_s(self) -> float:
+        """Time just after the last sample, seconds."""
+        return self.segments[-1].timebase.stop_s if self.segments else 0.0
+
     def between(self, start_s: float, stop_s: float) -> Signal:
         """The part taken at `start_s <= t < stop_s`; reads just that part of the originals."""
         parts = []
         for segment in self.segments:
             part = segment.timebase.samples_between(start_s, stop_s)
             if part.stop > part.start:
-                base = replace(
-                    segment.timebase,
-                    start_s=float(segment.timebase.seconds(part.start)),
-                    n_samples=part.stop - part.start,
-                )
-                parts.append(Segment(samples=segment.samples[part], timebase=base))
+                parts.append(Segment(samples=segment.samples[part], timebase=segment.timebase.part(part)))
         return replace(self, segments=tuple(parts))
 
     def on(self, clock: ClockMap) -> Signal:
         """The same samples at their times on another clock: start and rate move, samples never."""
-        slope = 1 + clock.drift_ppm * 1e-6
-        moved = tuple(
-            replace(
-                segment,
-                timebase=replace(
-                    segment.timebase,
-                    start_s=float(clock.seconds(segment.timebase.start_s)),
-                    rate_hz=segment.timebase.rate_hz / slope,
-                ),
-            )
-            for segment in self.segments
-        )
+        moved = tuple(replace(segment, timebase=segment.timebase.on(clock)) for segment in self.segments)
         return replace(self, segments=moved)
 
     def values(self) -> list[FloatArray]:
         """Per segment the samples in `unit`, shape (T, C); reads everything that is left, so call `between` first."""
         return [np.asarray(s.samples[:], dtype=np.float64) * self.gain + self.offset for s in self.segments]
+
+    def channels(self, names: tuple[str, ...]) -> Signal:
+        """Only these channels, in this order; still lazy. Raises ValueError for a name that is not there."""
+        missing = [name for name in names if name not in self.channel_names]
+        if missing:
+            raise ValueError(f"{self.name} has no channel {missing[0]!r}; it has {list(self.channel_names)}")
+        columns = np.array([self.channel_names.index(name) for name in names], dtype=np.int64)
+        return replace(
+            self,
+            channel_names=names,
+            gain=self.gain[columns],
+            offset=self.offset[columns],
+            table={key: tuple(column[i] for i in columns) for key, column in self.table.items()},
+            segments=tuple(replace(s, samples=ChannelSubset(s.samples, columns)) for s in self.segments),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelSubset:
+    """Some columns of lazy samples, themselves lazy."""
+
+    samples: Samples
+    columns: NDArray[np.int64]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.samples.shape[0], len(self.columns))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.samples.dtype
+
+    def __getitem__(self, samples: slice, /) -> NDArray[Any]:
+        return np.asarray(self.samples[samples])[:, self.columns]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +181,14 @@ class Events:
     name: str
     times_s: FloatArray
     labels: tuple[str, ...]
+    modality: str = "events"
+    device: str = ""
+    table: Table = field(default_factory=dict)
+    provenance: Provenance = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        _check_modality(self.name, self.modality)
+        _check_table(self.name, self.table, len(self.labels), "events")
         if len(self.times_s) != len(self.labels):
             raise ValueError(f"{self.name}: {len(self.times_s)} times but {len(self.labels)} labels; they must match")
         if not np.isfinite(self.times_s).all() or (np.diff(self.times_s) < 0).any():
@@ -123,11 +197,19 @@ class Events:
     def between(self, start_s: float, stop_s: float) -> Events:
         """The events at `start_s <= t < stop_s`."""
         first, last = np.searchsorted(self.times_s, [start_s, stop_s])
-        return replace(self, times_s=self.times_s[first:last], labels=self.labels[first:last])
+        return self._taken(np.arange(first, last))
+
+    def labelled(self, *labels: str) -> Events:
+        """Only the events with one of these labels."""
+        return self._taken(np.array([i for i, label in enumerate(self.labels) if label in labels], dtype=np.int64))
 
     def on(self, clock: ClockMap) -> Events:
         """The same events at their times on another clock."""
         return replace(self, times_s=clock.seconds(self.times_s))
+
+    def _taken(self, rows: NDArray[np.int64]) -> Events:
+        table = {key: tuple(column[i] for i in rows) for key, column in self.table.items()}
+        return replace(self, times_s=self.times_s[rows], labels=tuple(self.labels[i] for i in rows), table=table)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,8 +219,14 @@ class Intervals:
     name: str
     bounds_s: FloatArray
     labels: tuple[str, ...]
+    modality: str = "intervals"
+    device: str = ""
+    table: Table = field(default_factory=dict)
+    provenance: Provenance = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        _check_modality(self.name, self.modality)
+        _check_table(self.name, self.table, len(self.labels), "intervals")
         if self.bounds_s.shape != (len(self.labels), 2):
             raise ValueError(f"{self.name}: bounds of shape {self.bounds_s.shape} for {len(self.labels)} labels")
         if not np.isfinite(self.bounds_s).all() or (self.bounds_s[:, 1] < self.bounds_s[:, 0]).any():
@@ -146,9 +234,10 @@ class Intervals:
 
     def between(self, start_s: float, stop_s: float) -> Intervals:
         """The intervals that overlap `[start_s, stop_s)`, whole: what began earlier is not cut."""
-        keep = (self.bounds_s[:, 0] < stop_s) & (self.bounds_s[:, 1] >= start_s)
-        labels = tuple(label for label, kept in zip(self.labels, keep, strict=True) if kept)
-        return replace(self, bounds_s=self.bounds_s[keep], labels=labels)
+        keep = np.flatnonzero((self.bounds_s[:, 0] < stop_s) & (self.bounds_s[:, 1] >= start_s))
+        labels = tuple(self.labels[i] for i in keep)
+        table = {key: tuple(column[i] for i in keep) for key, column in self.table.items()}
+        return replace(self, bounds_s=self.bounds_s[keep], labels=labels, table=table)
 
     def on(self, clock: ClockMap) -> Intervals:
         """The same intervals on another clock."""
@@ -162,8 +251,14 @@ class Units:
     name: str
     unit_names: tuple[str, ...]
     spike_times_s: tuple[FloatArray, ...]
+    modality: str = "units"
+    device: str = ""
+    table: Table = field(default_factory=dict)
+    provenance: Provenance = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        _check_modality(self.name, self.modality)
+        _check_table(self.name, self.table, len(self.unit_names), "units")
         if len(self.unit_names) != len(self.spike_times_s):
             raise ValueError(f"{self.name}: {len(self.unit_names)} units but {len(self.spike_times_s)} spike trains")
         for unit, times_s in zip(self.unit_names, self.spike_times_s, strict=True):
@@ -181,3 +276,14 @@ class Units:
 
 
 Stream = Signal | Events | Intervals | Units
+
+
+def _check_modality(name: str, modality: str) -> None:
+    if modality not in MODALITIES:
+        raise ValueError(f"{name}: modality {modality!r} is not known; one of {', '.join(MODALITIES)} is wanted")
+
+
+def _check_table(name: str, table: Table, n_rows: int, rows: str) -> None:
+    for column, values in table.items():
+        if len(values) != n_rows:
+            raise ValueError(f"{name}: column {column!r} has {len(values)} values for {n_rows} {rows}; they must match")

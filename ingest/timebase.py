@@ -1,11 +1,11 @@
-"""Samples to seconds on one clock (`Timebase`), and seconds of one clock to seconds of another (`ClockMap`).
+"""Samples to seconds on one clock (`Timebase`, `Timestamps`), and seconds of one clock to another (`ClockMap`).
 
 Times move, samples never: a map is a few numbers stored beside the data, with the evidence it rests on.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -60,9 +60,83 @@ class Timebase:
     def samples_between(self, start_s: float, stop_s: float) -> slice:
         """The samples taken at `start_s <= t < stop_s`, clipped to those that exist."""
         # A time computed from an index must find that index again, hence the slack of a millionth of a sample.
-        first, last = (int(np.ceil((t - self.start_s) * self.rate_hz - 1e-6)) for t in (start_s, stop_s))
-        first = min(max(first, 0), self.n_samples)
-        return slice(first, min(max(last, first), self.n_samples))
+        # Clipped before it becomes an integer: an infinite bound means "as far as there is".
+        bounds = [
+            np.clip(np.ceil((t - self.start_s) * self.rate_hz - 1e-6), 0, self.n_samples) for t in (start_s, stop_s)
+        ]
+        first, last = int(bounds[0]), int(bounds[1])
+        return slice(first, max(last, first))
+
+    def part(self, samples: slice) -> Timebase:
+        """The times of a run of samples, `slice(first, last)` as `samples_between` gives it."""
+        return replace(self, start_s=float(self.seconds(samples.start)), n_samples=samples.stop - samples.start)
+
+    def on(self, clock: ClockMap) -> Timebase:
+        """The same samples on another clock."""
+        return replace(self, start_s=float(clock.seconds(self.start_s)), rate_hz=self.rate_hz / clock.slope)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Timestamps:
+    """Samples that came when they came (gaze, tracked position, network streams): their times, shape (T,), increasing.
+
+    Use `times_of` to build one from a device's timestamps: it keeps a rate instead wherever that loses nothing.
+    """
+
+    times_s: FloatArray
+
+    def __post_init__(self) -> None:
+        if self.times_s.ndim != 1 or not np.isfinite(self.times_s).all() or (np.diff(self.times_s) <= 0).any():
+            raise ValueError("timestamps repeat, jump back or are not finite; they must increase")
+
+    @property
+    def n_samples(self) -> int:
+        """How many samples."""
+        return int(self.times_s.size)
+
+    @property
+    def rate_hz(self) -> float:
+        """The mean rate; for one sample or none it is not known and is given as 1 Hz."""
+        if self.n_samples < 2:
+            return 1.0
+        return float((self.n_samples - 1) / (self.times_s[-1] - self.times_s[0]))
+
+    @property
+    def start_s(self) -> float:
+        """Time of the first sample, seconds."""
+        return float(self.times_s[0]) if self.n_samples else 0.0
+
+    @property
+    def stop_s(self) -> float:
+        """Time just after the last sample: it lasts as long as a sample does on average."""
+        return float(self.times_s[-1]) + 1 / self.rate_hz if self.n_samples else 0.0
+
+    def seconds(self, samples: ArrayLike) -> FloatArray:
+        """Times in seconds of sample indices, same shape."""
+        return self.times_s[np.asarray(samples, dtype=np.int64)]
+
+    def samples_between(self, start_s: float, stop_s: float) -> slice:
+        """The samples taken at `start_s <= t < stop_s`."""
+        first, last = np.searchsorted(self.times_s, [start_s, stop_s])
+        return slice(int(first), int(max(last, first)))
+
+    def part(self, samples: slice) -> Timestamps:
+        """The times of a run of samples."""
+        return Timestamps(times_s=self.times_s[samples])
+
+    def on(self, clock: ClockMap) -> Timestamps:
+        """The same samples on another clock."""
+        return Timestamps(times_s=clock.seconds(self.times_s))
+
+
+Times = Timebase | Timestamps
+
+
+def times_of(timestamps_s: ArrayLike) -> Times:
+    """A rate where no sample moves by more than 1 µs, else the timestamps themselves, shape (T,), seconds."""
+    times = np.asarray(timestamps_s, dtype=np.float64)
+    measured = Timebase.measured(times) if times.size > 1 else None
+    return measured if measured is not None else Timestamps(times_s=times)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +162,11 @@ class ClockMap:
     n_extra: int
     method: str
 
+    @property
+    def slope(self) -> float:
+        """Seconds of the target per second of the source."""
+        return 1 + self.drift_ppm * 1e-6
+
     def seconds(self, source_s: ArrayLike) -> FloatArray:
         """Times on the target clock, seconds, same shape as `source_s`. See `covers` for where it is known."""
         times = np.asarray(source_s, dtype=np.float64)
@@ -95,9 +174,8 @@ class ClockMap:
 
     def inverse_seconds(self, target_s: ArrayLike) -> FloatArray:
         """Times on the source clock, seconds: the exact inverse of `seconds`."""
-        slope = self.drift_ppm * 1e-6
         times = np.asarray(target_s, dtype=np.float64)
-        return (times - self.offset_s + slope * self.anchor_s) / (1 + slope)
+        return (times - self.offset_s + (self.slope - 1) * self.anchor_s) / self.slope
 
     def covers(self, source_s: ArrayLike) -> NDArray[np.bool_]:
         """True where a time lies between the first and the last pulse the map rests on: beyond is extrapolation."""

@@ -1,5 +1,18 @@
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
 # The same examples at every run: a red test is a change in the code, not in the draw.
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
+
+RECORDINGS = Path(__file__).parents[2] / "shared" / "recordings"
+
+
+@pytest.fixture(scope="session")
+def recordings_dir() -> Path:
+    """The folder of real recordings, which lies beside the project and never in it."""
+    if not RECORDINGS.is_dir():
+        pytest.skip(f"no real recordings here: {RECORDINGS.name} is not beside the project")
+    return RECORDINGS

@@ -22,6 +22,7 @@ class Unread:
     """Samples that fail the test when more than `most` of them are read."""
 
     shape = (100, 2)
+    dtype = np.dtype(np.int16)
 
     def __init__(self, most):
         self.most = most
@@ -37,6 +38,7 @@ def signal(*starts_s, samples=None):
     data = data if samples is None else samples
     return Signal(
         name="eeg",
+        modality="eeg",
         segments=tuple(
             Segment(samples=data, timebase=Timebase(rate_hz=10, start_s=t, n_samples=data.shape[0])) for t in starts_s
         ),
