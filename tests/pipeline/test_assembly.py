@@ -1,0 +1,80 @@
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neuroloom.ingest import Events, Recording, Segment, Signal, Timebase
+from neuroloom.pipeline.alignment import AlignmentError
+from neuroloom.pipeline.assembly import align
+
+PULSES_S = np.cumsum(np.random.default_rng(0).uniform(0.5, 1.5, 60))  # irregular, as any useful pulses are
+
+
+def device(name, *, modality="eeg", offset_s=0.0, drift_ppm=0.0, pulses=None, start=None, n_samples=6000):
+    """A recording of 60 s at 100 Hz on a clock of its own, with the pulses it saw."""
+    own = (PULSES_S if pulses is None else pulses) * (1 + drift_ppm * 1e-6) + offset_s
+    signal = Signal(
+        name=modality,
+        modality=modality,
+        segments=(
+            Segment(
+                samples=np.zeros((n_samples, 1), dtype=np.int16),
+                timebase=Timebase(rate_hz=100, start_s=offset_s, n_samples=n_samples),
+            ),
+        ),
+        channel_names=("a",),
+        unit="uV",
+        gain=np.ones(1),
+        offset=np.zeros(1),
+    )
+    sync = Events(name="ttl", modality="sync", times_s=own, labels=("1",) * own.size)
+    streams = (signal, sync) if own.size else (signal,)
+    return Recording(clock=name, format="test", files=(Path(f"{name}.dat"),), streams=streams, start=start)
+
+
+def test_every_device_lands_on_the_clock_of_the_first_neural_sample():
+    session = align([device("gaze", modality="gaze", offset_s=500.0, drift_ppm=80), device("eeg", offset_s=7.0)])
+    assert session.clock == "eeg"
+    assert session["eeg"].start_s == 0.0
+    gaze = next(s for s in session.streams if isinstance(s, Events) and s.device == "gaze")
+    assert np.abs(gaze.times_s - PULSES_S).max() < 1e-4
+    assert session.clock_maps[0].drift_ppm == pytest.approx(-80, abs=1)
+
+
+def test_streams_of_one_name_are_told_apart_by_device():
+    session = align([device("a"), device("b", offset_s=3.0)])
+    assert [s.name for s in session.streams] == ["a eeg", "a ttl", "b eeg", "b ttl"]
+
+
+def test_a_device_may_be_placed_by_way_of_another():
+    early, late = PULSES_S[:30], PULSES_S[30:]
+    middle = device("middle", modality="gaze", offset_s=40.0)
+    home = device("home", modality="wideband", pulses=early)
+    far = device("far", modality="pupil", offset_s=-9.0, pulses=late)
+    session = align([far, home, middle])
+    assert "by way of middle" in next(m.method for m in session.clock_maps if m.source == "far")
+    assert session["pupil"].start_s == pytest.approx(0.0, abs=1e-6)
+
+
+def test_without_pulses_start_times_count_and_their_uncertainty_is_said():
+    noon = datetime(2020, 1, 1, 12, tzinfo=UTC)
+    none = np.zeros(0)
+    late = device("gaze", modality="gaze", pulses=none, start=noon + timedelta(seconds=5))
+    session = align([device("eeg", pulses=none, start=noon), late])
+    assert session["gaze"].start_s == 5.0
+    assert session.uncertainty_ms(session["gaze"]) == 1000.0
+
+
+def test_nothing_in_common_is_refused():
+    with pytest.raises(AlignmentError, match="no pulses or events"):
+        align([device("eeg"), device("gaze", modality="gaze", pulses=np.zeros(0))])
+
+
+def test_two_subjects_never_mix():
+    with pytest.raises(AlignmentError, match="two subjects, 01 and 02"):
+        align([device("sub-01_eeg"), device("sub-02_eeg")])
+
+
+def test_names_tell_subject_session_and_task():
+    assert align([device("sub-07_ses-2_task-reach_eeg")]).id == "sub-07_ses-2_task-reach"
