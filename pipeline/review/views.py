@@ -1,0 +1,65 @@
+"""What the index page shows, as plain rows: whoever holds a catalog fills these, the page knows no database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class DropRow:
+    """One drop in the inbox. state: one of the catalog's (SEEN … DONE); reason: why it is in that state."""
+
+    name: str
+    state: str
+    reason: str = ""
+    when: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionRow:
+    """One published session. page: its review page, relative to the index; n_findings: what quality found."""
+
+    id: str
+    subject: str
+    start: datetime | None = None
+    duration_s: float = 0.0
+    modalities: tuple[str, ...] = ()
+    version: str = ""
+    n_findings: int = 0
+    page: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuarantineRow:
+    """One refused drop: why, and what a person can do about it."""
+
+    name: str
+    reason: str
+    advice: str = ""
+    when: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRow:
+    """One training or study run. score: its main score, named by `metric`; page: relative to the index."""
+
+    name: str
+    state: str
+    started: datetime | None = None
+    n_sessions: int = 0
+    metric: str = ""
+    score: float | None = None
+    page: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexView:
+    """Everything on the index page; rows in the order they are to be shown."""
+
+    store: str
+    made: datetime
+    drops: tuple[DropRow, ...] = ()
+    sessions: tuple[SessionRow, ...] = ()
+    quarantine: tuple[QuarantineRow, ...] = ()
+    runs: tuple[RunRow, ...] = ()
