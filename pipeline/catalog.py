@@ -1,0 +1,330 @@
+"""What is where, and in which state: drops, sessions and runs in one small database.
+
+    drop      something that lay in the inbox (or was given to `neuroloom ingest`), from first sight to its end
+    session   a published version of a session; its truth is the manifest on disk
+    run       a training or study run; its truth is its folder
+
+    SEEN -> SETTLING -> READY -> SUBMITTED -> RUNNING -> DONE
+                          ^          |           |
+                          +---- RETRY <----------+ --> QUARANTINED          (IGNORED: not a recording, left alone)
+
+Design rationale: every change of state is one `UPDATE ... WHERE id = ? AND state IN (...)`. Whoever changes a row wins,
+everybody else is told so, hence two watchers or two workers need no lock between them. A run that works on a drop holds
+a lease it must renew; a killed machine renews nothing, so its drops come back by themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Float, Index, Integer, String, create_engine, event, func, select, text, update
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import DatabaseError, IntegrityError
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.pool import NullPool
+
+from neuroloom.pipeline.store import Store
+
+SEEN, SETTLING, READY, SUBMITTED, RUNNING = "SEEN", "SETTLING", "READY", "SUBMITTED", "RUNNING"
+DONE, RETRY, QUARANTINED, IGNORED = "DONE", "RETRY", "QUARANTINED", "IGNORED"
+STATES = (SEEN, SETTLING, READY, SUBMITTED, RUNNING, DONE, RETRY, QUARANTINED, IGNORED)
+OPEN = (SEEN, SETTLING, READY, SUBMITTED, RUNNING, RETRY)
+WAITING = (SEEN, SETTLING)
+IN_FLIGHT = (SUBMITTED, RUNNING)
+
+_OPEN_SQL = f"state IN ({', '.join(repr(state) for state in OPEN)})"
+
+
+class Base(DeclarativeBase):
+    """The tables of the catalog."""
+
+
+class Drop(Base):
+    """One thing that was dropped. Times are seconds since 1970.
+
+    name: its name at the top of the inbox; among the open drops a name occurs once.
+    paths: the files that name the recordings, relative to `folder`. files: all files, relative to `folder`.
+    fingerprint: sizes and times of the whole file set. stable_since: since when it has not changed.
+    digest: of the content, once it has settled. attempts: times work on it began. submissions: times handed over.
+    lease_until, owner: until when whom it belongs to, while SUBMITTED or RUNNING.
+    """
+
+    __tablename__ = "drops"
+    __table_args__ = (
+        Index(
+            "one_open_drop_per_name",
+            "name",
+            unique=True,
+            sqlite_where=text(_OPEN_SQL),
+            postgresql_where=text(_OPEN_SQL),
+        ),
+        Index("drops_by_state", "state"),
+        Index("drops_by_digest", "digest"),
+    )
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    name: Mapped[str] = mapped_column(String)
+    folder: Mapped[str] = mapped_column(String)
+    paths: Mapped[list[str]] = mapped_column(JSON, default=list)
+    files: Mapped[list[str]] = mapped_column(JSON, default=list)
+    format: Mapped[str] = mapped_column(String, default="")
+    n_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    fingerprint: Mapped[str] = mapped_column(String, default="")
+    stable_since: Mapped[float] = mapped_column(Float, default=0.0)
+    digest: Mapped[str] = mapped_column(String, default="")
+    state: Mapped[str] = mapped_column(String, default=SEEN)
+    reason: Mapped[str] = mapped_column(String, default="")
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    submissions: Mapped[int] = mapped_column(Integer, default=0)
+    lease_until: Mapped[float] = mapped_column(Float, default=0.0)
+    owner: Mapped[str] = mapped_column(String, default="")
+    sessions: Mapped[list[str]] = mapped_column(JSON, default=list)
+    seen_at: Mapped[float] = mapped_column(Float, default=time.time)
+    changed_at: Mapped[float] = mapped_column(Float, default=time.time)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `neuroloom inbox --json` shows of it."""
+        shown = ("id", "name", "state", "reason", "format", "n_bytes", "digest", "attempts", "sessions")
+        return {key: getattr(self, key) for key in shown} | {"n_files": len(self.files)}
+
+
+class SessionRow(Base):
+    """A published version of a session."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[str] = mapped_column(String, primary_key=True)
+    version: Mapped[str] = mapped_column(String, primary_key=True)
+    published_at: Mapped[float] = mapped_column(Float, default=0.0)
+    manifest: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+
+
+class RunRow(Base):
+    """A training or study run."""
+
+    __tablename__ = "runs"
+
+    name: Mapped[str] = mapped_column(String, primary_key=True)
+    kind: Mapped[str] = mapped_column(String, default="train")
+    state: Mapped[str] = mapped_column(String, default=RUNNING)
+    reason: Mapped[str] = mapped_column(String, default="")
+    started_at: Mapped[float] = mapped_column(Float, default=time.time)
+    summary: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The catalog of one store. Make one with `Catalog.of(store)`; every method is one transaction."""
+
+    engine: Engine
+
+    @classmethod
+    def of(cls, store: Store) -> Catalog:
+        """Open the store's catalog, making its tables where they are missing."""
+        store.create()
+        return cls.at(store.catalog_url)
+
+    @classmethod
+    def at(cls, url: str) -> Catalog:
+        """Open a catalog by database URL: SQLite in WAL mode, or PostgreSQL."""
+        engine = _sqlite(url) if url.startswith("sqlite") else create_engine(url, pool_pre_ping=True)
+        _make_tables(engine)
+        return cls(engine)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+    # drops ---------------------------------------------------------------------------------------------------------
+
+    def add_drop(self, name: str, *, folder: Path, **fields: Any) -> Drop | None:
+        """A new drop; None where an open one of that name exists already (another watcher was first)."""
+        drop = Drop(name=name, folder=str(folder), **fields)
+        try:
+            with self._session() as session, session.begin():
+                session.add(drop)
+        except IntegrityError:
+            return None
+        return drop
+
+    def drop(self, drop_id: int) -> Drop | None:
+        """The drop of that number."""
+        with self._session() as session:
+            return session.get(Drop, drop_id)
+
+    def drops(self, *states: str) -> list[Drop]:
+        """Every drop in one of these states (all where none is given), oldest first."""
+        query = select(Drop).order_by(Drop.id)
+        if states:
+            query = query.where(Drop.state.in_(states))
+        with self._session() as session:
+            return list(session.scalars(query))
+
+    def counts(self) -> dict[str, int]:
+        """How many drops are in each state; states with none are left out."""
+        with self._session() as session:
+            rows = session.execute(select(Drop.state, func.count()).group_by(Drop.state))
+            return {state: int(n) for state, n in rows}
+
+    def done_with(self, digest: str) -> Drop | None:
+        """The drop that already brought this content into the store."""
+        query = select(Drop).where(Drop.digest == digest, Drop.state == DONE).order_by(Drop.id)
+        with self._session() as session:
+            return session.scalars(query).first()
+
+    def move(self, drop_id: int, to: str, *, frm: Iterable[str], owner: str | None = None, **changes: Any) -> bool:
+        """Change the state of a drop that is in one of `frm` (and belongs to `owner`, if given). True where it was.
+
+        Moving twice is harmless: the second time the drop is no longer in `frm`, and False comes back.
+        """
+        condition = [Drop.id == drop_id, Drop.state.in_(tuple(frm))]
+        if owner is not None:
+            condition.append(Drop.owner == owner)
+        values = {"state": to, "changed_at": time.time(), **changes}
+        with self._session() as session, session.begin():
+            return _n_changed(session, update(Drop).where(*condition).values(**values)) == 1
+
+    def note(self, drop_id: int, **changes: Any) -> None:
+        """Change fields of a drop that waits, leaving its state."""
+        with self._session() as session, session.begin():
+            session.execute(update(Drop).where(Drop.id == drop_id, Drop.state.in_(OPEN)).values(**changes))
+
+    def submit(self, drop_id: int, *, lease_s: float, now: float | None = None) -> Drop | None:
+        """READY -> SUBMITTED, before the work is handed over; None where another one did so first."""
+        until = (time.time() if now is None else now) + lease_s
+        counted = Drop.submissions + 1
+        if not self.move(drop_id, SUBMITTED, frm=(READY,), reason="", lease_until=until, submissions=counted):
+            return None
+        return self.drop(drop_id)
+
+    def claim(self, drop_id: int, *, owner: str, lease_s: float, now: float | None = None) -> Drop | None:
+        """SUBMITTED or READY -> RUNNING for `owner`; None where another one holds it. Counts an attempt."""
+        until = (time.time() if now is None else now) + lease_s
+        changes = {"owner": owner, "lease_until": until, "attempts": Drop.attempts + 1, "reason": ""}
+        condition = (Drop.id == drop_id, Drop.state.in_((SUBMITTED, READY)))
+        with self._session() as session, session.begin():
+            values = {"state": RUNNING, "changed_at": time.time(), **changes}
+            if _n_changed(session, update(Drop).where(*condition).values(**values)) != 1:
+                return None
+        return self.drop(drop_id)
+
+    def renew(self, drop_id: int, *, owner: str, lease_s: float, now: float | None = None) -> bool:
+        """Hold on to a drop; False where it is no longer this owner's."""
+        until = (time.time() if now is None else now) + lease_s
+        return self.move(drop_id, RUNNING, frm=(RUNNING,), owner=owner, lease_until=until)
+
+    def expired(self, *, longest_lease_s: float, now: float | None = None) -> list[Drop]:
+        """Drops in flight whose lease has run out.
+
+        A lease that ends later than any lease can means that the clock was set back; it counts as run out.
+        """
+        at = time.time() if now is None else now
+        return [d for d in self.drops(*IN_FLIGHT) if d.lease_until <= at or d.lease_until > at + longest_lease_s]
+
+    # sessions and runs ---------------------------------------------------------------------------------------------
+
+    def add_session(self, session_id: str, version: str, manifest: Mapping[str, Any], published_at: float) -> None:
+        """Note a published version; noting it again changes nothing but the manifest."""
+        row = SessionRow(id=session_id, version=version, manifest=dict(manifest), published_at=published_at)
+        with self._session() as session, session.begin():
+            session.merge(row)
+
+    def sessions(self) -> list[SessionRow]:
+        """Every published version, by session and version."""
+        with self._session() as session:
+            return list(session.scalars(select(SessionRow).order_by(SessionRow.id, SessionRow.version)))
+
+    def put_run(self, name: str, **fields: Any) -> None:
+        """Note a run, or change what is noted of it."""
+        with self._session() as session, session.begin():
+            row = session.get(RunRow, name) or RunRow(name=name)
+            for key, value in fields.items():
+                setattr(row, key, value)
+            session.add(row)
+
+    def runs(self) -> list[RunRow]:
+        """Every run, oldest first."""
+        with self._session() as session:
+            return list(session.scalars(select(RunRow).order_by(RunRow.started_at, RunRow.name)))
+
+    def _session(self) -> AbstractContextManager[Session]:
+        return Session(self.engine, expire_on_commit=False)
+
+
+def rebuild(store: Store, catalog: Catalog) -> int:
+    """Note every published session and every accepted or refused drop the files tell of; gives the number of sessions.
+
+    Digests are taken from the files written at ingest and never computed anew: that would bless damage.
+    """
+    n_sessions = note_published(store, catalog)
+    for record in _records(store.originals, "drop.json"):
+        if catalog.done_with(str(record.get("digest", ""))) is None:
+            _restore(catalog, record, DONE, "")
+    for record in _records(store.quarantine, "reason.json"):
+        known = any(
+            d.name == record.get("name") and d.digest == record.get("digest") for d in catalog.drops(QUARANTINED)
+        )
+        if not known:
+            _restore(catalog, record, QUARANTINED, str(record.get("reason", "")))
+    return n_sessions
+
+
+def note_published(store: Store, catalog: Catalog, session_ids: Sequence[str] | None = None) -> int:
+    """Note the published versions of these sessions (all where None); gives how many versions there are."""
+    n_versions = 0
+    for session_id in store.session_ids() if session_ids is None else session_ids:
+        for folder in store.versions(session_id):
+            manifest = _json(folder / "manifest.json")
+            catalog.add_session(session_id, folder.name, manifest, (folder / "manifest.json").stat().st_mtime)
+            n_versions += 1
+    return n_versions
+
+
+def _restore(catalog: Catalog, record: Mapping[str, Any], state: str, reason: str) -> None:
+    keys = ("digest", "paths", "files", "format", "n_bytes", "sessions", "attempts")
+    fields = {key: record[key] for key in keys if key in record}
+    catalog.add_drop(str(record["name"]), folder=Path(str(record["folder"])), state=state, reason=reason, **fields)
+
+
+def _records(folder: Path, name: str) -> list[dict[str, Any]]:
+    records = [_json(path) for path in sorted(folder.glob(f"*/{name}"))]
+    return [record for record in records if "name" in record and "folder" in record]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _n_changed(session: Session, statement: Any) -> int:
+    return int(session.execute(statement).rowcount)  # type: ignore[attr-defined]
+
+
+def _make_tables(engine: Engine) -> None:
+    try:
+        Base.metadata.create_all(engine)
+    except DatabaseError:  # two processes opened a new catalog at once, and the other one was first
+        Base.metadata.create_all(engine)
+
+
+def _sqlite(url: str) -> Engine:
+    # A connection per transaction: processes fork and threads come and go, and opening SQLite takes 0.1 ms.
+    engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": 30})
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    return engine

@@ -1,0 +1,116 @@
+import json
+
+import pytest
+
+from neuroloom.pipeline.catalog import DONE, QUARANTINED, READY, RETRY, RUNNING, SEEN, SUBMITTED, Catalog, rebuild
+from neuroloom.pipeline.store import Store
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store").create()
+
+
+@pytest.fixture
+def catalog(store):
+    catalog = Catalog.of(store)
+    yield catalog
+    catalog.close()
+
+
+@pytest.fixture
+def ready(catalog, store):
+    return catalog.add_drop("a.edf", folder=store.inbox, state=READY)
+
+
+def test_a_name_can_be_open_once_only(catalog, store):
+    assert catalog.add_drop("a.edf", folder=store.inbox) is not None
+    assert catalog.add_drop("a.edf", folder=store.inbox) is None
+
+
+def test_a_name_may_come_again_when_the_earlier_drop_has_ended(catalog, store):
+    first = catalog.add_drop("a.edf", folder=store.inbox)
+    assert catalog.move(first.id, DONE, frm=(SEEN,))
+    assert catalog.add_drop("a.edf", folder=store.inbox).id != first.id
+
+
+def test_of_two_that_submit_the_same_drop_one_wins(catalog, ready):
+    assert catalog.submit(ready.id, lease_s=10) is not None
+    assert catalog.submit(ready.id, lease_s=10) is None
+    assert catalog.drop(ready.id).submissions == 1
+
+
+def test_of_two_runs_that_claim_the_same_drop_one_wins(catalog, ready):
+    catalog.submit(ready.id, lease_s=10)
+    assert catalog.claim(ready.id, owner="first", lease_s=10).attempts == 1
+    assert catalog.claim(ready.id, owner="second", lease_s=10) is None
+    assert catalog.drop(ready.id).owner == "first"
+
+
+def test_only_the_owner_can_renew_or_end_its_work(catalog, ready):
+    catalog.claim(ready.id, owner="first", lease_s=10)
+    assert not catalog.renew(ready.id, owner="second", lease_s=10)
+    assert not catalog.move(ready.id, DONE, frm=(RUNNING,), owner="second")
+    assert catalog.move(ready.id, DONE, frm=(RUNNING,), owner="first")
+
+
+def test_a_move_done_twice_happens_once(catalog, ready):
+    assert catalog.move(ready.id, QUARANTINED, frm=(READY,), reason="no")
+    assert not catalog.move(ready.id, QUARANTINED, frm=(READY,), reason="again")
+    assert catalog.drop(ready.id).reason == "no"
+
+
+@pytest.mark.parametrize(
+    ("now", "n_expired"),
+    [(109.0, 0), (110.0, 1), (50.0, 1)],
+    ids=["still held", "run out", "clock set back further than a lease lasts"],
+)
+def test_a_lease_runs_out(catalog, ready, now, n_expired):
+    catalog.submit(ready.id, lease_s=10, now=100.0)
+    assert len(catalog.expired(longest_lease_s=20, now=now)) == n_expired
+
+
+def test_a_renewed_lease_holds_longer(catalog, ready):
+    catalog.claim(ready.id, owner="me", lease_s=10, now=100.0)
+    assert catalog.renew(ready.id, owner="me", lease_s=10, now=105.0)
+    assert catalog.expired(longest_lease_s=20, now=112.0) == []
+
+
+def test_counts_tell_how_many_drops_are_in_each_state(catalog, store):
+    for name, state in (("a", READY), ("b", READY), ("c", RETRY)):
+        catalog.add_drop(name, folder=store.inbox, state=state)
+    assert catalog.counts() == {READY: 2, RETRY: 1}
+
+
+def test_sqlite_keeps_a_write_ahead_log(catalog):
+    with catalog.engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+
+
+def test_a_lost_catalog_comes_back_from_the_files(store, tmp_path):
+    version = store.sessions / "sub-01_ses-01" / "v001"
+    version.mkdir(parents=True)
+    (version / "manifest.json").write_text(json.dumps({"subject": "01"}))
+    for parent, name, more in (
+        (store.originals, "drop.json", {}),
+        (store.quarantine, "reason.json", {"reason": "torn"}),
+    ):
+        (parent / "x").mkdir()
+        record = {"name": f"{name}.edf", "folder": str(parent), "digest": name, "sessions": ["sub-01_ses-01"]} | more
+        (parent / "x" / name).write_text(json.dumps(record))
+    catalog = Catalog.of(store)
+    assert [rebuild(store, catalog), rebuild(store, catalog)] == [1, 1]
+    assert [(d.name, d.state, d.reason) for d in catalog.drops()] == [
+        ("drop.json.edf", DONE, ""),
+        ("reason.json.edf", QUARANTINED, "torn"),
+    ]
+    assert catalog.done_with("drop.json").sessions == ["sub-01_ses-01"]
+    assert [(row.id, row.version, row.manifest) for row in catalog.sessions()] == [
+        ("sub-01_ses-01", "v001", {"subject": "01"})
+    ]
+    catalog.close()
+
+
+def test_submitted_is_a_state_of_its_own_so_a_lost_hand_over_is_found(catalog, ready):
+    catalog.submit(ready.id, lease_s=10, now=0.0)
+    assert [d.state for d in catalog.expired(longest_lease_s=10, now=11.0)] == [SUBMITTED]
