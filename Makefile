@@ -1,25 +1,39 @@
-# One command each, the same at home and in CI. `make test` sets up what it needs and says what it does.
+# One command each, the same at home and in CI. Each sets up what it needs, once, and says what it does.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+STORE ?= store
 
-.PHONY: test clean
+.PHONY: demo test check-all bench up clean
 .DELETE_ON_ERROR:
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "neuroloom needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
-	@echo "setting up $(VENV) (once; a later run starts at once)"
+	@echo "setting up $(VENV) (once, a few minutes; a later run starts at once)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --editable '.[dev]'
+	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+demo: $(READY)
+	$(BIN)/neuroloom demo --store $(STORE)
+
+up: $(READY)
+	$(BIN)/neuroloom up --store $(STORE)
+
 test: $(READY)
+	@.ci/system-packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
+
+check-all: test
+	$(BIN)/python -m pytest -m slow
+
+bench: $(READY)
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,5 +1,6 @@
 """hatch can build an empty wheel and call it a success, so what is in it is counted."""
 
+import site
 import subprocess
 import sys
 import venv
@@ -29,9 +30,16 @@ def test_wheel_holds_every_module_under_neuroloom(wheel):
         assert {name for name in archive.namelist() if name.endswith(".py")} == expected
 
 
-def test_wheel_imports_in_a_bare_environment(wheel, tmp_path):
+def test_wheel_imports_in_an_environment_without_the_checkout(wheel, tmp_path):
+    """Only the wheel and what it depends on: the dependencies are lent by this environment, the checkout is not."""
     venv.create(tmp_path / "bare", with_pip=True)
     python = tmp_path / "bare" / "bin" / "python"
     subprocess.run([python, "-m", "pip", "install", "-q", "--no-deps", wheel], check=True)
-    code = f"import importlib; [importlib.import_module('neuroloom.' + name) for name in {FOLDERS}]"
-    subprocess.run([python, "-c", code], check=True, cwd=tmp_path)
+    lent = site.getsitepackages()[0]
+    lines = [
+        f"import sys, importlib; sys.path.append({lent!r})",
+        f"[importlib.import_module('neuroloom.' + name) for name in {FOLDERS}]",
+        "import neuroloom.ingest; print(neuroloom.ingest.__file__)",
+    ]
+    done = subprocess.run([python, "-c", "\n".join(lines)], check=True, cwd=tmp_path, capture_output=True, text=True)
+    assert str(tmp_path) in done.stdout
