@@ -1,0 +1,155 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neuroloom.ingest import ClockMap, Events, Intervals, Segment, Session, Signal, Timebase, Timestamps, Units
+from neuroloom.ingest.streams import Stream
+from neuroloom.pipeline.features import FeatureConfig, build_features
+
+
+def signal(
+    samples: np.ndarray, rate_hz: float, *, modality: str = "eeg", start_s: float = 0.0, name: str = ""
+) -> Signal:
+    n = samples.shape[1]
+    base = Timebase(rate_hz=rate_hz, start_s=start_s, n_samples=len(samples))
+    return Signal(
+        name=name or modality,
+        modality=modality,
+        segments=(Segment(samples=samples, timebase=base),),
+        channel_names=tuple(f"c{i}" for i in range(n)),
+        unit="V",
+        gain=np.ones(n),
+        offset=np.zeros(n),
+    )
+
+
+def session(*streams: Stream, **more: object) -> Session:
+    return Session(subject="01", clock="eeg", streams=streams, **more)  # type: ignore[arg-type]
+
+
+UNITS = Units(
+    name="units",
+    unit_names=("a", "b", "c"),
+    spike_times_s=(np.array([0.0, 0.05, 0.19, 0.2]), np.array([0.1, 0.3]), np.array([0.35])),
+    table={"accepted": (True, False, True), "area": ("V1", "V1", "M1")},
+)
+
+
+def test_spikes_are_counted_per_bin_and_only_of_accepted_units() -> None:
+    made = build_features(session(UNITS), bin_s=0.1)["units"]
+    assert made.values.T.tolist() == [[2, 1, 1, 0], [0, 0, 0, 1]]
+    assert made.port.areas == ("V1", "M1")
+    assert made.port.kind == "spikes"
+
+
+def test_bins_start_at_multiples_of_their_length() -> None:
+    late = replace(UNITS, spike_times_s=(np.array([0.75, 0.95]),) * 3)
+    features = build_features(session(late), bin_s=0.1)
+    assert features.start_s == pytest.approx(0.7)
+    assert features["units"].values[:, 0].tolist() == [1, 0, 1]
+
+
+def test_eeg_keeps_a_slow_wave_in_time_and_loses_a_fast_one() -> None:
+    t = np.arange(4000) / 1000
+    slow, fast = np.sin(2 * np.pi * 2 * t), np.sin(2 * np.pi * 48 * t)
+    features = build_features(session(signal(np.stack([slow, fast], 1), 1000)), bin_s=0.02)
+    made = features["eeg"]
+    centres_s = (np.arange(features.n_bins) + 0.5) * 0.02
+    inside = made.valid[:, 0]
+    assert np.abs(made.values[inside, 0] - np.sin(2 * np.pi * 2 * centres_s[inside])).max() < 0.02
+    assert np.abs(made.values[inside, 1]).max() < 0.02
+
+
+def test_eeg_is_not_valid_where_the_filter_reaches_into_a_gap() -> None:
+    one = signal(np.ones((1000, 1)), 1000)
+    two = signal(np.ones((1000, 1)), 1000, start_s=1.5)
+    features = build_features(session(replace(one, segments=one.segments + two.segments)), bin_s=0.1)
+    assert np.flatnonzero(features["eeg"].valid[:, 0]).tolist() == [2, 3, 4, 5, 6, 7, 17, 18, 19, 20, 21, 22]
+
+
+def test_a_bad_channel_and_a_nan_are_not_valid() -> None:
+    samples = np.ones((1000, 2))
+    samples[500, 0] = np.nan
+    made = build_features(session(signal(samples, 1000), quality={"eeg": {"bad_channels": ["c1"]}}), bin_s=0.1)["eeg"]
+    assert not made.valid[:, 1].any()
+    assert np.flatnonzero(made.valid[:, 0]).tolist() == [2, 7]
+
+
+def test_gaze_is_the_mean_of_a_bin_and_masked_in_blinks() -> None:
+    gaze = signal(np.arange(8.0)[:, None], 20, modality="gaze")
+    blink = Intervals(name="blinks", bounds_s=np.array([[0.2, 0.25]]), labels=("blink",))
+    made = build_features(session(gaze, blink), bin_s=0.1)["gaze"]
+    assert made.valid[:, 0].tolist() == [True, True, False, True]
+    assert made.values[:, 0].tolist() == [0.5, 2.5, 0, 6.5]
+
+
+def test_a_slow_signal_is_held_but_not_over_a_gap() -> None:
+    times = Timestamps(times_s=np.array([0.0, 0.2, 0.4, 1.0]))
+    slow = replace(signal(np.array([[1.0], [2], [3], [4]]), 5, modality="position"), segments=())
+    slow = replace(slow, segments=(Segment(samples=np.array([[1.0], [2], [3], [4]]), timebase=times),))
+    made = build_features(session(slow), bin_s=0.1)["position"]
+    assert made.valid[:, 0].tolist()[:9] == [True] * 8 + [False]
+    assert made.values[:5, 0].tolist() == [1, 1, 2, 2, 3]
+
+
+def test_events_are_impulses_per_label() -> None:
+    events = Events(name="cue", times_s=np.array([0.0, 0.25, 0.26]), labels=("go", "stop", "stop"))
+    made = build_features(session(events), bin_s=0.1)["cue"]
+    assert made.port.channel_names == ("go", "stop")
+    assert made.values.tolist() == [[1, 0], [0, 0], [0, 2]]
+
+
+def test_a_choice_is_valid_only_inside_the_decision_window() -> None:
+    trials = Intervals(
+        name="trials",
+        modality="trials",
+        bounds_s=np.array([[0.0, 0.5], [0.5, 1.0]]),
+        labels=("t", "t"),
+        table={"choice": ("right", "left")},
+    )
+    config = FeatureConfig(bin_s=0.1, decision_window_s=(-0.2, 0.0))
+    made = build_features(session(trials), config=config)["trials_choice"]
+    assert made.class_names == ("left", "right")
+    assert np.flatnonzero(made.valid[:, 0]).tolist() == [3, 4, 8, 9]
+    assert made.values[[3, 8], 0].tolist() == [1, 0]
+
+
+def test_times_beyond_the_clock_maps_pulses_are_flagged_and_carry_its_residual() -> None:
+    clock_map = ClockMap(
+        source="probe", target="eeg", offset_s=0.1, span_s=(0.0, 0.2), residual_ms=2.1, n_matched=9, n_lost=0,
+        n_extra=0, method="test",
+    )  # fmt: skip
+    made = build_features(session(replace(UNITS, device="probe"), clock_maps=(clock_map,)), bin_s=0.1)["units"]
+    assert made.extrapolated.tolist() == [True, False, False, True]
+    assert made.uncertainty_ms == 2.1
+
+
+def test_band_power_of_a_sine_is_half_its_squared_amplitude() -> None:
+    wave = 3 * np.sin(2 * np.pi * 20 * np.arange(4000) / 1000)[:, None]
+    config = FeatureConfig(bin_s=0.02, bands={"beta": (15.0, 25.0)})
+    made = build_features(session(signal(wave, 1000)), config=config)["eeg_beta"]
+    assert np.exp(made.values[made.valid]).mean() == pytest.approx(4.5, rel=0.01)
+    assert made.reach_bins == 10
+
+
+def test_cached_features_are_memory_maps_equal_to_those_in_memory(tmp_path: Path) -> None:
+    made = build_features(session(UNITS), bin_s=0.1)
+    for _ in range(2):
+        kept = build_features(session(UNITS), bin_s=0.1, folder=tmp_path, digest="abc")
+        assert isinstance(kept["units"].values, np.memmap)
+        np.testing.assert_array_equal(kept["units"].values, made["units"].values)
+        assert kept["units"].port == made["units"].port
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_another_digest_or_bin_makes_other_features(tmp_path: Path) -> None:
+    for digest, bin_s in (("a", 0.1), ("b", 0.1), ("b", 0.05)):
+        build_features(session(UNITS), bin_s=bin_s, folder=tmp_path, digest=digest)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_an_empty_session_is_refused() -> None:
+    with pytest.raises(ValueError, match="nothing to put into bins"):
+        build_features(session())
