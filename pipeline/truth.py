@@ -1,0 +1,123 @@
+"""What was recovered, beside what was true: only a synthetic person can be checked like this."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuroloom.ingest.session import Session
+from neuroloom.ingest.streams import Units
+from neuroloom.pipeline.sample_brain import Brain, FloatArray
+from neuroloom.pipeline.sample_devices import CLOCKS, PROBE_HZ, DeviceClock
+
+CLOCK_NAMES = {"gaze": "gaze", "eeg": "eeg"}  # part of a recording's clock name -> device
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClockTruth:
+    """One device's clock: what the pulses told, and what was built in. Offsets at session time 0."""
+
+    device: str
+    offset_s: float
+    true_offset_s: float
+    drift_ppm: float
+    true_drift_ppm: float
+    worst_error_ms: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitTruth:
+    """One true unit and the sorted unit that fits it best, `sorted_unit` "" where none does."""
+
+    unit: str
+    area: str
+    sorted_unit: str
+    n_spikes: int
+    accuracy: float
+
+
+def clock_truths(session: Session, duration_s: float) -> list[ClockTruth]:
+    """Every aligned device against the clock it really had; times over the whole recording."""
+    home = CLOCKS["probe"]
+    truths = []
+    for fitted in session.clock_maps:
+        device = next((CLOCK_NAMES[part] for part in CLOCK_NAMES if part in fitted.source), None)
+        if device is None:
+            continue
+        own = CLOCKS[device]
+        true_s = np.linspace(home.started_s, duration_s - 1, 1000)
+        errors_s = fitted.seconds(own.seconds(true_s)) - home.seconds(true_s)
+        device_zero_s = float(own.seconds(home.true_seconds(np.array(0.0))))
+        truths.append(
+            ClockTruth(
+                device=device,
+                offset_s=float(fitted.seconds(device_zero_s)) - device_zero_s,
+                true_offset_s=-device_zero_s,
+                drift_ppm=fitted.drift_ppm,
+                true_drift_ppm=_relative_ppm(own, home),
+                worst_error_ms=float(np.abs(errors_s).max() * 1e3),
+            )
+        )
+    return truths
+
+
+def _relative_ppm(own: DeviceClock, home: DeviceClock) -> float:
+    return ((1 + home.drift_ppm * 1e-6) / (1 + own.drift_ppm * 1e-6) - 1) * 1e6
+
+
+def unit_truths(units: Units, brain: Brain) -> list[UnitTruth]:
+    """Sorted spikes against the true ones, with SpikeInterface's comparison (0.4 ms of tolerance).
+
+    Accuracy is matches / (matches + misses + false alarms), as in Buccino et al. 2020.
+    """
+    from spikeinterface.comparison import compare_sorter_to_ground_truth
+    from spikeinterface.core import NumpySorting
+
+    home = CLOCKS["probe"]
+    stop_s = brain.duration_s - 0.5
+    true = [home.seconds(t[(t > home.started_s) & (t < stop_s)]) + 0.6e-3 for t in brain.spike_times_s]
+    names = [f"true-{i}" for i in range(len(true))]
+
+    def sorting(trains: Mapping[str, FloatArray]) -> NumpySorting:
+        samples = {name: np.round(times * PROBE_HZ).astype(np.int64) for name, times in trains.items()}
+        return NumpySorting.from_unit_dict([samples], PROBE_HZ)
+
+    compared = compare_sorter_to_ground_truth(
+        sorting(dict(zip(names, true, strict=True))),
+        sorting(dict(zip(units.unit_names, units.spike_times_s, strict=True))),
+        exhaustive_gt=True,
+        delta_time=0.4,
+    )
+    accuracy = compared.get_performance()["accuracy"]
+    matched = compared.hungarian_match_12
+    return [
+        UnitTruth(
+            unit=name,
+            area=brain.unit_areas[i],
+            sorted_unit="" if matched[name] in (-1, "") else str(matched[name]),
+            n_spikes=int(true[i].size),
+            accuracy=float(accuracy[name]),
+        )
+        for i, name in enumerate(names)
+    ]
+
+
+def ceiling_counts(
+    channel_names: tuple[str, ...], truths: list[UnitTruth], brain: Brain, *, bin_s: float, n_bins: int
+) -> NDArray[np.float64]:
+    """Expected counts per bin of session time for each sorted unit, from the true rates; shape (n_bins, N).
+
+    NaN for a sorted unit that no true unit fits. The expectation is scaled to what the sorter found of the unit.
+    """
+    start_s = CLOCKS["probe"].started_s
+    skipped = round(start_s / bin_s)
+    expected = brain.binned_rate(bin_s, n_bins + skipped)[skipped:]
+    columns = np.full((n_bins, len(channel_names)), np.nan)
+    for i, truth in enumerate(truths):
+        for k, name in enumerate(channel_names):
+            if truth.sorted_unit and name == truth.sorted_unit:
+                columns[:, k] = expected[:, i]
+    return columns
