@@ -125,7 +125,7 @@ def _spikes(rate: FloatArray, rng: np.random.Generator) -> FloatArray:
     cumulative = np.concatenate([[0.0], np.cumsum(rate * STEP_S)])
     events = np.sort(rng.uniform(0, cumulative[-1], rng.poisson(cumulative[-1])))
     times = np.interp(events, cumulative, np.arange(cumulative.size) * STEP_S)
-    return times[np.diff(times, prepend=-1.0) > 0.002]
+    return np.asarray(times[np.diff(times, prepend=-1.0) > 0.002])
 
 
 def _gaze(n_steps: int, choice_s: FloatArray, choice: NDArray[np.int64], rng: np.random.Generator) -> FloatArray:

@@ -62,10 +62,17 @@ CLOCKS = {
 }
 
 
-def record_person(folder: Path, *, duration_s: float = 120.0, seed: int = 7, subject: str = "demo") -> Brain:
+def record_person(
+    folder: Path,
+    *,
+    duration_s: float = 120.0,
+    seed: int = 7,
+    subject: str = "demo",
+    devices: tuple[str, ...] = ("probe", "eeg", "gaze"),
+) -> Brain:
     """Write one session of the person into `folder` (a drop for the inbox); returns the truth.
 
-    The folder holds the three devices' files, `session.toml` (areas) and `task.toml` (codes).
+    The folder holds the devices' files, `session.toml` (areas) and `task.toml` (codes).
     """
     brain = live(duration_s, seed)
     rng = np.random.default_rng(seed + 1)
@@ -74,9 +81,12 @@ def record_person(folder: Path, *, duration_s: float = 120.0, seed: int = 7, sub
     name = f"sub-{subject}_ses-01_task-choice"
     folder.mkdir(parents=True, exist_ok=True)
     seen = {device: _seen(pulses, clock, duration_s, rng) for device, clock in CLOCKS.items()}
-    write_probe(folder / f"{name}_g0_t0.imec0.ap", brain, seen["probe"], rng)
-    write_eeg(folder / f"{name}_eeg", brain, seen["eeg"], rng)
-    write_gaze(folder / f"{name}_gaze.asc", brain, seen["gaze"], rng)
+    if "probe" in devices:
+        write_probe(folder / f"{name}_g0_t0.imec0.ap", brain, seen["probe"], rng)
+    if "eeg" in devices:
+        write_eeg(folder / f"{name}_eeg", brain, seen["eeg"], rng)
+    if "gaze" in devices:
+        write_gaze(folder / f"{name}_gaze.asc", brain, seen["gaze"], rng)
     (folder / "session.toml").write_text(_SESSION_TOML.format(subject=subject), encoding="utf-8")
     (folder / "task.toml").write_text(_TASK_TOML, encoding="utf-8")
     return brain
