@@ -1,0 +1,208 @@
+"""Where the eyes went: a map of how long, the path of a stretch, and the main sequence of saccades."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from neuroloom.ingest.session import Session
+from neuroloom.ingest.streams import Intervals, Signal
+from neuroloom.ingest.timebase import FloatArray
+from neuroloom.pipeline.review.envelopes import CHUNK_VALUES, read_values
+from neuroloom.pipeline.review.figures import ORANGE, Picture, drawing, picture
+from neuroloom.pipeline.review.text import visible
+from neuroloom.pipeline.review.traces import unit_sign
+
+BINS = 96
+PATH_S = 20.0
+MOST_POINTS = 4000
+MOST_LOOKED_AT = 200_000  # samples that decide which range the map shows
+MOST_SACCADES = 3000
+AMPLITUDE = ("amplitude_deg", "amplitude")
+PEAK_VELOCITY = ("peak_velocity_deg_s", "peak_velocity_deg_per_s", "peak_velocity")
+
+
+def eye_columns(signal: Signal) -> tuple[int, int] | None:
+    """The columns of one eye's horizontal and vertical position; None where the names do not say which they are."""
+    plain = [name.casefold().replace("-", "_").replace(" ", "_") for name in signal.channel_names]
+    for column, name in enumerate(plain):
+        for other, partner in (("x", "y"), ("horizontal", "vertical")):
+            parts = name.split("_")
+            if other in parts and (twin := "_".join(partner if part == other else part for part in parts)) in plain:
+                return column, plain.index(twin)
+            if name.endswith(other) and name[: -len(other)] + partner in plain:
+                return column, plain.index(name[: -len(other)] + partner)
+    return None
+
+
+def gaze_map(signal: Signal) -> Picture | None:
+    """How long each place was looked at; None without two position channels or without a valid sample."""
+    columns = eye_columns(signal)
+    looked_at = _sampled(signal, columns) if columns else np.empty((0, 2))
+    if columns is None or len(looked_at) < 10:
+        return None
+    ranges = [_range(looked_at[:, axis]) for axis in (0, 1)]
+    counts, n_valid, n_all = _counted(signal, columns, ranges)
+    with drawing(560, 430) as figure:
+        axes = figure.add_subplot()
+        seconds = np.where(counts > 0, counts / signal.rate_hz, np.nan).T
+        bounds = (*ranges[0], *ranges[1])
+        image = axes.imshow(
+            seconds, extent=bounds, origin="lower", aspect="equal", cmap="YlOrBr_r", norm=_norm(seconds)
+        )
+        bar = figure.colorbar(image, ax=axes, shrink=0.8, label="time looked at (s)")
+        bar.outline.set_visible(False)
+        _position_axes(axes, signal)
+        share = n_valid / max(n_all, 1)
+        return picture(
+            figure,
+            title=f"Gaze map of {visible(signal.name, 60)}",
+            alt=f"Map of gaze positions in {unit_sign(signal.unit)}; {share:.0%} of the samples are valid.",
+            caption=f"Time per place, {share:.1%} of the samples valid (the others: blinks and losses). "
+            "The outermost 0.5 % on each side are not shown.",
+        )
+
+
+def gaze_path(signal: Signal) -> Picture | None:
+    """The path of the first stretch with a valid gaze; None without one."""
+    columns = eye_columns(signal)
+    if columns is None or not signal.segments:
+        return None
+    start_s = _middle(signal)
+    part = signal.between(start_s, start_s + PATH_S)
+    values = [v[:, list(columns)] for v in part.values()]
+    times = [s.timebase.seconds(np.arange(s.timebase.n_samples)) for s in part.segments]
+    path = np.concatenate([np.vstack([v, [[np.nan, np.nan]]]) for v in values]) if values else np.empty((0, 2))
+    times_s = np.concatenate([np.append(t, np.nan) for t in times]) if times else np.empty(0)
+    step = max(1, len(path) // MOST_POINTS)
+    path, times_s = path[::step], times_s[::step]
+    if np.isfinite(path).all(axis=1).sum() < 10:
+        return None
+    with drawing(560, 430) as figure:
+        axes = figure.add_subplot()
+        line = _coloured_line(axes, path, times_s)
+        bar = figure.colorbar(line, ax=axes, shrink=0.8, label="session time (s)")
+        bar.outline.set_visible(False)
+        for axis, limit in ((0, axes.set_xlim), (1, axes.set_ylim)):
+            limit(*_range(path[:, axis][np.isfinite(path[:, axis])]))
+        axes.set_aspect("equal")
+        _position_axes(axes, signal)
+        return picture(
+            figure,
+            title=f"Gaze path of {visible(signal.name, 60)}",
+            alt=f"Gaze path over {PATH_S:.0f} s from {start_s:.1f} s on, coloured by time.",
+            caption=f"{PATH_S:.0f} s from the middle of the recording; early is dark, late is bright.",
+        )
+
+
+def main_sequence(session: Session) -> Picture | None:
+    """Peak velocity over amplitude of the session's saccades (Bahill, Clark and Stark 1975); None without a table."""
+    found = _saccades(session)
+    if found is None:
+        return None
+    amplitude_deg, velocity_deg_s, n_all = found
+    with drawing(560, 380) as figure:
+        axes = figure.add_subplot()
+        axes.scatter(amplitude_deg, velocity_deg_s, s=12, color=ORANGE, alpha=0.6, linewidths=0, rasterized=True)
+        axes.set(xscale="log", yscale="log", xlabel="amplitude (deg)", ylabel="peak velocity (deg/s)")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.grid()
+        return picture(
+            figure,
+            title="Main sequence",
+            alt=f"Peak velocity over amplitude of {len(amplitude_deg)} saccades, both on logarithmic axes.",
+            caption=f"{n_all:,} saccades. Healthy saccades lie along one rising band; points far above it are often "
+            "blinks or losses of the pupil.",
+        )
+
+
+def _saccades(session: Session) -> tuple[FloatArray, FloatArray, int] | None:
+    """Amplitudes and peak velocities of the first stream of saccades with both columns, and how many there were."""
+    for stream in session.streams:
+        if not isinstance(stream, Intervals) or not _is_saccades(stream):
+            continue
+        columns = [
+            next((stream.table[n] for n in names if n in stream.table), None) for names in (AMPLITUDE, PEAK_VELOCITY)
+        ]
+        if columns[0] is None or columns[1] is None:
+            continue
+        amplitude_deg, velocity_deg_s = (np.array([_float(v) for v in column or ()]) for column in columns)
+        usable = np.flatnonzero((amplitude_deg > 0) & (velocity_deg_s > 0))
+        if usable.size >= 3:
+            kept = usable[:: max(1, -(-usable.size // MOST_SACCADES))]
+            return amplitude_deg[kept], velocity_deg_s[kept], int(usable.size)
+    return None
+
+
+def _is_saccades(stream: Intervals) -> bool:
+    return "saccade" in stream.name.casefold() or any("saccade" in label.casefold() for label in stream.labels[:50])
+
+
+def _float(value: Any) -> float:
+    return float(value) if isinstance(value, (int, float, np.integer, np.floating)) else float("nan")
+
+
+def _sampled(signal: Signal, columns: tuple[int, int]) -> FloatArray:
+    """Valid positions from pieces spread over the recording, shape (T, 2)."""
+    found = []
+    for segment in signal.segments:
+        n_samples = segment.timebase.n_samples
+        wanted = max(1, MOST_LOOKED_AT * n_samples // max(signal.n_samples, 1))
+        length = min(n_samples, max(1, wanted // 20))
+        for first in np.linspace(0, n_samples - length, 20).astype(int) if n_samples > wanted else [0]:
+            stop = int(first) + (length if n_samples > wanted else n_samples)
+            found.append(read_values(signal, segment, slice(int(first), stop))[:, list(columns)])
+    values = np.concatenate(found) if found else np.empty((0, 2))
+    return values[np.isfinite(values).all(axis=1)]
+
+
+def _range(values: FloatArray) -> tuple[float, float]:
+    low, high = (float(v) for v in np.percentile(values, [0.5, 99.5]))
+    margin = 0.03 * (high - low) or 0.5
+    return low - margin, high + margin
+
+
+def _counted(
+    signal: Signal, columns: tuple[int, int], ranges: list[tuple[float, float]]
+) -> tuple[FloatArray, int, int]:
+    """Samples per place, shape (BINS, BINS); how many were valid, and how many there were."""
+    counts, n_valid, n_all = np.zeros((BINS, BINS)), 0, 0
+    n_chunk = max(1, CHUNK_VALUES // len(signal.channel_names))
+    for segment in signal.segments:
+        for first in range(0, segment.timebase.n_samples, n_chunk):
+            stop = min(first + n_chunk, segment.timebase.n_samples)
+            xy = read_values(signal, segment, slice(first, stop))[:, list(columns)]
+            valid = xy[np.isfinite(xy).all(axis=1)]
+            counts += np.histogram2d(valid[:, 0], valid[:, 1], BINS, ranges)[0]
+            n_valid, n_all = n_valid + len(valid), n_all + len(xy)
+    return counts, n_valid, n_all
+
+
+def _norm(seconds: FloatArray) -> Any:
+    from matplotlib.colors import LogNorm
+
+    lowest, highest = float(np.nanmin(seconds)), float(np.nanmax(seconds))
+    return LogNorm(lowest, highest if highest > lowest else lowest * 1.01)
+
+
+def _middle(signal: Signal) -> float:
+    longest = max(signal.segments, key=lambda segment: segment.timebase.n_samples).timebase
+    return max(longest.start_s, (longest.start_s + longest.stop_s - PATH_S) / 2)
+
+
+def _coloured_line(axes: Any, path: FloatArray, times_s: FloatArray) -> Any:
+    from matplotlib.collections import LineCollection
+
+    pieces = np.stack([path[:-1], path[1:]], axis=1)
+    whole = np.isfinite(pieces).all(axis=(1, 2))
+    line = LineCollection(pieces[whole], array=times_s[:-1][whole], cmap="plasma", linewidths=1.1, rasterized=True)
+    return axes.add_collection(line)
+
+
+def _position_axes(axes: Any, signal: Signal) -> None:
+    unit = unit_sign(signal.unit)
+    axes.set(xlabel=f"horizontal ({unit})", ylabel=f"vertical ({unit})")
+    if signal.unit == "px":
+        axes.yaxis.set_inverted(True)  # screens count their lines from the top

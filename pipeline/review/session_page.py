@@ -1,0 +1,125 @@
+"""The page of one session: everything a reviewer needs to trust it or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from neuroloom.ingest.session import Session
+from neuroloom.ingest.streams import Events, Signal, Units
+from neuroloom.pipeline.review import gaze, spectra, spikes, text, timeline, traces
+from neuroloom.pipeline.review.clocks import clock_rows
+from neuroloom.pipeline.review.figures import Picture
+from neuroloom.pipeline.review.findings import bad_channels, findings
+from neuroloom.pipeline.review.page import write_page
+
+TRACED = ("eeg", "meg", "ieeg", "lfp", "wideband", "gaze", "pupil", "emg", "eog", "ecg", "behaviour", "position")
+WITH_SPECTRUM = frozenset({"eeg", "meg", "ieeg", "lfp", "wideband"})
+MOST_TRACED = 16
+MOST_LABELS = 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignalPart:
+    """What the page shows of one signal."""
+
+    signal: Signal
+    amount: str
+    uncertainty_ms: float
+    bad: dict[str, str]
+    pictures: tuple[Picture, ...]
+    small: tuple[Picture, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceRow:
+    """A recording the session was made from; files with the beginnings of their digests."""
+
+    clock: str
+    format: str
+    files: tuple[tuple[str, str], ...]
+
+
+def write_session(session: Session, folder: Path) -> Path:
+    """Writes the session's page, `<session id>.html`, into the folder and returns its path."""
+    start_s, stop_s = timeline.extent(session)
+    return write_page(
+        "session.html",
+        folder / f"{text.file_stem(session.id)}.html",
+        session=session,
+        duration_s=stop_s - start_s if session.streams else 0.0,
+        devices=_devices(session),
+        sources=tuple(_source_row(source) for source in session.sources),
+        timeline=timeline.timeline(session) if session.streams else None,
+        streams=[(s, timeline.amount(s), session.uncertainty_ms(s)) for s in session.streams],
+        findings=findings(session),
+        clocks=clock_rows(session),
+        signals=list(_signal_parts(session)),
+        n_untraced=max(0, len(_traced(session)) - MOST_TRACED),
+        units=[(u, spikes.raster(session, u), spikes.unit_table(session, u)) for u in _units(session)],
+        saccades=gaze.main_sequence(session),
+        events=[(s, *_label_counts(s)) for s in session.streams if isinstance(s, Events)],
+        unit_sign=traces.unit_sign,
+    )
+
+
+def _devices(session: Session) -> tuple[str, ...]:
+    named = [session.clock, *(m.source for m in session.clock_maps), *(s.device for s in session.streams)]
+    return tuple(dict.fromkeys(name for name in named if name))
+
+
+def _traced(session: Session) -> list[Signal]:
+    signals = [s for s in session.streams if isinstance(s, Signal) and s.modality in TRACED and s.segments]
+    return sorted(signals, key=lambda signal: TRACED.index(signal.modality))
+
+
+def _units(session: Session) -> list[Units]:
+    return [s for s in session.streams if isinstance(s, Units) and s.unit_names]
+
+
+def _signal_parts(session: Session) -> Iterator[SignalPart]:
+    for signal in _traced(session)[:MOST_TRACED]:
+        bad = bad_channels(session, signal.name)
+        drawn = (traces.traces(session, signal, frozenset(bad)), traces.close_up(session, signal, frozenset(bad)))
+        yield SignalPart(
+            signal=signal,
+            amount=timeline.amount(signal),
+            uncertainty_ms=session.uncertainty_ms(signal),
+            bad=bad,
+            pictures=tuple(shown for shown in drawn if shown is not None),
+            small=tuple(shown for shown in _small(signal, bad) if shown is not None),
+        )
+
+
+def _small(signal: Signal, bad: dict[str, str]) -> Iterator[Picture | None]:
+    if signal.modality in WITH_SPECTRUM:
+        found = spectra.spectrum(signal)
+        if found is not None:
+            yield spectra.spectrum_picture(signal, found, bad)
+            yield spectra.topomap_picture(signal, found, bad) if signal.modality == "eeg" else None
+    if signal.modality == "gaze":
+        yield gaze.gaze_map(signal)
+        yield gaze.gaze_path(signal)
+
+
+def _source_row(source: Mapping[str, Any]) -> SourceRow:
+    """Files by their own name only: the folder they lay in may name a person, and helps nobody here."""
+    files = [str(file) for file in source.get("files", ())]
+    digests = source.get("digests", ())
+    found = digests if isinstance(digests, Mapping) else dict(zip(files, digests, strict=False))
+    named = tuple(
+        (PurePath(file).name, text.short_digest(str(found.get(file, found.get(PurePath(file).name, "")))))
+        for file in files
+    )
+    return SourceRow(clock=str(source.get("clock", "")), format=str(source.get("format", "")), files=named)
+
+
+def _label_counts(events: Events) -> tuple[list[tuple[str, int]], int]:
+    """The commonest labels with their counts, and how many other labels there are."""
+    counts: dict[str, int] = {}
+    for label in events.labels:
+        counts[label] = counts.get(label, 0) + 1
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    return ordered[:MOST_LABELS], max(0, len(ordered) - MOST_LABELS)
