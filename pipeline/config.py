@@ -1,0 +1,106 @@
+"""Settings of a store: `neuroloom.toml` in it, checked once at the border. Everything has a default.
+
+[inbox]
+settle_s = 10          # a drop must lie unchanged for this long
+[ingest]
+sorter = "spykingcircus2"   # "none": do not sort
+[server]
+port = 4200
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from neuroloom.pipeline.store import Store
+
+
+class ConfigError(ValueError):
+    """A configuration file is not as wanted: the message names the file, the field, what was found and wanted."""
+
+
+class Config(BaseModel):
+    """Frozen, and a key that is not known is an error instead of a silent typo."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class InboxSettings(Config):
+    """When a drop counts as whole, and what becomes of failures. Times in seconds.
+
+    settle_s: unchanged for this long. orphan_s: a file no format knows, or whose companions are missing, is refused
+    after this long. scan_s: how often the inbox is looked at. retry_s: pause before another attempt, doubled each time.
+    """
+
+    settle_s: float = Field(default=10.0, ge=0)
+    orphan_s: float = Field(default=300.0, ge=0)
+    scan_s: float = Field(default=3.0, gt=0)
+    retry_s: float = Field(default=30.0, ge=0)
+    max_attempts: int = Field(default=3, ge=1)
+
+
+class IngestSettings(Config):
+    """How drops are worked on.
+
+    in_flight: runs at once. lease_s: a run that has not been heard of for this long is dead. queue_s: a hand-over that
+    no run took up for this long is repeated. small_bytes, batch: that many drops of at most that size share a run.
+    min_free_bytes: nothing is started with less free space.
+    """
+
+    sorter: str = "spykingcircus2"
+    in_flight: int = Field(default=2, ge=1)
+    lease_s: float = Field(default=120.0, gt=0)
+    queue_s: float = Field(default=1800.0, gt=0)
+    small_bytes: int = Field(default=32_000_000, ge=0)
+    batch: int = Field(default=20, ge=1)
+    min_free_bytes: int = Field(default=2_000_000_000, ge=0)
+
+    @property
+    def sorter_or_none(self) -> str | None:
+        """None where sorting is left out."""
+        return None if self.sorter == "none" else self.sorter
+
+
+class ServerSettings(Config):
+    """Where the embedded pages listen (always on this machine only), and how often the sweep runs. Port 0: any free."""
+
+    port: int = Field(default=4200, ge=0, le=65535)
+    review_port: int = Field(default=4280, ge=0, le=65535)
+    sweep_minutes: float = Field(default=15.0, gt=0)
+
+
+class Settings(Config):
+    """The whole of `neuroloom.toml`."""
+
+    inbox: InboxSettings = InboxSettings()
+    ingest: IngestSettings = IngestSettings()
+    server: ServerSettings = ServerSettings()
+
+    @classmethod
+    def of(cls, store: Store) -> Settings:
+        """The settings of a store; all defaults where it has no file. Raises ConfigError."""
+        return read_config(store.settings_file, cls) if store.settings_file.is_file() else cls()
+
+
+C = TypeVar("C", bound=BaseModel)
+
+
+def read_config(path: Path, model: type[C]) -> C:
+    """A TOML file as `model`. Raises ConfigError: one line with the file, the field, and what is wrong with it."""
+    try:
+        found: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or 'cannot be read'}; a TOML file is wanted") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: is not TOML ({error})") from error
+    try:
+        return model.model_validate(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        known = f"; known here: {', '.join(model.model_fields)}" if first["type"] == "extra_forbidden" else ""
+        raise ConfigError(f"{path}: {where}: {first['msg']}, found {first['input']!r}{known}") from error

@@ -1,0 +1,171 @@
+"""Where a drop's files go when its story ends: to `originals/` or to `quarantine/`, and back.
+
+A record is written first, then the files are renamed one by one, then the record says `moved`. Stopped in between,
+`finish_moves` goes on where it was: a file is either still here or already there, never both, never neither.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from neuroloom.pipeline.catalog import Drop
+from neuroloom.pipeline.store import Store, StoreError
+
+DROP_RECORD = "drop.json"
+REASON_RECORD = "reason.json"
+FILES = "files"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """One entry of the quarantine, as its reason file tells it.
+
+    path: where it lay. kept: True where its files lie here (dropped in the inbox), False where they were left alone.
+    """
+
+    id: str
+    path: str
+    reason: str
+    kept: bool
+
+
+def archive(store: Store, drop: Drop, sessions: Sequence[str]) -> Path:
+    """Move a drop's files from the inbox to `originals/`; gives the folder. May be repeated."""
+    folder = archive_folder(store, drop)
+    _move(drop, folder, DROP_RECORD, {**_record(drop), "sessions": list(sessions)})
+    return folder
+
+
+def archive_folder(store: Store, drop: Drop) -> Path:
+    """Where a drop's originals go: named after its content, so that the same content has one place."""
+    return store.originals / f"{drop.digest[:16]}-{slug(drop.name)}"
+
+
+def quarantine(store: Store, drop: Drop, reason: str) -> Path:
+    """Move a drop's files from the inbox to `quarantine/`, with the reason beside them; gives the folder."""
+    folder = store.quarantine / slug(drop.name)
+    if (folder / FILES).exists():
+        folder = store.quarantine / f"{slug(drop.name)}-{drop.id}"
+    _move(drop, folder, REASON_RECORD, {**_record(drop), "path": str(Path(drop.folder) / drop.name), "reason": reason})
+    return folder
+
+
+def refused(store: Store) -> list[Refused]:
+    """What lies in quarantine, by name."""
+    entries = []
+    for path in sorted(store.quarantine.glob(f"*/{REASON_RECORD}")):
+        record = _read(path)
+        entries.append(
+            Refused(
+                id=path.parent.name,
+                path=str(record.get("path", "")),
+                reason=str(record.get("reason", "no reason was written")),
+                kept=(path.parent / FILES).is_dir(),
+            )
+        )
+    return entries
+
+
+def release(store: Store, entry_id: str) -> Refused:
+    """Put refused files back into the inbox. Raises StoreError for an id that is not there, or a name that is taken.
+
+    Where the files were left alone (`neuroloom ingest`), only the entry goes; the caller ingests `path` again.
+    """
+    known = {entry.id: entry for entry in refused(store)}
+    if entry_id not in known:
+        raise StoreError(f"{entry_id}: not in quarantine; there are: {', '.join(known) or 'none'}")
+    entry = known[entry_id]
+    folder = store.quarantine / entry_id
+    if entry.kept:
+        names = sorted(path.name for path in (folder / FILES).iterdir())
+        taken = [name for name in names if os.path.lexists(store.inbox / name)]
+        if taken:
+            raise StoreError(f"{taken[0]}: lies in the inbox already; move it away before the retry")
+        for name in names:
+            os.rename(folder / FILES / name, store.inbox / name)
+    shutil.rmtree(folder)
+    return entry
+
+
+def finish_moves(store: Store) -> int:
+    """Go on with every move that was cut short; gives how many there were."""
+    n_finished = 0
+    for parent, name in ((store.originals, DROP_RECORD), (store.quarantine, REASON_RECORD)):
+        for path in sorted(parent.glob(f"*/{name}")):
+            record = _read(path)
+            if record.get("moved") is False:
+                _move_files(Path(record["folder"]), record["name"], record["files"], path.parent / FILES)
+                _write(path, {**record, "moved": True})
+                n_finished += 1
+    return n_finished
+
+
+def slug(name: str) -> str:
+    """A name as a folder name: letters, digits, '.', '_' and '-', at most 80 characters."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:80] or "unnamed"
+
+
+def _record(drop: Drop) -> dict[str, Any]:
+    keys = ("name", "folder", "paths", "files", "format", "n_bytes", "digest", "attempts")
+    return {key: getattr(drop, key) for key in keys}
+
+
+def _move(drop: Drop, folder: Path, name: str, record: Mapping[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / name, {**record, "moved": False})
+    _move_files(Path(drop.folder), drop.name, drop.files, folder / FILES)
+    _write(folder / name, {**record, "moved": True})
+
+
+def _move_files(source: Path, name: str, files: Sequence[str], target: Path) -> None:
+    for file in files or [name]:
+        if os.path.lexists(source / file):
+            (target / file).parent.mkdir(parents=True, exist_ok=True)
+            os.rename(source / file, target / file)
+    with suppress(FileNotFoundError):
+        os.unlink(source / f"{name}.done")
+    _remove_empty_folders(source / name)
+    _sync(target if target.is_dir() else target.parent)
+
+
+def _remove_empty_folders(folder: Path) -> None:
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    for inner, _, _ in os.walk(folder, topdown=False):
+        # A folder that is not empty holds files that came later: they stay, and are a new drop.
+        with suppress(OSError):
+            os.rmdir(inner)
+
+
+def _write(path: Path, record: Mapping[str, Any]) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as file:
+        json.dump(record, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,295 @@
+"""One look at the inbox, and every step that is due: `Reconciler.step()`. The catalog is the truth, nobody is notified.
+
+    leases that ran out -> what lies there now -> what has settled -> what may start
+
+Called every few seconds by the watcher and every quarter of an hour by a flow, at the same time or not at all for a
+while: each step looks at how things are, not at what happened, so nothing is lost and nothing is done twice.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from neuroloom.pipeline import custody, inbox
+from neuroloom.pipeline.catalog import (
+    DONE,
+    IGNORED,
+    IN_FLIGHT,
+    OPEN,
+    QUARANTINED,
+    READY,
+    RETRY,
+    RUNNING,
+    SEEN,
+    SETTLING,
+    SUBMITTED,
+    WAITING,
+    Catalog,
+    Drop,
+    note_published,
+)
+from neuroloom.pipeline.config import Settings
+from neuroloom.pipeline.inbox import Found, Scanner
+from neuroloom.pipeline.store import Store
+
+Submit = Callable[[Sequence[Drop]], None]
+Progress = Callable[[str], None]
+
+
+class SubmitError(RuntimeError):
+    """Work could not be handed over (no server); it stays READY and is tried again at the next look."""
+
+
+class LeaseLostError(RuntimeError):
+    """Another run has taken this drop over: whatever was done here must not be recorded."""
+
+
+@dataclass
+class Reconciler:
+    """Takes every drop of one store one step further.
+
+    submit: hands drops over to whoever does the work. clock: seconds since 1970; tests turn it by hand.
+    """
+
+    store: Store
+    catalog: Catalog
+    settings: Settings
+    submit: Submit
+    clock: Callable[[], float] = time.time
+    scanner: Scanner = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.scanner = Scanner(self.store.inbox)
+        custody.finish_moves(self.store)
+
+    def step(self) -> dict[str, int]:
+        """Every step that is due now; gives how many drops are in each state."""
+        now = self.clock()
+        self._expire(now)
+        self._look(now)
+        self._settle(now)
+        self._start(now)
+        return self.catalog.counts()
+
+    def _expire(self, now: float) -> None:
+        ingest = self.settings.ingest
+        for drop in self.catalog.expired(longest_lease_s=max(ingest.lease_s, ingest.queue_s), now=now):
+            what = "no run took it up" if drop.state == SUBMITTED else "the run was not heard of again"
+            fail(self.store, self.catalog, self.settings, drop, what, now=now)
+
+    def _look(self, now: float) -> None:
+        found = {f.name: f for f in self.scanner.scan()}
+        open_drops = {drop.name: drop for drop in self.catalog.drops(*OPEN)}
+        ignored = {(d.name, d.fingerprint) for d in self.catalog.drops(IGNORED)}
+        for name, lies in found.items():
+            drop = open_drops.get(name)
+            if drop is None and (name, lies.fingerprint) not in ignored:
+                self._first_sight(lies, now)
+            elif drop is not None and drop.state not in IN_FLIGHT and drop.fingerprint != lies.fingerprint:
+                changes = _seen(lies, now)
+                self.catalog.move(drop.id, SETTLING, frm=(*WAITING, READY, RETRY), reason="it is growing", **changes)
+        for name, drop in open_drops.items():
+            if name not in found and drop.state not in IN_FLIGHT:
+                self.catalog.move(drop.id, IGNORED, frm=(*WAITING, READY, RETRY), reason="gone from the inbox")
+
+    def _first_sight(self, lies: Found, now: float) -> None:
+        drop = self.catalog.add_drop(lies.name, folder=self.store.inbox, **_seen(lies, now))
+        if drop is not None and lies.problem:
+            self._refuse(drop, lies.problem)
+
+    def _settle(self, now: float) -> None:
+        found = {f.name: f for f in self.scanner.scan()} if self.catalog.drops(*WAITING) else {}
+        for drop in self.catalog.drops(*WAITING):
+            lies = found.get(drop.name)
+            if lies is None or lies.fingerprint != drop.fingerprint:
+                continue
+            if drop.stable_since > now:  # the clock was set back: wait anew
+                self.catalog.note(drop.id, stable_since=now)
+                continue
+            still_s = now - drop.stable_since
+            if lies.marked or still_s >= self.settings.inbox.settle_s:
+                self._probe(drop, still_s)
+            else:
+                wait = f"lies still for {still_s:.0f} of {self.settings.inbox.settle_s:.0f} s"
+                self.catalog.move(drop.id, SETTLING, frm=WAITING, reason=wait)
+
+    def _probe(self, drop: Drop, still_s: float) -> None:
+        form, reason = inbox.probe(self.store.inbox, drop.paths)
+        if reason:
+            if still_s >= self.settings.inbox.orphan_s:
+                self._refuse(drop, reason)
+            else:
+                self.catalog.move(drop.id, SETTLING, frm=WAITING, reason=f"waits for the rest: {reason}", format=form)
+            return
+        try:
+            digest = inbox.digest_of(self.store.inbox, drop.files)
+        except FileNotFoundError:
+            return
+        if inbox.fingerprint_now(self.store.inbox, drop.files) != drop.fingerprint:
+            return  # it grew while it was read: the next look sees that
+        self.catalog.move(drop.id, READY, frm=WAITING, reason="", digest=digest, format=form)
+
+    def _refuse(self, drop: Drop, reason: str) -> None:
+        if self.catalog.move(drop.id, QUARANTINED, frm=WAITING, reason=reason):
+            custody.quarantine(self.store, drop, reason)
+
+    def _start(self, now: float) -> None:
+        for drop in self.catalog.drops(RETRY):
+            pause_s = self.settings.inbox.retry_s * 2 ** max(drop.attempts - 1, 0)
+            if not drop.changed_at <= now < drop.changed_at + pause_s:
+                self.catalog.move(drop.id, READY, frm=(RETRY,))
+        in_flight = self.catalog.drops(*IN_FLIGHT)
+        busy = {drop.digest for drop in in_flight}
+        n_runs = len({drop.owner or drop.id for drop in in_flight})
+        for batch in self._batches(self.catalog.drops(READY), busy):
+            if n_runs >= self.settings.ingest.in_flight:
+                self._wait(batch, f"waits: {self.settings.ingest.in_flight} are being ingested")
+            elif shortage := self._shortage(batch):
+                self._wait(batch, shortage)
+            elif self._hand_over(batch, now):
+                n_runs += 1
+
+    def _batches(self, ready: Sequence[Drop], busy: set[str]) -> Iterator[list[Drop]]:
+        """Small new drops together, everything else alone; the same content only once at a time."""
+        small: list[Drop] = []
+        for drop in ready:
+            if drop.digest in busy:
+                self._wait([drop], "waits: the same content is being ingested")
+                continue
+            busy.add(drop.digest)
+            if self.catalog.done_with(drop.digest) is not None:
+                finish_known(self.store, self.catalog, drop)
+            elif drop.attempts == 0 and drop.n_bytes <= self.settings.ingest.small_bytes:
+                small.append(drop)
+            else:
+                yield [drop]
+        size = self.settings.ingest.batch if len(small) > self.settings.ingest.in_flight * 4 else 1
+        for first in range(0, len(small), size):
+            yield small[first : first + size]
+
+    def _shortage(self, batch: Sequence[Drop]) -> str:
+        wanted = self.settings.ingest.min_free_bytes + 3 * sum(drop.n_bytes for drop in batch)
+        free = self.store.free_bytes()
+        return "" if free >= wanted else f"waits: {free / 1e9:.1f} GB free on disk, {wanted / 1e9:.1f} GB wanted"
+
+    def _wait(self, batch: Sequence[Drop], reason: str) -> None:
+        for drop in batch:
+            if drop.reason != reason:
+                self.catalog.note(drop.id, reason=reason)
+
+    def _hand_over(self, batch: Sequence[Drop], now: float) -> bool:
+        queue_s = self.settings.ingest.queue_s
+        held = [d for drop in batch if (d := self.catalog.submit(drop.id, lease_s=queue_s, now=now)) is not None]
+        if not held:
+            return False
+        try:
+            self.submit(held)
+        except SubmitError as error:
+            for drop in held:
+                self.catalog.move(drop.id, READY, frm=(SUBMITTED,), reason=f"waits: {inbox.one_line(error)}")
+            return False
+        return True
+
+
+def _seen(lies: Found, now: float) -> dict[str, Any]:
+    return {
+        "paths": list(lies.paths),
+        "files": list(lies.files),
+        "fingerprint": lies.fingerprint,
+        "n_bytes": lies.n_bytes,
+        "stable_since": now,
+    }
+
+
+def finish_known(store: Store, catalog: Catalog, drop: Drop) -> None:
+    """End a drop whose content is in the store already: its files join the originals."""
+    earlier = catalog.done_with(drop.digest)
+    sessions = list(earlier.sessions) if earlier is not None else []
+    custody.archive(store, drop, sessions)
+    reason = f"already there: {', '.join(sessions)}"
+    catalog.move(drop.id, DONE, frm=(READY, RUNNING), reason=reason, sessions=sessions)
+
+
+def fail(
+    store: Store, catalog: Catalog, settings: Settings, drop: Drop, reason: str, *, now: float | None = None
+) -> str:
+    """Work on a drop ended without a result: RETRY, or after the last attempt QUARANTINED. Gives the new state."""
+    at = time.time() if now is None else now
+    if drop.attempts < settings.inbox.max_attempts:
+        line = f"{reason}; attempt {drop.attempts} of {settings.inbox.max_attempts}"
+        catalog.move(drop.id, RETRY, frm=IN_FLIGHT, owner=drop.owner, reason=line, changed_at=at, lease_until=0.0)
+        return RETRY
+    line = f"tried {drop.attempts} times, each time without a result: {reason}"
+    if catalog.move(drop.id, QUARANTINED, frm=IN_FLIGHT, owner=drop.owner, reason=line):
+        custody.quarantine(store, drop, line)
+    return QUARANTINED
+
+
+def ingest_claimed(
+    store: Store, catalog: Catalog, settings: Settings, drop: Drop, *, progress: Progress | None = None
+) -> list[dict[str, Any]]:
+    """Ingest a drop this run has claimed and record what became of it; gives the results as `ingest --json` has them.
+
+    The originals move last, after the session is published and read back. Raises LeaseLostError where another
+    run has taken over, and whatever a reader raises that it should not have: the caller says `fail` then.
+    """
+    from neuroloom.pipeline.ingesting import ingest_drop
+
+    if inbox.fingerprint_now(store.inbox, drop.files) != drop.fingerprint:
+        catalog.move(drop.id, SETTLING, frm=(RUNNING,), owner=drop.owner, reason="it is growing", fingerprint="")
+        return []
+    with _lease(catalog, drop, settings.ingest.lease_s):
+        paths = [Path(drop.folder) / path for path in drop.paths]
+        results = ingest_drop(paths, store, sorter=settings.ingest.sorter_or_none, progress=progress)
+    if not catalog.renew(drop.id, owner=drop.owner, lease_s=settings.ingest.lease_s):
+        raise LeaseLostError(f"{drop.name}: another run has taken it over")
+    _record(store, catalog, drop, [result.to_dict() for result in results])
+    return [result.to_dict() for result in results]
+
+
+def _record(store: Store, catalog: Catalog, drop: Drop, results: Sequence[dict[str, Any]]) -> None:
+    sessions = [result["session"] for result in results if result["session"]]
+    refused = [str(result["reason"]) for result in results if result["state"] == "quarantined"]
+    note_published(store, catalog, sessions)
+    if refused:
+        reason = inbox.one_line(refused[0])
+        custody.quarantine(store, drop, reason)
+        catalog.move(drop.id, QUARANTINED, frm=(RUNNING,), owner=drop.owner, reason=reason, sessions=sessions)
+        return
+    custody.archive(store, drop, sessions)
+    known = all(result["state"] == "already" for result in results)
+    reason = f"already there: {', '.join(sessions)}" if known else ""
+    catalog.move(drop.id, DONE, frm=(RUNNING,), owner=drop.owner, reason=reason, sessions=sessions)
+
+
+@contextmanager
+def _lease(catalog: Catalog, drop: Drop, lease_s: float) -> Iterator[None]:
+    """Renew a drop's lease from a thread for as long as the work on it goes on."""
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(lease_s / 4):
+            catalog.renew(drop.id, owner=drop.owner, lease_s=lease_s)
+
+    thread = threading.Thread(target=renew, daemon=True, name=f"lease of drop {drop.id}")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def is_idle(store: Store, catalog: Catalog) -> bool:
+    """True where nothing in the inbox waits for anything but a person."""
+    if any(drop.state != SEEN for drop in catalog.drops(*OPEN)) or catalog.drops(SEEN):
+        return False
+    settled = {drop.name for drop in catalog.drops(IGNORED)}
+    return all(name in settled or name.startswith(".") for name in os.listdir(store.inbox))
