@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from neuroloom.ingest._nwb_read import StoredStreams, session_fields
 from neuroloom.ingest.streams import Stream
 from neuroloom.ingest.timebase import ClockMap
 
+Progress = Callable[[int, int], None]
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Session:
     """Streams of one subject's session, **all on one clock**, whose zero is the first sample of the device it is of.
 
@@ -25,7 +28,7 @@ class Session:
     session: str = "01"
     task: str = ""
     clock: str
-    streams: tuple[Stream, ...]
+    streams: Sequence[Stream]
     start: datetime | None = None
     clock_maps: tuple[ClockMap, ...] = ()
     sources: tuple[Mapping[str, Any], ...] = ()
@@ -39,10 +42,15 @@ class Session:
 
     def __getitem__(self, name: str) -> Stream:
         """The stream of that name; KeyError lists those there are."""
-        for stream in self.streams:
-            if stream.name == name:
-                return stream
-        raise KeyError(f"{self.id} has no stream {name!r}; it has {[stream.name for stream in self.streams]}")
+        names = self.stream_names
+        if name not in names:
+            raise KeyError(f"{self.id} has no stream {name!r}; it has {names}")
+        return self.streams[names.index(name)]
+
+    @property
+    def stream_names(self) -> list[str]:
+        """The names of its streams; reads nothing."""
+        return self.streams.names if isinstance(self.streams, StoredStreams) else [s.name for s in self.streams]
 
     def between(self, start_s: float, stop_s: float) -> Session:
         """Every stream between two times of the session clock; still lazy until values are asked for."""
@@ -51,3 +59,22 @@ class Session:
     def uncertainty_ms(self, stream: Stream) -> float:
         """How well the times of a stream are known on the session clock: the residual of its device's clock map."""
         return max((m.residual_ms for m in self.clock_maps if m.source == stream.device), default=0.0)
+
+    @classmethod
+    def open(cls, path: Path | str) -> Session:
+        """The session of a published folder, or what one of its NWB files holds; reads the index and nothing else.
+
+        Raises SessionFileError where there is no session file, and FileNotFoundError where there is nothing.
+        """
+        return cls(**session_fields(Path(path)))
+
+    def save(self, folder: Path | str, *, progress: Progress | None = None) -> Session:
+        """Publish: write everything into a new folder, verify it, make it durable; the folder is whole or absent.
+
+        progress: called with the bytes of samples written and their total.
+        Returns the session as it now lies in `folder`. Raises FileExistsError where `folder` is there already.
+        """
+        from neuroloom.ingest._session_write import write_session
+
+        write_session(self, Path(folder), progress)
+        return Session.open(folder)

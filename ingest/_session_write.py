@@ -1,0 +1,138 @@
+"""Publish a session: companions first, then the small file that names them, then the manifest, then the rename."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+
+from neuroloom.ingest import durable, manifest
+from neuroloom.ingest._nwb_layout import INDEX_VERSION, MAIN_FILE, clock_map_entry, encoded, safe_names
+from neuroloom.ingest._nwb_read import SessionFileError
+from neuroloom.ingest._nwb_write import FileHead, write_nwb
+from neuroloom.ingest.digest import digest_of_file, digests_of_datasets
+from neuroloom.ingest.streams import Signal
+from neuroloom.ingest.timebase import ClockMap
+
+if TYPE_CHECKING:
+    from neuroloom.ingest.session import Progress, Session
+
+SUBJECT_FIELDS = ("species", "sex", "age", "date_of_birth", "strain", "genotype")
+
+
+def write_session(session: Session, folder: Path, progress: Progress | None) -> None:
+    """Write, verify and publish; see `Session.save`."""
+    names = session.stream_names
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise ValueError(f"{session.id}: two streams are named {doubled[0]!r}; each needs a name of its own")
+    counter = _Counter(session, progress)
+    with durable.new_folder(folder) as staging:
+        files: dict[str, dict[str, Any]] = {}
+        elsewhere: dict[str, dict[str, Any]] = {}
+        wideband = [s for s in session.streams if isinstance(s, Signal) and s.modality == "wideband"]
+        for stream, stem in zip(wideband, safe_names(["session", *(s.name for s in wideband)])[1:], strict=True):
+            path = staging / f"{stem}.nwb"
+            head = _head(session, f"{session.id} {stream.name}", {})
+            written = write_nwb(path, head, [stream], fast=True, on_bytes=counter.add)
+            files[path.name] = _verified(path, written.digests)
+            elsewhere[stream.name] = {
+                **written.entries[stream.name],
+                "file": path.name,
+                "digest": files[path.name]["digest"],
+            }
+        whole = {"sources": session.sources, "quality": session.quality}
+        head = _head(session, session.id, whole)
+        written = write_nwb(
+            staging / MAIN_FILE, head, tuple(session.streams), elsewhere=elsewhere, on_bytes=counter.add
+        )
+        files[MAIN_FILE] = _verified(staging / MAIN_FILE, written.digests)
+        manifest.write(staging, _manifest_fields(session), files)
+
+
+class _Counter:
+    """Adds up the bytes written and tells the caller."""
+
+    def __init__(self, session: Session, progress: Progress | None) -> None:
+        self.total = sum(
+            s.samples.shape[0] * s.samples.shape[1] * s.samples.dtype.itemsize
+            for stream in session.streams
+            if isinstance(stream, Signal)
+            for s in stream.segments
+        )
+        self.done = 0
+        self._progress = progress
+
+    def add(self, n_bytes: int) -> None:
+        self.done += n_bytes
+        if self._progress is not None:
+            self._progress(self.done, self.total)
+
+
+def _head(session: Session, title: str, more: Mapping[str, Any]) -> FileHead:
+    index = {
+        "version": INDEX_VERSION,
+        "subject": session.subject,
+        "session": session.session,
+        "task": session.task,
+        "clock": session.clock,
+        "start": session.start,
+        "clock_maps": [clock_map_entry(clock) for clock in session.clock_maps],
+        "sources": [],
+        "quality": {},
+    }
+    note = "" if session.start is not None else "; when it began is not known, so it is given as 1970-01-01"
+    return FileHead(
+        identifier=str(uuid.uuid4()),
+        session_id=session.session,
+        subject=_subject(session),
+        description=f"{title}, times in seconds on the clock of {session.clock}{note}",
+        start=session.start,
+        index={**index, **more},
+    )
+
+
+def _subject(session: Session) -> dict[str, str]:
+    """What NWB says of the subject: the id, and what a source states; nothing is guessed."""
+    stated: dict[str, str] = {}
+    for source in session.sources:
+        about = source.get("subject")
+        if isinstance(about, Mapping):
+            stated |= {key: str(about[key]) for key in SUBJECT_FIELDS if about.get(key) and key != "date_of_birth"}
+    return {"subject_id": session.subject, **stated}
+
+
+def _verified(path: Path, digests: Mapping[str, str]) -> dict[str, Any]:
+    """The manifest entry of a file just written, read back from the file and compared with what was meant."""
+    problems = _nwb_problems(path)
+    if problems:
+        raise SessionFileError(f"{path.name}: written, but not valid NWB: {problems[0]}")
+    with h5py.File(path, "r", locking=False) as file:
+        found = digests_of_datasets(file)
+    for dataset, digest in digests.items():
+        if found.get(dataset) != digest:
+            raise SessionFileError(f"{path.name}: {dataset} reads back other than it was written; nothing is published")
+    return {"digest": digest_of_file(path), "n_bytes": path.stat().st_size, "datasets": found}
+
+
+def _nwb_problems(path: Path) -> list[str]:
+    from pynwb import validate
+
+    return [str(problem) for problem in validate(path=str(path))]
+
+
+def _manifest_fields(session: Session) -> dict[str, Any]:
+    return {
+        "session": session.id,
+        "subject": session.subject,
+        "clock": session.clock,
+        "start": session.start.isoformat() if session.start else None,
+        "streams": session.stream_names,
+        "sources": encoded(session.sources),
+        "clock_maps": [encoded(clock_map_entry(clock)) for clock in session.clock_maps],
+        "quality": encoded(session.quality),
+    }
