@@ -1,0 +1,424 @@
+"""Sessions to windows of model-rate features, split by time so that nothing leaks from one split into another.
+
+    time ->   |   train   | gap | validation | gap | held-out | gap |   train   | gap | ...
+
+The recording is cut into equal cycles, each with its part of every split, so that slow changes of a recording reach
+all of them. Between two blocks of different splits lies a gap at least as long as a window, which belongs to none.
+Shapes: B windows, T time bins, C channels of a port.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuroloom.ingest.session import Session
+from neuroloom.models.ports import Port
+from neuroloom.pipeline.features import FeatureConfig, Features, PortFeatures, build_features
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Floats = NDArray[np.float32]
+Flags = NDArray[np.bool_]
+Bounds = tuple[int, int]
+SplitName = Literal["train", "validation", "held_out"]
+
+MOST_GAP = 0.15  # of a recording may go into gaps; the number of cycles follows from it
+UNSCALED = ("stimulus", "choice")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowConfig:
+    """How sessions are cut into windows.
+
+    lag_bins: an input is seen that many bins late; 1 makes a prediction from the past only. Ports whose features look
+        ahead (low-passed ones) are lagged by their reach on top. 0 or less (smoothing) is refused for a port that is
+        also a target.
+    inputs, targets: names of ports; by default all ports but the choice come in, and all but stimuli are asked for.
+    use_extrapolated: whether times beyond a clock map's pulses count.
+    """
+
+    length_s: float = 2.0
+    bin_s: float = 0.02
+    held_out: float = 0.2
+    validation: float = 0.15
+    gap_s: float | None = None
+    lag_bins: int = 1
+    inputs: tuple[str, ...] | None = None
+    targets: tuple[str, ...] | None = None
+    use_extrapolated: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.length_s < 2 * self.bin_s:
+            raise ValueError(f"windows of {self.length_s} s with bins of {self.bin_s} s; at least two bins are wanted")
+        if not (self.held_out > 0 and self.validation > 0 and self.held_out + self.validation < 1):
+            raise ValueError(
+                f"held out {self.held_out} and validation {self.validation}; each above 0, together below 1, is wanted"
+            )
+        if self.gap_s is not None and self.gap_s < self.length_s:
+            raise ValueError(f"gap of {self.gap_s} s; at least the window's {self.length_s} s is wanted, or data leak")
+
+    @property
+    def n_bins(self) -> int:
+        """T of a window."""
+        return round(self.length_s / self.bin_s)
+
+    @property
+    def gap_bins(self) -> int:
+        """Bins between two splits."""
+        return int(np.ceil((self.gap_s or self.length_s) / self.bin_s - 1e-6))
+
+
+def time_blocks(n_bins: int, config: WindowConfig, *, reach_bins: int = 0) -> dict[SplitName, list[Bounds]]:
+    """Runs of bins `[first, last)` of each split.
+
+    reach_bins: how far features look around their bin; gaps grow by three times as much, since a late input looks
+        back by its lag and its reach, and the other block ahead by its own.
+    Raises ValueError where the recording is too short to give every split one window.
+    """
+    length, gap = config.n_bins, config.gap_bins + 3 * reach_bins
+    shares: dict[SplitName, float] = {
+        "train": 1 - config.held_out - config.validation,
+        "validation": config.validation,
+        "held_out": config.held_out,
+    }
+    shortest = int(np.ceil(length / min(shares.values()))) + 3 * gap
+    wanted = max(shortest, int(3 * gap / MOST_GAP))
+    n_cycles = max(1, n_bins // wanted)
+    if n_bins // n_cycles < shortest - gap:  # the last cycle needs no gap behind it
+        raise ValueError(
+            f"{n_bins * config.bin_s:.1f} s of recording; at least {(shortest - gap) * config.bin_s:.1f} s are wanted "
+            f"for windows of {config.length_s} s in three splits"
+        )
+    edges = np.linspace(0, n_bins + gap, n_cycles + 1).astype(int)
+    blocks: dict[SplitName, list[Bounds]] = {name: [] for name in shares}
+    for start, stop in pairwise(edges):
+        usable = stop - start - 3 * gap
+        parts = [max(length, int(usable * share)) for share in (config.validation, config.held_out)]
+        first = int(start)
+        for name, size in zip(shares, [usable - sum(parts), *parts], strict=True):
+            blocks[name].append((first, first + int(size)))
+            first += int(size) + gap
+    return blocks
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scaler:
+    """Per channel `(value - mean) / std`, fitted on training time only; shape (C,) each."""
+
+    mean: Floats
+    std: Floats
+
+    def scaled(self, values: Floats) -> Floats:
+        """Values in standard deviations of the training time."""
+        return np.asarray((values - self.mean) / self.std, dtype=np.float32)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Batch:
+    """Windows of one session. Values outside a mask are 0 and mean nothing.
+
+    inputs, targets: port name -> (B, T, C); masks of the same shapes. Spikes as targets are counts, choices are class
+    indices, all else is scaled. uncertainty_ms: how well the times of a port are known. first_bins: (B,), of the
+    targets. scored: (T,), False for bins that only warm the network up.
+    """
+
+    session: str
+    first_bins: NDArray[np.int64]
+    inputs: Mapping[str, Tensor]
+    input_masks: Mapping[str, Tensor]
+    targets: Mapping[str, Tensor]
+    masks: Mapping[str, Tensor]
+    uncertainty_ms: Mapping[str, float]
+    scored: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SessionData:
+    """One session's features, splits and scalers."""
+
+    features: Features
+    config: WindowConfig
+    blocks: Mapping[SplitName, Sequence[Bounds]]
+
+    @property
+    def id(self) -> str:
+        """The session's id."""
+        return self.features.session_id
+
+    @cached_property
+    def input_names(self) -> tuple[str, ...]:
+        """Ports that come in."""
+        chosen = self.config.inputs
+        return tuple(
+            name
+            for name, made in self.features.ports.items()
+            if (made.port.kind != "choice" if chosen is None else name in chosen)
+        )
+
+    @cached_property
+    def target_names(self) -> tuple[str, ...]:
+        """Ports that are asked for."""
+        chosen = self.config.targets
+        return tuple(
+            name
+            for name, made in self.features.ports.items()
+            if (made.port.kind != "stimulus" if chosen is None else name in chosen)
+        )
+
+    def ports(self) -> tuple[list[Port], list[Port]]:
+        """Inputs and outputs, as a network is told of them."""
+        return [self.features[name].port for name in self.input_names], [
+            self.features[name].port for name in self.target_names
+        ]
+
+    def lag_of(self, name: str) -> int:
+        """Bins by which an input is late."""
+        lag = self.config.lag_bins
+        return lag + self.features[name].reach_bins if lag > 0 else lag
+
+    @cached_property
+    def scalers(self) -> dict[str, Scaler]:
+        """Per port, fitted on the training blocks; channels that never vary there are only centred."""
+        return {name: self._fitted(made) for name, made in self.features.ports.items()}
+
+    @cached_property
+    def mean_rates(self) -> dict[str, Floats]:
+        """Per spiking port the mean count per bin over training time, shape (C,)."""
+        return {
+            name: self.scalers[name].mean for name, made in self.features.ports.items() if made.port.kind == "spikes"
+        }
+
+    def inputs_at(self, name: str, first: int, last: int) -> tuple[Floats, Flags]:
+        """An input port as seen at bins `[first, last)`: late by its lag, scaled, 0 where unknown."""
+        lag = self.lag_of(name)
+        values, valid = self._cut(self.features[name], first - lag, last - lag)
+        return np.where(valid, self._scaled(name, values), 0).astype(np.float32), valid
+
+    def targets_at(self, name: str, first: int, last: int) -> tuple[Floats, Flags]:
+        """A target port at bins `[first, last)`: counts, class indices or scaled values, 0 where unknown."""
+        made = self.features[name]
+        values, valid = self._cut(made, first, last)
+        values = values if made.port.kind == "spikes" else self._scaled(name, values)
+        return np.where(valid, values, 0).astype(np.float32), valid
+
+    def _scaled(self, name: str, values: Floats) -> Floats:
+        return values if self.features[name].port.kind in UNSCALED else self.scalers[name].scaled(values)
+
+    def _cut(self, made: PortFeatures, first: int, last: int) -> tuple[Floats, Flags]:
+        """Values and mask of `[first, last)`; bins that do not exist are not valid."""
+        inside = slice(min(max(first, 0), self.features.n_bins), min(max(last, 0), self.features.n_bins))
+        before = max(0, min(-first, last - first))
+        values, valid = np.asarray(made.values[inside]), np.array(made.valid[inside])
+        after = (last - first) - before - len(values)
+        if not self.config.use_extrapolated:
+            valid &= ~np.asarray(made.extrapolated[inside])[:, None]
+        if before or after:
+            values = np.pad(values, ((before, after), (0, 0)))
+            valid = np.pad(valid, ((before, after), (0, 0)))
+        return values, valid
+
+    def _fitted(self, made: PortFeatures) -> Scaler:
+        total = np.zeros((3, made.port.n_channels))
+        pivot: NDArray[np.float64] | None = None
+        for first, last in self.blocks["train"]:
+            values, valid = self._cut(made, first, last)
+            if pivot is None:
+                pivot = values.mean(axis=0, dtype=np.float64)
+            away = np.where(valid, values - pivot, 0)
+            total += np.stack([valid.sum(0), away.sum(0), (away**2).sum(0)])
+        n_valid = np.maximum(total[0], 1)
+        shift = total[1] / n_valid
+        variance = np.maximum(total[2] / n_valid - shift**2, 0)
+        mean = (0 if pivot is None else pivot) + shift
+        flat = variance <= 1e-12 * (np.abs(mean) ** 2 + np.finfo(np.float64).tiny)
+        std = np.where(flat, 1.0, np.sqrt(variance))
+        return Scaler(mean=mean.astype(np.float32), std=std.astype(np.float32))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Split:
+    """The windows of one part of time, over all sessions; nothing is read until a batch is asked for."""
+
+    name: SplitName
+    sessions: Mapping[str, SessionData]
+    config: WindowConfig
+
+    @property
+    def n_windows(self) -> int:
+        """How many windows lie side by side in it."""
+        return sum(len(self.tiles(session)) for session in self.sessions)
+
+    @property
+    def duration_s(self) -> float:
+        """Its length over all sessions, seconds."""
+        bins = sum(last - first for data in self.sessions.values() for first, last in data.blocks[self.name])
+        return bins * self.config.bin_s
+
+    def tiles(self, session: str) -> list[int]:
+        """First bins of windows that lie side by side; what is left over at a block's end is not used."""
+        length = self.config.n_bins
+        return [
+            start
+            for first, last in self.sessions[session].blocks[self.name]
+            for start in range(first, last - length + 1, length)
+        ]
+
+    def random_batch(self, step: int, *, batch_size: int) -> Batch:
+        """Windows drawn anywhere in the split, of one session, chosen by its length.
+
+        A pure function of the seed and the step: a run that goes on at step n draws what it would have drawn.
+        """
+        rng = np.random.default_rng([self.config.seed, step])
+        names = list(self.sessions)
+        room = [np.array([self._room(block) for block in self.sessions[name].blocks[self.name]]) for name in names]
+        weights = np.array([float(r.sum()) for r in room])
+        chosen = int(rng.choice(len(names), p=weights / weights.sum()))
+        blocks = self.sessions[names[chosen]].blocks[self.name]
+        which = rng.choice(len(blocks), size=batch_size, p=room[chosen] / room[chosen].sum())
+        starts = [blocks[i][0] + int(rng.integers(self._room(blocks[i]))) for i in which]
+        return self.batch(names[chosen], starts)
+
+    def batches(self, *, batch_size: int, warm_up_bins: int = 0) -> Iterator[Batch]:
+        """All windows side by side, in order of time, each session's in batches of at most `batch_size`.
+
+        warm_up_bins: context before each window, marked as not scored.
+        """
+        for session in self.sessions:
+            starts = self.tiles(session)
+            for i in range(0, len(starts), batch_size):
+                yield self.batch(session, starts[i : i + batch_size], warm_up_bins=warm_up_bins)
+
+    def batch(self, session: str, starts: Sequence[int], *, warm_up_bins: int = 0) -> Batch:
+        """The windows of one session that start at these bins, with `warm_up_bins` of context before each."""
+        import torch
+
+        data, length = self.sessions[session], self.config.n_bins
+
+        def stacked(name: str, *, target: bool) -> tuple[Tensor, Tensor]:
+            cut = data.targets_at if target else data.inputs_at
+            parts = [cut(name, start - warm_up_bins, start + length) for start in starts]
+            return torch.from_numpy(np.stack([p[0] for p in parts])), torch.from_numpy(np.stack([p[1] for p in parts]))
+
+        inputs = {name: stacked(name, target=False) for name in data.input_names}
+        targets = {name: stacked(name, target=True) for name in data.target_names}
+        return Batch(
+            session=session,
+            first_bins=np.asarray(starts, dtype=np.int64) - warm_up_bins,
+            inputs={name: pair[0] for name, pair in inputs.items()},
+            input_masks={name: pair[1] for name, pair in inputs.items()},
+            targets={name: pair[0] for name, pair in targets.items()},
+            masks={name: pair[1] for name, pair in targets.items()},
+            uncertainty_ms={n: data.features[n].uncertainty_ms for n in {*data.input_names, *data.target_names}},
+            scored=np.arange(length + warm_up_bins) >= warm_up_bins,
+        )
+
+    def _room(self, block: Bounds) -> int:
+        return max(0, block[1] - block[0] - self.config.n_bins + 1)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Windows:
+    """Windows of several sessions: `.train`, `.validation`, `.held_out`."""
+
+    sessions: Mapping[str, SessionData]
+    config: WindowConfig
+    feature_config: FeatureConfig = field(default_factory=FeatureConfig)
+
+    @property
+    def train(self) -> Split:
+        """What networks and scalers are fitted on."""
+        return self._split("train")
+
+    @property
+    def validation(self) -> Split:
+        """What settings are chosen on."""
+        return self._split("validation")
+
+    @property
+    def held_out(self) -> Split:
+        """What nobody has looked at."""
+        return self._split("held_out")
+
+    def ports(self, session: str | Session) -> tuple[list[Port], list[Port]]:
+        """Inputs and outputs of one session. KeyError lists the sessions there are."""
+        name = session if isinstance(session, str) else session.id
+        if name not in self.sessions:
+            raise KeyError(f"no session {name!r}; there are {sorted(self.sessions)}")
+        return self.sessions[name].ports()
+
+    def _split(self, name: SplitName) -> Split:
+        return Split(name=name, sessions=self.sessions, config=self.config)
+
+
+def windows(
+    sessions: Sequence[Session],
+    *,
+    length_s: float = 2.0,
+    bin_s: float = 0.02,
+    held_out: float = 0.2,
+    validation: float = 0.15,
+    gap_s: float | None = None,
+    lag_bins: int = 1,
+    inputs: Sequence[str] | None = None,
+    targets: Sequence[str] | None = None,
+    use_extrapolated: bool = False,
+    seed: int = 0,
+    folder: Path | None = None,
+    features: FeatureConfig | None = None,
+) -> Windows:
+    """Windows of `length_s` over sessions, split by interleaved blocks of time; lazy. See `WindowConfig`.
+
+    folder: cache of the features (a store's `derived/`). features: how they are made; its bin is `bin_s`.
+    Raises ValueError where two sessions have the same id, a recording is too short, a port name is not known, or a
+    target would come in unlagged.
+    """
+    config = WindowConfig(
+        length_s=length_s,
+        bin_s=bin_s,
+        held_out=held_out,
+        validation=validation,
+        gap_s=gap_s,
+        lag_bins=lag_bins,
+        inputs=None if inputs is None else tuple(inputs),
+        targets=None if targets is None else tuple(targets),
+        use_extrapolated=use_extrapolated,
+        seed=seed,
+    )
+    feature_config = replace(features or FeatureConfig(), bin_s=bin_s)
+    made: dict[str, SessionData] = {}
+    for session in sessions:
+        if session.id in made:
+            raise ValueError(f"two sessions are {session.id}; each needs an id of its own")
+        found = build_features(session, config=feature_config, folder=folder)
+        reach_bins = max((port.reach_bins for port in found.ports.values()), default=0)
+        blocks = time_blocks(found.n_bins, config, reach_bins=reach_bins)
+        made[session.id] = SessionData(features=found, config=config, blocks=blocks)
+    if not made:
+        raise ValueError("no session; at least one is wanted")
+    _check_ports(made, config)
+    return Windows(sessions=made, config=config, feature_config=feature_config)
+
+
+def _check_ports(sessions: Mapping[str, SessionData], config: WindowConfig) -> None:
+    known = {name for data in sessions.values() for name in data.features.ports}
+    for name in (*(config.inputs or ()), *(config.targets or ())):
+        if name not in known:
+            raise ValueError(f"no port {name!r} in any session; there are {sorted(known)}")
+    for data in sessions.values():
+        both = sorted(set(data.input_names) & set(data.target_names))
+        if config.lag_bins <= 0 and both:
+            raise ValueError(f"{data.id}: {both[0]!r} is input and target with a lag of {config.lag_bins}; 1 is wanted")
+        if not data.input_names or not data.target_names:
+            raise ValueError(
+                f"{data.id}: {len(data.input_names)} inputs, {len(data.target_names)} targets; each needs one"
+            )
