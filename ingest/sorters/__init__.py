@@ -1,0 +1,68 @@
+"""One file per sorter: `ingest/sorters/spykingcircus2.py` *is* the sorter "spykingcircus2". The folder is the registry.
+
+Every sorter file has
+
+    TITLE: str                       what people call it
+    NEEDS: tuple[str, ...]           modules beyond SpikeInterface that must be there
+    sort(signal: Signal) -> Units    spikes in seconds on the signal's clock
+
+`sort` is given a signal that is band-passed, referenced and without bad channels (see `ingest/preprocessing.py`), in
+µV where the unit is a voltage. It raises `SortingError` with one line where it cannot sort.
+Files whose name starts with `_` are shared code, not sorters. Vendor libraries are imported inside functions.
+Other packages add sorters through the entry point group "neuroloom.sorters". A name that is no file here may be any
+sorter that is installed for SpikeInterface ("mountainsort5", "kilosort4").
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from typing import Protocol, cast
+
+from neuroloom.ingest.streams import Signal, Units
+
+
+class SortingError(ValueError):
+    """A signal cannot be sorted: the message names the signal and the sorter, what was found and what was wanted."""
+
+
+class Sorter(Protocol):
+    """What a sorter file offers; see the head of this file."""
+
+    __name__: str
+    TITLE: str
+    NEEDS: tuple[str, ...]
+
+    def sort(self, signal: Signal, /) -> Units: ...
+
+
+@cache
+def sorters() -> dict[str, Sorter]:
+    """Every sorter by name: those in this folder, then those of other packages."""
+    names = [info.name for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_")]
+    known = {name: cast(Sorter, importlib.import_module(f"{__name__}.{name}")) for name in sorted(names)}
+    return known | {point.name: cast(Sorter, point.load()) for point in entry_points(group="neuroloom.sorters")}
+
+
+def sorter_named(name: str) -> Callable[[Signal], Units]:
+    """The `sort` of the sorter of that name.
+
+    Raises SortingError for a name that is not known, listing those that are, and for a sorter whose modules are missing.
+    """
+    from . import _spikeinterface
+
+    if name in sorters():
+        sorter = sorters()[name]
+        missing = [module for module in sorter.NEEDS if find_spec(module) is None]
+        if missing:
+            raise SortingError(f"sorter {name} needs {', '.join(missing)}; install neuroloom[sorting]")
+        return sorter.sort
+    installed = _spikeinterface.installed()
+    if name in installed:
+        return lambda signal: _spikeinterface.run(signal, name)
+    known = list(dict.fromkeys([*sorters(), *installed]))
+    raise SortingError(f"sorter {name!r} is not known here; there are {', '.join(known)}")

@@ -1,0 +1,95 @@
+"""Runs a sorter through SpikeInterface in a folder that is gone afterwards, quietly."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neuroloom.ingest.spikeinterface_bridge import to_spikeinterface
+from neuroloom.ingest.streams import Signal, Units
+from neuroloom.ingest.timebase import FloatArray
+
+from . import SortingError
+
+
+def installed() -> list[str]:
+    """Names of the sorters that SpikeInterface can run on this machine."""
+    from spikeinterface.sorters import installed_sorters
+
+    with quiet():
+        return [str(name) for name in installed_sorters()]
+
+
+def run(signal: Signal, name: str, params: Mapping[str, Any] | None = None) -> Units:
+    """Sort with SpikeInterface's sorter `name`; spike times in seconds on the signal's clock.
+
+    params: departures from the sorter's own defaults. Raises SortingError with the sorter's last line where it fails.
+    """
+    from spikeinterface.sorters import run_sorter
+    from spikeinterface.sorters.utils import SpikeSortingError
+
+    recording = to_spikeinterface(signal)
+    with tempfile.TemporaryDirectory(prefix="neuroloom-sorting-") as folder, quiet():
+        if not recording.check_serializability("json"):
+            recording = recording.save(folder=Path(folder) / "traces", progress_bar=False)
+        try:
+            sorting = run_sorter(
+                name,
+                recording,
+                folder=Path(folder) / "sorter",
+                verbose=False,
+                with_output=True,
+                **dict(params or {}),
+            )
+        except SpikeSortingError as error:
+            raise SortingError(f"{signal.name}: {name} failed: {_last_line(str(error))}") from error
+        return units_of(sorting, signal, sorter=name)
+
+
+def units_of(sorting: Any, signal: Signal, *, sorter: str) -> Units:
+    """A SpikeInterface sorting of the signal as Units: each spike at the time its own segment's timebase gives it."""
+    names = tuple(str(unit) for unit in sorting.unit_ids)
+    trains = tuple(_times_s(sorting, unit, signal) for unit in sorting.unit_ids)
+    return Units(
+        name=f"{signal.name} units",
+        unit_names=names,
+        spike_times_s=trains,
+        device=signal.device,
+        provenance={"made_by": "sorting", "sorter": sorter, "source": signal.name},
+    )
+
+
+def _times_s(sorting: Any, unit: Any, signal: Signal) -> FloatArray:
+    per_segment = []
+    for index, segment in enumerate(signal.segments):
+        samples = np.sort(np.asarray(sorting.get_unit_spike_train(unit, segment_index=index), dtype=np.int64))
+        inside = samples[(samples >= 0) & (samples < segment.timebase.n_samples)]
+        per_segment.append(segment.timebase.seconds(inside))
+    return np.concatenate(per_segment)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without what sorters print and warn about on the way: stdout belongs to the caller's report."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+
+
+def _last_line(message: str) -> str:
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    told = [line for line in lines if "spikeinterface_log.json" not in line]
+    return (told or lines or ["no message"])[-1]
