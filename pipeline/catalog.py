@@ -153,6 +153,15 @@ class Catalog:
             return None
         return drop
 
+    def add_drops(self, fields: Sequence[Mapping[str, Any]]) -> None:
+        """Many new drops in one transaction; those of a name that is open already are left out."""
+        try:
+            with self._session() as session, session.begin():
+                session.add_all([Drop(**each) for each in fields])
+        except IntegrityError:  # another watcher was first with some of them
+            for each in fields:
+                self.add_drop(each["name"], folder=Path(each["folder"]), **_without(each, "name", "folder"))
+
     def drop(self, drop_id: int) -> Drop | None:
         """The drop of that number."""
         with self._session() as session:
@@ -172,6 +181,11 @@ class Catalog:
             rows = session.execute(select(Drop.state, func.count()).group_by(Drop.state))
             return {state: int(n) for state, n in rows}
 
+    def done_digests(self) -> set[str]:
+        """The content that is in the store already."""
+        with self._session() as session:
+            return set(session.scalars(select(Drop.digest).where(Drop.state == DONE)))
+
     def done_with(self, digest: str) -> Drop | None:
         """The drop that already brought this content into the store."""
         query = select(Drop).where(Drop.digest == digest, Drop.state == DONE).order_by(Drop.id)
@@ -190,10 +204,12 @@ class Catalog:
         with self._session() as session, session.begin():
             return _n_changed(session, update(Drop).where(*condition).values(**values)) == 1
 
-    def note(self, drop_id: int, **changes: Any) -> None:
-        """Change fields of a drop that waits, leaving its state."""
+    def note(self, drop_ids: Sequence[int], *, frm: Iterable[str] = OPEN, **changes: Any) -> None:
+        """Change fields of those of many drops that are in one of `frm`."""
         with self._session() as session, session.begin():
-            session.execute(update(Drop).where(Drop.id == drop_id, Drop.state.in_(OPEN)).values(**changes))
+            for first in range(0, len(drop_ids), 500):
+                some = drop_ids[first : first + 500]
+                session.execute(update(Drop).where(Drop.id.in_(some), Drop.state.in_(tuple(frm))).values(**changes))
 
     def submit(self, drop_id: int, *, lease_s: float, now: float | None = None) -> Drop | None:
         """READY -> SUBMITTED, before the work is handed over; None where another one did so first."""
@@ -305,6 +321,10 @@ def _json(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def _without(fields: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if key not in names}
+
+
 def _n_changed(session: Session, statement: Any) -> int:
     return int(session.execute(statement).rowcount)  # type: ignore[attr-defined]
 
@@ -317,13 +337,14 @@ def _make_tables(engine: Engine) -> None:
 
 
 def _sqlite(url: str) -> Engine:
+    # Losing the last commits with the power does no harm, the files tell them again: hence synchronous=NORMAL.
     # A connection per transaction: processes fork and threads come and go, and opening SQLite takes 0.1 ms.
     engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": 30})
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000"):
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=30000"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

@@ -58,6 +58,21 @@ def quarantine(store: Store, drop: Drop, reason: str) -> Path:
     return folder
 
 
+def ended(store: Store, drop: Drop) -> dict[str, Any]:
+    """The record of a drop whose files have left the inbox already; empty where they have not.
+
+    A run that was killed between moving the files and telling the catalog leaves exactly this.
+    """
+    paths = [*store.quarantine.glob(f"{slug(drop.name)}*/{REASON_RECORD}")]
+    if drop.digest:
+        paths.insert(0, archive_folder(store, drop) / DROP_RECORD)
+    for path in paths:
+        record = _read(path)
+        if record.get("name") == drop.name and record.get("files") == drop.files and record.get("moved"):
+            return record
+    return {}
+
+
 def refused(store: Store) -> list[Refused]:
     """What lies in quarantine, by name."""
     entries = []
@@ -129,7 +144,8 @@ def _move_files(source: Path, name: str, files: Sequence[str], target: Path) -> 
     for file in files or [name]:
         if os.path.lexists(source / file):
             (target / file).parent.mkdir(parents=True, exist_ok=True)
-            os.rename(source / file, target / file)
+            with suppress(FileNotFoundError):  # another watcher moved it just now, to the same place
+                os.rename(source / file, target / file)
     with suppress(FileNotFoundError):
         os.unlink(source / f"{name}.done")
     _remove_empty_folders(source / name)

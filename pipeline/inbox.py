@@ -68,13 +68,16 @@ class Scanner:
         for entry in entries:
             if entry.name in markers:
                 continue
-            problem = entry_problem(entry)
+            try:
+                problem, stamp = entry_problem(entry), _stamp(entry.name, entry.stat(follow_symlinks=False))
+            except FileNotFoundError:
+                continue
             if problem:
                 found.append(Found(name=entry.name, paths=(entry.name,), problem=problem))
             elif entry.is_dir(follow_symlinks=False):
                 found.append(self._folder(entry.name, f"{entry.name}{DONE_SUFFIX}" in markers))
             else:
-                lone[entry.name] = _stamp(entry.name, entry.stat(follow_symlinks=False))
+                lone[entry.name] = stamp
         found += self._groups(lone, markers)
         return sorted(found, key=lambda f: f.name)
 
@@ -89,6 +92,8 @@ class Scanner:
             return Found(name=name, paths=(name,), problem=str(error))
         except FileNotFoundError:  # it is being moved or deleted right now: the next scan knows more
             stamps = []
+        except OSError as error:
+            return Found(name=name, paths=(name,), problem=f"{name}: cannot be read ({error.strerror})")
         marked = marked or (self.inbox / name / DONE_SUFFIX).is_file()
         return _found(name, (name,), stamps, marked)
 

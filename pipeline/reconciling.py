@@ -8,7 +8,6 @@ while: each step looks at how things are, not at what happened, so nothing is lo
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -73,72 +72,90 @@ class Reconciler:
         """Every step that is due now; gives how many drops are in each state."""
         now = self.clock()
         self._expire(now)
-        self._look(now)
-        self._settle(now)
+        found = self._look(now)
+        self._settle(found, now)
         self._start(now)
         return self.catalog.counts()
 
     def _expire(self, now: float) -> None:
         ingest = self.settings.ingest
         for drop in self.catalog.expired(longest_lease_s=max(ingest.lease_s, ingest.queue_s), now=now):
+            if self._has_ended(drop):
+                continue
             what = "no run took it up" if drop.state == SUBMITTED else "the run was not heard of again"
-            fail(self.store, self.catalog, self.settings, drop, what, now=now)
+            with self._keep_going(drop):
+                fail(self.store, self.catalog, self.settings, drop, what, now=now)
 
-    def _look(self, now: float) -> None:
+    def _look(self, now: float) -> dict[str, Found]:
         found = {f.name: f for f in self.scanner.scan()}
         open_drops = {drop.name: drop for drop in self.catalog.drops(*OPEN)}
-        ignored = {(d.name, d.fingerprint) for d in self.catalog.drops(IGNORED)}
-        for name, lies in found.items():
-            drop = open_drops.get(name)
-            if drop is None and (name, lies.fingerprint) not in ignored:
-                self._first_sight(lies, now)
-            elif drop is not None and drop.state not in IN_FLIGHT and drop.fingerprint != lies.fingerprint:
+        in_work = {file for drop in open_drops.values() if drop.state in IN_FLIGHT for file in drop.files}
+        new = [lies for name, lies in found.items() if name not in open_drops and name not in in_work]
+        folder = str(self.store.inbox)
+        self.catalog.add_drops([{"name": lies.name, "folder": folder, **_seen(lies, now)} for lies in new])
+        owner = {file: lies.name for lies in found.values() for file in lies.files}
+        for name, drop in open_drops.items():
+            lies = found.get(name)
+            if drop.state in IN_FLIGHT or (lies is not None and lies.fingerprint == drop.fingerprint):
+                continue
+            if lies is not None:
                 changes = _seen(lies, now)
                 self.catalog.move(drop.id, SETTLING, frm=(*WAITING, READY, RETRY), reason="it is growing", **changes)
-        for name, drop in open_drops.items():
-            if name not in found and drop.state not in IN_FLIGHT:
-                self.catalog.move(drop.id, IGNORED, frm=(*WAITING, READY, RETRY), reason="gone from the inbox")
+            elif not self._has_ended(drop):
+                reason = f"belongs to {owner[name]}" if name in owner else "gone from the inbox"
+                self.catalog.move(drop.id, IGNORED, frm=(*WAITING, READY, RETRY), reason=reason)
+        return found
 
-    def _first_sight(self, lies: Found, now: float) -> None:
-        drop = self.catalog.add_drop(lies.name, folder=self.store.inbox, **_seen(lies, now))
-        if drop is not None and lies.problem:
-            self._refuse(drop, lies.problem)
+    def _has_ended(self, drop: Drop) -> bool:
+        """True where the files of a drop have left the inbox for good, and only the catalog does not know."""
+        record = custody.ended(self.store, drop)
+        if not record:
+            return False
+        state, reason = (QUARANTINED, str(record["reason"])) if "reason" in record else (DONE, "")
+        return self.catalog.move(drop.id, state, frm=OPEN, reason=reason, sessions=record.get("sessions", []))
 
-    def _settle(self, now: float) -> None:
-        found = {f.name: f for f in self.scanner.scan()} if self.catalog.drops(*WAITING) else {}
+    def _settle(self, found: dict[str, Found], now: float) -> None:
+        settle_s = self.settings.inbox.settle_s
+        moving = []
         for drop in self.catalog.drops(*WAITING):
             lies = found.get(drop.name)
             if lies is None or lies.fingerprint != drop.fingerprint:
                 continue
-            if drop.stable_since > now:  # the clock was set back: wait anew
-                self.catalog.note(drop.id, stable_since=now)
-                continue
             still_s = now - drop.stable_since
-            if lies.marked or still_s >= self.settings.inbox.settle_s:
-                self._probe(drop, still_s)
-            else:
-                wait = f"lies still for {still_s:.0f} of {self.settings.inbox.settle_s:.0f} s"
-                self.catalog.move(drop.id, SETTLING, frm=WAITING, reason=wait)
+            with self._keep_going(drop):
+                if still_s < 0:  # the clock was set back: wait anew
+                    self.catalog.note([drop.id], stable_since=now)
+                elif lies.problem:
+                    self._refuse(drop, lies.problem)
+                elif lies.marked or still_s >= settle_s:
+                    self._probe(drop, still_s)
+                elif drop.state == SEEN:
+                    moving.append(drop.id)
+        self.catalog.note(moving, frm=(SEEN,), state=SETTLING, reason=f"must lie still for {settle_s:g} s")
 
     def _probe(self, drop: Drop, still_s: float) -> None:
         form, reason = inbox.probe(self.store.inbox, drop.paths)
-        if reason:
-            if still_s >= self.settings.inbox.orphan_s:
-                self._refuse(drop, reason)
-            else:
-                self.catalog.move(drop.id, SETTLING, frm=WAITING, reason=f"waits for the rest: {reason}", format=form)
-            return
-        try:
+        if not reason:
             digest = inbox.digest_of(self.store.inbox, drop.files)
-        except FileNotFoundError:
-            return
-        if inbox.fingerprint_now(self.store.inbox, drop.files) != drop.fingerprint:
-            return  # it grew while it was read: the next look sees that
-        self.catalog.move(drop.id, READY, frm=WAITING, reason="", digest=digest, format=form)
+            # Where it grew while it was read, the next look sees that.
+            if inbox.fingerprint_now(self.store.inbox, drop.files) == drop.fingerprint:
+                self.catalog.move(drop.id, READY, frm=WAITING, reason="", digest=digest, format=form)
+        elif still_s >= self.settings.inbox.orphan_s:
+            self._refuse(drop, reason)
+        elif drop.reason != reason:
+            self.catalog.move(drop.id, SETTLING, frm=WAITING, reason=reason, format=form)
 
     def _refuse(self, drop: Drop, reason: str) -> None:
-        if self.catalog.move(drop.id, QUARANTINED, frm=WAITING, reason=reason):
-            custody.quarantine(self.store, drop, reason)
+        custody.quarantine(self.store, drop, reason)
+        self.catalog.move(drop.id, QUARANTINED, frm=WAITING, reason=reason)
+
+    @contextmanager
+    def _keep_going(self, drop: Drop) -> Iterator[None]:
+        """What the disk refuses for one drop is noted and tried again at the next look; the others go on."""
+        try:
+            yield
+        except OSError as error:
+            self.catalog.note([drop.id], reason=f"waits: {inbox.one_line(error)}")
 
     def _start(self, now: float) -> None:
         for drop in self.catalog.drops(RETRY):
@@ -159,13 +176,15 @@ class Reconciler:
     def _batches(self, ready: Sequence[Drop], busy: set[str]) -> Iterator[list[Drop]]:
         """Small new drops together, everything else alone; the same content only once at a time."""
         small: list[Drop] = []
+        known = self.catalog.done_digests()
         for drop in ready:
             if drop.digest in busy:
                 self._wait([drop], "waits: the same content is being ingested")
                 continue
             busy.add(drop.digest)
-            if self.catalog.done_with(drop.digest) is not None:
-                finish_known(self.store, self.catalog, drop)
+            if drop.digest in known:
+                with self._keep_going(drop):
+                    finish_known(self.store, self.catalog, drop)
             elif drop.attempts == 0 and drop.n_bytes <= self.settings.ingest.small_bytes:
                 small.append(drop)
             else:
@@ -180,9 +199,7 @@ class Reconciler:
         return "" if free >= wanted else f"waits: {free / 1e9:.1f} GB free on disk, {wanted / 1e9:.1f} GB wanted"
 
     def _wait(self, batch: Sequence[Drop], reason: str) -> None:
-        for drop in batch:
-            if drop.reason != reason:
-                self.catalog.note(drop.id, reason=reason)
+        self.catalog.note([drop.id for drop in batch if drop.reason != reason], reason=reason)
 
     def _hand_over(self, batch: Sequence[Drop], now: float) -> bool:
         queue_s = self.settings.ingest.queue_s
@@ -288,8 +305,5 @@ def _lease(catalog: Catalog, drop: Drop, lease_s: float) -> Iterator[None]:
 
 
 def is_idle(store: Store, catalog: Catalog) -> bool:
-    """True where nothing in the inbox waits for anything but a person."""
-    if any(drop.state != SEEN for drop in catalog.drops(*OPEN)) or catalog.drops(SEEN):
-        return False
-    settled = {drop.name for drop in catalog.drops(IGNORED)}
-    return all(name in settled or name.startswith(".") for name in os.listdir(store.inbox))
+    """True where nothing in the inbox is being worked on, or still to be looked at."""
+    return not catalog.drops(*OPEN) and not Scanner(store.inbox).scan()
