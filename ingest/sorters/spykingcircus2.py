@@ -1,6 +1,7 @@
 """SpyKING CIRCUS 2, the default: clustering, then template matching, on a CPU.
 
-Yger et al. 2018, "A spike sorting toolbox for up to thousands of electrodes", eLife 7:e34518; rewritten in SpikeInterface.
+Yger et al. 2018, "A spike sorting toolbox for up to thousands of electrodes", eLife 7:e34518; the version rewritten
+in SpikeInterface.
 """
 
 from __future__ import annotations

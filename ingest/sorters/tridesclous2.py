@@ -1,4 +1,4 @@
-"""Tridesclous 2: peaks clustered by waveform, then peeled off the traces, on a CPU (Garcia and Pouzat; in SpikeInterface)."""
+"""Tridesclous 2: peaks clustered by waveform, then peeled off the traces, on a CPU (in SpikeInterface)."""
 
 from __future__ import annotations
 
