@@ -41,7 +41,8 @@ def _in_words(clock_map: ClockMap) -> str:
     else:
         pace = "slow" if clock_map.drift_ppm > 0 else "fast"
         shift_ms = abs(clock_map.drift_ppm) * 1e-3 * covered_s
-        gait = f"{source} runs {abs(clock_map.drift_ppm):.1f} ppm {pace}: {number(shift_ms)} ms over {span(covered_s)}, corrected"
+        rate = f"{abs(clock_map.drift_ppm):.1f} ppm {pace}"
+        gait = f"{source} runs {rate}: {number(shift_ms)} ms over {span(covered_s)}, corrected"
     return f"{gait}. What is left after that is {clock_map.residual_ms:.2f} ms (root mean square)."
 
 

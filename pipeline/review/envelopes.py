@@ -97,4 +97,4 @@ def columns_of(segment: Segment, samples: slice, edges_s: FloatArray) -> NDArray
     times_s = segment.timebase.seconds(np.arange(samples.start, samples.stop))
     n_columns = len(edges_s) - 1
     scaled = (times_s - edges_s[0]) / (edges_s[-1] - edges_s[0]) * n_columns
-    return np.clip(scaled.astype(np.int64), 0, n_columns - 1)
+    return np.asarray(np.clip(scaled.astype(np.int64), 0, n_columns - 1))

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup
+
 from neuroloom.pipeline.review.text import visible
 
 INK, MUTED, GRID = "#1f2a3b", "#5e6a7b", "#dcdfe3"  # placeholders, each used for nothing else
@@ -91,7 +93,7 @@ class Picture:
     """A figure as a page shows it. alt: what is to be seen, for those who cannot; caption: how to read it."""
 
     title: str
-    uri: str
+    uri: Markup
     alt: str
     caption: str
     width_px: int
@@ -140,9 +142,9 @@ def themed(svg: str) -> str:
     return svg[start:end] + _STYLE + svg[end:]
 
 
-def data_uri(svg: str) -> str:
-    """The SVG as a data URI."""
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode("utf-8")).decode("ascii")
+def data_uri(svg: str) -> Markup:
+    """The SVG as a data URI; Markup, since its letters are base64 and a page must not cut it short."""
+    return Markup("data:image/svg+xml;base64,") + base64.b64encode(svg.encode("utf-8")).decode("ascii")
 
 
 def label(name: str, longest: int = 22) -> str:

@@ -123,12 +123,9 @@ def _saccades(session: Session) -> tuple[FloatArray, FloatArray, int] | None:
     for stream in session.streams:
         if not isinstance(stream, Intervals) or not _is_saccades(stream):
             continue
-        columns = [
-            next((stream.table[n] for n in names if n in stream.table), None) for names in (AMPLITUDE, PEAK_VELOCITY)
-        ]
-        if columns[0] is None or columns[1] is None:
+        amplitude_deg, velocity_deg_s = (_column(stream, names) for names in (AMPLITUDE, PEAK_VELOCITY))
+        if not amplitude_deg.size or not velocity_deg_s.size:
             continue
-        amplitude_deg, velocity_deg_s = (np.array([_float(v) for v in column or ()]) for column in columns)
         usable = np.flatnonzero((amplitude_deg > 0) & (velocity_deg_s > 0))
         if usable.size >= 3:
             kept = usable[:: max(1, -(-usable.size // MOST_SACCADES))]
@@ -140,8 +137,11 @@ def _is_saccades(stream: Intervals) -> bool:
     return "saccade" in stream.name.casefold() or any("saccade" in label.casefold() for label in stream.labels[:50])
 
 
-def _float(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float, np.integer, np.floating)) else float("nan")
+def _column(stream: Intervals, names: tuple[str, ...]) -> FloatArray:
+    """The first of these columns that is there, NaN where a value is no number; empty where none is there."""
+    values = next((stream.table[name] for name in names if name in stream.table), ())
+    numeric = (int, float, np.integer, np.floating)
+    return np.array([float(v) if isinstance(v, numeric) else np.nan for v in values], dtype=np.float64)
 
 
 def _sampled(signal: Signal, columns: tuple[int, int]) -> FloatArray:
@@ -197,7 +197,9 @@ def _coloured_line(axes: Any, path: FloatArray, times_s: FloatArray) -> Any:
 
     pieces = np.stack([path[:-1], path[1:]], axis=1)
     whole = np.isfinite(pieces).all(axis=(1, 2))
-    line = LineCollection(pieces[whole], array=times_s[:-1][whole], cmap="plasma", linewidths=1.1, rasterized=True)
+    line = LineCollection(
+        list(pieces[whole]), array=times_s[:-1][whole], cmap="plasma", linewidths=1.1, rasterized=True
+    )
     return axes.add_collection(line)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -44,6 +44,7 @@ class SourceRow:
 
 def write_session(session: Session, folder: Path) -> Path:
     """Writes the session's page, `<session id>.html`, into the folder and returns its path."""
+    session = replace(session, streams=tuple(session.streams))  # one look at the file's index, not one per picture
     start_s, stop_s = timeline.extent(session)
     return write_page(
         "session.html",

@@ -65,7 +65,7 @@ def spectrum(signal: Signal) -> Spectrum | None:
         count += whole
     with np.errstate(invalid="ignore", divide="ignore"):
         power_FC = total / count
-    frequencies_hz = np.fft.rfftfreq(n_window, 1 / signal.rate_hz)
+    frequencies_hz = np.arange(n_window // 2 + 1, dtype=np.float64) * (signal.rate_hz / n_window)
     return Spectrum(frequencies_hz=frequencies_hz[1:], power_FC=power_FC[1:], n_windows=len(chosen))
 
 
@@ -173,18 +173,26 @@ def topomap_picture(signal: Signal, found: Spectrum, bad: dict[str, str]) -> Pic
 
 def _placed(names: tuple[str, ...]) -> frozenset[str]:
     """The channels whose name is a place on the head, compared without regard to case; none where names repeat."""
-    import mne
-
-    known = {name.casefold() for name in mne.channels.make_standard_montage("standard_1005").ch_names}
+    known = {name.casefold() for name in _montage().ch_names}
     folded = [name.casefold() for name in names]
     return frozenset(name for name in names if name.casefold() in known and folded.count(name.casefold()) == 1)
+
+
+def _montage() -> Any:
+    """Places of the 10-5 system, under the name this version of MNE has for it."""
+    import mne
+
+    renamed = "colin27_1005"  # since MNE 1.13, which warns about the old name
+    return mne.channels.make_standard_montage(
+        renamed if renamed in mne.channels.get_builtin_montages() else "standard_1005"
+    )
 
 
 def _draw_head(axes: Any, level: FloatArray, names: list[str]) -> Any:
     import mne
 
     info = mne.create_info(names, 1.0, "eeg", verbose="error")
-    info.set_montage(mne.channels.make_standard_montage("standard_1005"), match_case=False, verbose="error")
+    info.set_montage(_montage(), match_case=False, verbose="error")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # names made short or alike by MNE: they are not drawn
         image, _ = mne.viz.plot_topomap(level, info, axes=axes, show=False, cmap="viridis", contours=4, sensors=False)

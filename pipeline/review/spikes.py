@@ -177,7 +177,7 @@ def _template(name: str, template: object) -> Picture | None:
     reach = np.ptp(np.nan_to_num(values), axis=0)
     order = np.argsort(-reach)[:8]
     with drawing(150, 56) as figure:
-        axes = figure.add_axes((0.01, 0.02, 0.98, 0.96))
+        axes = figure.add_subplot()
         axes.axis("off")
         axes.axhline(0, color=MUTED, linewidth=0.5)
         for rank, channel in reversed(list(enumerate(order))):

@@ -43,7 +43,7 @@ def _sign(character: str) -> str:
 
 
 def file_stem(name: str) -> str:
-    """A name for a file, of letters, digits, `.`, `_`, `-`; where it had to change it keeps a digest of the original."""
+    """A name for a file, of letters, digits, `.`, `_`, `-`; where it had to change, a digest is added."""
     safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip(".")[:120]
     if safe == name and safe:
         return safe

@@ -71,7 +71,7 @@ def shade_trials(axes: Any, session: Session, factor: float) -> None:
 def timeline(session: Session) -> Picture:
     """The picture: a row per stream, trials shaded across all rows."""
     start_s, stop_s = extent(session)
-    streams = session.streams[:MOST_ROWS]
+    streams = tuple(session.streams)[:MOST_ROWS]
     with drawing(1120, 90 + 30 * len(streams)) as figure:
         axes = figure.add_subplot()
         factor, _ = time_axis(axes, start_s, stop_s)
