@@ -161,7 +161,7 @@ def table_entry(stream: Events | Intervals | Units, path: str) -> dict[str, Any]
 
 def column_names(table: Table) -> list[str]:
     """Under which names the columns of a table are stored."""
-    reserved = ("id", "label", "start_time", "stop_time", "spike_times", "timeseries", "tags", "electrodes", "name")
+    reserved = ("id", "label", "start_time", "stop_time", "spike_times", "event_times", "unit_name", "timeseries")
     return safe_names([f"{name}_column" if name.lower() in reserved else name for name in table])
 
 

@@ -223,9 +223,9 @@ def _events(file: SessionFile, entry: Mapping[str, Any]) -> Events:
     path = entry["path"]
     return Events(
         **_common(entry),
-        times_s=file.read(f"{path}/timestamps") if entry["n_rows"] else np.zeros(0),
-        labels=_rows(file, entry, f"{path}/data", entry["labels"]),
-        table=_table(file, entry, f"{path}_columns"),
+        times_s=file.read(f"{path}/event_times") if entry["n_rows"] else np.zeros(0),
+        labels=_rows(file, entry, f"{path}/label", entry["labels"]),
+        table=_table(file, entry, path),
     )
 
 

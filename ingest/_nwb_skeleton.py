@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from neuroloom.ingest._nwb_layout import (
     INDEX_PATH,
+    SPATIAL,
     VOLTS,
     Series,
     column_names,
@@ -24,12 +26,20 @@ from neuroloom.ingest._nwb_layout import (
     table_entry,
 )
 from neuroloom.ingest.streams import Events, Intervals, Signal, Stream, Table, Units
-from neuroloom.ingest.timebase import MAX_SHIFT_S, Timebase
+from neuroloom.ingest.timebase import Timebase
 
 if TYPE_CHECKING:
     from neuroloom.ingest._nwb_write import FileHead
 
 UNKNOWN_START = datetime(1970, 1, 1, tzinfo=UTC)
+SPATIAL_UNITS = {
+    "deg": "degrees",
+    "rad": "radians",
+    "px": "pixels",
+    "m": "meters",
+    "cm": "centimeters",
+    "mm": "millimeters",
+}
 CHUNK_ROWS = 1000
 MIN_CHUNK_BYTES, MAX_CHUNK_BYTES = 1 << 17, 1 << 20
 
@@ -61,7 +71,7 @@ class Skeleton:
         if isinstance(stream, Signal):
             return self._add_signal(stream, safe_name)
         path = {
-            Events: f"/processing/events/{safe_name}",
+            Events: f"/processing/misc/{safe_name}",
             Intervals: f"/intervals/{safe_name}",
             Units: f"/processing/ecephys/{safe_name}",
         }[type(stream)]
@@ -114,8 +124,12 @@ class Skeleton:
 
     def _module(self, name: str) -> Any:
         if name not in self.nwb.processing:
-            what = {"ecephys": "electric signals and sorted units", "behavior": "gaze, pupil, position and behaviour"}
-            self.nwb.create_processing_module(name=name, description=what.get(name, "moments with a label"))
+            what = {
+                "ecephys": "electric signals and sorted units",
+                "behavior": "gaze, pupil, position and behaviour",
+                "misc": "moments with a label",
+            }
+            self.nwb.create_processing_module(name=name, description=what[name])
         return self.nwb.processing[name]
 
     def _declared(self, series: Series) -> Any:
@@ -124,7 +138,10 @@ class Skeleton:
         shape = series.shape
         dtype = series.segment.samples.dtype.newbyteorder("<")
         filters = {"chunks": chunk_shape(shape, dtype.itemsize), **self._sample_filters} if shape[0] else {}
-        return H5DataIO(shape=shape, dtype=dtype, **filters)
+        with warnings.catch_warnings():
+            # Meant: companions need hdf5plugin, as the layout says.
+            warnings.filterwarnings("ignore", message=".*compression may not be available", category=UserWarning)
+            return H5DataIO(shape=shape, dtype=dtype, **filters)
 
     def _times(self, series: Series) -> dict[str, Any]:
         base = series.segment.timebase
@@ -173,12 +190,12 @@ class Skeleton:
         from pynwb.behavior import SpatialSeries
 
         signal, first = series.signal, series.columns[0]
-        spatial = signal.modality in ("gaze", "position")
+        spatial = signal.modality in SPATIAL
         return (SpatialSeries if spatial else TimeSeries)(
             name=series.path.rsplit("/", 1)[1],
             description=_description(series),
             data=self._declared(series),
-            unit=plain(signal.unit),
+            unit=SPATIAL_UNITS.get(signal.unit, "n.a.") if spatial else plain(signal.unit),
             conversion=float(signal.gain[first]),
             offset=float(signal.offset[first]),
             **({"reference_frame": "as the device defines it"} if spatial else {}),
@@ -194,35 +211,30 @@ class Skeleton:
         rows = min(values.shape[0], MAX_CHUNK_BYTES // 8)
         return H5DataIO(data=values, chunks=(rows, *values.shape[1:]), **self._table_filters)
 
-    def _vector(self, name: str, description: str, values: Sequence[Any]) -> Any:
+    def _vector(self, name: str, description: str, values: NDArray[Any]) -> Any:
         from hdmf.common import VectorData
 
-        return VectorData(name=name, description=plain(description), data=self._column(stored(values)))
+        return VectorData(name=name, description=plain(description), data=self._column(values))
 
     def _table_columns(self, table: Table) -> list[Any]:
         return [
-            self._vector(stored_as, f"{name} of each row", table[name])
+            self._vector(stored_as, f"{name} of each row", stored(table[name]))
             for stored_as, name in zip(column_names(table), table, strict=True)
         ]
 
     def _add_events(self, events: Events, path: str) -> None:
         from hdmf.common import DynamicTable
-        from pynwb.misc import AnnotationSeries
 
         if not events.labels:
             return
-        module, name = self._module("events"), path.rsplit("/", 1)[1]
-        series = AnnotationSeries(
-            name=name,
-            description=plain(f"{events.name}: moments with a label"),
-            data=stored(events.labels),
-            timestamps=self._column(events.times_s),
-        )
-        module.add(series)
-        if events.table:
-            description = plain(f"further columns of {events.name}, a row per moment")
-            columns = self._table_columns(events.table)
-            module.add(DynamicTable(name=f"{name}_columns", description=description, columns=columns))
+        columns = [
+            self._vector("event_times", "when it happened, seconds", events.times_s),
+            self._vector("label", "what it is", stored(events.labels)),
+            *self._table_columns(events.table),
+        ]
+        description = plain(f"{events.name}: moments with a label")
+        table = DynamicTable(name=path.rsplit("/", 1)[1], description=description, columns=columns)
+        self._module("misc").add(table)
 
     def _add_intervals(self, intervals: Intervals, path: str) -> None:
         from pynwb.epoch import TimeIntervals
@@ -232,7 +244,7 @@ class Skeleton:
         columns = [
             self._vector("start_time", "start, seconds", intervals.bounds_s[:, 0]),
             self._vector("stop_time", "stop, seconds", intervals.bounds_s[:, 1]),
-            self._vector("label", "what it is", intervals.labels),
+            self._vector("label", "what it is", stored(intervals.labels)),
             *self._table_columns(intervals.table),
         ]
         name = path.rsplit("/", 1)[1]
@@ -256,7 +268,7 @@ class Skeleton:
         columns = [
             spikes,
             VectorIndex(name="spike_times_index", target=spikes, data=self._column(ends)),
-            self._vector("unit_name", "name of the unit", units.unit_names),
+            self._vector("unit_name", "name of the unit", stored(units.unit_names)),
             *self._table_columns(units.table),
         ]
         table = NwbUnits(name=path.rsplit("/", 1)[1], description=plain(f"{units.name}: sorted units"), columns=columns)
@@ -267,7 +279,7 @@ class Skeleton:
 
 
 def chunk_shape(shape: tuple[int, int], itemsize: int) -> tuple[int, int]:
-    """About 1,000 samples of all channels, 128 KB to 1 MB: a short window of wide data reads little more than itself."""
+    """About 1,000 samples of all channels, 128 KB to 1 MB, so that reading a short window decodes little else."""
     row_bytes = max(shape[1] * itemsize, 1)
     rows = min(max(CHUNK_ROWS, MIN_CHUNK_BYTES // row_bytes), max(MAX_CHUNK_BYTES // row_bytes, 1))
     return (min(rows, shape[0]), shape[1])

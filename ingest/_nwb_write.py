@@ -8,16 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from neuroloom.ingest._nwb_layout import encoded, safe_names
+from neuroloom.ingest._nwb_layout import Series, encoded, safe_names
 from neuroloom.ingest._nwb_skeleton import Skeleton
-from neuroloom.ingest._nwb_layout import Series
 from neuroloom.ingest.digest import Digester, header_of, rows_per_block
 from neuroloom.ingest.streams import Stream
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,12 +15,13 @@ from neuroloom.ingest._nwb_read import SessionFileError
 from neuroloom.ingest._nwb_write import FileHead, write_nwb
 from neuroloom.ingest.digest import digest_of_file, digests_of_datasets
 from neuroloom.ingest.streams import Signal
-from neuroloom.ingest.timebase import ClockMap
 
 if TYPE_CHECKING:
     from neuroloom.ingest.session import Progress, Session
 
-SUBJECT_FIELDS = ("species", "sex", "age", "date_of_birth", "strain", "genotype")
+SUBJECT_FIELDS = ("species", "sex", "age", "strain", "genotype")
+# NWB wants both; these say that they are not known: sex "U", zero years of age or more.
+UNKNOWN_SUBJECT = {"sex": "U", "age": "P0Y/"}
 
 
 def write_session(session: Session, folder: Path, progress: Progress | None) -> None:
@@ -102,8 +102,8 @@ def _subject(session: Session) -> dict[str, str]:
     for source in session.sources:
         about = source.get("subject")
         if isinstance(about, Mapping):
-            stated |= {key: str(about[key]) for key in SUBJECT_FIELDS if about.get(key) and key != "date_of_birth"}
-    return {"subject_id": session.subject, **stated}
+            stated |= {key: str(about[key]) for key in SUBJECT_FIELDS if about.get(key)}
+    return {**UNKNOWN_SUBJECT, **stated, "subject_id": session.subject}
 
 
 def _verified(path: Path, digests: Mapping[str, str]) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def _verified(path: Path, digests: Mapping[str, str]) -> dict[str, Any]:
 def _nwb_problems(path: Path) -> list[str]:
     from pynwb import validate
 
-    return [str(problem) for problem in validate(path=str(path))]
+    return [str(problem) for problem in validate(path=str(path), use_cached_namespaces=False)]
 
 
 def _manifest_fields(session: Session) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class Digester:
     def update(self, data: bytes | memoryview | NDArray[Any]) -> None:
         """Add bytes, or the content of an array in C order."""
         if isinstance(data, np.ndarray):
-            data = memoryview(np.ascontiguousarray(data)).cast("B") if data.size else b""
+            data = np.ascontiguousarray(data).data.cast("B") if data.size else b""
         self._hash.update(data)
 
     def digest(self) -> str:
