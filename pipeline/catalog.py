@@ -279,14 +279,15 @@ def rebuild(store: Store, catalog: Catalog) -> int:
     Digests are taken from the files written at ingest and never computed anew: that would bless damage.
     """
     n_sessions = note_published(store, catalog)
+    still_open = {drop.name for drop in catalog.drops(*OPEN)}  # a run may be between moving the files and saying so
     for record in _records(store.originals, "drop.json"):
-        if catalog.done_with(str(record.get("digest", ""))) is None:
+        if record["name"] not in still_open and catalog.done_with(str(record.get("digest", ""))) is None:
             _restore(catalog, record, DONE, "")
     for record in _records(store.quarantine, "reason.json"):
         known = any(
             d.name == record.get("name") and d.digest == record.get("digest") for d in catalog.drops(QUARANTINED)
         )
-        if not known:
+        if not known and record["name"] not in still_open:
             _restore(catalog, record, QUARANTINED, str(record.get("reason", "")))
     return n_sessions
 

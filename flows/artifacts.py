@@ -1,0 +1,118 @@
+"""What a run shows on the dashboard: one page with a picture, one table, one progress bar, one link.
+
+Artifacts are plain text to everybody who sees the dashboard, and lists return them whole: codes instead of names, and
+less than 150 kB each.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+
+from neuroloom.flows.environment import review_url
+
+MAX_BYTES = 150_000
+STAGES = {"computing": 5, "reading": 15, "aligning": 35, "sorting": 50, "quality": 75, "writing": 90}
+PERIOD_S = 2.0
+
+
+class Progress:
+    """A progress bar that moves at most every two seconds; also writes the stage to the run's log."""
+
+    def __init__(self, description: str, log: Any) -> None:
+        self._log = log
+        self._last_s = 0.0
+        self._artifact: UUID = create_progress_artifact(0.0, description=description)
+
+    def __call__(self, message: str) -> None:
+        """A stage has begun, told as "what: stage …". Only the stage is shown: file names may name people."""
+        stage = message.rpartition(": ")[2].split(" ")[0]
+        self._log.info("%s", stage)
+        if stage in STAGES and time.monotonic() - self._last_s > PERIOD_S:
+            self._last_s = time.monotonic()
+            update_progress_artifact(self._artifact, progress=float(STAGES[stage]))
+
+    def finish(self) -> None:
+        """All done."""
+        update_progress_artifact(self._artifact, progress=100.0)
+
+
+def session_page(result: Mapping[str, Any]) -> None:
+    """What a recording became: a page with a picture, a table of streams and a link to the review page."""
+    session = str(result["session"])
+    key = artifact_key(session)
+    lines = [f"## {session}", "", f"{result['state']}, read as {plain(result['format'])}", ""]
+    lines += [f"![streams over time]({data_uri(timeline_png(result['streams']))})", ""]
+    lines += [f"- {sync_line(sync)}" for sync in result["sync"]]
+    create_markdown_artifact(bounded("\n".join(lines)), key=key, description="what the recording became")
+    rows = [{name: plain(value) for name, value in stream.items()} for stream in result["streams"]]
+    if rows:
+        create_table_artifact(rows, key=f"{key}-streams", description="streams")
+    if review_url():
+        create_link_artifact(f"{review_url()}/{session}.html", link_text="review page", key=f"{key}-review")
+
+
+def refusal_page(drop_id: int, reason: str) -> None:
+    """Why a drop was refused."""
+    text = f"## drop {drop_id} was refused\n\n{plain(reason)}\n\n`neuroloom quarantine` lists it, `retry` puts it back."
+    create_markdown_artifact(bounded(text), key=f"drop-{drop_id}-refused")
+
+
+def sync_line(sync: Mapping[str, Any]) -> str:
+    """How one device's clock was carried over."""
+    return (
+        f"{plain(sync['from'])} → {plain(sync['to'])}: {sync['residual_ms']:.2f} ms, {sync['drift_ppm']:.1f} ppm, "
+        f"{sync['n_matched']} pulses matched, {sync['n_lost']} lost ({plain(sync['method'])})"
+    )
+
+
+def timeline_png(streams: Sequence[Mapping[str, Any]]) -> bytes:
+    """Which stream was recorded when, as a small PNG."""
+    from matplotlib.figure import Figure
+
+    height = 0.6 + 0.22 * max(len(streams), 1)
+    figure = Figure(figsize=(7, height), layout="constrained")
+    axes = figure.add_subplot()
+    for row, stream in enumerate(streams[:30]):
+        axes.broken_barh([(float(stream["start_s"] or 0), float(stream["duration_s"] or 0))], (row - 0.35, 0.7))
+    axes.set_yticks(range(len(streams[:30])), [plain(s["name"]).replace("$", " ")[:28] for s in streams[:30]])
+    axes.set_xlabel("session time / s")
+    axes.invert_yaxis()
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=80)
+    return picture.getvalue()
+
+
+def data_uri(png: bytes) -> str:
+    """A PNG as Markdown can show it without a file beside it."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def plain(value: Any) -> str:
+    """Text that stays text in Markdown and HTML, whatever a header holds."""
+    return re.sub(r"[<>&`\[\]()!|\\*#\r\n\x00-\x1f]", " ", str(value))[:200]
+
+
+def bounded(markdown: str) -> str:
+    """Raises ValueError for a page that is too large for a list of artifacts."""
+    if len(markdown.encode()) > MAX_BYTES:
+        raise ValueError(f"a page of {len(markdown.encode())} bytes; at most {MAX_BYTES} are shown")
+    return markdown
+
+
+def artifact_key(name: str) -> str:
+    """A name as Prefect wants keys: lower case letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

@@ -1,0 +1,53 @@
+"""The settings every Prefect process of a store runs with: at home in the store, on this machine only, silent."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from neuroloom.pipeline.store import STORE_VARIABLE, Store
+
+REVIEW_VARIABLE = "NEUROLOOM_REVIEW_URL"
+LOCALHOST = "127.0.0.1"
+INGEST_DEPLOYMENT = "ingest-recording/recordings"
+TRAIN_DEPLOYMENT = "train/training"
+
+
+def embedded_environment(store: Store, *, port: int, review_url: str) -> dict[str, str]:
+    """The environment for the embedded server and for everything that talks to it.
+
+    Design rationale: the port is set as a setting, not as an argument: the pages would call 4200 otherwise.
+    """
+    home = store.prefect_home
+    return {
+        **os.environ,
+        STORE_VARIABLE: str(store.root),
+        REVIEW_VARIABLE: review_url,
+        "PREFECT_HOME": str(home),
+        "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),
+        "PREFECT_API_URL": f"http://{LOCALHOST}:{port}/api",
+        "PREFECT_SERVER_API_HOST": LOCALHOST,
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_RUNNER_POLL_FREQUENCY": "2",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "neuroloom",
+        "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+    }
+
+
+def free_port(wanted: int) -> int:
+    """`wanted` where nobody listens there, else any free port; 0 means any."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOCALHOST, wanted))
+        except OSError:
+            probe.bind((LOCALHOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def review_url() -> str:
+    """Where the review pages are served, "" where they are not."""
+    return os.environ.get(REVIEW_VARIABLE, "")

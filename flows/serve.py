@@ -1,0 +1,157 @@
+"""Everything a store needs to run by itself, started and ended together: `with serving(store) as served: ...`.
+
+    prefect server   a process of its own, SQLite in the store, 127.0.0.1 only, nothing sent anywhere
+    runner           a process of its own: the deployments with their schedules, and the inbox watcher
+    review pages     a thread here
+
+Design rationale: processes instead of threads for the server and the runner: each is ended by a signal like any
+program, and a reader that takes the runner down does not take the person's terminal with it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from neuroloom.flows.environment import INGEST_DEPLOYMENT, LOCALHOST, embedded_environment, free_port
+from neuroloom.flows.pages import pages_served
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.config import Settings
+from neuroloom.pipeline.reconciling import is_idle
+from neuroloom.pipeline.store import Store
+
+SERVER_READY_S = 120.0
+RUNNER_READY_S = 60.0
+END_S = 15.0
+
+
+class ServeError(RuntimeError):
+    """The server or the runner did not start, or ended by itself; the message names its log."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """A store that runs by itself. environment: for whoever wants to talk to its server."""
+
+    store: Store
+    dashboard_url: str
+    review_url: str
+    environment: Mapping[str, str]
+    processes: tuple[subprocess.Popen[bytes], ...]
+
+    def check(self) -> None:
+        """Raises ServeError where a part has ended."""
+        for process, name in zip(self.processes, ("server", "runner"), strict=True):
+            if process.poll() is not None:
+                raise ServeError(f"the {name} ended by itself; see {_log(self.store, name)}")
+
+
+@contextmanager
+def serving(store: Store, *, settings: Settings | None = None) -> Iterator[Served]:
+    """Server, deployments, watcher and pages of a store for as long as the context lasts; all end with it.
+
+    Raises ServeError where a part does not come up.
+    """
+    store.create().prefect_home.mkdir(exist_ok=True)
+    settings = settings or Settings.of(store)
+    with pages_served(store.review, free_port(settings.server.review_port)) as review_url:
+        port = free_port(settings.server.port)
+        environment = embedded_environment(store, port=port, review_url=review_url)
+        address = f"http://{LOCALHOST}:{port}"
+        with _process("server", ["-m", "prefect", "server", "start"], store, environment) as server:
+            _wait_for_server(address, server, store)
+            with _process("runner", ["-m", "neuroloom.flows.runner"], store, environment) as runner:
+                served = Served(
+                    store=store,
+                    dashboard_url=address,
+                    review_url=review_url,
+                    environment=environment,
+                    processes=(server, runner),
+                )
+                _wait_for_deployments(served)
+                yield served
+
+
+def wait_until_idle(served: Served | Store, timeout_s: float, *, scan_s: float = 0.5) -> None:
+    """Return when every drop has come to its end. Raises TimeoutError naming those that have not."""
+    store = served.store if isinstance(served, Served) else served
+    catalog = Catalog.of(store)
+    ends_s = time.monotonic() + timeout_s
+    try:
+        while not is_idle(store, catalog):
+            if isinstance(served, Served):
+                served.check()
+            if time.monotonic() > ends_s:
+                waiting = ", ".join(f"{d.name} ({d.state} {d.reason})" for d in catalog.drops() if d.state != "DONE")
+                raise TimeoutError(f"after {timeout_s:g} s these have not ended: {waiting or os.listdir(store.inbox)}")
+            time.sleep(scan_s)
+    finally:
+        catalog.close()
+
+
+def _log(store: Store, name: str) -> Path:
+    return store.prefect_home / f"{name}.log"
+
+
+@contextmanager
+def _process(
+    name: str, arguments: list[str], store: Store, environment: Mapping[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A Python program with its output in a log, in a process group of its own that ends with the context."""
+    with _log(store, name).open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            env=dict(environment),
+            cwd=store.root,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ask the whole group to end, and after a while make it."""
+    for ask in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, ask)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=END_S)
+            break
+    with suppress(ProcessLookupError):  # a run whose parent has gone
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _wait_for_server(address: str, server: subprocess.Popen[bytes], store: Store) -> None:
+    ends_s = time.monotonic() + SERVER_READY_S
+    while time.monotonic() < ends_s:
+        if server.poll() is not None:
+            break
+        with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(f"{address}/api/ready", timeout=5):
+            return
+        time.sleep(0.2)
+    raise ServeError(f"the Prefect server did not come up at {address}; see {_log(store, 'server')}")
+
+
+def _wait_for_deployments(served: Served) -> None:
+    address = f"{served.dashboard_url}/api/deployments/name/{INGEST_DEPLOYMENT}"
+    ends_s = time.monotonic() + RUNNER_READY_S
+    while time.monotonic() < ends_s:
+        served.check()
+        with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(address, timeout=5):
+            return
+        time.sleep(0.3)
+    raise ServeError(f"the deployments were not registered; see {_log(served.store, 'runner')}")

@@ -1,0 +1,24 @@
+"""`sweep`: what the watcher does every few seconds, every quarter of an hour, in case the watcher is dead."""
+
+from __future__ import annotations
+
+from prefect import flow, get_run_logger
+
+from neuroloom.flows.submitting import Submitter
+from neuroloom.pipeline.catalog import Catalog, rebuild
+from neuroloom.pipeline.config import Settings
+from neuroloom.pipeline.reconciling import Reconciler
+from neuroloom.pipeline.store import Store
+
+
+@flow(name="sweep", flow_run_name="sweep")
+def sweep() -> dict[str, int]:
+    """Take every drop one step further, and note sessions the catalog does not know; gives the drops per state."""
+    store = Store.here()
+    catalog, settings = Catalog.of(store), Settings.of(store)
+    n_sessions = rebuild(store, catalog)
+    reconciler = Reconciler(store=store, catalog=catalog, settings=settings, submit=Submitter(settings.ingest))
+    counts = reconciler.step()
+    get_run_logger().info("%d published versions; drops: %s", n_sessions, counts)
+    catalog.close()
+    return counts

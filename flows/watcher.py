@@ -1,0 +1,57 @@
+"""The watcher: looks at the inbox every few seconds, and sooner where the file system says something changed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+
+from sqlalchemy.exc import DatabaseError
+
+from neuroloom.flows.submitting import Submitter
+from neuroloom.pipeline.catalog import Catalog, rebuild
+from neuroloom.pipeline.config import Settings
+from neuroloom.pipeline.reconciling import Reconciler
+from neuroloom.pipeline.store import Store
+
+log = logging.getLogger("neuroloom.watcher")
+
+
+def watch(store: Store, stop: threading.Event) -> None:
+    """Reconcile until `stop` is set. A disk or database that is away is waited for.
+
+    Design rationale: the file system's events only wake it. They are lost on network mounts and while nobody
+    listens, so what is done depends on what lies there, never on what was announced.
+    """
+    settings = Settings.of(store)
+    wake = threading.Event()
+    threading.Thread(target=_listen, args=(store.inbox, wake, stop), daemon=True, name="inbox events").start()
+    reconciler: Reconciler | None = None
+    complaint = ""
+    while not stop.is_set():
+        try:
+            reconciler = reconciler or _reconciler(store, settings)
+            reconciler.step()
+            complaint = ""
+        except (OSError, DatabaseError) as error:
+            if str(error) != complaint:
+                log.warning("the inbox waits: %s", error)
+            complaint = str(error)
+        wake.wait(settings.inbox.scan_s)
+        wake.clear()
+
+
+def _reconciler(store: Store, settings: Settings) -> Reconciler:
+    catalog = Catalog.of(store)
+    rebuild(store, catalog)
+    return Reconciler(store=store, catalog=catalog, settings=settings, submit=Submitter(settings.ingest))
+
+
+def _listen(inbox: Path, wake: threading.Event, stop: threading.Event) -> None:
+    from watchfiles import watch as changes
+
+    try:
+        for _ in changes(inbox, stop_event=stop, rust_timeout=1000, yield_on_timeout=False):
+            wake.set()
+    except (OSError, RuntimeError) as error:
+        log.warning("no events from the file system (%s): the inbox is looked at by the clock alone", error)
