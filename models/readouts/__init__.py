@@ -1,0 +1,22 @@
+"""One file per observation model: `readouts/spikes.py` *is* the kind "spikes". The folder is the registry.
+
+Every file has a class `Readout(nn.Module)`:
+
+    Readout(port: Port, area_names: Sequence[str], size: int, *, lead_field_CA: Tensor | None, generator)
+    forward(state_BTAH) -> parameters_BTCP          what is predicted; P numbers per channel, listed in its docstring
+    nll(parameters_BTCP, target_BTC, mask_BTC=None) -> nll_BTC      nats per element, 0 where the mask is False
+    mean(parameters_BTCP) -> mean_BTC               the expected observation ("choice": class probabilities, BTK)
+    start_at(mean_C, std_C)                         start from the data's own mean and spread, before training
+
+A target may hold NaN where the mask is False: neither the loss nor its gradient sees it. `mask_BTC` may have one
+channel for all (B, T, 1). Without a mask every element counts.
+
+Shapes: B batch, T bins, C channels, P parameters, A areas, H units, K classes. Files whose name starts with `_` are
+shared code. Other packages add kinds through the entry point group "neuroloom.readouts".
+"""
+
+from __future__ import annotations
+
+from .._registry import Registry
+
+kinds = Registry(__name__, __path__, "neuroloom.readouts", "readout")

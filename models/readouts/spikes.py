@@ -1,0 +1,55 @@
+"""Spike counts per bin: Poisson, with a softplus rate read from the area the unit sits in.
+
+Design rationale: softplus instead of exp, because one large state then costs a linear and not an exponential error,
+which is what makes early training with exp explode; both describe the low rates of cortex equally well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..ports import Port
+from ._shared import FromAreas, masked, seen
+
+MIN_RATE = 1e-6  # spikes per bin: a spike where none was thought possible costs 14 nats, not infinitely many
+
+
+class Readout(nn.Module):
+    """Parameters per channel: the rate, spikes per bin."""
+
+    def __init__(
+        self,
+        port: Port,
+        area_names: Sequence[str],
+        size: int,
+        *,
+        lead_field_CA: Tensor | None,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        if lead_field_CA is not None:
+            raise ValueError(f"port {port.name!r} of kind {port.kind!r} takes no lead field; ports of kind 'eeg' do")
+        self.linear = FromAreas(port, area_names, size, n_parameters=1, everywhere=False, generator=generator)
+
+    def forward(self, state_BTAH: Tensor) -> Tensor:
+        """Rates, spikes per bin, (B, T, C, 1)."""
+        return functional.softplus(self.linear(state_BTAH)) + MIN_RATE
+
+    def nll(self, parameters_BTCP: Tensor, target_BTC: Tensor, mask_BTC: Tensor | None = None) -> Tensor:
+        """Nats per count, (B, T, C)."""
+        rate, count = parameters_BTCP[..., 0], seen(target_BTC, mask_BTC)
+        return masked(rate - count * rate.log() + torch.lgamma(count + 1), mask_BTC)
+
+    def mean(self, parameters_BTCP: Tensor) -> Tensor:
+        """The expected count, spikes per bin, (B, T, C)."""
+        return parameters_BTCP[..., 0]
+
+    def start_at(self, mean_C: Tensor, std_C: Tensor) -> None:
+        """Start from the mean count per bin; a Poisson count has no spread of its own."""
+        with torch.no_grad():
+            rate_C = mean_C.clamp_min(1e-3)
+            self.linear.bias.copy_((rate_C + torch.log(-torch.expm1(-rate_C)))[:, None])
