@@ -18,6 +18,8 @@ from neuroloom.ingest._nwb_layout import INDEX_PATH, INDEX_VERSION, MAIN_FILE, c
 from neuroloom.ingest.streams import Events, Intervals, Segment, Signal, Stream, Table, Units
 from neuroloom.ingest.timebase import FloatArray, Timebase, Times, Timestamps
 
+FIRST_PLUGIN_FILTER = 256  # HDF5 itself has those below
+
 
 class SessionFileError(ValueError):
     """A file is not a session file of ours, or is damaged: the message names it, what was found and what was wanted."""
@@ -87,6 +89,9 @@ def _own_dataset(handle: h5py.File, path: str, file_path: Path) -> h5py.Dataset:
     dataset = handle[path]
     if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
         raise SessionFileError(f"{file_path}: {path} is no dataset of its own; one that lies in this file is wanted")
+    filters = dataset.id.get_create_plist()
+    if any(filters.get_filter(i)[0] >= FIRST_PLUGIN_FILTER for i in range(filters.get_nfilters())):
+        import hdf5plugin  # noqa: F401  (importing it registers the filters)
     return dataset
 
 

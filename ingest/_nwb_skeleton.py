@@ -93,6 +93,7 @@ class Skeleton:
         self.nwb.add_scratch(text, name=name, description="Exact description of every stream, JSON, read by neuroloom")
 
     def _add_signal(self, signal: Signal, safe_name: str) -> dict[str, Any]:
+        _check_storable(signal)
         series = series_of(signal, safe_name)
         rows = self._electrodes(signal, safe_name) if series and series[0].is_electrical else []
         for one in series:
@@ -305,3 +306,11 @@ def _description(series: Series) -> str:
     return plain(
         f"{signal.name} ({signal.modality}), channels: {', '.join(signal.channel_names[c] for c in series.columns)}"
     )
+
+
+def _check_storable(signal: Signal) -> None:
+    if not signal.channel_names:
+        raise ValueError(f"{signal.name}: has no channels; at least one is wanted")
+    for segment in signal.segments:
+        if segment.samples.dtype.kind not in "biuf":
+            raise ValueError(f"{signal.name}: samples of type {segment.samples.dtype}; numbers are wanted")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +11,16 @@ from typing import TYPE_CHECKING, Any
 import h5py
 
 from neuroloom.ingest import durable, manifest
-from neuroloom.ingest._nwb_layout import INDEX_VERSION, MAIN_FILE, clock_map_entry, encoded, safe_names
-from neuroloom.ingest._nwb_read import SessionFileError
+from neuroloom.ingest._nwb_layout import (
+    INDEX_VERSION,
+    MAIN_FILE,
+    clock_map_entry,
+    encoded,
+    safe_names,
+    series_of,
+    signal_entry,
+)
+from neuroloom.ingest._nwb_read import SessionFile, SessionFileError, StoredSamples, read_index
 from neuroloom.ingest._nwb_write import FileHead, write_nwb
 from neuroloom.ingest.digest import digest_of_file, digests_of_datasets
 from neuroloom.ingest.streams import Signal
@@ -31,27 +40,57 @@ def write_session(session: Session, folder: Path, progress: Progress | None) -> 
     if doubled:
         raise ValueError(f"{session.id}: two streams are named {doubled[0]!r}; each needs a name of its own")
     counter = _Counter(session, progress)
+    wideband = [s for s in session.streams if isinstance(s, Signal) and s.modality == "wideband"]
     with durable.new_folder(folder) as staging:
         files: dict[str, dict[str, Any]] = {}
         elsewhere: dict[str, dict[str, Any]] = {}
-        wideband = [s for s in session.streams if isinstance(s, Signal) and s.modality == "wideband"]
         for stream, stem in zip(wideband, safe_names(["session", *(s.name for s in wideband)])[1:], strict=True):
-            path = staging / f"{stem}.nwb"
-            head = _head(session, f"{session.id} {stream.name}", {})
-            written = write_nwb(path, head, [stream], fast=True, on_bytes=counter.add)
-            files[path.name] = _verified(path, written.digests)
-            elsewhere[stream.name] = {
-                **written.entries[stream.name],
-                "file": path.name,
-                "digest": files[path.name]["digest"],
-            }
-        whole = {"sources": session.sources, "quality": session.quality}
-        head = _head(session, session.id, whole)
-        written = write_nwb(
-            staging / MAIN_FILE, head, tuple(session.streams), elsewhere=elsewhere, on_bytes=counter.add
-        )
-        files[MAIN_FILE] = _verified(staging / MAIN_FILE, written.digests)
+            file_name = f"{stem}.nwb"
+            entry, files[file_name] = _companion(session, stream, staging / file_name, counter)
+            elsewhere[stream.name] = {**entry, "file": file_name, "digest": files[file_name]["digest"]}
+        path = staging / MAIN_FILE
+        written = write_nwb(path, _head(session), tuple(session.streams), elsewhere=elsewhere, on_bytes=counter.add)
+        files[MAIN_FILE] = _verified(path, written.digests)
         manifest.write(staging, _manifest_fields(session), files)
+
+
+def _companion(session: Session, stream: Signal, path: Path, counter: _Counter) -> tuple[Any, dict[str, Any]]:
+    """Write a wideband stream, or link the companion it was opened from where that says the same of it.
+
+    Returns its index entry and its manifest entry.
+    """
+    head = _head(session, stream.name)
+    older = _older_companion(stream)
+    if older is not None and older[0]["streams"] == encoded([signal_entry(stream, series_of(stream, path.stem))]):
+        index, older_path, files_entry = older
+        if {key: value for key, value in index.items() if key != "streams"} == encoded(head.index):
+            _link_or_copy(older_path, path)
+            if digest_of_file(path) != files_entry["digest"]:
+                raise SessionFileError(f"{older_path}: its digest does not fit the manifest; the file is damaged")
+            counter.add(
+                sum(s.samples.shape[0] * s.samples.shape[1] * s.samples.dtype.itemsize for s in stream.segments)
+            )
+            return index["streams"][0], files_entry
+    written = write_nwb(path, head, [stream], fast=True, on_bytes=counter.add)
+    return written.entries[stream.name], _verified(path, written.digests)
+
+
+def _older_companion(stream: Signal) -> tuple[dict[str, Any], Path, dict[str, Any]] | None:
+    """The index, path and manifest entry of the published companion that holds all of a stream, None without one."""
+    held = {s.samples.file.path if isinstance(s.samples, StoredSamples) else None for s in stream.segments}
+    path = held.pop() if len(held) == 1 else None
+    if path is None or path.name == MAIN_FILE:
+        return None
+    entry = manifest.read(path.parent)["files"].get(path.name)
+    return (read_index(SessionFile(path)), path, entry) if entry is not None else None
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    """One file under two names where the file system can, so that a new version costs no space."""
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 class _Counter:
@@ -73,18 +112,23 @@ class _Counter:
             self._progress(self.done, self.total)
 
 
-def _head(session: Session, title: str, more: Mapping[str, Any]) -> FileHead:
-    index = {
+def _head(session: Session, companion_of: str | None = None) -> FileHead:
+    """What a file says of the session. A companion leaves out what a later version may add or mend."""
+    index: dict[str, Any] = {
         "version": INDEX_VERSION,
         "subject": session.subject,
         "session": session.session,
         "task": session.task,
         "clock": session.clock,
         "start": session.start,
-        "clock_maps": [clock_map_entry(clock) for clock in session.clock_maps],
+        "clock_maps": [],
         "sources": [],
         "quality": {},
     }
+    if companion_of is None:
+        maps = [clock_map_entry(clock) for clock in session.clock_maps]
+        index |= {"clock_maps": maps, "sources": session.sources, "quality": session.quality}
+    title = session.id if companion_of is None else f"{session.id} {companion_of}"
     note = "" if session.start is not None else "; when it began is not known, so it is given as 1970-01-01"
     return FileHead(
         identifier=str(uuid.uuid4()),
@@ -92,7 +136,7 @@ def _head(session: Session, title: str, more: Mapping[str, Any]) -> FileHead:
         subject=_subject(session),
         description=f"{title}, times in seconds on the clock of {session.clock}{note}",
         start=session.start,
-        index={**index, **more},
+        index=index,
     )
 
 

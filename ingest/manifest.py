@@ -151,6 +151,7 @@ def _damage_of(path: Path, entry: Mapping[str, Any]) -> list[Damage]:
 
 def _dataset_problem(path: Path, dataset: str, digest: str) -> str:
     import h5py
+    import hdf5plugin  # noqa: F401  (importing it registers the filters of wideband companions)
 
     try:
         with h5py.File(path, "r", locking=False) as file:
