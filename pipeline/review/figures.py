@@ -8,7 +8,6 @@ lightness that stands out on both. pyplot is not used: its state is global, a Fi
 
 from __future__ import annotations
 
-import base64
 import io
 import re
 import warnings
@@ -16,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from markupsafe import Markup
 
@@ -143,8 +143,29 @@ def themed(svg: str) -> str:
 
 
 def data_uri(svg: str) -> Markup:
-    """The SVG as a data URI; Markup, since its letters are base64 and a page must not cut it short."""
-    return Markup("data:image/svg+xml;base64,") + base64.b64encode(svg.encode("utf-8")).decode("ascii")
+    """The SVG as a data URI, safe in a quoted attribute: quotes, `<`, `>`, `&`, `#` and `%` are percent-encoded.
+
+    Percent-encoded rather than base64, since pixels inside are base64 already: the page is a quarter smaller.
+    """
+    return Markup("data:image/svg+xml," + quote(svg.replace("\n", " "), safe=" !$()*+,-./:;=?@[]^_{|}~"))
+
+
+def log_axis(axis: Any, subs: tuple[float, ...] = (1.0,)) -> None:
+    """Ticks of a logarithmic axis at powers of ten (times `subs`), as plain numbers while those are short."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(base=10, subs=subs))
+    axis.set_major_formatter(lambda value, _: power_of_ten(value))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def power_of_ten(value: float) -> str:
+    """`0.01`, `200`, `10⁻⁹`, `5·10⁶`."""
+    if value <= 0 or 1e-3 <= value <= 1e4:
+        return f"{value:g}"
+    mantissa, exponent = f"{value:.0e}".split("e")
+    power = "10" + str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return power if mantissa == "1" else f"{mantissa}·{power}"
 
 
 def label(name: str, longest: int = 22) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Signal
-from neuroloom.pipeline.review.text import number, span
+from neuroloom.pipeline.review.text import count, number, span
 from neuroloom.pipeline.review.timeline import gaps
 
 MOST_FINDINGS = 200
@@ -91,8 +91,7 @@ def _of_streams(session: Session) -> Iterator[Finding]:
         missing = gaps(stream)
         if missing:
             total_s = sum(stop_s - start_s for start_s, stop_s in missing)
-            many = f"{len(missing)} gaps" if len(missing) > 1 else "1 gap"
-            words = f"{many}, {span(total_s)} without samples. They are kept as gaps; nothing was filled in."
+            words = f"{count(len(missing), 'gap')}, {span(total_s)} without samples in all; nothing was filled in."
             yield Finding(about=stream.name, words=words)
         if not stream.segments:
             yield Finding(about=stream.name, words="Holds no samples.", is_bad=True)
@@ -134,5 +133,5 @@ def _split_unit(key: str) -> tuple[str, str]:
 
 
 def _sentence_key(key: str) -> str:
-    words = key.replace("_", " ").strip()
+    words = key.removeprefix("n_").replace("_", " ").strip()
     return words[:1].upper() + words[1:]

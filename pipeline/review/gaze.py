@@ -10,11 +10,12 @@ from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Intervals, Signal
 from neuroloom.ingest.timebase import FloatArray
 from neuroloom.pipeline.review.envelopes import CHUNK_VALUES, read_values
-from neuroloom.pipeline.review.figures import ORANGE, Picture, drawing, picture
+from neuroloom.pipeline.review.figures import ORANGE, Picture, drawing, log_axis, picture
 from neuroloom.pipeline.review.text import visible
 from neuroloom.pipeline.review.traces import unit_sign
 
 BINS = 96
+SMOOTHING = 1.2  # cells
 PATH_S = 20.0
 MOST_POINTS = 4000
 MOST_LOOKED_AT = 200_000  # samples that decide which range the map shows
@@ -59,8 +60,8 @@ def gaze_map(signal: Signal) -> Picture | None:
             figure,
             title=f"Gaze map of {visible(signal.name, 60)}",
             alt=f"Map of gaze positions in {unit_sign(signal.unit)}; {share:.0%} of the samples are valid.",
-            caption=f"Time per place, {share:.1%} of the samples valid (the others: blinks and losses). "
-            "The outermost 0.5 % on each side are not shown.",
+            caption=f"Time per cell of {BINS} by {BINS}, smoothed by {SMOOTHING:g} cells. {share:.1%} of the samples "
+            "are valid, the others are blinks and losses. The outermost 0.5 % on each side are not shown.",
         )
 
 
@@ -92,7 +93,7 @@ def gaze_path(signal: Signal) -> Picture | None:
             figure,
             title=f"Gaze path of {visible(signal.name, 60)}",
             alt=f"Gaze path over {PATH_S:.0f} s from {start_s:.1f} s on, coloured by time.",
-            caption=f"{PATH_S:.0f} s from the middle of the recording; early is dark, late is bright.",
+            caption=f"{PATH_S:.0f} s from the middle of the recording; early is violet, late is orange.",
         )
 
 
@@ -107,7 +108,7 @@ def main_sequence(session: Session) -> Picture | None:
         axes.scatter(amplitude_deg, velocity_deg_s, s=12, color=ORANGE, alpha=0.6, linewidths=0, rasterized=True)
         axes.set(xscale="log", yscale="log", xlabel="amplitude (deg)", ylabel="peak velocity (deg/s)")
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(lambda value, _: f"{value:g}")
+            log_axis(axis, subs=(1, 2, 5))
         axes.grid()
         return picture(
             figure,
@@ -180,11 +181,26 @@ def _counted(
     return counts, n_valid, n_all
 
 
-def _norm(seconds: FloatArray) -> Any:
-    from matplotlib.colors import LogNorm
+def _smoothed(seconds: FloatArray) -> FloatArray:
+    from scipy.ndimage import gaussian_filter
 
-    lowest, highest = float(np.nanmin(seconds)), float(np.nanmax(seconds))
-    return LogNorm(lowest, highest if highest > lowest else lowest * 1.01)
+    return np.asarray(gaussian_filter(seconds, SMOOTHING))
+
+
+def _warmth() -> Any:
+    """From nothing over orange to dark red: what was never looked at shows the paper, light or dark."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list(
+        "warmth", [(0.9, 0.6, 0.2, 0.0), (0.87, 0.5, 0.12, 0.85), (0.75, 0.15, 0.1, 1)]
+    )
+
+
+def _norm(seconds: FloatArray) -> Any:
+    """By the square root, so that short looks show beside long ones."""
+    from matplotlib.colors import PowerNorm
+
+    return PowerNorm(0.5, 0, max(float(seconds.max()), 1e-9))
 
 
 def _middle(signal: Signal) -> float:

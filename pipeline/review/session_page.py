@@ -9,7 +9,7 @@ from typing import Any
 
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Events, Signal, Units
-from neuroloom.pipeline.review import gaze, spectra, spikes, text, timeline, traces
+from neuroloom.pipeline.review import gaze, headmap, spectra, spikes, text, timeline, traces
 from neuroloom.pipeline.review.clocks import clock_rows
 from neuroloom.pipeline.review.figures import Picture
 from neuroloom.pipeline.review.findings import bad_channels, findings
@@ -27,7 +27,7 @@ class SignalPart:
 
     signal: Signal
     amount: str
-    uncertainty_ms: float
+    certainty: str
     bad: dict[str, str]
     pictures: tuple[Picture, ...]
     small: tuple[Picture, ...]
@@ -54,7 +54,7 @@ def write_session(session: Session, folder: Path) -> Path:
         devices=_devices(session),
         sources=tuple(_source_row(source) for source in session.sources),
         timeline=timeline.timeline(session) if session.streams else None,
-        streams=[(s, timeline.amount(s), session.uncertainty_ms(s)) for s in session.streams],
+        streams=[(s, timeline.amount(s), timeline.certainty(session, s)) for s in session.streams],
         findings=findings(session),
         clocks=clock_rows(session),
         signals=list(_signal_parts(session)),
@@ -87,7 +87,7 @@ def _signal_parts(session: Session) -> Iterator[SignalPart]:
         yield SignalPart(
             signal=signal,
             amount=timeline.amount(signal),
-            uncertainty_ms=session.uncertainty_ms(signal),
+            certainty=timeline.certainty(session, signal),
             bad=bad,
             pictures=tuple(shown for shown in drawn if shown is not None),
             small=tuple(shown for shown in _small(signal, bad) if shown is not None),
@@ -99,7 +99,7 @@ def _small(signal: Signal, bad: dict[str, str]) -> Iterator[Picture | None]:
         found = spectra.spectrum(signal)
         if found is not None:
             yield spectra.spectrum_picture(signal, found, bad)
-            yield spectra.topomap_picture(signal, found, bad) if signal.modality == "eeg" else None
+            yield headmap.head_map(signal, found, bad) if signal.modality == "eeg" else None
     if signal.modality == "gaze":
         yield gaze.gaze_map(signal)
         yield gaze.gaze_path(signal)

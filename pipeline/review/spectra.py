@@ -1,12 +1,11 @@
-"""The spectrum of every channel, and where on the head a rhythm is strong.
+"""The spectrum of every channel.
 
 Shapes: C channels, F frequencies.
 """
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,16 +13,14 @@ import numpy as np
 from neuroloom.ingest.streams import Signal
 from neuroloom.ingest.timebase import FloatArray
 from neuroloom.pipeline.review.envelopes import read_values
-from neuroloom.pipeline.review.figures import BLUE, INK, RED, Picture, drawing, label, picture
-from neuroloom.pipeline.review.text import visible
+from neuroloom.pipeline.review.figures import BLUE, RED, Picture, drawing, label, log_axis, picture
+from neuroloom.pipeline.review.text import count, visible
 from neuroloom.pipeline.review.traces import unit_sign
 
 MOST_WINDOWS = 60
 WINDOW_S = 4.0
 MOST_WINDOW_VALUES = 1 << 22
 MOST_CHANNELS = 128
-ALPHA_HZ = (8.0, 13.0)
-FEWEST_ON_HEAD = 6
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,6 +30,18 @@ class Spectrum:
     frequencies_hz: FloatArray
     power_FC: FloatArray
     n_windows: int
+    window_s: float
+
+    def smoothed(self, n_bins: int = 240) -> Spectrum:
+        """Means over bins of equal width on a logarithmic axis, which is how it is drawn."""
+        edges = np.geomspace(self.frequencies_hz[0], self.frequencies_hz[-1] * 1.001, n_bins + 1)
+        starts = np.unique(np.searchsorted(self.frequencies_hz, edges[:-1]))
+        counts = np.diff(np.append(starts, len(self.frequencies_hz)))
+        return replace(
+            self,
+            frequencies_hz=np.add.reduceat(self.frequencies_hz, starts) / counts,
+            power_FC=np.add.reduceat(self.power_FC, starts, axis=0) / counts[:, None],
+        )
 
 
 def spectrum(signal: Signal) -> Spectrum | None:
@@ -66,28 +75,34 @@ def spectrum(signal: Signal) -> Spectrum | None:
     with np.errstate(invalid="ignore", divide="ignore"):
         power_FC = total / count
     frequencies_hz = np.arange(n_window // 2 + 1, dtype=np.float64) * (signal.rate_hz / n_window)
-    return Spectrum(frequencies_hz=frequencies_hz[1:], power_FC=power_FC[1:], n_windows=len(chosen))
+    return Spectrum(
+        frequencies_hz=frequencies_hz[1:],
+        power_FC=power_FC[1:],
+        n_windows=len(chosen),
+        window_s=n_window / signal.rate_hz,
+    )
 
 
 def spectrum_picture(signal: Signal, found: Spectrum, bad: dict[str, str]) -> Picture:
     """All channels' spectra; bad ones red, with their names at the line's end."""
-    names = signal.channel_names[:MOST_CHANNELS]
-    with drawing(720, 380) as figure:
+    names, found = signal.channel_names[:MOST_CHANNELS], found.smoothed()
+    with drawing(560, 400) as figure:
         axes = figure.add_subplot()
         axes.set(xscale="log", yscale="log", xlabel="frequency (Hz)")
         axes.set_ylabel(f"power ({unit_sign(signal.unit)}²/Hz)")
         for channel, name in enumerate(names):
             _draw_line(axes, found, channel, name in bad, len(names))
-        drawn = [name for channel, name in enumerate(names) if (found.power_FC[:, channel] > 0).any()]
+        silent = [name for channel, name in enumerate(names) if not (found.power_FC[:, channel] > 0).any()]
         _limit(axes, found, len(names))
         _name_bad(axes, found, names, bad)
         axes.grid(which="major")
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        for axis in (axes.xaxis, axes.yaxis):
+            log_axis(axis)
         return picture(
             figure,
             title=f"Spectrum of {visible(signal.name, 60)}",
-            alt=_alt(signal, bad, len(drawn)),
-            caption=_caption(signal, found, bad, len(names) - len(drawn)),
+            alt=_alt(signal, bad, len(names) - len(silent)),
+            caption=_caption(signal, found, bad, silent),
         )
 
 
@@ -131,73 +146,13 @@ def _alt(signal: Signal, bad: dict[str, str], n_drawn: int) -> str:
     return f"Power spectra of {n_drawn} channels of {visible(signal.name, 60)}. Bad channels: {named}."
 
 
-def _caption(signal: Signal, found: Spectrum, bad: dict[str, str], n_empty: int) -> str:
-    words = f"Mean over {found.n_windows} windows spread over the recording."
+def _caption(signal: Signal, found: Spectrum, bad: dict[str, str], silent: list[str]) -> str:
+    words = f"Mean over {count(found.n_windows, 'window')} of {found.window_s:g} s spread over the recording."
     if bad:
         words += " Red: channels marked bad."
-    if n_empty:
-        words += f" {n_empty} of the channels have no power at all (flat or never recorded) and no line."
+    if silent:
+        named = ", ".join(label(name) for name in silent[:12]) + (" …" if len(silent) > 12 else "")
+        words += f" Without a line, since flat or never recorded: {named}."
     if len(signal.channel_names) > MOST_CHANNELS:
         words += f" The first {MOST_CHANNELS} of {len(signal.channel_names)} channels are drawn."
     return words
-
-
-def topomap_picture(signal: Signal, found: Spectrum, bad: dict[str, str]) -> Picture | None:
-    """Alpha power over the head, for channels with a name of the 10-20 system or its 10-5 extension; None for few."""
-    placed = _placed(signal.channel_names)
-    in_band = (found.frequencies_hz >= ALPHA_HZ[0]) & (found.frequencies_hz <= ALPHA_HZ[1])
-    if not in_band.any():
-        return None
-    with np.errstate(divide="ignore", invalid="ignore"):
-        level_C = 10 * np.log10(found.power_FC[in_band].mean(axis=0))
-    good = [
-        i for i, n in enumerate(signal.channel_names) if n in placed and n not in bad and np.isfinite(level_C[i])
-    ]  # fmt: skip
-    if len(good) < FEWEST_ON_HEAD:
-        return None
-    names = [signal.channel_names[i] for i in good]
-    with drawing(420, 380) as figure:
-        axes = figure.add_subplot()
-        image = _draw_head(axes, level_C[good], names)
-        bar = figure.colorbar(image, ax=axes, shrink=0.7, label=f"alpha power (dB re 1 {unit_sign(signal.unit)}²/Hz)")
-        bar.outline.set_visible(False)
-        strongest = names[int(np.argmax(level_C[good]))]
-        return picture(
-            figure,
-            title=f"Head map of {visible(signal.name, 60)}",
-            alt=f"Alpha power over the head from {len(names)} channels, strongest at {label(strongest)}.",
-            caption=f"Power from {ALPHA_HZ[0]:g} to {ALPHA_HZ[1]:g} Hz at standard 10-20 places, seen from above, nose "
-            "up; between electrodes it is interpolated. Bad channels are left out.",
-        )
-
-
-def _placed(names: tuple[str, ...]) -> frozenset[str]:
-    """The channels whose name is a place on the head, compared without regard to case; none where names repeat."""
-    known = {name.casefold() for name in _montage().ch_names}
-    folded = [name.casefold() for name in names]
-    return frozenset(name for name in names if name.casefold() in known and folded.count(name.casefold()) == 1)
-
-
-def _montage() -> Any:
-    """Places of the 10-5 system, under the name this version of MNE has for it."""
-    import mne
-
-    renamed = "colin27_1005"  # since MNE 1.13, which warns about the old name
-    return mne.channels.make_standard_montage(
-        renamed if renamed in mne.channels.get_builtin_montages() else "standard_1005"
-    )
-
-
-def _draw_head(axes: Any, level: FloatArray, names: list[str]) -> Any:
-    import mne
-
-    info = mne.create_info(names, 1.0, "eeg", verbose="error")
-    info.set_montage(_montage(), match_case=False, verbose="error")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # names made short or alike by MNE: they are not drawn
-        image, _ = mne.viz.plot_topomap(level, info, axes=axes, show=False, cmap="viridis", contours=4, sensors=False)
-    image.set_rasterized(True)
-    for line in axes.lines:
-        line.set_color(INK)
-        line.set_linewidth(1.2)
-    return image

@@ -88,8 +88,14 @@ def number(value: object) -> str:
         return "–"
     if value and not 1e-3 <= abs(value) < 1e6:
         return f"{value:.2e}".replace("-", "−")
-    digits = 0 if value.is_integer() else max(0, 3 - max(0, math.floor(math.log10(abs(value))) if value else 0))
-    return f"{value:,.{digits}f}".replace("-", "−")
+    digits = max(0, 3 - max(0, math.floor(math.log10(abs(value))))) if value else 0
+    written = f"{value:,.{digits}f}"
+    return (written.rstrip("0").rstrip(".") if "." in written else written).replace("-", "−")
+
+
+def count(n: int, thing: str) -> str:
+    """How many there are: `1 gap`, `2 gaps`."""
+    return f"{n:,} {thing}{'' if n == 1 else 's'}"
 
 
 def moment(when: datetime | None) -> str:

@@ -11,6 +11,7 @@ from neuroloom.ingest.streams import Events, Intervals, Signal, Stream, Units
 from neuroloom.ingest.timebase import FloatArray
 from neuroloom.pipeline.review.envelopes import COLUMNS
 from neuroloom.pipeline.review.figures import GREY, MODALITY_COLOURS, MUTED, Picture, drawing, label, picture, time_axis
+from neuroloom.pipeline.review.text import count
 
 MOST_ROWS = 60
 MOST_SHADES = 400
@@ -112,35 +113,39 @@ def _label_rows(axes: Any, session: Session, streams: tuple[Stream, ...]) -> Non
     axes.grid(axis="x")
     axes.set_axisbelow(True)
     right = axes.secondary_yaxis("right")
-    right.set_yticks(range(len(streams)), [_certainty(session, stream) for stream in streams])
+    right.set_yticks(range(len(streams)), [certainty(session, stream) for stream in streams])
     right.tick_params(length=0, labelcolor=MUTED)
     right.spines["right"].set_visible(False)
 
 
-def _certainty(session: Session, stream: Stream) -> str:
-    return f"± {session.uncertainty_ms(stream):.2f} ms"
+def certainty(session: Session, stream: Stream) -> str:
+    """How well a stream's times are known, in words: `± 0.42 ms`, or that there is nothing to carry over."""
+    if any(clock_map.source == stream.device for clock_map in session.clock_maps):
+        return f"± {session.uncertainty_ms(stream):.2f} ms"
+    return "own clock" if stream.device in ("", session.clock) else "unknown"
 
 
 def _in_words(stream: Stream) -> str:
     if not isinstance(stream, Signal):
         return f"{label(stream.name)}: {amount(stream)}."
     n_gaps = len(gaps(stream))
-    return f"{label(stream.name)}: {n_gaps} gap{'' if n_gaps == 1 else 's'}."
+    return f"{label(stream.name)}: {count(n_gaps, 'gap')}."
 
 
 def amount(stream: Stream) -> str:
     """How much a stream holds, in words."""
     if isinstance(stream, Signal):
-        return f"{len(stream.channel_names)} channels, {stream.n_samples:,} samples"
+        return f"{count(len(stream.channel_names), 'channel')}, {count(stream.n_samples, 'sample')}"
     if isinstance(stream, Units):
-        return f"{len(stream.unit_names)} units, {sum(t.size for t in stream.spike_times_s):,} spikes"
-    return f"{len(stream.labels):,} {'events' if isinstance(stream, Events) else 'intervals'}"
+        n_spikes = sum(times_s.size for times_s in stream.spike_times_s)
+        return f"{count(len(stream.unit_names), 'unit')}, {count(n_spikes, 'spike')}"
+    return count(len(stream.labels), "event" if isinstance(stream, Events) else "interval")
 
 
 def _caption(session: Session) -> str:
     words = (
         "Bars: recorded samples, broken at gaps. Ticks: events, and spikes of all units together. "
-        "Right: how well a stream's times are known on the session clock."
+        "Right: how well a stream's times are known on the session clock (own clock: they are its own)."
     )
     trials = trials_of(session)
     if trials is not None and len(trials.labels) <= MOST_SHADES:

@@ -22,7 +22,7 @@ from neuroloom.pipeline.review.figures import (
     picture,
     time_axis,
 )
-from neuroloom.pipeline.review.text import number, visible
+from neuroloom.pipeline.review.text import count, number, visible
 from neuroloom.pipeline.review.timeline import extent, gaps, shade_trials
 
 MOST_CHANNELS = 24
@@ -33,7 +33,8 @@ def traces(session: Session, signal: Signal, bad: frozenset[str] = frozenset()) 
     """The whole session; channels in `bad` are drawn red."""
     start_s, stop_s = extent(session)
     drawn, left_out = _some_channels(signal, bad)
-    return _draw(session, drawn, envelope(drawn, start_s, stop_s), bad, "Traces", left_out)
+    shown = envelope(drawn, start_s, stop_s, _n_columns(drawn, stop_s - start_s))
+    return _draw(session, drawn, shown, bad, "Traces", left_out)
 
 
 def close_up(session: Session, signal: Signal, bad: frozenset[str] = frozenset()) -> Picture | None:
@@ -43,9 +44,14 @@ def close_up(session: Session, signal: Signal, bad: frozenset[str] = frozenset()
     longest = max(signal.segments, key=lambda segment: segment.timebase.n_samples).timebase
     start_s = max(longest.start_s, (longest.start_s + longest.stop_s - CLOSE_UP_S) / 2)
     drawn, left_out = _some_channels(signal.between(start_s, start_s + CLOSE_UP_S), bad)
-    n_columns = int(np.clip(CLOSE_UP_S * signal.rate_hz / 2, 50, COLUMNS))
-    shown = envelope(drawn, start_s, start_s + CLOSE_UP_S, n_columns)
+    shown = envelope(drawn, start_s, start_s + CLOSE_UP_S, _n_columns(drawn, CLOSE_UP_S))
     return _draw(session, drawn, shown, bad, "Close-up", left_out)
+
+
+def _n_columns(signal: Signal, length_s: float) -> int:
+    """As many columns as a screen shows, yet none without a sample: an empty column would look like a gap."""
+    samples_per_column = 2 if signal.is_regular else 4
+    return int(np.clip(length_s * signal.rate_hz / samples_per_column, 10, COLUMNS))
 
 
 def _some_channels(signal: Signal, bad: frozenset[str]) -> tuple[Signal, int]:
@@ -105,7 +111,7 @@ def _draw_channel(
     colour = RED if is_bad else MODALITY_COLOURS.get(signal.modality, GREY)
     centres = (shown.edges_s[:-1] + shown.edges_s[1:]) / 2 / factor
     bottom, top = ((np.clip(side - middle, -1.6 * step, 1.6 * step)) / step - row for side in (low, high))
-    axes.fill_between(centres, bottom, top, color=colour, linewidth=0.7, rasterized=True)
+    axes.fill_between(centres, bottom, top, color=colour, linewidth=0.7, zorder=2 - is_bad / 2, rasterized=True)
 
 
 def _spacing(shown: Envelope) -> float:
@@ -149,9 +155,10 @@ def unit_sign(unit: str) -> str:
 def _alt(signal: Signal, shown: Envelope, title: str, bad: frozenset[str]) -> str:
     n_bad = sum(name in bad for name in signal.channel_names)
     n_gaps = len(gaps(signal))
+    channels = count(len(signal.channel_names), "channel")
     return (
-        f"{title} of {visible(signal.name, 60)}: {len(signal.channel_names)} channels in {unit_sign(signal.unit)} "
-        f"from {shown.edges_s[0]:.1f} to {shown.edges_s[-1]:.1f} s, {n_gaps} gaps, {n_bad} channels marked bad."
+        f"{title} of {visible(signal.name, 60)}: {channels} in {unit_sign(signal.unit)} "
+        f"from {shown.edges_s[0]:.1f} to {shown.edges_s[-1]:.1f} s, {count(n_gaps, 'gap')}, {n_bad} marked bad."
     )
 
 
@@ -164,7 +171,7 @@ def _caption(signal: Signal, shown: Envelope, step: float, left_out: int) -> str
     if gaps(signal):
         words += " Hatched: nothing was recorded."
     if left_out:
-        words += f" {left_out} further channels are not drawn."
+        words += f" {count(left_out, 'further channel')} not drawn."
     if shown.part_read < 1:
         words += f" Of each column the first {shown.part_read:.1%} was read."
     return words

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 
@@ -153,7 +151,7 @@ def session(**changed) -> Session:
                 "digests": ["blake3:0123456789abcdef0123456789abcdef", "blake3:fedcba9876543210fedcba9876543210"],
                 "repairs": ["the header names 9 channels, the data hold 8; 8 were read"],
             },
-            {"clock": "tracker", "format": "eyelink", "files": ["sub-01_gaze.asc"], "digests": ["blake3:00ff00ff00ff00ff"]},
+            {"clock": "tracker", "format": "eyelink", "files": ["gaze.asc"], "digests": ["blake3:00ff00ff00ff00ff"]},
         ),
         "quality": {
             "eeg": {
@@ -163,7 +161,7 @@ def session(**changed) -> Session:
             },
             "gaze": {"lost_percent": 1.3},
             "clock": {
-                "tracker": {"times_s": np.linspace(0, 20, 57).tolist(), "residuals_ms": rng.normal(0, 0.42, 57).tolist()}
+                "tracker": {"times_s": list(np.linspace(0, 20, 57)), "residuals_ms": list(rng.normal(0, 0.42, 57))}
             },
         },
     }  # fmt: skip
