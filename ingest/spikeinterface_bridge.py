@@ -93,7 +93,7 @@ def positions_um(signal: Signal) -> FloatArray | None:
 def _lazy_recording(signal: Signal) -> Any:
     recording_class, segment_class = _classes()
     dtype = np.result_type(*(segment.samples.dtype for segment in signal.segments)).newbyteorder("=")
-    recording = recording_class(sampling_frequency=signal.rate_hz, channel_ids=list(_channel_ids(signal)), dtype=dtype)
+    recording = recording_class(sampling_frequency=signal.rate_hz, channel_ids=list(channel_ids(signal)), dtype=dtype)
     for segment in signal.segments:
         recording.add_recording_segment(segment_class(segment, dtype))
     factor = TO_MICROVOLTS.get(signal.unit)
@@ -126,7 +126,8 @@ def _dummy_note() -> str:
     return f"not known: a line of contacts {DUMMY_SPACING_UM:g} µm apart stands in"
 
 
-def _channel_ids(signal: Signal) -> tuple[str, ...]:
+def channel_ids(signal: Signal) -> tuple[str, ...]:
+    """The channel names as a recording has them: where names repeat, each is led by its index."""
     names = signal.channel_names
     if len(set(names)) == len(names):
         return names

@@ -51,7 +51,7 @@ def sorters() -> dict[str, Sorter]:
 def sorter_named(name: str) -> Callable[[Signal], Units]:
     """The `sort` of the sorter of that name.
 
-    Raises SortingError for a name that is not known, listing those that are, and for a sorter whose modules are missing.
+    Raises SortingError for a name that is not known, listing those that are, and where a sorter's modules are missing.
     """
     from . import _spikeinterface
 

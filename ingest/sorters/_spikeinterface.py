@@ -19,6 +19,8 @@ from neuroloom.ingest.timebase import FloatArray
 
 from . import SortingError
 
+SEED = 0
+
 
 def installed() -> list[str]:
     """Names of the sorters that SpikeInterface can run on this machine."""
@@ -37,7 +39,7 @@ def run(signal: Signal, name: str, params: Mapping[str, Any] | None = None) -> U
     from spikeinterface.sorters.utils import SpikeSortingError
 
     recording = to_spikeinterface(signal)
-    with tempfile.TemporaryDirectory(prefix="neuroloom-sorting-") as folder, quiet():
+    with tempfile.TemporaryDirectory(prefix="neuroloom-sorting-") as folder, quiet(), seeded(SEED):
         if not recording.check_serializability("json"):
             recording = recording.save(folder=Path(folder) / "traces", progress_bar=False)
         try:
@@ -87,6 +89,17 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """With numpy's global generator at `seed`, then as it was: parts of SpikeInterface draw from it without a seed."""
+    state = np.random.get_state()
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
 
 
 def _last_line(message: str) -> str:

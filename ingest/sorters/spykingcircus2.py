@@ -6,6 +6,7 @@ in SpikeInterface.
 
 from __future__ import annotations
 
+from neuroloom.ingest.spikeinterface_bridge import positions_um
 from neuroloom.ingest.streams import Signal, Units
 
 from . import _spikeinterface
@@ -13,15 +14,12 @@ from . import _spikeinterface
 TITLE = "SpyKING CIRCUS 2"
 NEEDS = ("numba", "hdbscan")
 
-# The signal comes filtered and referenced. Peaks are detected over the whole recording in a fixed order, so that
-# sorting twice gives the same units.
-PARAMS = {
-    "apply_preprocessing": False,
-    "deterministic_peaks_detection": True,
-    "seed": 42,
-}
-
 
 def sort(signal: Signal) -> Units:
-    """Spikes of a preprocessed signal."""
-    return _spikeinterface.run(signal, "spykingcircus2", PARAMS)
+    """Spikes of a preprocessed signal; drift is corrected where contact positions are known and dense enough."""
+    params = {
+        "apply_preprocessing": False,
+        "apply_motion_correction": positions_um(signal) is not None,
+        "seed": 42,
+    }
+    return _spikeinterface.run(signal, "spykingcircus2", params)

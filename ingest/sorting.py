@@ -1,0 +1,225 @@
+"""Spikes from a wideband signal: preprocess, sort, measure, judge. Nothing found is thrown away.
+
+    sort(signal, sorter="spykingcircus2", curation=Curation()) -> Units
+
+Columns of the table, one value per unit:
+
+    channel                 name of the channel where the mean waveform is largest
+    x_um, y_um, depth_um    centre of mass of the unit, depth being y; NaN where contact positions are not known
+    snr, isi_violations_ratio, firing_rate_hz, presence_ratio, amplitude_cutoff     NaN where not measurable
+    n_spikes
+    accepted, reason        the verdict of the curation, and why
+    area                    that of the channel, where the signal's table has one
+
+The provenance holds the sorter, every decision of the preprocessing, the curation, and per unit the mean waveform at
+its channel, `template_uV` (`template_start_ms` is its first sample relative to the spike).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuroloom.ingest.preprocessing import Preprocessed, preprocess
+from neuroloom.ingest.sorters import sorter_named
+from neuroloom.ingest.sorters._spikeinterface import quiet, seeded
+from neuroloom.ingest.spikeinterface_bridge import channel_ids, positions_um
+from neuroloom.ingest.streams import Signal, Units
+from neuroloom.ingest.timebase import FloatArray
+
+Progress = Callable[[str], None]
+Trains = list[list[NDArray[np.int64]]]  # per unit, per segment: sample indices
+
+MEASURES = ("snr", "isi_violations_ratio", "firing_rate_hz", "presence_ratio", "amplitude_cutoff")
+PRESENCE_MIN_S = 300.0  # presence is counted in bins of a minute; fewer than five say nothing
+SEED = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curation:
+    """Which units are accepted. A measure that cannot be taken (too few spikes, too short) rejects nobody.
+
+    The limits on refractory violations, presence and amplitude cutoff are the defaults of the Allen Institute's
+    Neuropixels survey (Siegle et al. 2021, Nature 592:86); violations after Hill, Mehta and Kleinfeld 2011,
+    J Neurosci 31:8699, as the rate of a contaminating unit relative to the unit's own. The sorters detect at five
+    noise levels, so a mean waveform below four is one whose peaks are largely cut off. Below 0.1 spikes per
+    second neither violations nor amplitudes can be judged.
+    """
+
+    min_snr: float = 4.0
+    max_isi_violations_ratio: float = 0.5
+    min_firing_rate_hz: float = 0.1
+    min_presence_ratio: float = 0.9
+    max_amplitude_cutoff: float = 0.1
+
+    def verdict(self, measures: Mapping[str, float]) -> tuple[bool, str]:
+        """Accepted or not, and why; `measures` holds those of `MEASURES`, NaN where not measurable."""
+        limits = {name: asdict(self)[f"min_{name}"] for name in ("snr", "firing_rate_hz", "presence_ratio")}
+        failed = [f"{k} {measures[k]:.3g} below {low:g}" for k, low in limits.items() if measures[k] < low]
+        for name in ("isi_violations_ratio", "amplitude_cutoff"):
+            high = asdict(self)[f"max_{name}"]
+            failed += [f"{name} {measures[name]:.3g} above {high:g}"] if measures[name] > high else []
+        unmeasured = [name for name in MEASURES if not np.isfinite(measures[name])]
+        said = failed or ["within all limits"]
+        said += [f"not measurable: {', '.join(unmeasured)}"] if unmeasured else []
+        return not failed, "; ".join(said)
+
+
+def sort(
+    signal: Signal,
+    sorter: str = "spykingcircus2",
+    curation: Curation | None = None,
+    *,
+    n_jobs: int = 1,
+    progress: Progress | None = None,
+) -> Units:
+    """Units of a wideband signal, each spike at the time its own segment's timebase gives it.
+
+    sorter: a file of `ingest/sorters/`, or any sorter installed for SpikeInterface. curation: `Curation()` if None.
+    n_jobs: processes for the sorter. progress: is told each step.
+    Sorting twice gives the same units. Raises SortingError for an unknown sorter or one that fails, and ValueError for
+    a signal in which spikes cannot be looked for (see `preprocess`).
+    """
+    say = progress or (lambda _: None)
+    run_sorter = sorter_named(sorter)
+    rule = curation or Curation()
+    with tempfile.TemporaryDirectory(prefix="neuroloom-sorting-") as folder, _jobs(n_jobs), quiet(), seeded(SEED):
+        say(f"{signal.name}: preprocessing")
+        prepared = preprocess(signal, seed=SEED)
+        cached = prepared.recording.save(folder=Path(folder) / "traces", n_jobs=1, progress_bar=False)
+        prepared = replace(prepared, recording=cached)
+        say(f"{signal.name}: sorting with {sorter}")
+        found = run_sorter(prepared.signal(signal.name))
+        say(f"{signal.name}: measuring {len(found.unit_names)} units")
+        trains = _trains(found, prepared)
+        measured = _measured(prepared, trains, known_positions=positions_um(signal) is not None)
+    return _units(signal, prepared, found, trains, measured, rule)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Measured:
+    """What was measured per unit: columns for the table, mean waveforms in µV, and their start relative to the spike."""
+
+    columns: Mapping[str, tuple[Any, ...]]
+    templates_uV: tuple[FloatArray, ...]
+    template_start_ms: float
+
+
+def _trains(found: Units, prepared: Preprocessed) -> Trains:
+    """Sample indices again, which is what the waveforms are cut with."""
+    segments = prepared.signal(found.name).segments
+    trains: Trains = []
+    for times_s in found.spike_times_s:
+        per_segment = []
+        for segment in segments:
+            base = segment.timebase
+            first, last = np.searchsorted(
+                times_s, [base.start_s - 0.5 / base.rate_hz, base.stop_s - 0.5 / base.rate_hz]
+            )
+            samples = np.rint((times_s[first:last] - base.start_s) * base.rate_hz).astype(np.int64)
+            per_segment.append(samples)
+        trains.append(per_segment)
+    return trains
+
+
+def _measured(prepared: Preprocessed, trains: Trains, *, known_positions: bool) -> _Measured:
+    from spikeinterface.core import NumpySorting, create_sorting_analyzer
+
+    recording = prepared.recording
+    if not trains:
+        return _Measured(columns={}, templates_uV=(), template_start_ms=0.0)
+    n_segments = recording.get_num_segments()
+    per_segment = [{unit: trains[unit][segment] for unit in range(len(trains))} for segment in range(n_segments)]
+    sorting = NumpySorting.from_unit_dict(per_segment, recording.get_sampling_frequency())
+    analyzer = create_sorting_analyzer(
+        sorting, recording, format="memory", sparse=False, return_in_uV=recording.has_scaleable_traces()
+    )
+    analyzer.compute({"random_spikes": {"seed": SEED}, "noise_levels": {}, "templates": {}, "spike_amplitudes": {}})
+    analyzer.compute("unit_locations", method="center_of_mass")
+    metrics = ["firing_rate", "presence_ratio", "snr", "isi_violation", "amplitude_cutoff"]
+    analyzer.compute("quality_metrics", metric_names=metrics, skip_pc_metrics=True)
+    templates = analyzer.get_extension("templates")
+    waveforms = np.asarray(templates.get_data(operator="average"), dtype=np.float64)
+    peaks = np.abs(waveforms).max(axis=1).argmax(axis=1)
+    positions = analyzer.get_extension("unit_locations").get_data()[:, :2] if known_positions else None
+    table = analyzer.get_extension("quality_metrics").get_data()
+    columns = _columns(table, recording.get_total_duration(), positions)
+    columns["channel"] = tuple(str(recording.channel_ids[peak]) for peak in peaks)
+    return _Measured(
+        columns=columns,
+        templates_uV=tuple(waveforms[unit, :, peak] for unit, peak in enumerate(peaks)),
+        template_start_ms=-float(templates.nbefore) / recording.get_sampling_frequency() * 1000,
+    )
+
+
+def _columns(table: Any, duration_s: float, positions: FloatArray | None) -> dict[str, tuple[Any, ...]]:
+    def column(name: str) -> tuple[float, ...]:
+        return tuple(float(value) for value in table[name].to_numpy(dtype=np.float64, na_value=np.nan))
+
+    unknown = (float("nan"),) * len(table)
+    x_um, y_um = (unknown, unknown) if positions is None else (tuple(map(float, axis)) for axis in positions.T)
+    return {
+        "x_um": x_um,
+        "y_um": y_um,
+        "depth_um": y_um,
+        "snr": column("snr"),
+        "isi_violations_ratio": column("isi_violations_ratio"),
+        "firing_rate_hz": column("firing_rate"),
+        "presence_ratio": column("presence_ratio") if duration_s >= PRESENCE_MIN_S else unknown,
+        "amplitude_cutoff": column("amplitude_cutoff"),
+    }
+
+
+def _units(
+    signal: Signal, prepared: Preprocessed, found: Units, trains: Trains, measured: _Measured, rule: Curation
+) -> Units:
+    names = ("channel", "x_um", "y_um", "depth_um", *MEASURES)
+    table = {name: measured.columns.get(name, ()) for name in names}
+    verdicts = [rule.verdict({m: table[m][unit] for m in MEASURES}) for unit in range(len(trains))]
+    table["n_spikes"] = tuple(int(sum(len(part) for part in train)) for train in trains)
+    table["accepted"] = tuple(accepted for accepted, _ in verdicts)
+    table["reason"] = tuple(reason for _, reason in verdicts)
+    if "area" in signal.table:
+        areas = dict(zip(channel_ids(signal), signal.table["area"], strict=True))
+        table["area"] = tuple(areas[channel] for channel in table["channel"])
+    templates = {n: np.round(t, 2).tolist() for n, t in zip(found.unit_names, measured.templates_uV, strict=True)}
+    return Units(
+        name=f"{signal.name} units",
+        unit_names=found.unit_names,
+        spike_times_s=tuple(_times_s(signal, prepared, train) for train in trains),
+        device=signal.device,
+        table=table,
+        provenance=dict(found.provenance)
+        | {
+            "source": signal.name,
+            "preprocessing": dict(prepared.decisions),
+            "curation": asdict(rule),
+            "template_uV": templates,
+            "template_start_ms": measured.template_start_ms,
+        },
+    )
+
+
+def _times_s(signal: Signal, prepared: Preprocessed, train: list[NDArray[np.int64]]) -> FloatArray:
+    bases = [signal.segments[index].timebase for index in prepared.segments]
+    return np.concatenate([base.seconds(samples) for base, samples in zip(bases, train, strict=True)])
+
+
+@contextlib.contextmanager
+def _jobs(n_jobs: int) -> Iterator[None]:
+    """SpikeInterface's own setting for how many processes it uses, put back afterwards."""
+    from spikeinterface.core import get_global_job_kwargs, set_global_job_kwargs
+
+    before = get_global_job_kwargs()
+    set_global_job_kwargs(n_jobs=n_jobs, progress_bar=False)
+    try:
+        yield
+    finally:
+        set_global_job_kwargs(**before)
