@@ -127,9 +127,9 @@ class Scaler:
 class Batch:
     """Windows of one session. Values outside a mask are 0 and mean nothing.
 
-    inputs, targets: port name -> (B, T, C); masks of the same shapes. Spikes as targets are counts, choices are class
-    indices, all else is scaled. uncertainty_ms: how well the times of a port are known. first_bins: (B,), of the
-    targets. scored: (T,), False for bins that only warm the network up.
+    inputs, targets: port name -> (B, T, C); masks of the same shapes. Spikes are counts, choices class indices,
+    stimuli impulses, all else is scaled. uncertainty_ms: how well the times of a port are known. first_bins: (B,).
+    scored: (T,), False for bins that only warm the network up.
     """
 
     session: str
@@ -198,11 +198,16 @@ class SessionData:
             name: self.scalers[name].mean for name, made in self.features.ports.items() if made.port.kind == "spikes"
         }
 
-    def inputs_at(self, name: str, first: int, last: int) -> tuple[Floats, Flags]:
-        """An input port as seen at bins `[first, last)`: late by its lag, scaled, 0 where unknown."""
-        lag = self.lag_of(name)
-        values, valid = self._cut(self.features[name], first - lag, last - lag)
-        return np.where(valid, self._scaled(name, values), 0).astype(np.float32), valid
+    def inputs_at(self, name: str, first: int, last: int, *, scaled: bool = False) -> tuple[Floats, Flags]:
+        """An input port as seen at bins `[first, last)`: late by its lag, 0 where unknown.
+
+        Counts stay counts unless `scaled`; stimuli stay impulses; all else is scaled.
+        """
+        lag, made = self.lag_of(name), self.features[name]
+        values, valid = self._cut(made, first - lag, last - lag)
+        if scaled or made.port.kind != "spikes":
+            values = self._scaled(name, values)
+        return np.where(valid, values, 0).astype(np.float32), valid
 
     def targets_at(self, name: str, first: int, last: int) -> tuple[Floats, Flags]:
         """A target port at bins `[first, last)`: counts, class indices or scaled values, 0 where unknown."""
@@ -242,6 +247,8 @@ class SessionData:
         mean = (0 if pivot is None else pivot) + shift
         flat = variance <= 1e-12 * (np.abs(mean) ** 2 + np.finfo(np.float64).tiny)
         std = np.where(flat, 1.0, np.sqrt(variance))
+        if made.port.kind == "eeg" and not flat.all():
+            std = np.full_like(std, np.median(std[~flat]))  # one for all electrodes: a lead field needs the topography
         return Scaler(mean=mean.astype(np.float32), std=std.astype(np.float32))
 
 

@@ -47,7 +47,9 @@ def test_inputs_are_one_bin_late_and_filtered_ones_by_their_reach_more(simulated
     (one,) = data.sessions.values()
     batch = data.held_out.batch(one.id, [2000])
     counts = one.features["units"].values[1999:2099]
-    torch.testing.assert_close(batch.inputs["units"][0], torch.from_numpy(one.scalers["units"].scaled(counts)))
+    assert batch.inputs["units"][0].tolist() == counts.tolist()
+    gaze = one.scalers["gaze"].scaled(one.features["gaze"].values[1999:2099])
+    torch.testing.assert_close(batch.inputs["gaze"][0], torch.from_numpy(gaze))
     assert one.lag_of("units") == 1
     assert one.lag_of("eeg") == 3
 
