@@ -45,8 +45,8 @@ class SessionFile:
         """The open h5py file. Raises SessionFileError where it is not there or not HDF5."""
         if self._handle is None or self._process != os.getpid():
             try:
-                # A published file never changes, so nothing needs a lock; network file systems often have none.
-                self._handle = h5py.File(self.path, "r", locking=False)
+                # With HDF5's own locking: a file has one setting per process, and stock readers use that one.
+                self._handle = h5py.File(self.path, "r")
             except OSError as error:
                 raise SessionFileError(
                     f"{self.path}: cannot be opened as HDF5 ({error}); a session file is wanted"

@@ -155,7 +155,7 @@ def _verified(path: Path, digests: Mapping[str, str]) -> dict[str, Any]:
     problems = _nwb_problems(path)
     if problems:
         raise SessionFileError(f"{path.name}: written, but not valid NWB: {problems[0]}")
-    with h5py.File(path, "r", locking=False) as file:
+    with h5py.File(path, "r") as file:
         found = digests_of_datasets(file)
     for dataset, digest in digests.items():
         if found.get(dataset) != digest:

@@ -6,7 +6,7 @@ rebuilt from manifests alone. Digests are never computed anew for that: it would
       session, subject, clock, start, streams, sources, clock_maps, quality     as in the Session
       files        by file name: digest, n_bytes, datasets {path: digest}
       versions     of neuroloom, Python and the libraries that read and wrote
-      lineage      {"follows": digest of the manifest of the version before, or null, "why": ...}
+      lineage      {"follows": `digest_of` the version before, or null, "why": ...}
       consent      null until known
       verdicts     of reviewers, in order of time
       digest       of everything above, in the spelling of `durable.json_bytes`
@@ -97,8 +97,12 @@ def amend(folder: Path, **changes: Any) -> dict[str, Any]:
 
 
 def digest_of(folder: Path) -> str:
-    """The digest a session is known by. Raises ManifestError as `read` does."""
-    return str(read(folder)["digest"])
+    """The digest a session is known by: of its files' digests, so that consent and verdicts do not change it.
+
+    Raises ManifestError as `read` does.
+    """
+    files = read(folder)["files"]
+    return digest_of_bytes(durable.json_bytes({name: entry["digest"] for name, entry in files.items()}))
 
 
 @cache
@@ -154,7 +158,7 @@ def _dataset_problem(path: Path, dataset: str, digest: str) -> str:
     import hdf5plugin  # noqa: F401  (importing it registers the filters of wideband companions)
 
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with h5py.File(path, "r") as file:
             if digest_of_dataset(file[dataset]) != digest:
                 return "its content has changed"
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, UnicodeError) as error:
