@@ -90,22 +90,25 @@ def sort(
     say = progress or (lambda _: None)
     run_sorter = sorter_named(sorter)
     rule = curation or Curation()
-    with tempfile.TemporaryDirectory(prefix="neuroloom-sorting-") as folder, _jobs(n_jobs), quiet(), seeded(SEED):
+    with tempfile.TemporaryDirectory(prefix="neuroloom-sorting-") as folder, _jobs(n_jobs), seeded(SEED):
         say(f"{signal.name}: preprocessing")
-        prepared = preprocess(signal, seed=SEED)
-        cached = prepared.recording.save(folder=Path(folder) / "traces", n_jobs=1, progress_bar=False)
-        prepared = replace(prepared, recording=cached)
+        with quiet():
+            prepared = preprocess(signal, seed=SEED)
+            cached = prepared.recording.save(folder=Path(folder) / "traces", n_jobs=1, progress_bar=False)
+            prepared = replace(prepared, recording=cached)
         say(f"{signal.name}: sorting with {sorter}")
-        found = run_sorter(prepared.signal(signal.name))
+        with quiet():
+            found = run_sorter(prepared.signal(signal.name))
         say(f"{signal.name}: measuring {len(found.unit_names)} units")
-        trains = _trains(found, prepared)
-        measured = _measured(prepared, trains, known_positions=positions_um(signal) is not None)
+        with quiet():
+            trains = _trains(found, prepared)
+            measured = _measured(prepared, trains, known_positions=positions_um(signal) is not None)
     return _units(signal, prepared, found, trains, measured, rule)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Measured:
-    """What was measured per unit: columns for the table, mean waveforms in µV, and their start relative to the spike."""
+    """What was measured per unit: columns for the table, mean waveforms in µV, their start relative to the spike."""
 
     columns: Mapping[str, tuple[Any, ...]]
     templates_uV: tuple[FloatArray, ...]

@@ -36,7 +36,8 @@ class RecordingSamples:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return np.dtype(self.recording.get_dtype())
+        dtype: np.dtype[Any] = np.dtype(self.recording.get_dtype())
+        return dtype
 
     def __getitem__(self, samples: slice, /) -> NDArray[Any]:
         start, stop, step = samples.indices(self.shape[0])

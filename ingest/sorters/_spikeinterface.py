@@ -93,13 +93,24 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """With numpy's global generator at `seed`, then as it was: parts of SpikeInterface draw from it without a seed."""
-    state = np.random.get_state()
+    """With every generator of numpy that is asked for without a seed starting from `seed`.
+
+    Design rationale: SpikeInterface draws in a few places (noise of the matched filter, waveforms for merging) from a
+    generator that its parameters cannot seed, and two sortings of one recording then differ by some spikes.
+    """
+    state, make = np.random.get_state(), np.random.default_rng
     np.random.seed(seed)
+    setattr(np.random, "default_rng", lambda given=None, **named: make(*_seeds(given, named, seed)))  # noqa: B010
     try:
         yield
     finally:
+        setattr(np.random, "default_rng", make)  # noqa: B010
         np.random.set_state(state)
+
+
+def _seeds(given: Any, named: Mapping[str, Any], seed: int) -> tuple[Any]:
+    asked = named.get("seed", given)
+    return (seed if asked is None else asked,)
 
 
 def _last_line(message: str) -> str:

@@ -1,0 +1,35 @@
+"""Stretches of a signal spread evenly over its time: the whole of a short one, a sample of a long one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuroloom.ingest.streams import Signal
+
+STRETCH_S = 4.0
+MAX_STRETCHES = 30
+MAX_VALUES = 1 << 22  # per stretch, over all channels: 32 MiB of float64
+
+
+def stretches(signal: Signal) -> Iterator[tuple[NDArray[Any], NDArray[np.float64]]]:
+    """Pairs of originals and values in the signal's unit, both (T, C), none longer than 4 s, none across a gap."""
+    for index, start, stop in _places(signal):
+        originals = np.asarray(signal.segments[index].samples[start:stop])
+        yield originals, originals.astype(np.float64) * signal.gain + signal.offset
+
+
+def _places(signal: Signal) -> list[tuple[int, int, int]]:
+    """Segment, first and last sample of each stretch, in order of time."""
+    n_stretch = int(max(2, min(STRETCH_S * signal.rate_hz, MAX_VALUES // max(1, len(signal.channel_names)))))
+    every = [
+        (index, start, min(start + n_stretch, segment.timebase.n_samples))
+        for index, segment in enumerate(signal.segments)
+        for start in range(0, segment.timebase.n_samples, n_stretch)
+    ]
+    if len(every) <= MAX_STRETCHES:
+        return every
+    return [every[i] for i in np.unique(np.linspace(0, len(every) - 1, MAX_STRETCHES).round().astype(int))]

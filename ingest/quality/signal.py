@@ -1,0 +1,102 @@
+"""Any sampled signal: channels that stand still, values that are not finite, values stuck at the converter's limit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuroloom.ingest.streams import Signal, Stream
+
+from ._finding import Finding
+from ._stretches import stretches
+
+TITLE = "constant, saturated or missing values"
+MAX_MISSING_SHARE = 0.05
+MAX_SATURATED_SHARE = 0.01
+MIN_RUN = 3  # a converter at its limit repeats its extreme value; a lone extreme sample is just the largest
+MAY_STAND_STILL = (
+    "sync",
+    "behaviour",
+    "position",
+    "aux",
+    "gaze",
+    "pupil",
+)  # a button, a lost eye: at rest is not broken
+
+
+@dataclass(eq=False)
+class _Tally:
+    """Running counts per channel, shape (C,)."""
+
+    seen: int
+    missing: NDArray[np.int64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    at_low: NDArray[np.int64]
+    at_high: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, n_channels: int) -> _Tally:
+        """Nothing seen yet."""
+        zeros = np.zeros(n_channels, dtype=np.int64)
+        inf = np.full(n_channels, np.inf)
+        return cls(0, zeros.copy(), inf.copy(), -inf, zeros.copy(), zeros.copy())
+
+    def add(self, originals: NDArray[Any], values: NDArray[np.float64]) -> None:
+        """Count a stretch of originals and values, both (T, C)."""
+        self.seen += len(values)
+        finite = np.isfinite(values)
+        self.missing += (~finite).sum(axis=0)
+        as_float = np.where(finite, originals.astype(np.float64), np.nan)
+        low = np.where(finite, as_float, np.inf).min(axis=0, initial=np.inf)
+        high = np.where(finite, as_float, -np.inf).max(axis=0, initial=-np.inf)
+        self.at_low = np.where(low < self.low, 0, self.at_low) + _in_runs(as_float == np.minimum(low, self.low))
+        self.at_high = np.where(high > self.high, 0, self.at_high) + _in_runs(as_float == np.maximum(high, self.high))
+        self.low, self.high = np.minimum(low, self.low), np.maximum(high, self.high)
+
+
+def applies(stream: Stream) -> bool:
+    """Every sampled signal with samples."""
+    return isinstance(stream, Signal) and stream.n_samples > 0
+
+
+def check(stream: Stream) -> Finding:
+    """Shares per channel; a channel is bad when it never moves, or when too much of it is missing or saturated."""
+    if not isinstance(stream, Signal):
+        raise ValueError(f"{stream.name}: a {type(stream).__name__}; this check is for a Signal")
+    tally = _Tally.of(len(stream.channel_names))
+    for originals, values in stretches(stream):
+        tally.add(originals, values)
+    missing = tally.missing / max(1, tally.seen)
+    constant = tally.low >= tally.high
+    saturated = np.where(constant, 0.0, (tally.at_low + tally.at_high) / max(1, tally.seen))
+    two_level = stream.modality in MAY_STAND_STILL
+    bad: dict[str, str] = {}
+    for i, name in enumerate(stream.channel_names):
+        if missing[i] == 1:
+            bad[name] = "no finite value"
+        elif constant[i] and not two_level:
+            bad[name] = "constant"
+        elif missing[i] > MAX_MISSING_SHARE and not two_level:
+            bad[name] = f"{missing[i]:.1%} of its values are not finite"
+        elif saturated[i] > MAX_SATURATED_SHARE and not two_level:
+            bad[name] = f"saturated: {saturated[i]:.1%} of its values repeat its extremes"
+    return Finding(
+        values={"samples_seen": tally.seen, "missing_share": missing, "saturated_share": saturated},
+        bad_channels=bad,
+    )
+
+
+def _in_runs(extreme: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Per channel how many of the true samples, shape (T, C), lie in runs of at least `MIN_RUN`."""
+    if len(extreme) < MIN_RUN:
+        return np.zeros(extreme.shape[1], dtype=np.int64)
+    starts = extreme[:-2] & extreme[1:-1] & extreme[2:]
+    in_run = np.zeros_like(extreme)
+    in_run[:-2] |= starts
+    in_run[1:-1] |= starts
+    in_run[2:] |= starts
+    return np.asarray(in_run.sum(axis=0), dtype=np.int64)
