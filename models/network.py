@@ -15,7 +15,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import torch
 from torch import Tensor, nn
@@ -381,7 +381,7 @@ class ModularNetwork(nn.Module):
 
     def _parts(self, session: str) -> SessionParts:
         if _key(session) not in self.sessions:
-            known = ", ".join(sorted(self.sessions)) or "none"
+            known = ", ".join(sorted(unquote(key[2:]) for key in self.sessions)) or "none"
             raise ValueError(f"session {session!r} is not attached; attached: {known}")
         parts = self.sessions[_key(session)]
         if not isinstance(parts, SessionParts):
