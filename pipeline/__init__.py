@@ -1,1 +1,44 @@
-"""WHAT happens: plain functions from objects to objects, usable in a notebook with no server."""
+"""WHAT happens: plain functions from objects to objects, usable in a notebook with no server.
+
+    from neuroloom.pipeline import align, windows, train, evaluate
+
+Names are imported when they are first asked for: torch is not loaded by whoever only reads recordings.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neuroloom.pipeline.alignment import align
+    from neuroloom.pipeline.evaluation import Scores, evaluate
+    from neuroloom.pipeline.features import Features, build_features
+    from neuroloom.pipeline.leadfield import lead_field
+    from neuroloom.pipeline.training import Run, TrainConfig, train
+    from neuroloom.pipeline.windowing import Windows, windows
+
+__all__ = [
+    "Features", "Run", "Scores", "TrainConfig", "Windows", "align", "build_features", "evaluate", "lead_field", "train",
+    "windows",
+]  # fmt: skip
+
+_HOMES = {
+    "alignment": ("align",),
+    "evaluation": ("Scores", "evaluate"),
+    "features": ("Features", "build_features"),
+    "leadfield": ("lead_field",),
+    "training": ("Run", "TrainConfig", "train"),
+    "windowing": ("Windows", "windows"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    raise AttributeError(f"{__name__} has no {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
