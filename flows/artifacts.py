@@ -11,7 +11,7 @@ import io
 import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from prefect.artifacts import (
@@ -35,7 +35,7 @@ class Progress:
     def __init__(self, description: str, log: Any) -> None:
         self._log = log
         self._last_s = 0.0
-        self._artifact: UUID = create_progress_artifact(0.0, description=description)
+        self._artifact = cast(UUID, create_progress_artifact(0.0, description=description))
 
     def __call__(self, message: str) -> None:
         """A stage has begun, told as "what: stage …". Only the stage is shown: file names may name people."""

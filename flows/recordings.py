@@ -10,7 +10,8 @@ from typing import Any
 
 from prefect import flow, get_client, get_run_logger, runtime, task
 from prefect.cache_policies import NO_CACHE
-from prefect.states import Completed, Failed, State
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
 
 from neuroloom.flows import artifacts
 from neuroloom.pipeline.catalog import Catalog, Drop

@@ -16,8 +16,9 @@ from typing import Any, cast
 from prefect import serve
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
-from prefect.flows import EntrypointType, Flow
+from prefect.flows import Flow
 from prefect.schedules import Interval
+from prefect.types.entrypoint import EntrypointType
 
 from neuroloom.flows.recordings import ingest_recording
 from neuroloom.flows.sweep import sweep

@@ -32,10 +32,12 @@ from neuroloom.pipeline.catalog import (
     WAITING,
     Catalog,
     Drop,
+    SessionRow,
     note_published,
 )
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.inbox import Found, Scanner
+from neuroloom.pipeline.sniffing import READ_ERRORS
 from neuroloom.pipeline.store import Store
 
 Submit = Callable[[Sequence[Drop]], None]
@@ -307,3 +309,46 @@ def _lease(catalog: Catalog, drop: Drop, lease_s: float) -> Iterator[None]:
 def is_idle(store: Store, catalog: Catalog) -> bool:
     """True where nothing in the inbox is being worked on, or still to be looked at."""
     return not catalog.drops(*OPEN) and not Scanner(store.inbox).scan()
+
+
+def ingest_paths(
+    paths: Sequence[Path], store: Store, *, sorter: str | None, archive: bool = False, progress: Progress | None = None
+) -> list[dict[str, Any]]:
+    """Ingest files where they lie, without inbox or server, and note the sessions; one that fails stops no other."""
+    from neuroloom.pipeline.ingesting import IngestResult, ingest_drop
+
+    catalog = Catalog.of(store)
+    results: list[dict[str, Any]] = []
+    for path in paths:
+        try:
+            made = ingest_drop([path], store, sorter=sorter, archive=archive, progress=progress)
+        except READ_ERRORS as error:
+            reason = f"{path}: the reader stopped ({type(error).__name__}: {inbox.one_line(error)})"
+            made = [IngestResult(path=str(path), state="quarantined", reason=reason)]
+        results += [result.to_dict() for result in made]
+    note_published(store, catalog, [result["session"] for result in results if result["session"]])
+    catalog.close()
+    return results
+
+
+def listed_sessions(store: Store) -> list[dict[str, Any]]:
+    """Every session's newest version, from the manifests: {"session", "version", "subject", "modalities", ...}."""
+    catalog = Catalog.of(store)
+    note_published(store, catalog)
+    newest = {row.id: row for row in sorted(catalog.sessions(), key=lambda r: int(r.version[1:]))}
+    catalog.close()
+    return [_listed(store, newest[session_id]) for session_id in store.session_ids()]
+
+
+def _listed(store: Store, row: SessionRow) -> dict[str, Any]:
+    streams = [stream for stream in row.manifest.get("streams", ()) if isinstance(stream, dict)]
+    ends_s = [float(s.get("start_s") or 0) + float(s.get("duration_s") or 0) for s in streams]
+    return {
+        "session": row.id,
+        "version": row.version,
+        "versions": [folder.name for folder in store.versions(row.id)],
+        "subject": str(row.manifest.get("subject", "")),
+        "modalities": list(dict.fromkeys(str(s.get("modality", "")) for s in streams)),
+        "duration_s": max(ends_s, default=0.0),
+        "file": str(store.sessions / row.id / row.version / "session.nwb"),
+    }

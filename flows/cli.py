@@ -1,0 +1,264 @@
+"""The command line, `neuroloom`. Each command imports its parts when it runs, so `--help` answers at once.
+
+Exit codes: 0 well; 1 damage found, or not all is well; 2 wrong use, or something named does not exist;
+3 some recordings unknown or quarantined; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from neuroloom.flows import cli_runs
+from neuroloom.flows.printing import document, lines, say, table
+
+if TYPE_CHECKING:
+    from neuroloom.pipeline.store import Store
+
+app = typer.Typer(
+    name="neuroloom",
+    help="Neural recordings become training data; training data becomes networks shaped like a brain.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+StoreOption = Annotated[
+    Path | None, typer.Option("--store", help="The store's folder; NEUROLOOM_STORE, else ./store.", show_default=False)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout and nothing else.")]
+Paths = Annotated[list[Path], typer.Argument(help="Recordings: files or folders.")]
+
+
+@app.command()
+def demo(store: StoreOption = None) -> None:
+    """The whole story on synthetic data: recorded, dropped, ingested, trained on, beside the truth."""
+    from neuroloom.flows.demo import run_demo
+
+    missed = run_demo(_store(store).root)
+    for each in missed:
+        say(str(each))
+    raise typer.Exit(1 if missed else 0)
+
+
+@app.command()
+def up(store: StoreOption = None) -> None:
+    """Prefect server, schedules, inbox watcher and review pages; Ctrl-C ends all of it."""
+    from neuroloom.flows.up import run_up
+
+    run_up(_store(store))
+
+
+@app.command()
+def sniff(paths: Paths, as_json: JsonOption = False, store: StoreOption = None) -> None:
+    """What is this? Format, modality and streams; reads headers only."""
+    from neuroloom.pipeline.sniffing import sniffed
+
+    _need(paths)
+    results = [result for path in paths for result in sniffed(path)]
+    if as_json:
+        document({"results": results})
+    else:
+        for result in results:
+            lines(f"{result['path']}: {result['format'] or 'unknown'} {result['modality'] or ''}".rstrip())
+            lines(*[f"  {_stream_line(stream)}" for stream in result["streams"]])
+            lines(*[f"  {result['reason']}"] if result["reason"] else [])
+    raise typer.Exit(3 if any(result["reason"] for result in results) else 0)
+
+
+@app.command()
+def ingest(
+    paths: Paths,
+    as_json: JsonOption = False,
+    archive: Annotated[bool, typer.Option("--archive", help="Copy the originals into the store.")] = False,
+    sorter: Annotated[str | None, typer.Option(help="A spike sorter; 'none' leaves sorting out.")] = None,
+    store: StoreOption = None,
+) -> None:
+    """Recordings in, sessions out, without a server. The originals stay where they are."""
+    from neuroloom.pipeline.config import Settings
+    from neuroloom.pipeline.reconciling import ingest_paths
+
+    _need(paths)
+    place = _store(store).create()
+    chosen = sorter or Settings.of(place).ingest.sorter
+    results = ingest_paths(paths, place, sorter=None if chosen == "none" else chosen, archive=archive, progress=say)
+    if as_json:
+        document({"results": results})
+    else:
+        for result in results:
+            lines(f"{result['path']}: {result['state']} {result['session'] or result['reason']}")
+            lines(*[f"  {_stream_line(stream)}" for stream in result["streams"]])
+            lines(*[f"  {_sync_line(sync)}" for sync in result["sync"]])
+    raise typer.Exit(3 if any(result["state"] == "quarantined" for result in results) else 0)
+
+
+@app.command()
+def sessions(as_json: JsonOption = False, store: StoreOption = None) -> None:
+    """Every session, with its newest version."""
+    place = _store(store).existing()
+    from neuroloom.pipeline.reconciling import listed_sessions
+
+    rows = listed_sessions(place)
+    if as_json:
+        document({"sessions": rows})
+        return
+    shown = [(r["session"], r["version"], r["subject"], ", ".join(r["modalities"]), r["duration_s"]) for r in rows]
+    table(("session", "version", "subject", "modalities", "seconds"), [(*r[:4], f"{r[4]:.1f}") for r in shown])
+
+
+@app.command()
+def show(session_id: str, as_json: JsonOption = False, store: StoreOption = None) -> None:
+    """One session: streams, clocks, quality, where it came from."""
+    from neuroloom.ingest.session import Session
+
+    folder = _store(store).existing().latest(session_id)
+    with Session.open(folder) as session:
+        found = session.summary()
+        found |= {"version": folder.name, "file": str(folder / "session.nwb"), "quality": session.quality}
+        found |= {"sources": session.sources}
+    if as_json:
+        document(found)
+        return
+    lines(f"{found['session']} {found['version']}  {found['file']}", f"clock: {found['clock']}")
+    lines(*[f"  {_stream_line(stream)}" for stream in found["streams"]])
+    lines(*[f"  {_sync_line(sync)}" for sync in found["sync"]])
+    for source in found["sources"]:
+        lines(f"  from {', '.join(source.get('files', ()))} ({source.get('format', '')})")
+        lines(*[f"    mended: {repair}" for repair in source.get("repairs", ())])
+    lines(*[f"  quality of {name}: {finding}" for name, finding in found["quality"].items()])
+
+
+@app.command()
+def verify(
+    session_ids: Annotated[list[str] | None, typer.Argument(help="Sessions; all where none is named.")] = None,
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
+    """Read every byte of published sessions again: digests, checksums, NWB validity. Exit 1: damage found."""
+    from neuroloom.pipeline.sniffing import verified
+
+    place = _store(store).existing()
+    folders = [folder for name in session_ids or place.session_ids() for folder in _versions(place, name)]
+    results = [verified(folder) for folder in folders]
+    if as_json:
+        document({"results": results})
+    else:
+        for result in results:
+            lines(f"{result['session']} {result['version']}: {'sound' if result['sound'] else 'DAMAGED'}")
+            lines(*[f"  {d['file']} {d['dataset']}: {d['problem']}" for d in result["damage"]])
+    raise typer.Exit(0 if all(result["sound"] for result in results) else 1)
+
+
+@app.command()
+def inbox(as_json: JsonOption = False, store: StoreOption = None) -> None:
+    """Every drop, its state, and why it waits."""
+    from neuroloom.pipeline.catalog import Catalog
+
+    place = _store(store).existing()
+    catalog = Catalog.of(place)
+    rows = [drop.as_dict() for drop in catalog.drops()]
+    catalog.close()
+    if as_json:
+        document({"drops": rows})
+        return
+    shown = [(r["id"], r["name"], r["state"], r["reason"] or ", ".join(r["sessions"])) for r in rows]
+    table(("drop", "name", "state", ""), shown)
+
+
+@app.command()
+def quarantine(
+    action: Annotated[str | None, typer.Argument(help="'retry' puts an entry back.", show_default=False)] = None,
+    entry_id: Annotated[str | None, typer.Argument(help="The entry, as listed.", show_default=False)] = None,
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
+    """What was refused, and why; `quarantine retry ID` puts it back into the inbox."""
+    from neuroloom.pipeline import custody
+
+    place = _store(store).existing()
+    if action is None:
+        rows = [{"id": e.id, "path": e.path, "reason": e.reason, "kept": e.kept} for e in custody.refused(place)]
+        if as_json:
+            document({"quarantine": rows})
+        else:
+            table(("id", "reason"), [(row["id"], row["reason"]) for row in rows])
+        return
+    if action != "retry" or entry_id is None:
+        raise typer.BadParameter("'quarantine' alone lists; 'quarantine retry ID' puts one back")
+    entry = custody.release(place, entry_id)
+    if entry.kept:
+        lines(f"{entry_id}: back in {place.inbox}; a running `neuroloom up` takes it from there")
+        return
+    ingest([Path(entry.path)], as_json=as_json, store=store)
+
+
+@app.command()
+def doctor(as_json: JsonOption = False, store: StoreOption = None) -> None:
+    """What is installed, reachable and writable. Exit 1: something is not."""
+    from neuroloom.flows.doctor import checks
+
+    rows = checks(_store(store))
+    if as_json:
+        document({"checks": rows})
+    else:
+        table(("", "check", "found"), [("ok" if row["ok"] else "NOT", row["check"], row["found"]) for row in rows])
+    raise typer.Exit(0 if all(row["ok"] for row in rows) else 1)
+
+
+cli_runs.register(app)
+
+
+def main() -> None:
+    """The entry point: an error a user can cause is one line on stderr, and exit 2."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except (ValueError, OSError, LookupError, TimeoutError) as error:
+        say(f"neuroloom: {' '.join(str(error).split())}")
+        sys.exit(2)
+
+
+def _store(root: Path | None) -> Store:
+    from neuroloom.pipeline.store import Store
+
+    return Store.here(root)
+
+
+def _versions(store: Store, session_id: str) -> list[Path]:
+    store.latest(session_id)
+    return store.versions(session_id)
+
+
+def _need(paths: list[Path]) -> None:
+    for path in paths:
+        if not path.exists():
+            raise typer.BadParameter(f"{path}: no such file or folder", param_hint="PATH")
+
+
+def _stream_line(stream: dict[str, Any]) -> str:
+    rate = f" at {stream['rate_hz']:g} Hz" if stream["rate_hz"] else ""
+    unit = f" [{stream['unit']}]" if stream["unit"] else ""
+    return (
+        f"{stream['name']} ({stream['modality']}): {stream['n_channels']} channels, {stream['n_samples']} "
+        f"samples{rate}{unit}, {stream['start_s']:.3f} s + {stream['duration_s']:.3f} s"
+    )
+
+
+def _sync_line(sync: dict[str, Any]) -> str:
+    return (
+        f"{sync['from']} -> {sync['to']}: {sync['residual_ms']:.2f} ms, {sync['drift_ppm']:.1f} ppm, "
+        f"{sync['n_matched']} pulses matched, {sync['n_lost']} lost, {sync['n_extra']} extra ({sync['method']})"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""`neuroloom up`: everything of a store runs until Ctrl-C; one line whenever a drop changes."""
+
+from __future__ import annotations
+
+import signal
+import time
+from types import FrameType
+
+from neuroloom.flows.printing import lines, say
+from neuroloom.flows.serve import serving
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.store import Store
+
+LOOK_S = 1.0
+
+
+def run_up(store: Store) -> None:
+    """Serve a store until interrupted (Ctrl-C or SIGTERM); then end every part of it."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    say("starting the Prefect server and the inbox watcher (about 15 s) ...")
+    try:
+        with serving(store) as served:
+            lines(f"dashboard     {served.dashboard_url}", f"review pages  {served.review_url}/index.html")
+            lines(f"inbox         {store.inbox}   drop recordings here; Ctrl-C ends all of it")
+            catalog = Catalog.of(store)
+            shown = {drop.id: drop.state for drop in catalog.drops()}
+            while True:
+                served.check()
+                shown = _tell(catalog, shown)
+                time.sleep(LOOK_S)
+    except KeyboardInterrupt:
+        say("ended")
+
+
+def _tell(catalog: Catalog, shown: dict[int, str]) -> dict[int, str]:
+    """A line for every drop whose state has changed since."""
+    now = {}
+    for drop in catalog.drops():
+        now[drop.id] = drop.state
+        if shown.get(drop.id) != drop.state:
+            lines(f"{drop.name}  {drop.state}  {drop.reason or ', '.join(drop.sessions)}".rstrip())
+    return now
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
