@@ -40,18 +40,18 @@ def eye_columns(signal: Signal) -> tuple[int, int] | None:
 def gaze_map(signal: Signal) -> Picture | None:
     """How long each place was looked at; None without two position channels or without a valid sample."""
     columns = eye_columns(signal)
-    looked_at = _sampled(signal, columns) if columns else np.empty((0, 2))
-    if columns is None or len(looked_at) < 10:
+    if columns is None:
+        return None
+    looked_at = _sampled(signal, columns)
+    if len(looked_at) < 10:
         return None
     ranges = [_range(looked_at[:, axis]) for axis in (0, 1)]
     counts, n_valid, n_all = _counted(signal, columns, ranges)
     with drawing(560, 430) as figure:
         axes = figure.add_subplot()
-        seconds = np.where(counts > 0, counts / signal.rate_hz, np.nan).T
+        seconds = _smoothed(counts / signal.rate_hz).T
         bounds = (*ranges[0], *ranges[1])
-        image = axes.imshow(
-            seconds, extent=bounds, origin="lower", aspect="equal", cmap="YlOrBr_r", norm=_norm(seconds)
-        )
+        image = axes.imshow(seconds, extent=bounds, origin="lower", cmap=_warmth(), norm=_norm(seconds))
         bar = figure.colorbar(image, ax=axes, shrink=0.8, label="time looked at (s)")
         bar.outline.set_visible(False)
         _position_axes(axes, signal)
@@ -191,9 +191,8 @@ def _warmth() -> Any:
     """From nothing over orange to dark red: what was never looked at shows the paper, light or dark."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    return LinearSegmentedColormap.from_list(
-        "warmth", [(0.9, 0.6, 0.2, 0.0), (0.87, 0.5, 0.12, 0.85), (0.75, 0.15, 0.1, 1)]
-    )
+    stops = [(0.9, 0.6, 0.2, 0.0), (0.87, 0.5, 0.12, 0.85), (0.75, 0.15, 0.1, 1.0)]
+    return LinearSegmentedColormap.from_list("warmth", stops)
 
 
 def _norm(seconds: FloatArray) -> Any:
@@ -209,12 +208,15 @@ def _middle(signal: Signal) -> float:
 
 
 def _coloured_line(axes: Any, path: FloatArray, times_s: FloatArray) -> Any:
+    from matplotlib import colormaps
     from matplotlib.collections import LineCollection
+    from matplotlib.colors import ListedColormap
 
+    violet_to_orange = ListedColormap(colormaps["plasma"](np.linspace(0.1, 0.8, 256)))  # its ends vanish on paper
     pieces = np.stack([path[:-1], path[1:]], axis=1)
     whole = np.isfinite(pieces).all(axis=(1, 2))
     line = LineCollection(
-        list(pieces[whole]), array=times_s[:-1][whole], cmap="plasma", linewidths=1.1, rasterized=True
+        list(pieces[whole]), array=times_s[:-1][whole], cmap=violet_to_orange, linewidths=1.1, rasterized=True
     )
     return axes.add_collection(line)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Events, Intervals, Segment, Signal, Units
 from neuroloom.ingest.timebase import ClockMap, Timebase
+from neuroloom.models.topology import Area, GlobalModule, Pathway, Topology
 
 EEG_NAMES = ("Fp1", "Fp2", "C3", "C4", "P3", "P4", "O1", "O2")
 FLAT, NOISY = "P3", "C4"
@@ -166,3 +169,55 @@ def session(**changed) -> Session:
         },
     }  # fmt: skip
     return Session(**(fields | changed))
+
+
+AREAS = {"V1": (10, -90, 5), "M1": (35, -15, 55), "A1": (55, -20, 8), "PFC": (25, 50, 25), "S1": (40, -25, 50)}
+PATHS = (
+    ("V1", "PFC", 0.6),
+    ("PFC", "M1", 1.0),
+    ("M1", "S1", 0.9),
+    ("S1", "M1", 0.7),
+    ("A1", "PFC", 0.3),
+    ("V1", "S1", 0.2),
+)
+
+
+def topology() -> Topology:
+    """Five areas of the right half of a brain, six pathways, two global modules."""
+    return Topology(
+        name="five areas",
+        areas=tuple(Area(name=n, position_mm=p, size=20 + 10 * i) for i, (n, p) in enumerate(AREAS.items())),
+        pathways=tuple(
+            Pathway(source=a, target=b, weight=w, length_mm=50, sign=-1 if w < 0.3 else 1) for a, b, w in PATHS
+        ),
+        global_modules=(
+            GlobalModule(name="arousal", size=8, time_scale_s=10.0),
+            GlobalModule(name="task", size=8, time_scale_s=1.0, areas=("PFC", "M1")),
+        ),
+    )
+
+
+def run_folder(folder: Path, *, port="spikes") -> Path:
+    """300 steps whose loss falls from 2 to 1, a validation every 50, scores of four areas and of gaze."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(5)
+    steps = [{"step": i, "loss": 1 + np.exp(-i / 60) + 0.1 * rng.normal()} for i in range(1, 301)]
+    steps += [{"step": i, "validation": 1.1 + np.exp(-i / 60), "best": i} for i in range(50, 301, 50)]
+    rows = [
+        {
+            "port": port,
+            "area": area,
+            "metric": "bits per spike",
+            "network": s,
+            "mean": 0.0,
+            "ridge": s - 0.08,
+            "ceiling": s + 0.15,
+        }
+        for area, s in (("V1", 0.42), ("M1", 0.61), ("A1", 0.2), ("PFC", 0.35))
+    ] + [{"port": "gaze", "area": "", "metric": "R²", "network": 0.71, "mean": 0.0, "ridge": 0.74, "ceiling": 0.9}]
+    config = {"training": {"steps": 300, "seed": 0}, "windows": {"length_s": 2.0, "ports": ["spikes", "gaze"]}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps))
+    (folder / "scores.json").write_text(json.dumps(rows))
+    (folder / "topology.toml").write_text(topology().to_toml())
+    return folder

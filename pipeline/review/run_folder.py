@@ -1,0 +1,126 @@
+"""What a run left in its folder, as the page of a run shows it; what is missing or broken is said, not raised.
+
+config.json     settings                 metrics.jsonl   a line per step (loss) and per validation
+topology.toml   the network's areas      scores.json     rows of port, area, metric, network, baselines, ceiling
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neuroloom.ingest.timebase import FloatArray
+from neuroloom.models.topology import Topology, TopologyError
+
+CONFIG, METRICS, SCORES, TOPOLOGY = "config.json", "metrics.jsonl", "scores.json", "topology.toml"
+TEXT_COLUMNS = ("port", "area", "metric", "session", "unit", "channel")
+NETWORK, CEILING = "network", "ceiling"
+LARGEST_JSON = 32 << 20  # bytes; a file of settings or scores beyond this is not one of ours
+NO_CURVE = np.empty((0, 2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreRow:
+    """The scores of one port (in one area) on one metric: predictor -> value, "network" and "ceiling" among them."""
+
+    port: str
+    area: str
+    metric: str
+    session: str
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunView:
+    """A run as its page shows it. training, validation: step and loss, shape (S, 2). notes: what could not be shown."""
+
+    name: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    training: FloatArray = field(default_factory=lambda: NO_CURVE)
+    validation: FloatArray = field(default_factory=lambda: NO_CURVE)
+    scores: tuple[ScoreRow, ...] = ()
+    topology: Topology | None = None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, folder: Path) -> RunView:
+        """The run in a folder. Raises FileNotFoundError where there is no such folder."""
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{folder}: no such folder; the folder of a run is wanted")
+        notes: list[str] = []
+        config = _json(folder / CONFIG, notes)
+        training, validation = _curves(folder / METRICS, notes)
+        return cls(
+            name=folder.name,
+            config=config if isinstance(config, Mapping) else {},
+            training=training,
+            validation=validation,
+            scores=tuple(_score_rows(_json(folder / SCORES, notes))),
+            topology=_topology(folder / TOPOLOGY, notes),
+            notes=tuple(notes),
+        )
+
+
+def _json(path: Path, notes: list[str]) -> Any:
+    if not path.is_file():
+        notes.append(f"{path.name} is not there yet.")
+        return None
+    if path.stat().st_size > LARGEST_JSON:
+        notes.append(f"{path.name} has {path.stat().st_size >> 20} MiB and was not read.")
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        notes.append(f"{path.name} cannot be read: {error}.")
+        return None
+
+
+def _curves(path: Path, notes: list[str]) -> tuple[FloatArray, FloatArray]:
+    """Step and loss of training and of validation; reads line by line, and stops at a line that is not whole."""
+    found: dict[str, list[tuple[float, float]]] = {"loss": [], "validation": []}
+    if not path.is_file():
+        notes.append(f"{path.name} is not there yet.")
+        return NO_CURVE, NO_CURVE
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                break  # the line that was being written
+            for key, curve in found.items():
+                if isinstance(row, Mapping) and _is_number(row.get(key)) and _is_number(row.get("step")):
+                    curve.append((float(row["step"]), float(row[key])))
+    training, validation = (np.array(curve, dtype=np.float64).reshape(-1, 2) for curve in found.values())
+    return training, validation
+
+
+def _score_rows(content: Any) -> Iterator[ScoreRow]:
+    rows = content
+    if isinstance(content, Mapping):
+        rows = content.get("rows", content.get("scores", ()))
+    for row in rows if isinstance(rows, list) else ():
+        if not isinstance(row, Mapping):
+            continue
+        texts = {key: str(row.get(key) or "") for key in ("port", "area", "metric", "session")}
+        values = {str(k): float(v) for k, v in row.items() if k not in TEXT_COLUMNS and _is_number(v)}
+        yield ScoreRow(**texts, values=values)
+
+
+def _topology(path: Path, notes: list[str]) -> Topology | None:
+    if not path.is_file():
+        notes.append(f"{path.name} is not there yet.")
+        return None
+    try:
+        return Topology.read(path)
+    except TopologyError as error:
+        notes.append(f"{path.name} cannot be drawn: {error}.")
+        return None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and bool(np.isfinite(value))

@@ -1,0 +1,80 @@
+"""The page of one run: does it learn, does it beat what it must beat, where, and with which settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from neuroloom.pipeline.review import areas, scores, text
+from neuroloom.pipeline.review.page import write_page
+from neuroloom.pipeline.review.run_folder import CEILING, NETWORK, RunView, ScoreRow
+
+MOST_ROWS = 500
+MOST_METRICS = 6
+MOST_SETTINGS = 400
+LONGEST_LIST = 20
+
+
+def write_run(run: RunView | Path, folder: Path) -> Path:
+    """Writes the run's page, `run-<name>.html`, into `folder` and returns its path.
+
+    run: a view, or the folder of a run. Raises FileNotFoundError where that folder is not there.
+    """
+    view = run if isinstance(run, RunView) else RunView.read(run)
+    metrics = scores.metrics(view.scores)
+    coloured_by = metrics[0] if metrics else ""
+    return write_page(
+        "run.html",
+        folder / f"run-{text.file_stem(view.name)}.html",
+        run=view,
+        loss=scores.loss_picture(view.training, view.validation),
+        score_pictures=[scores.score_picture(view.scores, metric) for metric in metrics[:MOST_METRICS]],
+        predictors=scores.predictors(view.scores),
+        rows=view.scores[:MOST_ROWS],
+        n_more_rows=max(0, len(view.scores) - MOST_ROWS),
+        verdict=_verdict(view.scores, coloured_by),
+        network=_network(view, coloured_by),
+        settings=list(_settings(view.config))[:MOST_SETTINGS],
+    )
+
+
+def _network(view: RunView, metric: str) -> Any:
+    if view.topology is None:
+        return None
+    return areas.topology_picture(view.topology, areas.area_scores(view.scores, metric), metric)
+
+
+def _verdict(rows: Sequence[ScoreRow], metric: str) -> str:
+    """How often the network beats every baseline on the first metric, in a sentence; "" without baselines."""
+    compared = []
+    for row in rows:
+        rivals = [row.values[name] for name in scores.predictors([row]) if name not in (NETWORK, CEILING)]
+        if row.metric == metric and rivals and NETWORK in row.values:
+            compared.append(row.values[NETWORK] > max(rivals))
+    if not compared:
+        return ""
+    return (
+        f"On {metric} the network scores above every baseline in {sum(compared)} of {text.count(len(compared), 'row')}."
+    )
+
+
+def _settings(config: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """Every setting with its whole name: `training.steps`, "2000"."""
+    for key, value in config.items():
+        name = f"{before}{key}"
+        if isinstance(value, Mapping) and value:
+            yield from _settings(value, f"{name}.")
+        else:
+            yield name, _setting(value)
+
+
+def _setting(value: object) -> str:
+    if isinstance(value, list):
+        more = f", … ({len(value)} in all)" if len(value) > LONGEST_LIST else ""
+        return ", ".join(_setting(part) for part in value[:LONGEST_LIST]) + more if value else "none"
+    if isinstance(value, Mapping):
+        return "none" if not value else ", ".join(f"{key}: {_setting(part)}" for key, part in value.items())
+    if value is None:
+        return "none"
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)

@@ -1,0 +1,153 @@
+"""The loss while training, and the scores beside what they must beat and what they cannot exceed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from neuroloom.ingest.timebase import FloatArray
+from neuroloom.pipeline.review.figures import (
+    BLUE,
+    CYCLE,
+    INK,
+    MUTED,
+    ORANGE,
+    Picture,
+    drawing,
+    label,
+    picture,
+)
+from neuroloom.pipeline.review.run_folder import CEILING, NETWORK, ScoreRow
+from neuroloom.pipeline.review.text import count, number, visible
+
+MOST_POINTS = 1500
+MOST_BARS = 40
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
+COUNTS = frozenset({"n", "n_channels", "n_bins", "n_windows", "n_units", "n_trials", "n_spikes", "seed", "bin_s"})
+
+
+def loss_picture(training: FloatArray, validation: FloatArray) -> Picture | None:
+    """Training loss (each step faint, its mean strong) and validation loss over steps; None without either."""
+    if not len(training) and not len(validation):
+        return None
+    with drawing(1120, 360) as figure:
+        axes = figure.add_subplot()
+        if len(training):
+            binned = _binned(training, MOST_POINTS)
+            axes.plot(*binned.T, color=BLUE, alpha=0.3, linewidth=0.8, rasterized=len(binned) > 500)
+            axes.plot(*_binned(training, 80).T, color=BLUE, linewidth=1.8, label="training")
+        if len(validation):
+            shown = _binned(validation, MOST_POINTS)
+            axes.plot(*shown.T, "o-", color=ORANGE, markersize=4, label="validation")
+            best = validation[np.argmin(validation[:, 1])]
+            axes.annotate(
+                f"best {number(float(best[1]))} at step {best[0]:.0f}",
+                best,
+                xytext=(0, -14),
+                textcoords="offset points",
+                ha="center",
+                va="top",
+                fontsize=8.5,
+                color=INK,
+            )
+        axes.set(xlabel="step", ylabel="loss")
+        axes.grid()
+        axes.margins(y=0.15)
+        axes.legend(loc="upper right")
+        return picture(
+            figure,
+            title="Loss",
+            alt=_loss_alt(training, validation),
+            caption="Training loss per step (faint) and its mean over stretches (strong); validation loss on data the "
+            "network is not trained on.",
+        )
+
+
+def _binned(curve: FloatArray, n_points: int) -> FloatArray:
+    """At most `n_points` points, each the mean of a stretch of the curve."""
+    stretches = np.array_split(curve, min(n_points, len(curve)))
+    return np.array([stretch.mean(axis=0) for stretch in stretches])
+
+
+def _loss_alt(training: FloatArray, validation: FloatArray) -> str:
+    words = f"Loss over {count(len(training), 'training step')}"
+    if len(training):
+        tenth = max(1, len(training) // 10)
+        first, last = (float(part[:, 1].mean()) for part in (training[:tenth], training[-tenth:]))
+        words += f", from {number(first)} to {number(last)}"
+    if len(validation):
+        words += f"; best validation loss {number(float(validation[:, 1].min()))}"
+    return words + "."
+
+
+def predictors(rows: Sequence[ScoreRow]) -> tuple[str, ...]:
+    """Who was scored, in the order of the table: the network, its rivals, the ceiling; counts are none of these."""
+    found = dict.fromkeys(key for row in rows for key in row.values if key not in COUNTS and not _is_bound(key))
+    rivals = [name for name in found if name not in (NETWORK, CEILING)]
+    return tuple(name for name in (NETWORK, *rivals, CEILING) if name in found)
+
+
+def _is_bound(key: str) -> bool:
+    return key.endswith(("_low", "_high", "_se", "_std"))
+
+
+def metrics(rows: Sequence[ScoreRow]) -> tuple[str, ...]:
+    """The metrics in the order they come."""
+    return tuple(dict.fromkeys(row.metric for row in rows))
+
+
+def score_picture(rows: Sequence[ScoreRow], metric: str) -> Picture:
+    """One metric: a bar for the network per port and area, marks for baselines, a line for the ceiling."""
+    drawn = [row for row in rows if row.metric == metric][:MOST_BARS]
+    names = predictors(drawn)
+    with drawing(1120, 110 + 26 * len(drawn)) as figure:
+        axes = figure.add_subplot()
+        places = np.arange(len(drawn))
+        axes.barh(places, [row.values.get(NETWORK, np.nan) for row in drawn], 0.62, color=BLUE, label=NETWORK)
+        for row, place in zip(drawn, places, strict=True):
+            if f"{NETWORK}_low" in row.values and f"{NETWORK}_high" in row.values:
+                axes.hlines(
+                    place, row.values[f"{NETWORK}_low"], row.values[f"{NETWORK}_high"], color=INK, linewidth=1.2
+                )
+        rivals = [name for name in names if name not in (NETWORK, CEILING)]
+        for i, name in enumerate(rivals):
+            values = [row.values.get(name, np.nan) for row in drawn]
+            style = {"color": CYCLE[1 + i % (len(CYCLE) - 1)], "marker": MARKERS[i % len(MARKERS)]}
+            axes.scatter(values, places, s=34, zorder=4, label=label(name), edgecolors=INK, linewidths=0.6, **style)
+        if CEILING in names:
+            values = [row.values.get(CEILING, np.nan) for row in drawn]
+            axes.vlines(values, places - 0.4, places + 0.4, color=INK, linewidth=2, label=CEILING, zorder=3)
+        axes.axvline(0, color=MUTED, linewidth=0.8)
+        axes.set_yticks(places, [label(_where(row), 34) for row in drawn])
+        axes.set_ylim(len(drawn) - 0.4, -0.6)
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel(visible(metric, 60) or "score")
+        axes.grid(axis="x")
+        axes.set_axisbelow(True)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        return picture(
+            figure,
+            title=f"Scores: {visible(metric, 60)}",
+            alt=_score_alt(drawn, metric),
+            caption=_score_caption(rows, metric, len(drawn), CEILING in names),
+        )
+
+
+def _where(row: ScoreRow) -> str:
+    return " · ".join(part for part in (row.session, row.port, row.area) if part) or "all"
+
+
+def _score_alt(drawn: Sequence[ScoreRow], metric: str) -> str:
+    told = [
+        f"{label(_where(row))} {number(row.values[NETWORK])}" for row in drawn[:12] if NETWORK in row.values
+    ]  # fmt: skip
+    return f"{visible(metric, 60)} of the network: {', '.join(told) or 'none'}."
+
+
+def _score_caption(rows: Sequence[ScoreRow], metric: str, n_drawn: int, has_ceiling: bool) -> str:
+    n_all = sum(row.metric == metric for row in rows)
+    words = "Bar: the network. Marks: baselines it has to beat."
+    if has_ceiling:
+        words += " Upright line: the ceiling, what the noise of the data lets anything reach."
+    return words + (f" The first {n_drawn} of {n_all} rows are drawn." if n_drawn < n_all else "")
