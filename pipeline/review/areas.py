@@ -15,10 +15,16 @@ from neuroloom.pipeline.review.text import count, number, visible
 
 MOST_PATHWAYS = 600
 MOST_NAMES = 40
-VIEWS = (
-    ("from above", 0, 1, ("left – right (mm)", "back – front (mm)")),
-    ("from the left", 1, 2, ("back – front (mm)", "down – up (mm)")),
-)
+NAME_ABOVE: dict[str, Any] = {
+    "xytext": (0, 10),
+    "textcoords": "offset points",
+    "ha": "center",
+    "fontsize": 8,
+    "color": INK,
+    "zorder": 5,
+}
+ACROSS, ALONG, UP = "left – right (mm)", "back – front (mm)", "down – up (mm)"
+VIEWS = (("from above", 0, 1, (ACROSS, ALONG)), ("from the left", 1, 2, (ALONG, UP)))
 
 
 def area_scores(rows: Sequence[ScoreRow], metric: str) -> dict[str, float]:
@@ -70,16 +76,9 @@ def _draw_pathways(axes: Any, topology: Topology, flat: FloatArray) -> None:
     ends = [(flat[index[p.source]], flat[index[p.target]]) for p in reversed(strongest)]
     weight = np.sqrt(np.array([p.weight for p in reversed(strongest)]) / strongest[0].weight)
     colours = [{1: BLUE, -1: RED}.get(p.sign, GREY) for p in reversed(strongest)]
-    axes.add_collection(
-        LineCollection(
-            ends,
-            colors=colours,
-            linewidths=0.3 + 2.2 * weight,
-            alpha=list(0.12 + 0.5 * weight),
-            rasterized=True,
-            zorder=1,
-        )
-    )
+    lines = LineCollection(ends, colors=colours, linewidths=0.3 + 2.2 * weight, alpha=list(0.12 + 0.5 * weight))
+    lines.set(rasterized=True, zorder=1)
+    axes.add_collection(lines)
 
 
 def _draw_areas(axes: Any, topology: Topology, flat: FloatArray, scores: Mapping[str, float]) -> Any:
@@ -103,16 +102,7 @@ def _draw_areas(axes: Any, topology: Topology, flat: FloatArray, scores: Mapping
         )
     if len(topology.areas) <= MOST_NAMES:
         for name, place in zip(topology.area_names, flat, strict=True):
-            axes.annotate(
-                label(name, 16),
-                place,
-                xytext=(0, 9),
-                textcoords="offset points",
-                ha="center",
-                fontsize=8,
-                color=INK,
-                zorder=5,
-            )
+            axes.annotate(label(name, 16), place, **NAME_ABOVE)
     return shown
 
 
@@ -129,12 +119,11 @@ def _draw_global_modules(axes: Any, topology: Topology, flat: FloatArray) -> Non
     index = {name: i for i, name in enumerate(topology.area_names)}
     for module, x in zip(modules, xs, strict=True):
         for name in module.areas or topology.area_names:
-            axes.plot(
-                [x, flat[index[name], 0]], [y, flat[index[name], 1]], color=PURPLE, alpha=0.15, linewidth=0.8, zorder=0
-            )
+            ends = [x, flat[index[name], 0]], [y, flat[index[name], 1]]
+            axes.plot(*ends, color=PURPLE, alpha=0.15, linewidth=0.8, zorder=0)
         axes.scatter([x], [y], s=130, marker="D", color=PURPLE, edgecolors=INK, linewidths=0.7, zorder=4)
         words = f"{label(module.name, 18)}\n{number(module.time_scale_s)} s"
-        axes.annotate(words, (x, y), xytext=(0, 10), textcoords="offset points", ha="center", fontsize=8, color=INK)
+        axes.annotate(words, (x, y), **NAME_ABOVE)
 
 
 def _alt(topology: Topology, scores: Mapping[str, float]) -> str:
@@ -144,7 +133,8 @@ def _alt(topology: Topology, scores: Mapping[str, float]) -> str:
     )
     if scores:
         best, worst = max(scores, key=lambda a: scores[a]), min(scores, key=lambda a: scores[a])
-        words += f" Highest score in {label(best)} ({number(scores[best])}), lowest in {label(worst)} ({number(scores[worst])})."
+        words += f" Highest score in {label(best)} ({number(scores[best])}),"
+        words += f" lowest in {label(worst)} ({number(scores[worst])})."
     return words
 
 

@@ -172,18 +172,11 @@ def session(**changed) -> Session:
 
 
 AREAS = {"V1": (10, -90, 5), "M1": (35, -15, 55), "A1": (55, -20, 8), "PFC": (25, 50, 25), "S1": (40, -25, 50)}
-PATHS = (
-    ("V1", "PFC", 0.6),
-    ("PFC", "M1", 1.0),
-    ("M1", "S1", 0.9),
-    ("S1", "M1", 0.7),
-    ("A1", "PFC", 0.3),
-    ("V1", "S1", 0.2),
-)
+PATHS = (("V1", "PFC", 0.6), ("PFC", "M1", 1.0), ("M1", "S1", 0.9), ("S1", "M1", 0.7), ("V1", "S1", 0.2))
 
 
 def topology() -> Topology:
-    """Five areas of the right half of a brain, six pathways, two global modules."""
+    """Five areas of the right half of a brain, five pathways, two global modules."""
     return Topology(
         name="five areas",
         areas=tuple(Area(name=n, position_mm=p, size=20 + 10 * i) for i, (n, p) in enumerate(AREAS.items())),
@@ -203,18 +196,13 @@ def run_folder(folder: Path, *, port="spikes") -> Path:
     rng = np.random.default_rng(5)
     steps = [{"step": i, "loss": 1 + np.exp(-i / 60) + 0.1 * rng.normal()} for i in range(1, 301)]
     steps += [{"step": i, "validation": 1.1 + np.exp(-i / 60), "best": i} for i in range(50, 301, 50)]
+    areas = (("V1", 0.42), ("M1", 0.61), ("A1", 0.2), ("PFC", 0.35))
     rows = [
-        {
-            "port": port,
-            "area": area,
-            "metric": "bits per spike",
-            "network": s,
-            "mean": 0.0,
-            "ridge": s - 0.08,
-            "ceiling": s + 0.15,
-        }
-        for area, s in (("V1", 0.42), ("M1", 0.61), ("A1", 0.2), ("PFC", 0.35))
-    ] + [{"port": "gaze", "area": "", "metric": "R²", "network": 0.71, "mean": 0.0, "ridge": 0.74, "ceiling": 0.9}]
+        {"port": port, "area": area, "metric": "bits per spike", "network": score, "mean": 0.0}
+        | {"ridge": score - 0.08, "ceiling": score + 0.15}
+        for area, score in areas
+    ]
+    rows += [{"port": "gaze", "area": "", "metric": "R²", "network": 0.71, "mean": 0.0, "ridge": 0.74, "ceiling": 0.9}]
     config = {"training": {"steps": 300, "seed": 0}, "windows": {"length_s": 2.0, "ports": ["spikes", "gaze"]}}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "metrics.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps))
