@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from neuroloom.ingest.formats import FormatError, format_of, formats
+from neuroloom.ingest.formats import FormatError, format_of
+from neuroloom.ingest.formats import formats as _formats  # the name stays the folder's
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Events, Intervals, Segment, Signal, Stream, Units
@@ -27,6 +28,6 @@ def read(*paths: str | Path) -> list[Recording]:
             raise FormatError(f"{path}: no such file or folder")
         name = format_of(path)
         if name is None:
-            raise FormatError(f"{path}: no format recognises it; known are {', '.join(formats())}")
-        recordings += formats()[name].read(path)
+            raise FormatError(f"{path}: no format recognises it; known are {', '.join(_formats())}")
+        recordings += _formats()[name].read(path)
     return recordings

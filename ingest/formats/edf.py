@@ -1,0 +1,352 @@
+"""EDF, EDF+ and BDF: a header of ASCII fields, then data records that hold a stretch of every signal in turn.
+
+    EDF int16, BDF int24     one Signal per rate, unit and kind; the file's own integers, rates never made equal
+    EDF+D, BDF+D             records may be apart: a gap of any length is a new segment
+    annotations (TAL)        onsets in seconds, kept as events, or as intervals where they last
+    BDF Status               trigger codes in its low 16 bits: rising codes become sync events
+
+Kemp et al. 1992 (EDF), Kemp and Olivan 2003 (EDF+).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuroloom.ingest.formats import FormatError
+from neuroloom.ingest.formats._units import kept_unit
+from neuroloom.ingest.recording import Recording
+from neuroloom.ingest.streams import Events, Intervals, Segment, Signal, Stream
+from neuroloom.ingest.timebase import Timebase
+
+TITLE = "EDF, EDF+, BDF, BDF+"
+MODALITY = "eeg"
+TESTED_ON = "real files of MNE-Python and its testing data; gaps (EDF+D) on files written by this project only"
+
+_ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
+_KINDS = {"eog": "eog", "ecg": "ecg", "ekg": "ecg", "emg": "emg"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Header:
+    """What the header states, per signal in the order of the file."""
+
+    n_bytes: int
+    sample_bytes: int
+    start: datetime | None
+    reserved: str
+    n_records: int
+    record_s: float
+    labels: tuple[str, ...]
+    units: tuple[str, ...]
+    gain: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    counts: tuple[int, ...]
+
+    @property
+    def record_samples(self) -> int:
+        """Samples of one data record over all signals."""
+        return sum(self.counts)
+
+
+def sniff(path: Path, head: bytes) -> bool:
+    """True for version "0" padded with blanks (EDF) or byte 255 and "BIOSEMI" (BDF), with a header of whole signals."""
+    if not (head[:8] == b"0       " or head[:8] == b"\xffBIOSEMI") or len(head) < 256:
+        return False
+    return re.fullmatch(rb"\d+ *", head[184:192]) is not None and int(head[184:192]) % 256 == 0
+
+
+def files(path: Path) -> tuple[Path, ...]:
+    """The file itself."""
+    return (path,)
+
+
+def read(path: Path) -> list[Recording]:
+    """One Recording with a Signal per rate, unit and kind of channel, and its annotations and triggers."""
+    repairs: list[str] = []
+    header = _header(path)
+    n_records = _whole_records(path, header, repairs)
+    raw = np.memmap(
+        path, np.uint8, mode="r", offset=header.n_bytes, shape=(n_records, header.record_samples * header.sample_bytes)
+    )
+    notes, onsets_s = _annotations(path, header, raw)
+    runs = _runs(header, n_records, onsets_s)
+    streams: list[Stream] = list(_signals(header, raw, runs, repairs))
+    streams += _noted(notes)
+    streams += _triggers(header, raw, runs)
+    fraction_s = onsets_s[0] if onsets_s.size else 0.0
+    start = header.start + timedelta(seconds=float(fraction_s)) if header.start else None
+    if any(note[0] < 0 for note in notes):
+        repairs.append("annotations before the first sample kept at their negative times")
+    kind = "bdf" if header.sample_bytes == 3 else "edf"
+    return [
+        Recording(
+            clock=path.stem, format=kind, files=(path,), streams=tuple(streams), start=start, repairs=tuple(repairs)
+        )
+    ]
+
+
+def _header(path: Path) -> _Header:
+    with path.open("rb") as file:
+        fixed = file.read(256)
+        n_signals = _count(path, fixed[252:256], "number of signals", least=1)
+        size = path.stat().st_size
+        if 256 * (n_signals + 1) > size:
+            raise FormatError(f"{path}: header claims {n_signals} signals; the file has {size} bytes")
+        rest = file.read(256 * n_signals)
+    sample_bytes = 3 if fixed[:1] == b"\xff" else 2
+    columns = _columns(rest, n_signals)
+    physical = [[_real(path, t, what) for t in columns[what]] for what in ("physical minimum", "physical maximum")]
+    digital = [[_real(path, t, what) for t in columns[what]] for what in ("digital minimum", "digital maximum")]
+    low, high = np.array(physical)
+    dlow, dhigh = np.array(digital)
+    notes = np.array([label in _ANNOTATIONS for label in columns["label"]])
+    flat = (dhigh == dlow) & ~notes
+    if flat.any():
+        label = columns["label"][int(np.flatnonzero(flat)[0])]
+        raise FormatError(f"{path}: digital minimum equals maximum for {label!r}; a range is wanted")
+    span = np.where(dhigh == dlow, 1.0, dhigh - dlow)
+    gain = (high - low) / span
+    return _Header(
+        n_bytes=_count(path, fixed[184:192], "header size", least=512),
+        sample_bytes=sample_bytes,
+        start=_start(fixed),
+        reserved=fixed[192:236].decode("latin-1").strip(),
+        n_records=_count(path, fixed[236:244], "number of data records", least=-1),
+        record_s=_real(path, fixed[244:252].decode("latin-1"), "duration of a data record"),
+        labels=tuple(columns["label"]),
+        units=tuple(columns["unit"]),
+        gain=gain,
+        offset=low - gain * dlow,
+        counts=tuple(_count(path, t.encode("latin-1"), "samples per record", least=1) for t in columns["samples"]),
+    )
+
+
+def _columns(rest: bytes, n: int) -> dict[str, list[str]]:
+    """The per-signal fields, each stored for all signals in a row."""
+    widths = {
+        "label": 16, "transducer": 80, "unit": 8, "physical minimum": 8, "physical maximum": 8,
+        "digital minimum": 8, "digital maximum": 8, "filter": 80, "samples": 8, "reserved": 32,
+    }  # fmt: skip
+    found, at = {}, 0
+    for name, width in widths.items():
+        found[name] = [rest[at + i * width : at + (i + 1) * width].decode("latin-1").strip() for i in range(n)]
+        at += n * width
+    return found
+
+
+def _count(path: Path, text: bytes, what: str, *, least: int) -> int:
+    shown = text.decode("latin-1").strip()
+    if not re.fullmatch(r"-?\d+", shown) or int(shown) < least:
+        raise FormatError(f"{path}: {what} is {shown!r}; a whole number of {least} or more is wanted")
+    return int(shown)
+
+
+def _real(path: Path, text: str, what: str) -> float:
+    try:
+        value = float(text.strip().replace(",", "."))
+    except ValueError as error:
+        raise FormatError(f"{path}: {what} is {text.strip()!r}; a number is wanted") from error
+    if not np.isfinite(value):
+        raise FormatError(f"{path}: {what} is {value}; a finite number is wanted")
+    return value
+
+
+def _start(fixed: bytes) -> datetime | None:
+    """`dd.mm.yy` and `hh.mm.ss` in local time; years 85 to 99 are 1985 to 1999."""
+    try:
+        day, month, year = (int(part) for part in fixed[168:176].split(b"."))
+        hour, minute, second = (int(part) for part in fixed[176:184].split(b"."))
+        return datetime(year + (1900 if year >= 85 else 2000), month, day, hour, minute, second)
+    except ValueError:
+        return None
+
+
+def _whole_records(path: Path, header: _Header, repairs: list[str]) -> int:
+    """The data records that are really there; a header that says otherwise is mended, and that is noted."""
+    record_bytes = header.record_samples * header.sample_bytes
+    there, rest = divmod(path.stat().st_size - header.n_bytes, record_bytes)
+    if there < 1:
+        raise FormatError(f"{path}: no whole data record of {record_bytes} bytes; at least one is wanted")
+    if header.n_records not in (-1, there):
+        repairs.append(f"header states {header.n_records} data records, {there} are there: those were read")
+    if rest:
+        repairs.append(f"{rest} bytes after the last whole data record left out")
+    if header.record_s <= 0 and any(label not in _ANNOTATIONS for label in header.labels):
+        raise FormatError(f"{path}: a data record lasts {header.record_s} s; more than 0 is wanted")
+    return there if header.n_records == -1 else min(there, header.n_records) or there
+
+
+Note = tuple[float, float, str]  # onset, duration (0 where none is stated), text
+
+
+def _annotations(path: Path, header: _Header, raw: NDArray[np.uint8]) -> tuple[list[Note], NDArray[np.float64]]:
+    """All notes with onsets from the file's start, and the onset of each data record (empty for plain EDF)."""
+    places = [i for i, label in enumerate(header.labels) if label in _ANNOTATIONS]
+    if not places:
+        return [], np.zeros(0)
+    starts = np.concatenate([[0], np.cumsum(header.counts)]) * header.sample_bytes
+    notes: list[Note] = []
+    onsets = np.full(raw.shape[0], np.nan)
+    for record in range(raw.shape[0]):
+        for k, place in enumerate(places):
+            tals = list(_tals(raw[record, starts[place] : starts[place + 1]].tobytes()))
+            if k == 0 and tals:
+                onsets[record] = tals[0][0]  # the first of each record keeps its time
+            notes += [(onset, lasts, text) for onset, lasts, texts in tals for text in texts if text]
+    if np.isnan(onsets).any():
+        raise FormatError(
+            f"{path}: data record {int(np.isnan(onsets).argmax())} states no time; EDF+ wants one in each"
+        )
+    first = onsets[0]
+    return sorted(((onset - first, lasts, text) for onset, lasts, text in notes), key=lambda note: note[0]), onsets
+
+
+def _tals(data: bytes) -> Iterator[tuple[float, float, list[str]]]:
+    """Time-stamped annotation lists: `+onset[\\x15duration]\\x14text\\x14...\\x14\\x00`."""
+    for tal in data.split(b"\x00"):
+        head, _, texts = tal.partition(b"\x14")
+        match = re.fullmatch(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?", head)
+        if match:
+            shown = [_decoded(text) for text in texts.split(b"\x14")]
+            yield float(match[1]), float(match[2] or 0), shown
+
+
+def _decoded(text: bytes) -> str:
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError:
+        return text.decode("latin-1")
+
+
+Run = tuple[int, int, float]  # first record, past the last, time of the first sample
+
+
+def _runs(header: _Header, n_records: int, onsets_s: NDArray[np.float64]) -> list[Run]:
+    """Unbroken runs of data records. In EDF+C and EDF records follow one another by definition."""
+    if not header.reserved.startswith(("EDF+D", "BDF+D")) or not onsets_s.size:
+        return [(0, n_records, 0.0)]
+    times = onsets_s[:n_records] - onsets_s[0]
+    # Half a sample of the fastest signal is as close as records can be said to follow.
+    slack_s = 0.5 * header.record_s / max(header.counts)
+    cuts = np.flatnonzero(np.abs(np.diff(times) - header.record_s) > slack_s) + 1
+    edges = [0, *cuts.tolist(), n_records]
+    return [(a, b, float(times[a])) for a, b in pairwise(edges)]
+
+
+class _Records:
+    """Channels of equal rate within a run of data records: samples (T, C) decoded when sliced."""
+
+    def __init__(self, raw: NDArray[np.uint8], places: list[tuple[int, int]], sample_bytes: int) -> None:
+        """places: per channel its first sample within a record, and its samples per record."""
+        self.raw, self.places, self.sample_bytes = raw, places, sample_bytes
+        self.per_record = places[0][1]
+        self.shape = (raw.shape[0] * self.per_record, len(places))
+        self.dtype: np.dtype[Any] = np.dtype(np.int16 if sample_bytes == 2 else np.int32)
+
+    def __getitem__(self, part: slice, /) -> NDArray[Any]:
+        start, stop, step = part.indices(self.shape[0])
+        if stop <= start:
+            return np.zeros((0, self.shape[1]), self.dtype)
+        first, last = start // self.per_record, -(-stop // self.per_record)
+        out = np.empty(((last - first) * self.per_record, len(self.places)), self.dtype)
+        for k, (at, count) in enumerate(self.places):
+            block = self.raw[first:last, at * self.sample_bytes : (at + count) * self.sample_bytes]
+            out[:, k] = _integers(np.ascontiguousarray(block), self.sample_bytes).ravel()
+        shift = first * self.per_record
+        return out[start - shift : stop - shift : step]
+
+
+def _integers(block: NDArray[np.uint8], sample_bytes: int) -> NDArray[Any]:
+    if sample_bytes == 2:
+        return block.view("<i2")
+    parts = block.reshape(block.shape[0], -1, 3).astype(np.int32)
+    value = parts[..., 0] | (parts[..., 1] << 8) | (parts[..., 2] << 16)
+    return np.asarray((value ^ 0x800000) - 0x800000)
+
+
+def _signals(header: _Header, raw: NDArray[np.uint8], runs: list[Run], repairs: list[str]) -> list[Signal]:
+    names = _unique(header.labels, repairs)
+    starts = np.concatenate([[0], np.cumsum(header.counts)])
+    groups: dict[tuple[int, str, str], list[int]] = {}
+    units = [kept_unit(unit) for unit in header.units]
+    for i, label in enumerate(header.labels):
+        if label not in _ANNOTATIONS:
+            modality = "sync" if label == "Status" else "eeg" if units[i][0] == "uV" else "aux"
+            groups.setdefault((header.counts[i], units[i][0], modality), []).append(i)
+    signals = []
+    for (count, unit, modality), members in groups.items():
+        rate_hz = count / header.record_s
+        alone = sum(key[2] == modality for key in groups) == 1
+        places = [(int(starts[i]), count) for i in members]
+        segments = []
+        for first, last, start_s in runs:
+            samples = _Records(raw[first:last], places, header.sample_bytes)
+            base = Timebase(rate_hz=rate_hz, start_s=start_s, n_samples=samples.shape[0])
+            segments.append(Segment(samples=samples, timebase=base))
+        signals.append(
+            Signal(
+                name=modality if alone else f"{modality} {rate_hz:g} Hz {unit}",
+                modality=modality,
+                segments=tuple(segments),
+                channel_names=tuple(names[i] for i in members),
+                unit=unit,
+                gain=header.gain[members] * np.array([units[i][1] for i in members]),
+                offset=header.offset[members] * np.array([units[i][1] for i in members]),
+                table={"kind": tuple(_kind(header.labels[i], unit) for i in members)},
+            )
+        )
+    return signals
+
+
+def _kind(label: str, unit: str) -> str:
+    found = next((kind for part, kind in _KINDS.items() if part in label.lower()), None)
+    return found or ("eeg" if unit == "uV" else "aux")
+
+
+def _unique(labels: tuple[str, ...], repairs: list[str]) -> list[str]:
+    """Two channels of one name get a number each, and that is noted."""
+    twice = {label for label in labels if labels.count(label) > 1 and label not in _ANNOTATIONS}
+    repairs += [f"channel name {label!r} occurs more than once: numbered" for label in sorted(twice)]
+    return [f"{label}-{labels[:i].count(label)}" if label in twice else label for i, label in enumerate(labels)]
+
+
+def _noted(notes: list[Note]) -> list[Stream]:
+    """Moments as events, stretches as intervals."""
+    moments = [(onset, text) for onset, lasts, text in notes if lasts == 0]
+    stretches = [note for note in notes if note[1] > 0]
+    streams: list[Stream] = []
+    if moments:
+        times_s = np.array([onset for onset, _ in moments])
+        streams.append(Events(name="annotations", times_s=times_s, labels=tuple(text for _, text in moments)))
+    if stretches:
+        bounds_s = np.array([(onset, onset + lasts) for onset, lasts, _ in stretches])
+        labels = tuple(text for _, _, text in stretches)
+        streams.append(Intervals(name="annotated stretches", bounds_s=bounds_s, labels=labels))
+    return streams
+
+
+def _triggers(header: _Header, raw: NDArray[np.uint8], runs: list[Run]) -> list[Stream]:
+    """Codes that appear on a BDF Status channel, at the sample where they do."""
+    if "Status" not in header.labels or header.sample_bytes != 3:
+        return []
+    place = header.labels.index("Status")
+    at = int(np.concatenate([[0], np.cumsum(header.counts)])[place])
+    rate_hz = header.counts[place] / header.record_s
+    times: list[float] = []
+    labels: list[str] = []
+    for first, last, start_s in runs:
+        status = _Records(raw[first:last], [(at, header.counts[place])], 3)
+        codes = status[slice(0, status.shape[0])][:, 0] & 0xFFFF
+        up = np.flatnonzero((codes[1:] != codes[:-1]) & (codes[1:] != 0)) + 1
+        times += (start_s + up / rate_hz).tolist()
+        labels += [str(code) for code in codes[up]]
+    return [Events(name="triggers", modality="sync", times_s=np.array(times), labels=tuple(labels))] if times else []

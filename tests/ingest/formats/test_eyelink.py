@@ -1,0 +1,52 @@
+import mne
+import numpy as np
+import pytest
+
+from neuroloom.ingest import read
+
+REAL = (
+    "gaze/eyelink_asc/mne-testing-data/test_eyelink_HREF.asc",
+    "gaze/eyelink_asc/pymovements/eyelink_binocular_example.asc",
+    "gaze/eyelink_asc/pymovements/eyelink_monocular_2khz_example.asc",
+)
+
+
+def asc(path, *lines):
+    head = (
+        "** CONVERTED FROM x.edf using edfapi",
+        "START\t100\tRIGHT\tSAMPLES\tEVENTS",
+        "SAMPLES\tGAZE\tRIGHT\tRATE\t 500.00",
+    )
+    path.write_text("\n".join([*head, *lines]) + "\n")
+    return path
+
+
+@pytest.mark.filterwarnings("ignore:The inplace keyword:DeprecationWarning")  # in MNE's own use of pandas
+@pytest.mark.parametrize("name", REAL)
+def test_gaze_equals_that_of_mne(recordings_dir, name):
+    stock = mne.io.read_raw_eyelink(recordings_dir / name, create_annotations=False, verbose="error")
+    recording = read(recordings_dir / name)[0]
+    ours = np.vstack([s.samples[:] for s in recording["gaze"].segments])
+    eyes = [name.partition("_")[2] for name in recording["gaze"].channel_names[::2]]
+    picks = [f"{axis}pos_{eye}" for eye in eyes for axis in ("x", "y")]
+    theirs = stock.get_data(picks=picks).T
+    assert ours.shape == theirs.shape
+    assert np.allclose(ours, theirs, equal_nan=True, rtol=1e-6)
+
+
+def test_blocks_are_segments(tmp_path):
+    again = ("END\t104", "START\t900\tRIGHT\tSAMPLES", "900\t3\t4\t9\t...", "902\t3\t4\t9\t...")
+    segments = read(asc(tmp_path / "a.asc", "100\t1\t2\t9\t...", "102\t1\t2\t9\t...", *again))[0]["gaze"].segments
+    assert [segment.timebase.start_s for segment in segments] == [0.1, 0.9]
+
+
+def test_a_lost_sample_is_nan(tmp_path):
+    gaze = read(asc(tmp_path / "a.asc", "100\t1\t2\t9\t...", "102\t   .\t   .\t0.0\t..."))[0]["gaze"]
+    assert np.isnan(gaze.values()[0][1]).all()
+
+
+def test_inputs_are_pulses_and_blinks_are_intervals(tmp_path):
+    lines = ("100\t1\t2\t9\t...", "INPUT\t101\t1", "INPUT\t103\t0", "102\t1\t2\t9\t...", "EBLINK R 100\t102\t4")
+    recording = read(asc(tmp_path / "a.asc", *lines))[0]
+    assert recording["input"].times_s.tolist() == [0.101]
+    assert recording["blinks"].bounds_s.tolist() == [[0.1, 0.102]]
