@@ -1,0 +1,93 @@
+"""Each nll is the one that torch.distributions computes."""
+
+import math
+
+import pytest
+import torch
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal, Poisson
+
+from neuroloom.models import Port
+from neuroloom.models.readouts import kinds
+
+STATE = torch.randn(2, 6, 3, 4, generator=torch.Generator().manual_seed(0))
+AREAS = ("A", "B", "C")
+
+
+def made(kind: str, n_channels: int = 2, lead_field_CA: torch.Tensor | None = None, **fields):
+    port = Port(name="p", kind=kind, channel_names=tuple("xyz"[:n_channels]), **fields)
+    return kinds(kind).Readout(port, AREAS, 4, lead_field_CA=lead_field_CA, generator=torch.Generator().manual_seed(1))
+
+
+def test_spikes_are_poisson():
+    readout = made("spikes")
+    count = torch.arange(24).reshape(2, 6, 2).remainder(4).float()
+    parameters = readout(STATE)
+    assert torch.allclose(readout.nll(parameters, count), -Poisson(parameters[..., 0]).log_prob(count), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["lfp", "eeg", "continuous"])
+def test_fields_and_movements_are_normal(kind):
+    readout = made(kind)
+    torch.nn.init.constant_(readout.log_variance, 0.7)
+    value, parameters = torch.ones(2, 6, 2), readout(STATE)
+    wanted = -Normal(parameters[..., 0], math.exp(0.35)).log_prob(value)
+    assert torch.allclose(readout.nll(parameters, value), wanted, atol=1e-5)
+
+
+def test_choices_are_categorical():
+    readout = made("choice", 1, n_classes=3)
+    chosen = torch.arange(12).reshape(2, 6, 1).remainder(3)
+    parameters = readout(STATE)
+    assert torch.allclose(readout.nll(parameters, chosen), -Categorical(logits=parameters).log_prob(chosen), atol=1e-6)
+    assert torch.allclose(readout.mean(parameters).sum(dim=2), torch.ones(2, 6))
+
+
+def test_gaze_is_a_mixture_over_places_shared_by_its_channels():
+    readout = made("gaze")
+    value, parameters = torch.full((2, 6, 2), 0.3), readout(STATE)
+    means, log_variances, log_weights = parameters.chunk(3, dim=3)
+    places = Independent(Normal(means.transpose(2, 3), torch.exp(0.5 * log_variances).transpose(2, 3)), 1)
+    wanted = -MixtureSameFamily(Categorical(logits=log_weights[:, :, 0]), places).log_prob(value)
+    assert torch.allclose(readout.nll(parameters, value).sum(dim=2), wanted, atol=1e-5)
+
+
+def test_gaze_with_one_channel_masked_is_the_mixture_of_the_other():
+    readout = made("gaze")
+    value, parameters = torch.full((2, 6, 2), 0.3), readout(STATE)
+    mask = torch.tensor([True, False]).expand(2, 6, 2)
+    means, log_variances, log_weights = (part[:, :, 0] for part in parameters.chunk(3, dim=3))
+    wanted = -MixtureSameFamily(
+        Categorical(logits=log_weights), Normal(means, torch.exp(0.5 * log_variances))
+    ).log_prob(value[..., 0])
+    assert torch.allclose(readout.nll(parameters, value, mask)[..., 0], wanted, atol=1e-5)
+
+
+def test_an_electrode_reads_its_own_area_only():
+    readout = made("lfp", areas=("B", "C"))
+    moved = STATE.clone()
+    moved[:, :, 1] += 1.0
+    change = (readout(moved) - readout(STATE))[..., 0].abs().amax(dim=(0, 1))
+    assert (change > 0).tolist() == [True, False]
+
+
+def test_behaviour_reads_every_area():
+    readout = made("continuous")
+    state = STATE.clone().requires_grad_()
+    readout(state)[..., 0].sum().backward()
+    assert (state.grad.abs().sum(dim=(0, 1, 3)) > 0).all()
+
+
+def test_eeg_mixes_the_areas_sources_as_the_lead_field_says():
+    field = torch.tensor([[3.0, 0.0, 4.0], [0.0, 5.0, 0.0]])  # rows of length 5, so scaled by 1/5
+    readout = made("eeg", lead_field_CA=field)
+    assert torch.allclose(readout(STATE)[..., 0], readout.sources(STATE) @ (field / 5).T, atol=1e-6)
+
+
+def test_a_lead_field_of_another_shape_is_refused():
+    with pytest.raises(ValueError, match=r"lead field of shape \(3, 2\); \(2, 3\) \(channels x areas\)"):
+        made("eeg", lead_field_CA=torch.ones(3, 2))
+
+
+def test_a_choice_needs_classes():
+    with pytest.raises(ValueError, match="at least 2 classes"):
+        made("choice", 1)
