@@ -1,9 +1,95 @@
-"""The commands about training runs."""
+"""The commands about training runs: train, evaluate, compare, predict."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated, Any
+
 import typer
+
+from neuroloom.flows.printing import document, lines, say, table
+
+StoreOption = Annotated[
+    Path | None, typer.Option("--store", help="The store's folder; NEUROLOOM_STORE, else ./store.", show_default=False)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout and nothing else.")]
+SAY_EVERY = 100  # steps
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
+    for command in (train, evaluate, compare, predict):
+        app.command()(command)
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="A TOML file.")], as_json: JsonOption = False, store: StoreOption = None
+) -> None:
+    """Train a network on sessions as a TOML file says; the same again goes on where it stopped."""
+    from neuroloom.pipeline import running
+    from neuroloom.pipeline.reviewing import review_run
+    from neuroloom.pipeline.store import Store
+
+    place = Store.here(store).existing()
+    asked = running.read_run_config(config)
+    folder = running.prepare_run(asked, place)
+    run = running.train_run(asked.name, place, progress=_tell)
+    page = review_run(place, asked.name)
+    found: dict[str, Any] = {"run": asked.name, "folder": str(folder), "steps": asked.steps, "page": str(page)}
+    found |= {"best_step": run.best_step, "best_loss": run.best_loss}
+    if as_json:
+        document(found)
+    else:
+        lines(f"{asked.name}: best at step {run.best_step}, validation loss {run.best_loss:.4f}", f"  {folder}")
+
+
+def evaluate(run: str, as_json: JsonOption = False, store: StoreOption = None) -> None:
+    """Score a run beside its baselines, on time nobody has looked at."""
+    from neuroloom.pipeline import running
+    from neuroloom.pipeline.store import Store
+
+    scores = running.evaluate_run(run, Store.here(store).existing())
+    if as_json:
+        document({"run": run, **scores.to_json()})
+    else:
+        lines(*str(scores).splitlines())
+
+
+def compare(runs: list[str], as_json: JsonOption = False, store: StoreOption = None) -> None:
+    """The scores of several runs side by side."""
+    from neuroloom.pipeline import running
+    from neuroloom.pipeline.store import Store
+
+    rows = running.compare_runs(runs, Store.here(store).existing())
+    if as_json:
+        document({"runs": runs, "rows": rows})
+        return
+    columns = list(dict.fromkeys(column for row in rows for column in row["scores"]))
+    shown = [
+        (row["session"], row["port"], row["metric"], *(_cell(row["scores"].get(column)) for column in columns))
+        for row in rows
+    ]
+    table(("session", "port", "score", *columns), shown)
+
+
+def predict(run: str, session: str, as_json: JsonOption = False, store: StoreOption = None) -> None:
+    """What a run expects of a session, bin by bin, as an HDF5 file."""
+    from neuroloom.pipeline import running
+    from neuroloom.pipeline.store import Store
+
+    path = running.predict_run(run, session, Store.here(store).existing())
+    if as_json:
+        document({"run": run, "session": session, "file": str(path)})
+    else:
+        lines(str(path))
+
+
+def _tell(step: int, loss: float) -> None:
+    if step % SAY_EVERY == 0:
+        say(f"step {step}: loss {loss:.4f}")
+
+
+def _cell(score: dict[str, Any] | None) -> str:
+    if score is None or score["value"] is None:
+        return ""
+    return f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})" if score["low"] is not None else "n/a"

@@ -22,6 +22,7 @@ from prefect.types.entrypoint import EntrypointType
 
 from neuroloom.flows.recordings import ingest_recording
 from neuroloom.flows.sweep import sweep
+from neuroloom.flows.training import build_features, evaluate, train
 from neuroloom.flows.watcher import watch
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.store import Store
@@ -36,6 +37,9 @@ def deployments(settings: Settings) -> list[RunnerDeployment]:
     return [
         _deployment(ingest_recording, "recordings", concurrency_limit=settings.ingest.in_flight),
         _deployment(sweep, "sweep", schedule=every, concurrency_limit=one),
+        _deployment(build_features, "features", concurrency_limit=1),
+        _deployment(train, "training", concurrency_limit=1),
+        _deployment(evaluate, "evaluation", concurrency_limit=1),
     ]
 
 

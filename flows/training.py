@@ -1,0 +1,81 @@
+"""`build-features`, `train` and `evaluate`, on request from the dashboard; parameters are codes only."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, cast
+from uuid import UUID
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+
+from neuroloom.flows.artifacts import PERIOD_S, artifact_key, plain
+from neuroloom.pipeline import running
+from neuroloom.pipeline.reviewing import review_index, review_run
+from neuroloom.pipeline.store import Store
+
+
+@flow(name="build-features", flow_run_name="features of {session_id}")
+def build_features(session_id: str, bin_s: float = 0.02) -> None:
+    """Make a session's model-rate features in `derived/`, where they are not there yet."""
+    features_of(session_id, bin_s)
+
+
+@task(task_run_name="{session_id}", cache_policy=NO_CACHE, persist_result=False)
+def features_of(session_id: str, bin_s: float) -> int:
+    """Gives the number of bins."""
+    from neuroloom.ingest.session import Session
+    from neuroloom.pipeline.features import build_features
+
+    store = Store.here()
+    with Session.open(store.latest(session_id)) as session:
+        return build_features(session, bin_s=bin_s, folder=store.derived).n_bins
+
+
+@flow(name="train", flow_run_name="train {run}")
+def train(run: str) -> None:
+    """Train a prepared run, or go on where it stopped, then score it."""
+    train_prepared(run)
+    score(run)
+
+
+@flow(name="evaluate", flow_run_name="evaluate {run}")
+def evaluate(run: str) -> None:
+    """Score a trained run beside its baselines."""
+    score(run)
+
+
+@task(task_run_name="train {run}", cache_policy=NO_CACHE, persist_result=False)
+def train_prepared(run: str) -> None:
+    """The training itself, with a progress bar that moves every two seconds."""
+    store = Store.here()
+    n_steps = running.requested(store, run).steps
+    artifact = cast(UUID, create_progress_artifact(0.0, description=f"training {run}"))
+    last_s = 0.0
+
+    def tell(step: int, _loss: float) -> None:
+        nonlocal last_s
+        if time.monotonic() - last_s > PERIOD_S:
+            last_s = time.monotonic()
+            update_progress_artifact(artifact, progress=min(100.0, 100.0 * step / n_steps))
+
+    trained = running.train_run(run, store, progress=tell)
+    update_progress_artifact(artifact, progress=100.0)
+    get_run_logger().info("best step %d, validation loss %.4f", trained.best_step, trained.best_loss)
+
+
+@task(task_run_name="score {run}", cache_policy=NO_CACHE, persist_result=False)
+def score(run: str) -> None:
+    """Scores as a table, and the run's review page."""
+    store = Store.here()
+    scores = running.evaluate_run(run, store).to_json()["scores"]
+    rows: list[dict[str, Any]] = [
+        {key: plain(row[key]) for key in ("session", "port", "metric", "model", "value", "low", "high")}
+        for row in scores
+        if not row["area"] and not row["channel"]
+    ]
+    if rows:
+        create_table_artifact(rows, key=f"run-{artifact_key(run)}-scores", description="held-out time")
+    review_run(store, run)
+    review_index(store)
