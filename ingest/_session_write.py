@@ -175,7 +175,7 @@ def _manifest_fields(session: Session) -> dict[str, Any]:
         "subject": session.subject,
         "clock": session.clock,
         "start": session.start.isoformat() if session.start else None,
-        "streams": session.stream_names,
+        "streams": encoded(session.summary()["streams"]),
         "sources": encoded(session.sources),
         "clock_maps": [encoded(clock_map_entry(clock)) for clock in session.clock_maps],
         "quality": encoded(session.quality),

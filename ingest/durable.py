@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from neuroloom.ingest.digest import digest_of_file
+
 STAGING_PREFIX = ".staging-"
 
 
@@ -47,6 +49,32 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """`write_bytes` of a JSON document; see `json_bytes`."""
     write_bytes(path, json_bytes(document))
+
+
+def copy_file(source: Path, target: Path) -> str:
+    """Copy a file, read the copy back and compare, then give it its name; returns the digest of both.
+
+    Folders on the way are made. A target that is there already is kept where it holds the same, and raises
+    FileExistsError where it does not.
+    """
+    digest = digest_of_file(source)
+    if os.path.lexists(target):
+        if digest_of_file(target) == digest:
+            return digest
+        raise FileExistsError(f"{target}: is there already with other content; it is never replaced")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary_beside(target)
+    try:
+        shutil.copyfile(source, temporary)
+        sync_file(temporary)
+        if digest_of_file(temporary) != digest:
+            raise OSError(f"{target}: the copy differs from {source}; the file changed meanwhile or a disk is failing")
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(target.parent)
+    return digest
 
 
 def json_bytes(document: Mapping[str, Any]) -> bytes:

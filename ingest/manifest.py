@@ -3,7 +3,8 @@ rebuilt from manifests alone. Digests are never computed anew for that: it would
 
     manifest.json
       manifest     1, the version of this layout
-      session, subject, clock, start, streams, sources, clock_maps, quality     as in the Session
+      session, subject, clock, start, sources, clock_maps, quality              as in the Session
+      streams      as in `Session.summary`
       files        by file name: digest, n_bytes, datasets {path: digest}
       versions     of neuroloom, Python and the libraries that read and wrote
       lineage      {"follows": `digest_of` the version before, or null, "why": ...}

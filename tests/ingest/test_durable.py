@@ -90,3 +90,19 @@ def test_a_folder_that_came_in_between_is_kept(tmp_path: Path) -> None:
         write_while_another_does(tmp_path / "v001")
     assert [p.name for p in (tmp_path / "v001").iterdir()] == ["theirs"]
     assert [p.name for p in tmp_path.iterdir()] == ["v001"]
+
+
+def test_a_copy_holds_the_same_and_its_digest_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    digest = durable.copy_file(tmp_path / "a", tmp_path / "deep" / "b")
+    assert (tmp_path / "deep" / "b").read_bytes() == b"abc"
+    assert digest == durable.copy_file(tmp_path / "a", tmp_path / "deep" / "b")
+    assert len(list((tmp_path / "deep").iterdir())) == 1
+
+
+def test_a_copy_never_replaces_other_content(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    (tmp_path / "b").write_bytes(b"abd")
+    with pytest.raises(FileExistsError, match="with other content"):
+        durable.copy_file(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "b").read_bytes() == b"abd"
