@@ -72,7 +72,11 @@ def _measure(stream: Signal) -> _Measured:
     n_channels = len(stream.channel_names)
     n_fft = max(2, min(int(2 * stream.rate_hz), max(s.timebase.n_samples for s in stream.segments)))
     weight, variance, apart = 0, np.zeros(n_channels), np.zeros((n_channels, n_channels))
-    freqs_hz, psd, n_psd = np.fft.rfftfreq(n_fft, 1 / stream.rate_hz), np.zeros((n_channels, n_fft // 2 + 1)), 0
+    freqs_hz, psd, n_psd = (
+        np.arange(n_fft // 2 + 1, dtype=np.float64) * stream.rate_hz / n_fft,
+        np.zeros((n_channels, n_fft // 2 + 1)),
+        0,
+    )
     for _, values in stretches(stream):
         values = np.nan_to_num(values - np.nan_to_num(_mean(values)), posinf=0.0, neginf=0.0)
         weight += len(values)

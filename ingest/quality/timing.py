@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from neuroloom.ingest.streams import Signal, Stream
@@ -23,7 +25,7 @@ def check(stream: Stream) -> Finding:
     if not isinstance(stream, Signal):
         raise ValueError(f"{stream.name}: a {type(stream).__name__}; this check is for a Signal")
     bases = [segment.timebase for segment in stream.segments]
-    gaps_s = [later.start_s - earlier.stop_s for earlier, later in zip(bases, bases[1:], strict=False)]
+    gaps_s = [later.start_s - earlier.stop_s for earlier, later in pairwise(bases)]
     gaps_s = [gap_s for gap_s in gaps_s if gap_s > 0.5 / stream.rate_hz]
     values = {
         "n_segments": len(bases),
