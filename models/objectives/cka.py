@@ -1,0 +1,42 @@
+"""Relational: 1 - linear centred kernel alignment (Kornblith et al. 2019) of states and electrodes.
+
+It asks that samples alike in one are alike in the other; rotation and scale of either do not matter, so no projector
+is needed and the two may have different numbers of features.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ._shared import Example, flat_rows
+
+EPSILON = 1e-12
+
+
+class Objective(nn.Module):
+    """prediction (..., P), target (..., Q), mask (..., 1): whole samples are valid or not. From 0 (alike) to 1."""
+
+    detach_every = 0
+
+    def forward(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """1 - CKA over all valid samples; 0 where there are fewer than two."""
+        x, y = flat_rows(prediction), flat_rows(target)
+        if mask is not None:
+            valid = mask.reshape(-1)
+            x, y = x[valid], y[valid]
+        if len(x) < 2:
+            return prediction.sum() * 0.0
+        x, y = x - x.mean(dim=0), y - y.mean(dim=0)
+        shared = (x.T @ y).square().sum()
+        own = (x.T @ x).norm() * (y.T @ y).norm()
+        distance: Tensor = 1 - shared / (own + EPSILON)
+        return distance
+
+
+def example(generator: torch.Generator) -> Example:
+    """Six states, three electrodes."""
+    prediction = torch.randn(2, 5, 6, generator=generator)
+    target = torch.randn(2, 5, 3, generator=generator)
+    mask = torch.rand(2, 5, 1, generator=generator) < 0.7
+    return Objective(), prediction, target, mask
