@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from neuroloom.pipeline.alignment import align
+    from neuroloom.pipeline.assembly import align
     from neuroloom.pipeline.evaluation import Scores, evaluate
     from neuroloom.pipeline.features import Features, build_features
     from neuroloom.pipeline.leadfield import lead_field
@@ -24,7 +24,7 @@ __all__ = [
 ]  # fmt: skip
 
 _HOMES = {
-    "alignment": ("align",),
+    "assembly": ("align",),
     "evaluation": ("Scores", "evaluate"),
     "features": ("Features", "build_features"),
     "leadfield": ("lead_field",),

@@ -32,7 +32,8 @@ FLOORS = (0.02, 0.1, 0.3)  # of the mean rate: a line may predict rates below 0,
 class Predictor(Protocol):
     """Anything that can be scored: one prediction per bin of a split's windows, in their order."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def predict(self, split: Split) -> Predicted: ...
 
@@ -78,7 +79,6 @@ class Linear:
     weights: Matrix
     floor: Matrix | None = None
     log_rate: bool = False
-    alpha: float = 0.0
 
     def __call__(self, design: Matrix) -> Matrix:
         """(N, C) of a design (N, D)."""
@@ -120,7 +120,7 @@ def lagged(data: SessionData, first: int, last: int, n_lags: int) -> Matrix:
 
 
 def ridge_baseline(data: Windows, *, n_lags: int = N_LAGS, alphas: Sequence[float] = ALPHAS) -> LinearBaseline:
-    """Ridge regression on lagged inputs (a Wiener filter), its penalty chosen per port on validation time."""
+    """Ridge regression on lagged inputs (a Wiener filter), its penalty chosen per channel on validation time."""
     lags = {session: _affordable(one, n_lags) for session, one in data.sessions.items()}
     maps = {
         session: {port: _ridge(one, port, lags[session], alphas) for port in one.target_names}
@@ -132,7 +132,7 @@ def ridge_baseline(data: Windows, *, n_lags: int = N_LAGS, alphas: Sequence[floa
 def glm_baseline(
     data: Windows, *, n_lags: int = N_LAGS, alphas: Sequence[float] = (1.0, 10.0, 100.0, 1000.0)
 ) -> LinearBaseline:
-    """Poisson regression of spikes on lagged inputs, exponential link, penalty chosen on validation time."""
+    """Poisson regression of spikes on lagged inputs, exponential link, penalty chosen per channel likewise."""
     lags = {session: _affordable(one, n_lags) for session, one in data.sessions.items()}
     maps = {
         session: {
@@ -178,7 +178,7 @@ def _ridge(data: SessionData, port: str, n_lags: int, alphas: Sequence[float]) -
     for alpha in alphas:
         slope = vectors @ (rotated / (np.maximum(values, 0) + alpha)[:, None])
         weights = np.vstack([slope, moments.mean_y - moments.mean_x @ slope])
-        candidates += [Linear(weights=weights, floor=floor, alpha=alpha) for floor in floors]
+        candidates += [Linear(weights=weights, floor=floor) for floor in floors]
     return _best(candidates, data, port, n_lags)
 
 
@@ -214,21 +214,30 @@ def _moments(data: SessionData, port: str, n_lags: int) -> _Moments:
 
 
 def _best(candidates: Sequence[Linear], data: SessionData, port: str, n_lags: int) -> Linear:
-    """The candidate with the least validation loss: Poisson for spikes, squares for the rest."""
-    losses = np.zeros(len(candidates))
+    """Channel by channel the candidate with the least validation loss: Poisson for spikes, squares for the rest."""
+    losses = np.zeros((len(candidates), _width(data, port)))
     for first, last in _chunks(data.blocks["validation"]):
         design = lagged(data, first, last, n_lags)
         target, mask = _targets(data, port, first, last)
         for i, candidate in enumerate(candidates):
             losses[i] += _loss(candidate(design), target, mask, poisson=data.features[port].port.kind == "spikes")
-    return candidates[int(np.argmin(losses))]
+    if data.features[port].port.kind == "choice":  # classes compete: they need one penalty
+        losses[:] = losses.sum(axis=1, keepdims=True)
+    best, columns = losses.argmin(axis=0), np.arange(losses.shape[1])
+    floors = [candidate.floor for candidate in candidates]
+    return Linear(
+        weights=np.stack([candidate.weights for candidate in candidates])[best, :, columns].T,
+        floor=None if floors[0] is None else np.stack([f for f in floors if f is not None])[best, columns],
+        log_rate=candidates[0].log_rate,
+    )
 
 
-def _loss(predicted: Matrix, target: Matrix, mask: Flags, *, poisson: bool) -> float:
+def _loss(predicted: Matrix, target: Matrix, mask: Flags, *, poisson: bool) -> Matrix:
+    """Summed over bins, (C,)."""
     if poisson:
         rate = np.maximum(predicted, 1e-9)
-        return float((rate - target * np.log(rate))[mask].sum())
-    return float(((predicted - target) ** 2)[mask].sum())
+        return np.asarray(np.where(mask, rate - target * np.log(rate), 0).sum(axis=0))
+    return np.asarray(np.where(mask, (predicted - target) ** 2, 0).sum(axis=0))
 
 
 def _glm(data: SessionData, port: str, n_lags: int, alphas: Sequence[float]) -> Linear:
@@ -241,7 +250,7 @@ def _glm(data: SessionData, port: str, n_lags: int, alphas: Sequence[float]) -> 
     candidates = []
     for alpha in sorted(alphas, reverse=True):  # from stiff to loose, each started at the one before
         weights = _poisson_fit(x, y, known, weights, alpha)
-        candidates.append(Linear(weights=weights.double().numpy(), log_rate=True, alpha=alpha))
+        candidates.append(Linear(weights=weights.double().numpy(), log_rate=True))
     return _best(candidates, data, port, n_lags)
 
 

@@ -159,8 +159,9 @@ def _meta(n_bytes: int, n_samples: int) -> str:
     lines = {
         "acqApLfSy": "384,384,1", "appVersion": "20230202", "fileCreateTime": "2024-05-06T10:00:01",
         "fileName": "run_g0_t0.imec0.ap.bin", "fileSizeBytes": n_bytes, "fileTimeSecs": n_samples / PROBE_HZ,
-        "firstSample": 0, "imAiRangeMax": 0.6, "imAiRangeMin": -0.6, "imMaxInt": 512, "imDatPrb_pn": "NP1000", "imDatPrb_sn": 1,
-        "imDatPrb_type": 0, "imSampRate": PROBE_HZ, "nSavedChans": PROBE_CHANNELS + 1,
+        "firstSample": 0, "imAiRangeMax": 0.6, "imAiRangeMin": -0.6, "imMaxInt": 512,
+        "imDatPrb_pn": "NP1000", "imDatPrb_sn": 1, "imDatPrb_type": 0,
+        "imSampRate": PROBE_HZ, "nSavedChans": PROBE_CHANNELS + 1,
         "snsApLfSy": f"{PROBE_CHANNELS},0,1", "snsSaveChanSubset": f"0:{PROBE_CHANNELS - 1},768", "typeThis": "imec",
         "~imroTbl": "(0,384)" + "".join(f"({i} 0 0 500 250 1)" for i in range(384)),
         "~snsChanMap": "(384,384,1)" + "".join(f"(AP{i};{i}:{i})" for i in sites) + f"(SY0;768:{PROBE_CHANNELS})",

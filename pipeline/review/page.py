@@ -41,6 +41,8 @@ def environment() -> Any:
     made.filters.update(
         span=text.span,
         number=text.number,
+        score=text.score,
+        count=text.count,
         moment=text.moment,
         digest=text.short_digest,
         href=text.relative_href,

@@ -39,18 +39,10 @@ def loss_picture(training: FloatArray, validation: FloatArray) -> Picture | None
             axes.plot(*_binned(training, 80).T, color=BLUE, linewidth=1.8, label="training")
         if len(validation):
             shown = _binned(validation, MOST_POINTS)
-            axes.plot(*shown.T, "o-", color=ORANGE, markersize=4, label="validation")
-            best = validation[np.argmin(validation[:, 1])]
-            axes.annotate(
-                f"best {number(float(best[1]))} at step {best[0]:.0f}",
-                best,
-                xytext=(0, -14),
-                textcoords="offset points",
-                ha="center",
-                va="top",
-                fontsize=8.5,
-                color=INK,
-            )
+            step, least = validation[np.argmin(validation[:, 1])]
+            words = f"validation, best {number(float(least))} at step {step:.0f}"
+            axes.plot(*shown.T, "o-", color=ORANGE, markersize=4, label=words)
+            axes.plot(step, least, "o", color=INK, markersize=9, markerfacecolor="none", markeredgewidth=1.4)
         axes.set(xlabel="step", ylabel="loss")
         axes.grid()
         axes.margins(y=0.15)

@@ -93,6 +93,11 @@ def number(value: object) -> str:
     return (written.rstrip("0").rstrip(".") if "." in written else written).replace("-", "−")
 
 
+def score(value: float | None) -> str:
+    """A score with three decimals, so that a column of them can be compared; a dash where there is none."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.3f}".replace("-", "−")
+
+
 def count(n: int, thing: str) -> str:
     """How many there are: `1 gap`, `2 gaps`."""
     return f"{n:,} {thing}{'' if n == 1 else 's'}"

@@ -5,7 +5,7 @@ import pytest
 from neuroloom.ingest import read
 
 REAL = (
-    "gaze/eyelink_asc/mne-testing-data/test_eyelink_HREF.asc",
+    "gaze/eyelink_asc/mne-testing-data/test_eyelink.asc",
     "gaze/eyelink_asc/pymovements/eyelink_binocular_example.asc",
     "gaze/eyelink_asc/pymovements/eyelink_monocular_2khz_example.asc",
 )

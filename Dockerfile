@@ -1,0 +1,22 @@
+# One image for every part of the server profile: Prefect server, worker, watcher and review pages.
+FROM python:3.11-slim
+
+ENV PYTHONUNBUFFERED=1 \
+    DO_NOT_TRACK=1 \
+    PREFECT_SERVER_ANALYTICS_ENABLED=false \
+    NEUROLOOM_STORE=/store
+
+WORKDIR /opt/neuroloom
+COPY pyproject.toml constraints.txt README.md LICENSE CHANGELOG.md ./
+COPY ingest ingest
+COPY models models
+COPY pipeline pipeline
+COPY flows flows
+RUN pip install --no-cache-dir --constraint constraints.txt . \
+        --constraint constraints.txt "prefect-redis" "psycopg[binary]" \
+    && useradd --create-home --uid 1000 neuroloom \
+    && mkdir -p /store && chown neuroloom /store
+
+USER neuroloom
+VOLUME /store
+CMD ["neuroloom", "doctor"]

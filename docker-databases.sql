@@ -1,0 +1,2 @@
+-- The dashboard's own database, beside the catalog's.
+CREATE DATABASE prefect OWNER neuroloom;

@@ -1,0 +1,262 @@
+"""A run and its folder: settings, the trained network, and what reads them back.
+
+FOLDER/config.json      settings of the training, of the windows and of the network
+FOLDER/topology.toml    the network's topology, with the size of every area
+FOLDER/metrics.jsonl    one line per step (loss, gradient norm) and per validation
+FOLDER/checkpoint.pt    network, best network, optimizer, scheduler, random state: tensors and numbers only
+FOLDER/scores.json      what `evaluate` found
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neuroloom.ingest import durable
+from neuroloom.ingest.session import Session
+from neuroloom.models import ModularNetwork, Port, Topology
+from neuroloom.pipeline.windowing import Split, WindowConfig, windows
+
+CHECKPOINT = "checkpoint.pt"
+METRICS = "metrics.jsonl"
+CONFIG = "config.json"
+TOPOLOGY = "topology.toml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How a network is trained.
+
+    warm_up_s: first part of each window that no loss is taken of: the network does not know yet where it is.
+    input_dropout: chance that a whole input port is missing from a batch (never all of them).
+    port_weights: factor on a target's loss; 0 leaves it out. Ports weigh as the square root of their channels.
+    select_on: targets whose validation loss chooses the best network; empty means all, as they are trained.
+    patience: validations without a better one after which training stops; 0 for never.
+    checkpoint_every, checkpoint_s: whichever of steps and seconds comes first.
+    precision: as Lightning Fabric names it ("32-true", "bf16-mixed").
+    """
+
+    steps: int = 2000
+    batch_size: int = 32
+    learning_rate: float = 5e-3
+    weight_decay: float = 1e-3
+    clip_norm: float = 1.0
+    warm_up_s: float = 0.2
+    input_dropout: float = 0.0
+    port_weights: Mapping[str, float] = field(default_factory=dict)
+    select_on: tuple[str, ...] = ()
+    validate_every: int = 100
+    patience: int = 8
+    checkpoint_every: int = 200
+    checkpoint_s: float = 60.0
+    accelerator: str = "cpu"
+    precision: str = "32-true"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch_size < 1 or self.validate_every < 1 or self.checkpoint_every < 1:
+            raise ValueError(
+                f"steps {self.steps}, batch size {self.batch_size}, validation every {self.validate_every}, checkpoint "
+                f"every {self.checkpoint_every}; each must be 1 or more"
+            )
+        if not 0 <= self.input_dropout < 1:
+            raise ValueError(f"input dropout {self.input_dropout}; from 0 to below 1 is wanted")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Run:
+    """A trained network, with what is needed to use it: the best of its validations."""
+
+    network: ModularNetwork
+    window_config: WindowConfig
+    config: TrainConfig
+    folder: Path | None = None
+    losses: tuple[float, ...] = ()
+    best_step: int = 0
+    best_loss: float = float("inf")
+    name: str = "network"
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Run:
+        """A run as it lies in its folder, at its best validation so far.
+
+        Raises ValueError naming the file that is missing or does not hold what it should.
+        """
+        home = Path(folder)
+        said = read_config(home)
+        network = _rebuilt(said["network"], home / TOPOLOGY)
+        state = read_checkpoint(home)
+        network.load_state_dict(state["best"])
+        return cls(
+            network=network,
+            window_config=_window_config(said["windows"]),
+            config=_train_config(said["training"]),
+            folder=home,
+            losses=tuple(row["loss"] for row in read_metrics(home) if "loss" in row),
+            best_step=int(state["best_step"]),
+            best_loss=float(state["best_loss"]),
+        )
+
+    def predict(self, data: Split | Session) -> dict[str, dict[str, NDArray[np.float64]]]:
+        """Session -> target port -> expected values (N, C), choices as class probabilities (N, K).
+
+        Of a split N runs over its windows, in order; of a session over all its bins. Spikes are in counts per bin,
+        all else in standard deviations of the training time. Raises ValueError for a session it was not trained on.
+        """
+        if isinstance(data, Session):
+            return self._of_session(data)
+        return {session: self._of_tiles(data, session, data.tiles(session)) for session in data.sessions}
+
+    def _of_session(self, session: Session) -> dict[str, dict[str, NDArray[np.float64]]]:
+        made = windows([session], **asdict(self.window_config))
+        length, n_bins = self.window_config.n_bins, made.sessions[session.id].features.n_bins
+        starts = [*range(0, n_bins - length, length), n_bins - length]
+        found = self._of_tiles(made.train, session.id, starts)
+        n_new = n_bins - length * (len(starts) - 1)  # the last window overlaps the one before it
+        return {
+            session.id: {
+                port: np.concatenate([out[: n_bins - n_new], out[len(out) - n_new :]]) for port, out in found.items()
+            }
+        }
+
+    @torch.no_grad()
+    def _of_tiles(self, split: Split, session: str, starts: list[int]) -> dict[str, NDArray[np.float64]]:
+        self.network.eval()
+        warm_up_bins, size = self.window_config.n_bins, self.config.batch_size
+        found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in split.sessions[session].target_names}
+        for i in range(0, len(starts), size):
+            batch = split.batch(session, starts[i : i + size], warm_up_bins=warm_up_bins)
+            device = next(self.network.parameters()).device
+            outputs = self.network(session, _to(batch.inputs, device), _to(batch.input_masks, device))
+            for name, parts in found.items():
+                readout: Any = self.network.readout(session, name)
+                mean = readout.mean(outputs[name])[:, batch.scored]
+                parts.append(mean.flatten(0, 1).double().cpu().numpy())
+        return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _to(tensors: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    return {name: value.to(device) for name, value in tensors.items()}
+
+
+# What lies in a run's folder ---------------------------------------------------------------------------------------
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """Lines of `metrics.jsonl`, up to one that was being written when the run was stopped."""
+    rows: list[dict[str, Any]] = []
+    for line in (folder / METRICS).read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a checkpoint, whole or not at all."""
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    durable.write_bytes(path, buffer.getvalue())
+
+
+def read_checkpoint(folder: Path) -> dict[str, Any]:
+    """The checkpoint of a run, read as tensors and numbers only. Raises ValueError where there is none."""
+    path = folder / CHECKPOINT
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: no checkpoint there; a run that has come to its first one is wanted") from error
+    return state
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The settings of a run. Raises ValueError naming the file where they cannot be read."""
+    path = folder / CONFIG
+    try:
+        said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: {error}; the settings of a run are wanted") from error
+    return said
+
+
+def check_same(there: Mapping[str, Any], said: Mapping[str, Any], path: Path) -> None:
+    """Raise ValueError where the settings in a folder are not the ones wanted now."""
+    for part in said:
+        if there.get(part) != said[part]:
+            raise ValueError(
+                f"{path}: the run there has other settings under {part!r}; choose another folder or resume=False"
+            )
+
+
+def _train_config(said: Mapping[str, Any]) -> TrainConfig:
+    return TrainConfig(**{**said, "select_on": tuple(said["select_on"])})
+
+
+def _window_config(said: Mapping[str, Any]) -> WindowConfig:
+    names = {key: None if said[key] is None else tuple(said[key]) for key in ("inputs", "targets")}
+    return WindowConfig(**{**said, **names})
+
+
+def described(network: ModularNetwork) -> dict[str, Any]:
+    """What builds the same network again, less what only sets first weights: the checkpoint has them."""
+    kinds = {
+        network.node_names[node]: type(group.packed).__module__.rsplit(".", 1)[-1]
+        for group in network.groups
+        for node in group.nodes.tolist()
+    }
+    noise = {name: float(value) for name, value in zip(network.node_names, network.noise_scale.flatten(), strict=True)}
+    sessions = {name: _ports_said(network, name) for name in _session_names(network)}
+    return {
+        "settings": {
+            "bin_s": network.bin_s,
+            "kind": kinds,
+            "rank": network.messages.rank,
+            "dale": network.messages.dale,
+            "noise": noise,
+            "detach_every": network.detach_every,
+            "seed": network.seed,
+        },
+        "sessions": sessions,
+    }
+
+
+def _session_names(network: ModularNetwork) -> Iterator[str]:
+    for key in network.sessions:
+        yield unquote(key.removeprefix("n_"))
+
+
+def _ports_said(network: ModularNetwork, session: str) -> dict[str, Any]:
+    inputs, outputs = network.ports(session)
+    return {"inputs": [asdict(port) for port in inputs], "outputs": [asdict(port) for port in outputs]}
+
+
+def _rebuilt(said: Mapping[str, Any], topology: Path) -> ModularNetwork:
+    network = ModularNetwork(Topology.read(topology), **said["settings"])
+    for session, ports in said["sessions"].items():
+        network.attach(session, *([_port(row) for row in ports[side]] for side in ("inputs", "outputs")))
+    return network
+
+
+def _port(row: Mapping[str, Any]) -> Port:
+    return Port(**{**row, "channel_names": tuple(row["channel_names"]), "areas": tuple(row["areas"])})
+
+
+def sized(topology: Topology, sizes: list[int]) -> Topology:
+    """The topology with the number of units of every area and global module written into it."""
+    n_areas = len(topology.areas)
+    return replace(
+        topology,
+        areas=tuple(replace(a, size=n) for a, n in zip(topology.areas, sizes[:n_areas], strict=True)),
+        global_modules=tuple(replace(m, size=n) for m, n in zip(topology.global_modules, sizes[n_areas:], strict=True)),
+    )

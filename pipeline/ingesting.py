@@ -1,0 +1,289 @@
+"""One drop in, one published session out, or a quarantine with a reason a person can act on.
+
+    files -> recordings (own clocks) -> aligned session -> trials, spikes, LFP, quality -> sessions/<id>/vNNN
+
+Nothing of a drop is altered: where it lies in the inbox, the inbox moves it, after this says "ingested".
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from neuroloom.ingest.formats import FormatError, format_of, formats
+from neuroloom.ingest.recording import Recording
+from neuroloom.ingest.session import Session
+from neuroloom.ingest.streams import Events, Signal, Stream, Units
+from neuroloom.pipeline.alignment import AlignmentError
+from neuroloom.pipeline.assembly import align, first_time_s
+from neuroloom.pipeline.store import Store
+
+Progress = Callable[[str], None]
+SIDECARS = ("session.toml", "task.toml")
+DEFAULT_SORTER = "spykingcircus2"
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestResult:
+    """What became of one drop; its fields are those of `neuroloom ingest --json`."""
+
+    path: str
+    state: str
+    session: str | None = None
+    file: str | None = None
+    format: str | None = None
+    reason: str | None = None
+    streams: list[dict[str, Any]] = field(default_factory=list)
+    sync: list[dict[str, Any]] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return asdict(self)
+
+
+def naming_files(path: Path) -> list[Path]:
+    """What names a recording at or below `path`: files, or folders that are a recording as a whole; sorted.
+
+    A file that only accompanies another one (the `.eeg` of a `.vhdr`) is not listed.
+    Raises FormatError where nothing is recognised.
+    """
+    if format_of(path) is not None:
+        return [path]
+    if not path.is_dir():
+        raise FormatError(f"{path}: no format recognises it; known are {', '.join(formats())}")
+    named: list[Path] = []
+    companions: set[Path] = set()
+    for inner in sorted(path.iterdir()):
+        if inner.is_symlink() or inner.name.startswith("."):
+            continue
+        if inner.is_dir():
+            named += _naming_files_or_none(inner)
+        elif inner.name not in SIDECARS and (name := format_of(inner)) is not None:
+            named.append(inner)
+            companions |= set(formats()[name].files(inner)[1:])
+    found = [file for file in named if file not in companions]
+    if not found:
+        raise FormatError(f"{path}: no file in it is of a known format; known are {', '.join(formats())}")
+    return found
+
+
+def _naming_files_or_none(folder: Path) -> list[Path]:
+    try:
+        return naming_files(folder)
+    except FormatError:
+        return []
+
+
+def files_of(path: Path) -> tuple[Path, ...]:
+    """Every file that belongs to the recordings at `path`, sidecars included."""
+    found: list[Path] = []
+    for file in naming_files(path):
+        name = format_of(file)
+        found += formats()[name].files(file) if name else (file,)
+    folder = path if path.is_dir() else path.parent
+    found += [folder / name for name in SIDECARS if (folder / name).is_file() and path.is_dir()]
+    return tuple(dict.fromkeys(found))
+
+
+def ingest_drop(
+    paths: Sequence[Path],
+    store: Store,
+    *,
+    sorter: str | None = DEFAULT_SORTER,
+    progress: Progress | None = None,
+    archive: bool = False,
+) -> list[IngestResult]:
+    """Each path becomes a session of its own; one that fails never stops the others."""
+    return [ingest_path(path, store, sorter=sorter, progress=progress, archive=archive) for path in paths]
+
+
+def ingest_path(
+    path: Path,
+    store: Store,
+    *,
+    sorter: str | None = DEFAULT_SORTER,
+    progress: Progress | None = None,
+    archive: bool = False,
+) -> IngestResult:
+    """A file, or a folder whose recordings are one session, published in the store.
+
+    sorter: spikes are sorted where there is a wideband signal and no units yet; None leaves that out.
+    archive: copy the originals into the store.
+    """
+    say = progress or (lambda _: None)
+    try:
+        if not path.exists():
+            raise FormatError(f"{path}: no such file or folder")
+        say(f"{path.name}: computing digests")
+        digests = _digests(path)
+        known = published(store, digests.values())
+        if known is not None:
+            return _result(path, "already", Session.open(known), known)
+        session = read_session(path, say)
+        session = process(session, sorter=sorter, progress=say)
+        session = replace(session, sources=_with_digests(session.sources, digests))
+        say(f"{session.id}: writing")
+        folder = next_version(store, session.id)
+        session.save(folder)
+    except (FormatError, AlignmentError, ValueError, OSError) as error:
+        return _refuse(path, store, str(error))
+    if archive:
+        _archive(path, store, digests)
+    return _result(path, "ingested", Session.open(folder), folder)
+
+
+def read_session(path: Path, progress: Progress | None = None) -> Session:
+    """The recordings at `path`, aligned; still lazy, nothing is written.
+
+    `session.toml` beside them may give `subject`, `session`, `task`, `reference` and `[areas]` (per stream or channel,
+    the brain area); `task.toml` says what the event codes mean.
+    """
+    say = progress or (lambda _: None)
+    recordings: list[Recording] = []
+    for file in naming_files(path):
+        name = format_of(file)
+        if name is not None:
+            say(f"{path.name}: reading {file.name} as {name}")
+            recordings += formats()[name].read(file)
+    folder = path if path.is_dir() else path.parent
+    known = _sidecar(folder / "session.toml") if path.is_dir() else {}
+    say(f"{path.name}: aligning {len(recordings)} devices")
+    session = align(
+        recordings,
+        subject=known.get("subject"),
+        session=known.get("session"),
+        task=known.get("task"),
+        reference=known.get("reference"),
+    )
+    session = replace(session, streams=tuple(_with_areas(s, known.get("areas", {})) for s in session.streams))
+    if path.is_dir() and (folder / "task.toml").is_file():
+        session = _with_trials(session, folder / "task.toml")
+    return session
+
+
+def process(session: Session, *, sorter: str | None, progress: Progress | None = None) -> Session:
+    """Spikes and LFP from every wideband signal, and the quality of every stream."""
+    from neuroloom.ingest.quality import quality
+
+    say = progress or (lambda _: None)
+    added: list[Stream] = []
+    has_units = any(isinstance(s, Units) for s in session.streams)
+    has_lfp = any(s.modality == "lfp" for s in session.streams)
+    for stream in session.streams:
+        if not (isinstance(stream, Signal) and stream.modality == "wideband" and stream.n_samples):
+            continue
+        if sorter is not None and not has_units:
+            from neuroloom.ingest.sorting import sort
+
+            say(f"{session.id}: sorting {stream.name} with {sorter}")
+            added.append(replace(sort(stream, sorter=sorter), name=f"{stream.name} units", device=stream.device))
+        if not has_lfp and stream.rate_hz > 2000:
+            from neuroloom.ingest.lfp import extract_lfp
+
+            added.append(replace(extract_lfp(stream), name=f"{stream.name} lfp", device=stream.device))
+    session = replace(session, streams=(*session.streams, *added))
+    say(f"{session.id}: quality")
+    return replace(session, quality=quality(session.streams))
+
+
+def published(store: Store, digests: Iterable[str]) -> Path | None:
+    """The newest published session that holds exactly these contents."""
+    from neuroloom.ingest import manifest as manifests
+
+    wanted = sorted(digests)
+    for manifest in sorted(store.sessions.glob("*/v*/manifest.json"), reverse=True):
+        held = [d for source in manifests.read(manifest.parent)["sources"] for d in source["digests"].values()]
+        if sorted(held) == wanted:
+            return manifest.parent
+    return None
+
+
+def next_version(store: Store, session_id: str) -> Path:
+    """The folder of a session's next version; versions that are there stay."""
+    folder = store.sessions / session_id
+    numbers = [int(v.name[1:]) for v in folder.glob("v*") if v.name[1:].isdigit()] if folder.is_dir() else []
+    return folder / f"v{max(numbers, default=0) + 1:03d}"
+
+
+def _digests(path: Path) -> dict[str, str]:
+    from neuroloom.ingest.digest import digest_of_file
+
+    root = path if path.is_dir() else path.parent
+    return {file.relative_to(root).as_posix(): digest_of_file(file) for file in files_of(path)}
+
+
+def _with_digests(sources: Sequence[Mapping[str, Any]], digests: Mapping[str, str]) -> tuple[Mapping[str, Any], ...]:
+    """Each source with the digests of its files; sidecars go with the first."""
+    left = dict(digests)
+    named = []
+    for source in sources:
+        own = {key: left.pop(key) for key in list(left) if key.rpartition("/")[2] in source["files"]}
+        named.append(dict(source) | {"digests": own})
+    named[0]["digests"] |= left
+    return tuple(named)
+
+
+def _sidecar(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise FormatError(f"{path}: {error}; TOML is wanted") from error
+
+
+def _with_areas(stream: Stream, areas: Mapping[str, Any]) -> Stream:
+    """The brain area per channel, from `[areas]`: stream = "V1", or stream = ["V1", "V1", "M1"]."""
+    given = areas.get(stream.name)
+    if given is None or not isinstance(stream, Signal):
+        return stream
+    names = (given,) * len(stream.channel_names) if isinstance(given, str) else tuple(given)
+    return replace(stream, table=dict(stream.table) | {"area": names})
+
+
+def _with_trials(session: Session, path: Path) -> Session:
+    from neuroloom.ingest.task import Task
+
+    task = Task.read(path)
+    for stream in session.streams:
+        if isinstance(stream, Events) and stream.labels and task.knows(stream):
+            return replace(session, streams=(*session.streams, replace(task.trials(stream), device=stream.device)))
+    names = [s.name for s in session.streams if isinstance(s, Events)]
+    raise FormatError(f"{path}: none of its codes is in the events {names}; one stream must hold them")
+
+
+def _refuse(path: Path, store: Store, reason: str) -> IngestResult:
+    from neuroloom.ingest.durable import write_json
+
+    line = " ".join(reason.split())
+    folder = store.quarantine / path.name
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "reason.json", {"path": str(path), "reason": line})
+    return IngestResult(path=str(path), state="quarantined", reason=line)
+
+
+def _archive(path: Path, store: Store, digests: Mapping[str, str]) -> None:
+    from neuroloom.ingest.durable import copy_file
+
+    root = path if path.is_dir() else path.parent
+    for name in digests:
+        copy_file(root / name, store.originals / path.stem / name)
+
+
+def _result(path: Path, state: str, session: Session, folder: Path) -> IngestResult:
+    summary = session.summary()
+    return IngestResult(
+        path=str(path),
+        state=state,
+        session=session.id,
+        file=str(folder / "session.nwb"),
+        format=", ".join(dict.fromkeys(str(source["format"]) for source in session.sources)),
+        streams=summary["streams"],
+        sync=summary["sync"],
+    )
+
+
+__all__ = ["IngestResult", "first_time_s", "ingest_drop", "ingest_path", "naming_files", "process", "read_session"]
