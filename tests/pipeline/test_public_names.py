@@ -11,5 +11,5 @@ def test_every_public_name_can_be_imported(name):
 
 
 def test_an_unknown_name_is_refused_with_those_there_are():
-    with pytest.raises(AttributeError, match="no 'algin'; it has .*align"):
+    with pytest.raises(AttributeError, match=r"no 'algin'; it has .*align"):
         pipeline.algin  # noqa: B018
