@@ -158,7 +158,7 @@ def read_session(path: Path, progress: Progress | None = None) -> Session:
         task=known.get("task"),
         reference=known.get("reference"),
     )
-    session = replace(session, streams=tuple(_with_areas(s, known.get("areas", {})) for s in session.streams))
+    session = _with_areas(session, known.get("areas", {}), folder / "session.toml")
     if path.is_dir() and (folder / "task.toml").is_file():
         session = _with_trials(session, folder / "task.toml")
     return session
@@ -235,13 +235,21 @@ def _sidecar(path: Path) -> dict[str, Any]:
         raise FormatError(f"{path}: {error}; TOML is wanted") from error
 
 
-def _with_areas(stream: Stream, areas: Mapping[str, Any]) -> Stream:
+def _with_areas(session: Session, areas: Mapping[str, Any], path: Path) -> Session:
     """The brain area per channel, from `[areas]`: stream = "V1", or stream = ["V1", "V1", "M1"]."""
-    given = areas.get(stream.name)
-    if given is None or not isinstance(stream, Signal):
-        return stream
-    names = (given,) * len(stream.channel_names) if isinstance(given, str) else tuple(given)
-    return replace(stream, table=dict(stream.table) | {"area": names})
+    signals = {stream.name: stream for stream in session.streams if isinstance(stream, Signal)}
+    placed: dict[str, Stream] = {}
+    for name, given in areas.items():
+        if name not in signals:
+            raise FormatError(f"{path}: [areas] names {name!r}; there are the signals {', '.join(signals) or 'none'}")
+        n_channels = len(signals[name].channel_names)
+        each = (given,) * n_channels if isinstance(given, str) else tuple(given)
+        if len(each) != n_channels:
+            raise FormatError(
+                f"{path}: [areas] {name} has {len(each)} areas for {n_channels} channels; one each is wanted"
+            )
+        placed[name] = replace(signals[name], table=dict(signals[name].table) | {"area": each})
+    return replace(session, streams=tuple(placed.get(stream.name, stream) for stream in session.streams))
 
 
 def _with_trials(session: Session, path: Path) -> Session:

@@ -72,7 +72,7 @@ def record_person(
 ) -> Brain:
     """Write one session of the person into `folder` (a drop for the inbox); returns the truth.
 
-    The folder holds the devices' files, `session.toml` (areas) and `task.toml` (codes).
+    The folder holds the devices' files, `session.toml` (whose, areas) and `task.toml` (codes).
     """
     brain = live(duration_s, seed)
     rng = np.random.default_rng(seed + 1)
@@ -87,8 +87,10 @@ def record_person(
         write_eeg(folder / f"{name}_eeg", brain, seen["eeg"], rng)
     if "gaze" in devices:
         write_gaze(folder / f"{name}_gaze.asc", brain, seen["gaze"], rng)
-    (folder / "session.toml").write_text(_SESSION_TOML.format(subject=subject), encoding="utf-8")
-    (folder / "task.toml").write_text(_TASK_TOML, encoding="utf-8")
+    areas = _AREAS_TOML if "probe" in devices else ""
+    (folder / "session.toml").write_text(_SESSION_TOML.format(subject=subject) + areas, encoding="utf-8")
+    if "eeg" in devices:
+        (folder / "task.toml").write_text(_TASK_TOML, encoding="utf-8")
     return brain
 
 
@@ -239,10 +241,12 @@ def write_gaze(path: Path, brain: Brain, pulses_s: FloatArray, rng: np.random.Ge
     path.write_text(_ASC_HEAD.format(first=first_ms, rate=GAZE_HZ) + body + "\n" + end, encoding="ascii")
 
 
-_SESSION_TOML = f"""subject = "{{subject}}"
+_SESSION_TOML = """subject = "{subject}"
 session = "01"
 task = "choice"
+"""
 
+_AREAS_TOML = f"""
 [areas]
 "ap" = {json.dumps(list(PROBE_AREAS))}
 """

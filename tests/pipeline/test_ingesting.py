@@ -1,0 +1,142 @@
+"""From a folder of files to a published session, in this process."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neuroloom.ingest import FormatError, Session
+from neuroloom.pipeline.ingesting import files_of, ingest_drop, ingest_path, naming_files, published
+from neuroloom.pipeline.sample_devices import record_person
+from neuroloom.pipeline.store import Store
+from neuroloom.pipeline.truth import clock_truths
+
+SAMPLE = Path(__file__).parents[2] / "sample_data" / "person"
+EEG, GAZE = "sub-sample_ses-01_task-choice_eeg", "sub-sample_ses-01_task-choice_gaze"
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store").create()
+
+
+@pytest.fixture
+def person(tmp_path):
+    """A copy, so that a test may spoil it."""
+    return Path(shutil.copytree(SAMPLE, tmp_path / "person"))
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_folder_of_devices_becomes_one_session(person, store):
+    result = ingest_path(person, store, sorter=None)
+    assert (result.state, result.session) == ("ingested", "sub-sample_ses-01_task-choice")
+    assert result.format == "brainvision, eyelink"
+    assert {"eeg", "gaze", "trials"} <= {stream["name"] for stream in result.streams}
+    assert [sync["to"] for sync in result.sync] == [EEG]
+
+
+def test_originals_are_left_as_they_were(person, store):
+    before = contents(person)
+    ingest_path(person, store, sorter=None, archive=True)
+    assert contents(person) == before
+    assert contents(store.originals / "person") == before
+
+
+def test_true_clocks_are_recovered_from_the_files(tmp_path, store):
+    record_person(tmp_path / "drop", duration_s=40, seed=3)
+    session = Session.open(Path(ingest_path(tmp_path / "drop", store, sorter=None).file).parent)
+    truths = clock_truths(session, 40)
+    assert {truth.device for truth in truths} == {"eeg", "gaze"}
+    assert max(truth.worst_error_ms for truth in truths) < 0.5
+
+
+def test_wideband_traces_give_an_lfp_and_areas_stay_with_their_channels(tmp_path, store):
+    record_person(tmp_path / "drop", duration_s=10, seed=3, devices=("probe",))
+    session = Session.open(Path(ingest_path(tmp_path / "drop", store, sorter=None).file).parent)
+    lfp = next(stream for stream in session.streams if stream.modality == "lfp")
+    assert lfp.rate_hz < 2000
+    assert list(lfp.table["area"]) == ["V1"] * 8 + ["PPC"] * 8
+
+
+def test_the_same_content_is_ingested_once(person, store, tmp_path):
+    first = ingest_path(person, store, sorter=None)
+    again = ingest_path(Path(shutil.copytree(person, tmp_path / "copy")), store, sorter=None)
+    assert (again.state, again.file) == ("already", first.file)
+    assert len(list(store.sessions.glob("*/v*"))) == 1
+
+
+def test_other_content_of_the_same_session_is_a_new_version(person, store):
+    first = ingest_path(person, store, sorter=None)
+    (person / f"{GAZE}.asc").unlink()
+    second = ingest_path(person, store, sorter=None)
+    assert (Path(first.file).parent.name, Path(second.file).parent.name) == ("v001", "v002")
+    assert Session.open(Path(first.file).parent).id == second.session
+
+
+def test_published_finds_a_session_by_what_it_was_made_of(person, store):
+    result = ingest_path(person, store, sorter=None)
+    digests = [d for s in Session.open(Path(result.file).parent).sources for d in s["digests"].values()]
+    assert published(store, digests) == Path(result.file).parent
+    assert published(store, digests[1:]) is None
+
+
+def test_one_broken_file_stops_no_other(person, store, tmp_path):
+    broken = tmp_path / "broken.vhdr"
+    broken.write_text("Brain Vision Data Exchange Header File Version 1.0\n[Common Infos]\nDataFile=no.eeg\n")
+    results = ingest_drop([broken, person], store, sorter=None)
+    assert [result.state for result in results] == ["quarantined", "ingested"]
+    assert "broken.vhdr" in results[0].reason
+    assert "\n" not in results[0].reason
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "wanted"),
+    [
+        ("session.toml", "subject = ", "session.toml"),
+        ("session.toml", '[areas]\nap = "V1"\n', "[areas] names 'ap'"),
+        ("task.toml", '[trials]\nstart = ["S 99"]\n', "task.toml"),
+    ],
+)
+def test_a_wrong_sidecar_is_named(person, store, name, text, wanted):
+    (person / name).write_text(text)
+    result = ingest_path(person, store, sorter=None)
+    assert result.state == "quarantined"
+    assert wanted in result.reason
+
+
+def test_areas_must_fit_the_channels(person, store):
+    (person / "session.toml").write_text('[areas]\neeg = ["V1", "M1"]\n')
+    result = ingest_path(person, store, sorter=None)
+    assert result.state == "quarantined"
+    assert "session.toml" in result.reason
+    assert "19" in result.reason
+
+
+def test_a_companion_names_no_recording_of_its_own(person):
+    assert [path.name for path in naming_files(person)] == [f"{EEG}.vhdr", f"{GAZE}.asc"]
+    assert {path.name for path in files_of(person)} == set(contents(person))
+
+
+def test_a_folder_of_nothing_known_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(FormatError, match="no file in it is of a known format"):
+        naming_files(tmp_path)
+
+
+def test_links_in_a_drop_are_not_followed(person, tmp_path):
+    outside = tmp_path / "outside.asc"
+    (person / f"{GAZE}.asc").rename(outside)
+    (person / f"{GAZE}.asc").symlink_to(outside)
+    assert [path.name for path in naming_files(person)] == [f"{EEG}.vhdr"]
+
+
+def test_published_times_are_those_of_the_files(person, store):
+    session = Session.open(Path(ingest_path(person, store, sorter=None).file).parent)
+    eeg = next(stream for stream in session.streams if stream.name == "eeg")
+    first = eeg.between(0.0, 0.1)
+    raw = np.fromfile(person / f"{EEG}.eeg", "<i2").reshape(-1, 19)
+    assert np.array_equal(first.segments[0].samples[:10], raw[:10])
