@@ -11,7 +11,7 @@ STORE ?= store
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "neuroloom needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "setting up $(VENV) (once, a few minutes; a later run starts at once)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) 2>/dev/null || { .ci/system-packages ensurepip:python3-venv && $(PYTHON) -m venv $(VENV); }
 	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
@@ -22,7 +22,7 @@ up: $(READY)
 	$(BIN)/neuroloom up --store $(STORE)
 
 test: $(READY)
-	@.ci/system-packages
+	@.ci/system-packages chromium:chromium chromedriver:chromium-driver
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
