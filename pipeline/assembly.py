@@ -147,7 +147,11 @@ def _maps_to(home: Recording, recordings: Sequence[Recording], rule: PulseMatchi
 
 
 def _between(recording: Recording, other: Recording, rule: PulseMatching) -> ClockMap:
-    """The map with the most evidence over all pairs of pulse lines."""
+    """The map with the most evidence over all pairs of pulse lines.
+
+    Evidence is pulses matched times the share of both lines that they are: many pulses count for more than few, and
+    the line of the pulses alone for more than one that mixes them with other events.
+    """
     if _counts_from_first_sample(recording, other):
         return replace(
             _shift(recording, first_time_s(other)), target=other.clock, method="onsets from its first sample"
@@ -159,18 +163,26 @@ def _between(recording: Recording, other: Recording, rule: PulseMatching) -> Clo
     best: ClockMap | None = None
     reason = ""
     for (name, times), (other_name, other_times) in product(lines.items(), others.items()):
-        if best is not None and min(times.size, other_times.size) <= best.n_matched:
-            continue  # it could not match more
+        if best is not None and _most_evidence(times.size, other_times.size) <= _evidence(best):
+            continue
         try:
             found = align_pulses(times, other_times, source=recording.clock, target=other.clock, rule=rule)
         except AlignmentError as error:
             reason = reason or str(error)
             continue
-        if best is None or found.n_matched > best.n_matched:
+        if best is None or _evidence(found) > _evidence(best):
             best = replace(found, method=f"{found.method} ({name} = {other_name})")
     if best is None:
         raise AlignmentError(f"{recording.files[0].name}: no pulse pattern shared with {other.files[0].name}: {reason}")
     return best
+
+
+def _evidence(found: ClockMap) -> float:
+    return 2 * found.n_matched**2 / max(2 * found.n_matched + found.n_lost + found.n_extra, 1)
+
+
+def _most_evidence(n_pulses: int, n_others: int) -> float:
+    return 2 * min(n_pulses, n_others) ** 2 / max(n_pulses + n_others, 1)
 
 
 def _counts_from_first_sample(events: Recording, other: Recording) -> bool:

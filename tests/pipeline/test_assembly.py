@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -45,6 +46,18 @@ def test_every_device_lands_on_the_clock_of_the_first_neural_sample():
 def test_streams_of_one_name_are_told_apart_by_device():
     session = align([device("a"), device("b", offset_s=3.0)])
     assert [s.name for s in session.streams] == ["a eeg", "a ttl", "b eeg", "b ttl"]
+
+
+def test_pulses_are_picked_out_of_a_line_that_holds_other_events_too():
+    eeg, gaze = device("eeg"), device("gaze", modality="gaze", offset_s=500.0)
+    others_s = np.random.default_rng(1).uniform(0, 60, 40)
+    times_s = np.concatenate([eeg.streams[1].times_s, others_s])
+    order = np.argsort(times_s)
+    labels = np.array(["sync"] * PULSES_S.size + ["stimulus"] * others_s.size)[order]
+    markers = Events(name="markers", modality="sync", times_s=times_s[order], labels=tuple(labels.tolist()))
+    found = align([replace(eeg, streams=(eeg.streams[0], markers)), gaze]).clock_maps[0]
+    assert (found.n_matched, found.n_lost, found.n_extra) == (60, 0, 0)
+    assert "markers sync" in found.method
 
 
 def test_a_device_may_be_placed_by_way_of_another():
