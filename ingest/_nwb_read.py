@@ -292,6 +292,7 @@ def session_fields(path: Path) -> dict[str, Any]:
             "subject": index["subject"],
             "session": index["session"],
             "task": index["task"],
+            "run": index.get("run", ""),
             "clock": index["clock"],
             "start": datetime.fromisoformat(index["start"]) if index["start"] else None,
             "clock_maps": tuple(clock_map_of(decoded(entry)) for entry in index["clock_maps"]),

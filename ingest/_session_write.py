@@ -119,6 +119,7 @@ def _head(session: Session, companion_of: str | None = None) -> FileHead:
         "subject": session.subject,
         "session": session.session,
         "task": session.task,
+        "run": session.run,
         "clock": session.clock,
         "start": session.start,
         "clock_maps": [],

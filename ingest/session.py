@@ -26,7 +26,7 @@
 
     The index
       version                        1
-      subject, session, task, clock, start, clock_maps, sources, quality       the fields of Session
+      subject, session, task, run, clock, start, clock_maps, sources, quality  the fields of Session
       streams                        in order; each kind, name, modality, device, provenance, and
         signal                       unit, channel_names, gain, offset (per channel), table, segments: n_samples, dtype,
                                      start_s and rate_hz or the path of timestamps, parts: path and columns;
@@ -69,6 +69,7 @@ class Session:
     subject: str
     session: str = "01"
     task: str = ""
+    run: str = ""
     clock: str
     streams: Sequence[Stream]
     start: datetime | None = None
@@ -91,8 +92,9 @@ class Session:
 
     @property
     def id(self) -> str:
-        """`sub-01_ses-02_task-reach`."""
-        return f"sub-{self.subject}_ses-{self.session}" + (f"_task-{self.task}" if self.task else "")
+        """`sub-01_ses-02_task-reach_run-1`, less the task and the run where there is none."""
+        rest = (("task", self.task), ("run", self.run))
+        return f"sub-{self.subject}_ses-{self.session}" + "".join(f"_{key}-{value}" for key, value in rest if value)
 
     def __getitem__(self, name: str) -> Stream:
         """The stream of that name; KeyError lists those there are."""

@@ -33,13 +33,14 @@ def align(
     subject: str | None = None,
     session: str | None = None,
     task: str | None = None,
+    run: str | None = None,
     reference: str | None = None,
     rule: PulseMatching | None = None,
 ) -> Session:
     """One session on one clock, time 0 being the first sample of the reference device.
 
     reference: clock of the device to go by; by default the one with the widest band of neural data.
-    subject, session, task: by default from BIDS-like names (`sub-01_ses-02_task-reach_eeg.vhdr`).
+    subject, session, task, run: by default from BIDS-like names (`sub-01_ses-02_task-reach_eeg.vhdr`).
     Raises AlignmentError where a device cannot be proven to relate to the others, or two subjects are mixed.
     """
     if not recordings:
@@ -54,6 +55,7 @@ def align(
         subject=subject or names["sub"],
         session=session or names["ses"],
         task=names["task"] if task is None else task,
+        run=names["run"] if run is None else run,
         clock=home.clock,
         start=home.start,
         streams=_carried_over(recordings, shifted),
@@ -63,16 +65,16 @@ def align(
 
 
 def identity(recordings: Sequence[Recording]) -> dict[str, str]:
-    """Subject, session and task as the files' names state them; the first file's name is the subject where none does.
+    """Subject, session, task and run as the files' names state them; without a subject, the first file's name is it.
 
-    Raises AlignmentError where the files name two subjects or two sessions.
+    Raises AlignmentError where the files name two subjects, sessions or runs.
     """
-    found: dict[str, set[str]] = {"sub": set(), "ses": set(), "task": set()}
+    found: dict[str, set[str]] = {"sub": set(), "ses": set(), "task": set(), "run": set()}
     for recording in recordings:
         text = "/".join(recording.files[0].parts[-4:])
         for key, values in found.items():
             values.update(re.findall(rf"(?:^|[_/]){key}-([A-Za-z0-9]+)", text))
-    for key, what in (("sub", "subjects"), ("ses", "sessions")):
+    for key, what in (("sub", "subjects"), ("ses", "sessions"), ("run", "runs")):
         if len(found[key]) > 1:
             raise AlignmentError(
                 f"{recordings[0].files[0].parent}: two {what}, {' and '.join(sorted(found[key]))}; one is wanted"
@@ -82,6 +84,7 @@ def identity(recordings: Sequence[Recording]) -> dict[str, str]:
         "sub": min(found["sub"], default=stem[:40]),
         "ses": min(found["ses"], default="01"),
         "task": min(found["task"], default=""),
+        "run": min(found["run"], default=""),
     }
 
 

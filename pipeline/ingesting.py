@@ -123,6 +123,7 @@ def ingest_path(
         if known is not None:
             return _result(path, "already", Session.open(known), known)
         session = read_session(path, say)
+        _not_another(session, path, store)
         session = process(session, sorter=sorter, progress=say)
         session = replace(session, sources=_with_digests(session.sources, digests))
         say(f"{session.id}: writing")
@@ -138,8 +139,8 @@ def ingest_path(
 def read_session(path: Path, progress: Progress | None = None) -> Session:
     """The recordings at `path`, aligned; still lazy, nothing is written.
 
-    `session.toml` beside them may give `subject`, `session`, `task`, `reference` and `[areas]` (per stream or channel,
-    the brain area); `task.toml` says what the event codes mean.
+    `session.toml` beside them may give `subject`, `session`, `task`, `run`, `reference` and `[areas]` (per stream or
+    channel, the brain area); `task.toml` says what the event codes mean.
     """
     say = progress or (lambda _: None)
     recordings: list[Recording] = []
@@ -156,6 +157,7 @@ def read_session(path: Path, progress: Progress | None = None) -> Session:
         subject=known.get("subject"),
         session=known.get("session"),
         task=known.get("task"),
+        run=known.get("run"),
         reference=known.get("reference"),
     )
     session = _with_areas(session, known.get("areas", {}), folder / "session.toml")
@@ -201,9 +203,25 @@ def published(store: Store, digests: Iterable[str]) -> Path | None:
     return None
 
 
+def _not_another(session: Session, path: Path, store: Store) -> None:
+    """Raise FormatError where other recordings are published under this name: versions are of the same ones."""
+    versions = store.versions(session.id)
+    if not versions:
+        return
+    with Session.open(versions[-1]) as there:
+        held = {file for source in there.sources for file in source["files"]}
+        same_start = None in (there.start, session.start) or there.start == session.start
+        if same_start and held & {file for source in session.sources for file in source["files"]}:
+            return
+        raise FormatError(
+            f"{path}: {session.id} is there already, of {', '.join(sorted(held)[:3])} from {there.start or 'no date'}; "
+            "devices of one session belong in one folder; another session needs another name, in a session.toml there"
+        )
+
+
 def next_version(store: Store, session_id: str) -> Path:
     """The folder of a session's next version; versions that are there stay."""
-    folder = store.sessions / session_id
+    folder = store.session_folder(session_id)
     numbers = [int(v.name[1:]) for v in folder.glob("v*") if v.name[1:].isdigit()] if folder.is_dir() else []
     return folder / f"v{max(numbers, default=0) + 1:03d}"
 

@@ -140,3 +140,29 @@ def test_published_times_are_those_of_the_files(person, store):
     first = eeg.between(0.0, 0.1)
     raw = np.fromfile(person / f"{EEG}.eeg", "<i2").reshape(-1, 19)
     assert np.array_equal(first.segments[0].samples[:10], raw[:10])
+
+
+def test_another_recording_of_the_same_name_is_not_taken_for_a_new_version(person, store, tmp_path):
+    ingest_path(person / f"{EEG}.vhdr", store, sorter=None)
+    late = ingest_path(person / f"{GAZE}.asc", store, sorter=None)
+    assert late.state == "quarantined"
+    assert "is there already" in late.reason
+    assert len(list(store.sessions.glob("*/v*"))) == 1
+
+
+def test_runs_are_sessions_of_their_own(store, tmp_path):
+    for run in ("1", "2"):
+        record_person(tmp_path / run, duration_s=10, seed=int(run), devices=("eeg",))
+        with (tmp_path / run / "session.toml").open("a") as file:
+            file.write(f'run = "{run}"\n')
+    results = ingest_drop([tmp_path / "1", tmp_path / "2"], store, sorter=None)
+    assert [result.session for result in results] == [f"sub-demo_ses-01_task-choice_run-{run}" for run in "12"]
+    assert Session.open(Path(results[1].file).parent).run == "2"
+
+
+def test_a_session_name_cannot_lead_out_of_the_store(person, store):
+    (person / "session.toml").write_text('subject = "x/../../../outside"\n')
+    result = ingest_path(person, store, sorter=None)
+    assert result.state == "quarantined"
+    assert "cannot name a session" in result.reason
+    assert not (store.root.parent / "outside").exists()
