@@ -40,9 +40,9 @@ def demo(store: StoreOption = None) -> None:
     """The whole story on synthetic data: recorded, dropped, ingested, trained on, beside the truth."""
     from neuroloom.flows.demo import run_demo
 
-    missed = run_demo(_store(store).root)
-    for each in missed:
-        say(str(each))
+    missed = run_demo(_store(store))
+    for line in missed:
+        say(f"missed: {line}")
     raise typer.Exit(1 if missed else 0)
 
 

@@ -17,7 +17,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +96,39 @@ def wait_until_idle(served: Served | Store, timeout_s: float, *, scan_s: float =
             time.sleep(scan_s)
     finally:
         catalog.close()
+
+
+def run_and_wait(
+    served: Served,
+    deployment: str,
+    parameters: Mapping[str, object],
+    *,
+    timeout_s: float,
+    progress: Callable[[], None] | None = None,
+) -> None:
+    """Start one run of a served deployment ("train/training") and return when it has completed.
+
+    progress: called once a second. Raises ServeError where the run ends otherwise, TimeoutError where it does not end.
+    """
+    import httpx
+
+    with httpx.Client(base_url=f"{served.dashboard_url}/api", timeout=30) as client:
+        found = client.get(f"/deployments/name/{deployment}").raise_for_status().json()
+        asked = {"parameters": dict(parameters), "state": {"type": "SCHEDULED"}}
+        run_id = client.post(f"/deployments/{found['id']}/create_flow_run", json=asked).raise_for_status().json()["id"]
+        ends_s = time.monotonic() + timeout_s
+        while time.monotonic() < ends_s:
+            served.check()
+            state = client.get(f"/flow_runs/{run_id}").raise_for_status().json()["state"]
+            if state["type"] == "COMPLETED":
+                return
+            if state["type"] in ("FAILED", "CRASHED", "CANCELLED"):
+                said = " ".join((state["message"] or "no message").split())
+                raise ServeError(f"{deployment} {state['type'].lower()}: {said}; see {_log(served.store, 'runner')}")
+            if progress is not None:
+                progress()
+            time.sleep(1.0)
+    raise TimeoutError(f"{deployment} has not ended after {timeout_s:g} s; see {served.dashboard_url}/runs")
 
 
 def _log(store: Store, name: str) -> Path:

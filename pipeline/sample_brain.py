@@ -44,9 +44,12 @@ class Brain:
     choice: NDArray[np.int64]
     blinks_s: FloatArray
 
-    def binned_rate(self, bin_s: float, n_bins: int) -> FloatArray:
-        """Expected counts per bin, shape (n_bins, N): the ceiling of what any model can predict."""
-        edges = np.arange(n_bins + 1) * bin_s
+    def binned_rate(self, bin_s: float, n_bins: int, *, start_s: float = 0.0) -> FloatArray:
+        """Expected counts per bin, shape (n_bins, N): the ceiling of what any model can predict.
+
+        start_s: where the first bin begins, on the true clock; outside the recorded life nothing is expected.
+        """
+        edges = start_s + np.arange(n_bins + 1) * bin_s
         summed = np.vstack([np.zeros(self.rate_TN.shape[1]), np.cumsum(self.rate_TN * STEP_S, axis=0)])
         times = np.arange(summed.shape[0]) * STEP_S
         at_edges = np.stack([np.interp(edges, times, column) for column in summed.T], axis=1)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Units
@@ -106,18 +105,15 @@ def unit_truths(units: Units, brain: Brain) -> list[UnitTruth]:
 
 
 def ceiling_counts(
-    channel_names: tuple[str, ...], truths: list[UnitTruth], brain: Brain, *, bin_s: float, n_bins: int
-) -> NDArray[np.float64]:
-    """Expected counts per bin of session time for each sorted unit, from the true rates; shape (n_bins, N).
+    unit_names: Sequence[str], truths: Sequence[UnitTruth], brain: Brain, *, start_s: float, bin_s: float, n_bins: int
+) -> FloatArray:
+    """Expected counts per bin for each sorted unit, from the true rates; shape (n_bins, N).
 
-    NaN for a sorted unit that no true unit fits. The expectation is scaled to what the sorter found of the unit.
+    start_s: where the first bin begins, on the session clock (that of the probe). A unit that no true unit fits gets
+    the mean of all rates: it adds no information, as little as is known of it.
     """
-    start_s = CLOCKS["probe"].started_s
-    skipped = round(start_s / bin_s)
-    expected = brain.binned_rate(bin_s, n_bins + skipped)[skipped:]
-    columns = np.full((n_bins, len(channel_names)), np.nan)
-    for i, truth in enumerate(truths):
-        for k, name in enumerate(channel_names):
-            if truth.sorted_unit and name == truth.sorted_unit:
-                columns[:, k] = expected[:, i]
-    return columns
+    began_s = float(CLOCKS["probe"].true_seconds(np.array(start_s)))
+    true = brain.binned_rate(bin_s, n_bins, start_s=began_s)
+    places = {truth.sorted_unit: i for i, truth in enumerate(truths) if truth.sorted_unit}
+    fallback = np.full(n_bins, true.mean())
+    return np.stack([true[:, places[name]] if name in places else fallback for name in unit_names], axis=1)
