@@ -194,7 +194,8 @@ def _common(stream: Stream, kind: str) -> dict[str, Any]:
 def clock_map_of(entry: Mapping[str, Any]) -> ClockMap:
     """A ClockMap from its entry in the index."""
     first_s, last_s = entry["span_s"]
-    return ClockMap(**{**entry, "span_s": (first_s, last_s)})
+    evidence = tuple((at_s, residual_ms) for at_s, residual_ms in entry["evidence"])
+    return ClockMap(**{**entry, "span_s": (first_s, last_s), "evidence": evidence})
 
 
 def clock_map_entry(clock: ClockMap) -> dict[str, Any]:

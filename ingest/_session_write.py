@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -178,6 +179,6 @@ def _manifest_fields(session: Session) -> dict[str, Any]:
         "start": session.start.isoformat() if session.start else None,
         "streams": encoded(session.summary()["streams"]),
         "sources": encoded(session.sources),
-        "clock_maps": [encoded(clock_map_entry(clock)) for clock in session.clock_maps],
+        "clock_maps": [encoded(clock_map_entry(replace(clock, evidence=()))) for clock in session.clock_maps],
         "quality": encoded(session.quality),
     }

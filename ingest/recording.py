@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from neuroloom.ingest.streams import Stream
+from neuroloom.ingest.timebase import ClockMap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +18,7 @@ class Recording:
         build it from the file's name.
     files: every file it was read from, the first being the one that names the others.
     repairs: each departure of the file from its format that was mended in the reading, one line each.
+    leads_to: a map to a clock that other recordings of the same file share, as the device itself measured it.
 
     Design rationale: a Recording has no `on(clock)`. Only an alignment makes a Session of recordings, so data
     whose times lie on different clocks cannot be trained on by mistake.
@@ -28,6 +30,7 @@ class Recording:
     streams: tuple[Stream, ...]
     start: datetime | None = None
     repairs: tuple[str, ...] = field(default=())
+    leads_to: ClockMap | None = None
 
     def __post_init__(self) -> None:
         names = [stream.name for stream in self.streams]

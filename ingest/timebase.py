@@ -148,6 +148,9 @@ class ClockMap:
     Design rationale: the drift is anchored in the middle of the evidence, so that offset and drift are
     uncorrelated and the offset is the one people can check by eye; an intercept at source time 0 may lie
     hours away from any pulse.
+
+    n_lost, n_extra: pulses of the target that the source lacks, and the other way round, where both were running.
+    evidence: source time in seconds and residual in ms of matched pulses, thinned to what a picture can show.
     """
 
     source: str
@@ -161,6 +164,7 @@ class ClockMap:
     n_lost: int
     n_extra: int
     method: str
+    evidence: tuple[tuple[float, float], ...] = ()
 
     @property
     def slope(self) -> float:
@@ -176,6 +180,21 @@ class ClockMap:
         """Times on the source clock, seconds: the exact inverse of `seconds`."""
         times = np.asarray(target_s, dtype=np.float64)
         return (times - self.offset_s + (self.slope - 1) * self.anchor_s) / self.slope
+
+    def inverse(self) -> ClockMap:
+        """The same map read the other way: from the target's seconds to the source's. Lost pulses become extra ones."""
+        return replace(
+            self,
+            source=self.target,
+            target=self.source,
+            offset_s=-self.offset_s,
+            drift_ppm=(1 / self.slope - 1) * 1e6,
+            anchor_s=self.anchor_s + self.offset_s,
+            span_s=(float(self.seconds(self.span_s[0])), float(self.seconds(self.span_s[1]))),
+            n_lost=self.n_extra,
+            n_extra=self.n_lost,
+            evidence=tuple((float(self.seconds(at_s)), -residual_ms) for at_s, residual_ms in self.evidence),
+        )
 
     def covers(self, source_s: ArrayLike) -> NDArray[np.bool_]:
         """True where a time lies between the first and the last pulse the map rests on: beyond is extrapolation."""

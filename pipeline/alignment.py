@@ -21,6 +21,7 @@ from neuroloom.ingest.timebase import ClockMap, FloatArray
 STRETCH = 40  # pulses that vote together
 MAX_STRETCHES = 24
 PEAKS_PER_STRETCH = 3
+MOST_EVIDENCE = 400  # matched pulses kept with the map
 
 
 class AlignmentError(ValueError):
@@ -82,7 +83,15 @@ def align_pulses(
         n_lost=int(n_b - i.size),
         n_extra=int(n_a - i.size),
         method="pulses, linear" if slope else "pulses, offset",
+        evidence=_thinned(a[i], residual_s * 1e3),
     )
+
+
+def _thinned(times_s: FloatArray, residuals_ms: FloatArray) -> tuple[tuple[float, float], ...]:
+    """Evenly spread pairs, with the worst residual among them, rounded to what they mean: 1 µs and 0.1 µs."""
+    kept = np.linspace(0, times_s.size - 1, min(times_s.size, MOST_EVIDENCE)).round().astype(int)
+    kept = np.unique([*kept, int(np.abs(residuals_ms).argmax())])
+    return tuple((round(float(times_s[k]), 6), round(float(residuals_ms[k]), 4)) for k in kept)
 
 
 def _pulse_train(times_s: ArrayLike, name: str, rule: PulseMatching) -> FloatArray:

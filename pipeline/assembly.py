@@ -1,6 +1,8 @@
 """Recordings of several devices become one Session: their common pulses are found, and every time is carried over.
 
 recordings, each on its own clock
+  -> those that share a clock (a probe's two bands, or as the lab says) become one
+  -> a relation that the device itself measured (XDF clock offsets) is taken as it is
   -> pulse lines of each: sync events, then other events, whole and by label
   -> for every pair of lines the map their patterns prove; the best-supported one is kept
   -> where a device shares nothing with the session's own, it may share pulses with one that does
@@ -35,10 +37,12 @@ def align(
     task: str | None = None,
     run: str | None = None,
     reference: str | None = None,
+    same_clock: Sequence[Sequence[str]] = (),
     rule: PulseMatching | None = None,
 ) -> Session:
     """One session on one clock, time 0 being the first sample of the reference device.
 
+    same_clock: groups of devices that run on one clock although their files do not say so; the first names it.
     reference: clock of the device to go by; by default the one with the widest band of neural data.
     subject, session, task, run: by default from BIDS-like names (`sub-01_ses-02_task-reach_eeg.vhdr`).
     Raises AlignmentError where a device cannot be proven to relate to the others, or two subjects are mixed.
@@ -46,6 +50,7 @@ def align(
     if not recordings:
         raise AlignmentError("no recordings; at least one is needed")
     names = identity(recordings)
+    recordings = one_per_clock(recordings, same_clock)
     home = _reference(recordings, reference)
     zero_s = first_time_s(home)
     maps = _maps_to(home, recordings, rule or PulseMatching())
@@ -86,6 +91,42 @@ def identity(recordings: Sequence[Recording]) -> dict[str, str]:
         "task": min(found["task"], default=""),
         "run": min(found["run"], default=""),
     }
+
+
+def one_per_clock(recordings: Sequence[Recording], same_clock: Sequence[Sequence[str]] = ()) -> list[Recording]:
+    """Recordings of one clock taken together; streams of one name get that of their file in front.
+
+    Raises AlignmentError where `same_clock` names a device that is not there.
+    """
+    known = [recording.clock for recording in recordings]
+    renamed = {name: group[0] for group in same_clock for name in group}
+    missing = sorted(set(renamed) - set(known))
+    if missing:
+        raise AlignmentError(f"{recordings[0].files[0].parent}: no device {missing[0]!r}; there are {known}")
+    together: dict[str, list[Recording]] = {}
+    for recording in recordings:
+        together.setdefault(renamed.get(recording.clock, recording.clock), []).append(recording)
+    return [_together(clock, parts) for clock, parts in together.items()]
+
+
+def _together(clock: str, parts: Sequence[Recording]) -> Recording:
+    if len(parts) == 1:
+        return replace(parts[0], clock=clock)
+    names = [stream.name for part in parts for stream in part.streams]
+    streams = [
+        stream if names.count(stream.name) == 1 else replace(stream, name=f"{part.files[0].stem} {stream.name}")
+        for part in parts
+        for stream in part.streams
+    ]
+    return Recording(
+        clock=clock,
+        format=", ".join(dict.fromkeys(part.format for part in parts)),
+        files=tuple(dict.fromkeys(file for part in parts for file in part.files)),
+        streams=tuple(streams),
+        start=min((part for part in parts if part.start is not None), key=first_time_s, default=parts[0]).start,
+        repairs=tuple(repair for part in parts for repair in part.repairs),
+        leads_to=next((part.leads_to for part in parts if part.leads_to is not None), None),
+    )
 
 
 def first_time_s(recording: Recording) -> float:
@@ -159,6 +200,9 @@ def _between(recording: Recording, other: Recording, rule: PulseMatching) -> Clo
         return replace(
             _shift(recording, first_time_s(other)), target=other.clock, method="onsets from its first sample"
         )
+    mine, theirs = recording.leads_to, other.leads_to
+    if mine is not None and theirs is not None and mine.target == theirs.target:
+        return through(mine, theirs.inverse())
     lines, others = pulse_lines(recording), pulse_lines(other)
     if not lines or not others:
         lacking = recording if not lines else other

@@ -7,7 +7,6 @@ Nothing of a drop is altered: where it lies in the inbox, the inbox moves it, af
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -18,11 +17,12 @@ from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Events, Signal, Stream, Units
 from neuroloom.pipeline.alignment import AlignmentError
-from neuroloom.pipeline.assembly import align, first_time_s
+from neuroloom.pipeline.assembly import align
+from neuroloom.pipeline.sidecar import FILE_NAME, SessionNotes
 from neuroloom.pipeline.store import Store
 
 Progress = Callable[[str], None]
-SIDECARS = ("session.toml", "task.toml")
+SIDECARS = (FILE_NAME, "task.toml")
 DEFAULT_SORTER = "spykingcircus2"
 
 
@@ -139,8 +139,8 @@ def ingest_path(
 def read_session(path: Path, progress: Progress | None = None) -> Session:
     """The recordings at `path`, aligned; still lazy, nothing is written.
 
-    `session.toml` beside them may give `subject`, `session`, `task`, `run`, `reference` and `[areas]` (per stream or
-    channel, the brain area); `task.toml` says what the event codes mean.
+    In a folder, `session.toml` says whose it is and where electrodes lie (see `sidecar.py`), `task.toml` what the
+    event codes mean (see `ingest/task.py`).
     """
     say = progress or (lambda _: None)
     recordings: list[Recording] = []
@@ -150,17 +150,18 @@ def read_session(path: Path, progress: Progress | None = None) -> Session:
             say(f"{path.name}: reading {file.name} as {name}")
             recordings += formats()[name].read(file)
     folder = path if path.is_dir() else path.parent
-    known = _sidecar(folder / "session.toml") if path.is_dir() else {}
+    notes = SessionNotes.beside(folder) if path.is_dir() else SessionNotes()
     say(f"{path.name}: aligning {len(recordings)} devices")
     session = align(
         recordings,
-        subject=known.get("subject"),
-        session=known.get("session"),
-        task=known.get("task"),
-        run=known.get("run"),
-        reference=known.get("reference"),
+        subject=notes.subject,
+        session=notes.session,
+        task=notes.task,
+        run=notes.run,
+        reference=notes.reference,
+        same_clock=notes.same_clock,
     )
-    session = _with_areas(session, known.get("areas", {}), folder / "session.toml")
+    session = _with_areas(session, notes.areas, folder / FILE_NAME)
     if path.is_dir() and (folder / "task.toml").is_file():
         session = _with_trials(session, folder / "task.toml")
     return session
@@ -244,30 +245,28 @@ def _with_digests(sources: Sequence[Mapping[str, Any]], digests: Mapping[str, st
     return tuple(named)
 
 
-def _sidecar(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FormatError(f"{path}: {error}; TOML is wanted") from error
-
-
-def _with_areas(session: Session, areas: Mapping[str, Any], path: Path) -> Session:
-    """The brain area per channel, from `[areas]`: stream = "V1", or stream = ["V1", "V1", "M1"]."""
-    signals = {stream.name: stream for stream in session.streams if isinstance(stream, Signal)}
+def _with_areas(session: Session, areas: Mapping[str, str | tuple[str, ...]], path: Path) -> Session:
+    """The brain area per channel or unit, from `[areas]`: stream = "V1", or stream = ["V1", "V1", "M1"]."""
+    rows = {s.name: _n_rows(s) for s in session.streams if isinstance(s, Signal | Units)}
     placed: dict[str, Stream] = {}
-    for name, given in areas.items():
-        if name not in signals:
-            raise FormatError(f"{path}: [areas] names {name!r}; there are the signals {', '.join(signals) or 'none'}")
-        n_channels = len(signals[name].channel_names)
-        each = (given,) * n_channels if isinstance(given, str) else tuple(given)
-        if len(each) != n_channels:
+    for stream in session.streams:
+        if stream.name not in areas or stream.name not in rows:
+            continue
+        given, n_rows = areas[stream.name], rows[stream.name]
+        each = (given,) * n_rows if isinstance(given, str) else given
+        if len(each) != n_rows:
             raise FormatError(
-                f"{path}: [areas] {name} has {len(each)} areas for {n_channels} channels; one each is wanted"
+                f"{path}: [areas] {stream.name}: {len(each)} areas for {n_rows} channels; one each is wanted"
             )
-        placed[name] = replace(signals[name], table=dict(signals[name].table) | {"area": each})
+        placed[stream.name] = replace(stream, table=dict(stream.table) | {"area": each})
+    unknown = sorted(set(areas) - set(rows))
+    if unknown:
+        raise FormatError(f"{path}: [areas] names {unknown[0]!r}; there are {', '.join(rows) or 'no signals or units'}")
     return replace(session, streams=tuple(placed.get(stream.name, stream) for stream in session.streams))
+
+
+def _n_rows(stream: Signal | Units) -> int:
+    return len(stream.channel_names) if isinstance(stream, Signal) else len(stream.unit_names)
 
 
 def _with_trials(session: Session, path: Path) -> Session:
@@ -312,4 +311,4 @@ def _result(path: Path, state: str, session: Session, folder: Path) -> IngestRes
     )
 
 
-__all__ = ["IngestResult", "first_time_s", "ingest_drop", "ingest_path", "naming_files", "process", "read_session"]
+__all__ = ["IngestResult", "ingest_drop", "ingest_path", "naming_files", "process", "read_session"]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -12,8 +10,6 @@ from neuroloom.ingest.session import Session
 from neuroloom.ingest.timebase import ClockMap
 from neuroloom.pipeline.review.figures import BLUE, MUTED, Picture, drawing, label, picture, time_axis
 from neuroloom.pipeline.review.text import number, span, visible
-
-MOST_RESIDUALS = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +24,7 @@ class ClockRow:
 def clock_rows(session: Session) -> tuple[ClockRow, ...]:
     """One row per clock map."""
     return tuple(
-        ClockRow(map=clock_map, words=_in_words(clock_map), residuals=_residuals(session, clock_map))
+        ClockRow(map=clock_map, words=_in_words(clock_map), residuals=_residuals(clock_map))
         for clock_map in session.clock_maps
     )
 
@@ -46,15 +42,11 @@ def _in_words(clock_map: ClockMap) -> str:
     return f"{gait}. What is left after that is {clock_map.residual_ms:.2f} ms (root mean square)."
 
 
-def _residuals(session: Session, clock_map: ClockMap) -> Picture | None:
-    kept = session.quality.get("clock", {})
-    of_device = kept.get(clock_map.source) if isinstance(kept, Mapping) else None
-    if not isinstance(of_device, Mapping):
+def _residuals(clock_map: ClockMap) -> Picture | None:
+    if not clock_map.evidence:
         return None
-    times_s, residuals_ms = (_numbers(of_device.get(key, ())) for key in ("times_s", "residuals_ms"))
-    if not times_s.size or times_s.size != residuals_ms.size:
-        return None
-    step = max(1, times_s.size // MOST_RESIDUALS)
+    own_s, residuals_ms = np.array(clock_map.evidence).T
+    times_s = clock_map.seconds(own_s)
     with drawing(560, 260) as figure:
         axes = figure.add_subplot()
         start_s, stop_s = float(times_s.min()), float(times_s.max())
@@ -62,20 +54,14 @@ def _residuals(session: Session, clock_map: ClockMap) -> Picture | None:
         factor, _ = time_axis(axes, start_s - margin_s, stop_s + margin_s)
         axes.axhspan(-clock_map.residual_ms, clock_map.residual_ms, color=BLUE, alpha=0.12, linewidth=0)
         axes.axhline(0, color=MUTED, linewidth=0.8)
-        axes.plot(
-            times_s[::step] / factor, residuals_ms[::step], ".", color=BLUE, markersize=4, rasterized=times_s.size > 500
-        )
+        axes.plot(times_s / factor, residuals_ms, ".", color=BLUE, markersize=4)
         axes.set_ylabel("residual (ms)")
         worst = float(np.abs(residuals_ms).max())
+        shown = f"{times_s.size} of {clock_map.n_matched}" if times_s.size < clock_map.n_matched else str(times_s.size)
         return picture(
             figure,
             title=f"Residuals of {label(clock_map.source)}",
-            alt=f"Residual of {times_s.size} matched pulses over time; the largest is {worst:.2f} ms.",
-            caption=f"{visible(clock_map.source, 60)}: a point per matched pulse; the band is the stated residual, "
+            alt=f"Residual of {shown} matched pulses over time; the largest is {worst:.2f} ms.",
+            caption=f"{visible(clock_map.source, 60)}: {shown} matched pulses; the band is the stated residual, "
             f"the largest is {worst:.2f} ms. A slope or a step here means the clock model is too simple.",
         )
-
-
-def _numbers(values: Any) -> Any:
-    found = np.asarray(values, dtype=np.float64).ravel()
-    return np.where(np.isfinite(found), found, 0.0)

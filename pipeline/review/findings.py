@@ -59,8 +59,6 @@ def findings(session: Session) -> tuple[Finding, ...]:
 
 def _of_quality(session: Session) -> Iterator[Finding]:
     for about, found in session.quality.items():
-        if about == "clock":
-            continue
         bad = bad_channels(session, about)
         for name, reason in bad.items():
             yield Finding(

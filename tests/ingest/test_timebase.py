@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,15 @@ def test_inverse_leads_back():
     to_probe = clock_map(offset_s=-3.0, drift_ppm=-150.0, anchor_s=20.0)
     times = np.linspace(0, 5000, 11)
     np.testing.assert_allclose(to_probe.inverse_seconds(to_probe.seconds(times)), times, atol=1e-9)
+
+
+def test_an_inverted_map_undoes_the_map():
+    to_probe = replace(clock_map(offset_s=-3.0, drift_ppm=-150.0, anchor_s=20.0), evidence=((30.0, 0.2),))
+    times = np.linspace(0, 5000, 11)
+    back = to_probe.inverse()
+    np.testing.assert_allclose(back.seconds(to_probe.seconds(times)), times, atol=1e-9)
+    assert (back.source, back.n_lost, back.n_extra) == ("probe", 2, 1)
+    assert back.evidence == ((pytest.approx(to_probe.seconds(30.0)), -0.2),)
 
 
 def test_map_knows_where_it_would_extrapolate():

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neuroloom.ingest import Events, Recording, Segment, Signal, Timebase
+from neuroloom.ingest import ClockMap, Events, Recording, Segment, Signal, Timebase
 from neuroloom.pipeline.alignment import AlignmentError
 from neuroloom.pipeline.assembly import align
 
@@ -91,3 +91,46 @@ def test_two_subjects_never_mix():
 
 def test_names_tell_subject_session_and_task():
     assert align([device("sub-07_ses-2_task-reach_eeg")]).id == "sub-07_ses-2_task-reach"
+
+
+def test_two_files_of_one_clock_need_no_pulses():
+    none = np.zeros(0)
+    band, slow = device("probe", modality="wideband", pulses=none), device("probe", modality="lfp", pulses=none)
+    session = align([band, slow])
+    assert session.clock_maps == ()
+    assert session.stream_names == ["wideband", "lfp"]
+
+
+def test_a_lab_may_say_that_devices_share_a_clock():
+    none = np.zeros(0)
+    gaze = device("tracker", modality="gaze", offset_s=3.0, pulses=none)
+    session = align([device("eeg", offset_s=1.0, pulses=none), gaze], same_clock=[("eeg", "tracker")])
+    assert (session["eeg"].start_s, session["gaze"].start_s) == (0.0, 2.0)
+
+
+def test_a_shared_clock_of_unknown_devices_is_refused():
+    with pytest.raises(AlignmentError, match="no device 'trackr'"):
+        align([device("eeg")], same_clock=[("eeg", "trackr")])
+
+
+def test_a_relation_that_the_devices_measured_is_taken():
+    """Both know how they relate to the network's clock: no pulse is needed."""
+
+    def known(recording, offset_s):
+        stated = ClockMap(
+            source=recording.clock, target="LSL", offset_s=offset_s, span_s=(0, 60), residual_ms=0.3,
+            n_matched=12, n_lost=0, n_extra=0, method="clock offsets",
+        )  # fmt: skip
+        return replace(recording, leads_to=stated)
+
+    none = np.zeros(0)
+    eeg, gaze = device("eeg", pulses=none), device("gaze", modality="gaze", offset_s=7.0, pulses=none)
+    session = align([known(eeg, 100.0), known(gaze, 95.0)])
+    assert session["gaze"].start_s == pytest.approx(2.0)
+    assert session.uncertainty_ms(session["gaze"]) == pytest.approx(0.3 * 2**0.5)
+
+
+def test_the_map_keeps_the_residuals_it_rests_on():
+    found = align([device("eeg"), device("gaze", modality="gaze", offset_s=500.0)]).clock_maps[0]
+    assert len(found.evidence) == found.n_matched == 60
+    assert max(abs(residual_ms) for _, residual_ms in found.evidence) < 0.1

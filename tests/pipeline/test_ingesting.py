@@ -97,6 +97,7 @@ def test_one_broken_file_stops_no_other(person, store, tmp_path):
     ("name", "text", "wanted"),
     [
         ("session.toml", "subject = ", "session.toml"),
+        ("session.toml", 'subjekt = "1"\n', "subjekt"),
         ("session.toml", '[areas]\nap = "V1"\n', "[areas] names 'ap'"),
         ("task.toml", '[trials]\nstart = ["S 99"]\n', "task.toml"),
     ],

@@ -104,6 +104,7 @@ def units() -> Units:
 
 def clock_map(source="tracker", residual_ms=0.42) -> ClockMap:
     """34 ppm slow, three pulses lost, one extra."""
+    noise_ms = np.random.default_rng(5).normal(0, residual_ms, 57)
     return ClockMap(
         source=source,
         target="amplifier",
@@ -116,12 +117,12 @@ def clock_map(source="tracker", residual_ms=0.42) -> ClockMap:
         n_lost=3,
         n_extra=1,
         method="pulses, linear",
+        evidence=tuple((float(t), float(r)) for t, r in zip(np.linspace(0, 20, 57), noise_ms, strict=True)),
     )
 
 
 def session(**changed) -> Session:
     """20 s of EEG, gaze, pupil, units, events and trials of three devices, with findings about the EEG."""
-    rng = np.random.default_rng(4)
     eyes, saccades = gaze()
     starts = np.arange(1.0, 19.0, 3.0)
     fields = {
@@ -163,9 +164,6 @@ def session(**changed) -> Session:
                 "n_clipped": 0,
             },
             "gaze": {"lost_percent": 1.3},
-            "clock": {
-                "tracker": {"times_s": list(np.linspace(0, 20, 57)), "residuals_ms": list(rng.normal(0, 0.42, 57))}
-            },
         },
     }  # fmt: skip
     return Session(**(fields | changed))
