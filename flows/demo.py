@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -18,6 +20,7 @@ from neuroloom.pipeline.running import RunConfig
 if TYPE_CHECKING:
     from neuroloom.flows.serve import Served
     from neuroloom.ingest.session import Session
+    from neuroloom.ingest.streams import Units
     from neuroloom.pipeline.evaluation import Scores
     from neuroloom.pipeline.sample_brain import Brain
     from neuroloom.pipeline.store import Store
@@ -26,17 +29,18 @@ if TYPE_CHECKING:
 DURATION_S = 150.0
 SEED = 7
 SESSION = "sub-demo_ses-01_task-choice"
+DROP = "person"
 UNITS = "ap units"
 RUN = RunConfig(
     name="demo",
     sessions=(SESSION,),
     topology="four-areas",
-    steps=400,
+    steps=500,
 )
 WORST_CLOCK_ERROR_MS = 1.0
 MIN_FOUND_UNITS = 0.75  # of the true units, with an accuracy of at least FOUND
 FOUND = 0.8
-MIN_OF_CEILING = 0.5  # bits per spike of the network over those of the true rates
+MIN_OF_CEILING = 0.75  # bits per spike of the network over those of the true rates
 LONGEST_S = 1800.0
 
 
@@ -56,7 +60,7 @@ def run_demo(store: Store, console: Console | None = None, *, duration_s: float 
         show_clocks(console, clocks)
         show_units(console, units)
         missed += clocks_missed(clocks) + units_missed(units)
-        scores = train_and_score(served, session, units, brain, console)
+        scores = train_and_score(served, session, brain, console)
         missed += scores_missed(scores)
     show_where(console, store)
     return missed
@@ -69,10 +73,12 @@ def record(store: Store, console: Console, duration_s: float) -> None:
     console.print(
         f"[bold]1[/] a synthetic person is recorded for {duration_s:.0f} s by a probe, an EEG, an eye tracker"
     )
-    making = store.create().root / ".recording"
+    if (store.create().inbox / DROP).exists():  # a demo that was stopped left it there: it is the same recording
+        return
+    making = store.root / ".recording"
     shutil.rmtree(making, ignore_errors=True)
     record_person(making, duration_s=duration_s, seed=SEED)
-    os.rename(making, store.inbox / "person")
+    os.rename(making, store.inbox / DROP)
 
 
 def ingest(served: Served, console: Console) -> Session:
@@ -88,14 +94,19 @@ def ingest(served: Served, console: Console) -> Session:
 
 def recovered(session: Session, brain: Brain) -> tuple[list[ClockTruth], list[UnitTruth]]:
     """Clocks and units of the session, each beside the true one."""
-    from neuroloom.ingest.streams import Units
     from neuroloom.pipeline.truth import clock_truths, unit_truths
 
-    units = next(stream for stream in session.streams if isinstance(stream, Units))
-    return clock_truths(session, brain.duration_s), unit_truths(units, brain)
+    return clock_truths(session, brain.duration_s), unit_truths(sorted_units(session), brain)
 
 
-def train_and_score(served: Served, session: Session, units: list[UnitTruth], brain: Brain, console: Console) -> Scores:
+def sorted_units(session: Session) -> Units:
+    """What the sorter found."""
+    from neuroloom.ingest.streams import Units
+
+    return next(stream for stream in session.streams if isinstance(stream, Units))
+
+
+def train_and_score(served: Served, session: Session, brain: Brain, console: Console) -> Scores:
     """Train through the served deployment, then score beside the baselines and beside the true rates."""
     from neuroloom.flows.serve import run_and_wait
     from neuroloom.pipeline import running
@@ -106,13 +117,19 @@ def train_and_score(served: Served, session: Session, units: list[UnitTruth], br
     store = served.store
     console.print(f"[bold]3[/] a network of four areas trains on the session for {RUN.steps} steps")
     running.prepare_run(RUN, store)
-    with console.status("training"):
-        run_and_wait(served, "train/training", {"run": RUN.name}, timeout_s=LONGEST_S)
+    with progress_bar(console, "training", RUN.steps) as bar:
+        run_and_wait(
+            served,
+            "train/training",
+            {"run": RUN.name},
+            timeout_s=LONGEST_S,
+            progress=lambda: bar(running.progress_of(store, RUN.name)[0]),
+        )
     data = running.windows_of(RUN, store)
     features = data.sessions[session.id].features
     ceiling = ceiling_counts(
+        sorted_units(session),
         features[UNITS].port.channel_names,
-        units,
         brain,
         start_s=features.start_s,
         bin_s=features.bin_s,
@@ -123,6 +140,16 @@ def train_and_score(served: Served, session: Session, units: list[UnitTruth], br
     review_index(store)
     console.print(scores)
     return scores
+
+
+@contextmanager
+def progress_bar(console: Console, what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar in the terminal, moved by calling what it gives with how far things have come."""
+    from rich.progress import Progress
+
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda done: progress.update(task, completed=done)
 
 
 def clocks_missed(truths: list[ClockTruth]) -> list[str]:
@@ -146,12 +173,15 @@ def units_missed(truths: list[UnitTruth]) -> list[str]:
 
 
 def scores_missed(scores: Scores) -> list[str]:
-    """Empty where the network beats the mean and comes near what the true rates score."""
+    """Empty where the network beats ridge and comes near what the true rates score."""
     network, truth = scores.get(port=UNITS), scores.get(port=UNITS, model="truth")
-    if network.value >= MIN_OF_CEILING * truth.value > 0:
+    ridge = scores.get(port=UNITS, model="ridge")
+    if network.value >= MIN_OF_CEILING * truth.value > 0 and network.value > ridge.value:
         return []
     wanted = f"{MIN_OF_CEILING:.0%} of the {truth.value:.3f} of the true rates"
-    return [f"spikes: {network.value:.3f} bits per spike; {wanted} are wanted"]
+    return [
+        f"spikes: {network.value:.3f} bits per spike; {wanted}, and more than ridge's {ridge.value:.3f}, are wanted"
+    ]
 
 
 def show_clocks(console: Console, truths: list[ClockTruth]) -> None:

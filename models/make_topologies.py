@@ -65,10 +65,10 @@ def desikan68() -> Topology:
 def four_areas() -> Topology:
     """Four areas from seeing to moving, with feedback; lengths and weights are round numbers."""
     areas = (
-        Area(name="V1", position_mm=(10.0, -90.0, 0.0), hemisphere="left"),
-        Area(name="PPC", position_mm=(30.0, -60.0, 50.0), hemisphere="left"),
-        Area(name="FEF", position_mm=(30.0, 0.0, 55.0), hemisphere="left"),
-        Area(name="M1", position_mm=(40.0, -20.0, 55.0), hemisphere="left"),
+        Area(name="V1", position_mm=(-10.0, -80.0, 5.0), hemisphere="left"),
+        Area(name="PPC", position_mm=(-30.0, -50.0, 50.0), hemisphere="left"),
+        Area(name="FEF", position_mm=(-30.0, 5.0, 52.0), hemisphere="left"),
+        Area(name="M1", position_mm=(-36.0, -18.0, 55.0), hemisphere="left"),
     )
     rows = [
         ("V1", "PPC", 1.0, 80.0, "feedforward"), ("PPC", "FEF", 1.0, 80.0, "feedforward"),

@@ -31,6 +31,7 @@ CHECKPOINT = "checkpoint.pt"
 METRICS = "metrics.jsonl"
 CONFIG = "config.json"
 TOPOLOGY = "topology.toml"
+TAIL_BYTES = 1 << 14
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +162,18 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             break
     return rows
+
+
+def steps_done(folder: Path) -> int:
+    """How far the run in a folder has come, from the last whole line of its metrics; 0 where it has not begun."""
+    path = folder / METRICS
+    if not path.is_file():
+        return 0
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+        lines = file.read().splitlines(keepends=True)
+    whole = [line for line in lines if line.startswith(b"{") and line.endswith(b"\n")]
+    return int(json.loads(whole[-1])["step"]) if whole else 0
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:

@@ -256,6 +256,11 @@ class Catalog:
         with self._session() as session:
             return list(session.scalars(select(SessionRow).order_by(SessionRow.id, SessionRow.version)))
 
+    def newest_sessions(self) -> list[SessionRow]:
+        """The newest version of every session, by name."""
+        found = {row.id: row for row in sorted(self.sessions(), key=lambda r: int(r.version[1:]))}
+        return [found[session_id] for session_id in sorted(found)]
+
     def put_run(self, name: str, **fields: Any) -> None:
         """Note a run, or change what is noted of it."""
         with self._session() as session, session.begin():

@@ -28,13 +28,15 @@ FILES = "files"
 class Refused:
     """One entry of the quarantine, as its reason file tells it.
 
-    path: where it lay. kept: True where its files lie here (dropped in the inbox), False where they were left alone.
+    path: where it lay. since: when it was refused, seconds since 1970.
+    kept: True where its files lie here (dropped in the inbox), False where they were left alone.
     """
 
     id: str
     path: str
     reason: str
     kept: bool
+    since: float = 0.0
 
 
 def archive(store: Store, drop: Drop, sessions: Sequence[str]) -> Path:
@@ -84,6 +86,7 @@ def refused(store: Store) -> list[Refused]:
                 path=str(record.get("path", "")),
                 reason=str(record.get("reason", "no reason was written")),
                 kept=(path.parent / FILES).is_dir(),
+                since=path.stat().st_mtime,
             )
         )
     return entries

@@ -28,6 +28,7 @@ Flags = NDArray[np.bool_]
 N_RESAMPLED = 1000
 MIN_RATE = 1e-9  # spikes per bin: keeps the logarithm of a rate of 0 finite
 FEWEST_BLOCKS = 8
+NETWORK = "network"
 METRICS = {"spikes": "bits per spike", "choice": "balanced accuracy"}
 
 
@@ -55,15 +56,16 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """Every score of one split."""
+    """Every score of one split. scored: the name of what was scored, beside baselines and truth."""
 
     split: str
     rows: tuple[Score, ...]
+    scored: str = NETWORK
 
     def __iter__(self) -> Iterator[Score]:
         return iter(self.rows)
 
-    def get(self, *, port: str, model: str = "network", session: str = "", area: str = "", channel: str = "") -> Score:
+    def get(self, *, port: str, model: str = NETWORK, session: str = "", area: str = "", channel: str = "") -> Score:
         """The first score that fits; KeyError where there is none."""
         for row in self.rows:
             fits = (row.port, row.model, row.area, row.channel) == (port, model, area, channel)
@@ -80,15 +82,30 @@ class Scores:
         return document
 
     def __rich__(self) -> Any:
+        from rich import box
         from rich.markup import escape
         from rich.table import Table
 
-        models = list(dict.fromkeys(row.model for row in self.rows))
-        table = Table(title=f"{self.split.replace('_', '-')} time, 95 % intervals over blocks of time")
-        for column in ("session", "port", "area", "score", *models):
-            table.add_column(column, justify="right" if column in models else "left")
-        for key, found in self._lines().items():
-            table.add_row(*map(escape, key), *(_cell(found.get(model)) for model in models))
+        sessions = list(dict.fromkeys(row.session for row in self.rows))
+        models = [name for name in dict.fromkeys(row.model for row in self.rows) if name != self.scored]
+        has_truth = any(row.of_ceiling is not None for row in self.rows)
+        table = Table(
+            title=f"{self.split.replace('_', '-')} time{f' of {sessions[0]}' if len(sessions) == 1 else ''}",
+            title_justify="left",
+            box=box.SIMPLE_HEAD,
+            padding=(0, 1, 0, 0),
+            pad_edge=False,
+        )
+        for column in (*(["session"] if len(sessions) > 1 else []), "port", "score"):
+            table.add_column(column)
+        for column in (*models, f"{self.scored} (95 %)", *(["of truth"] if has_truth else [])):
+            table.add_column(column, justify="right", no_wrap=True)
+        for (session, port, area, metric), found in self._lines().items():
+            own = found.get(self.scored)
+            cells = [_number(found.get(model)) for model in models] + [_with_bounds(own)]
+            cells += [f"{own.of_ceiling:.0%}" if own and own.of_ceiling is not None else ""] if has_truth else []
+            where = [session] if len(sessions) > 1 else []
+            table.add_row(*map(escape, where), escape(f"  {area}" if area else port), metric, *cells)
         return table
 
     def __str__(self) -> str:
@@ -97,7 +114,7 @@ class Scores:
         from rich.console import Console
 
         out = StringIO()
-        Console(file=out, width=140).print(self)
+        Console(file=out, width=110).print(self)
         return out.getvalue()
 
     def _lines(self) -> dict[tuple[str, str, str, str], dict[str, Score]]:
@@ -105,7 +122,7 @@ class Scores:
         lines: dict[tuple[str, str, str, str], dict[str, Score]] = {}
         for row in self.rows:
             if not row.channel:
-                lines.setdefault((row.session, row.port, row.area or "all", row.metric), {})[row.model] = row
+                lines.setdefault((row.session, row.port, row.area, row.metric), {})[row.model] = row
         return lines
 
 
@@ -113,12 +130,15 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def _cell(score: Score | None) -> str:
+def _number(score: Score | None) -> str:
+    return "" if score is None else f"{round(score.value, 3) + 0.0:.3f}"  # no "-0.000"
+
+
+def _with_bounds(score: Score | None) -> str:
     if score is None:
         return ""
-    part = "" if score.of_ceiling is None or score.model == "mean" else f", {score.of_ceiling:.0%} of truth"
-    value, low, high = (round(number, 3) + 0.0 for number in (score.value, score.low, score.high))  # no "-0.000"
-    return f"{value:.3f} ({low:.3f} to {high:.3f}{part})"
+    low, high = (round(bound, 2) + 0.0 for bound in (score.low, score.high))
+    return f"{_number(score)} ({low:.2f} to {high:.2f})"
 
 
 def evaluate(
@@ -155,7 +175,7 @@ def evaluate(
     for session, one in split.sessions.items():
         for port in one.target_names:
             rows += _scored(_Task(split=split, session=session, port=port), predicted, rng)
-    scores = Scores(split=split.name, rows=tuple(rows))
+    scores = Scores(split=split.name, rows=tuple(rows), scored=run.name)
     folder = getattr(run, "folder", None)
     if folder is not None:
         scores.to_json(Path(folder) / "scores.json")

@@ -49,6 +49,11 @@ def lead_field(
     return field - field.mean(axis=0) if average_reference else field
 
 
+def known_electrodes(names: Sequence[str], montage: str = "10-20") -> bool:
+    """True where there are at least two electrodes, each with a name of its own that the montage has."""
+    return len(set(names)) == len(names) >= 2 and all(name.lower() in _montage_mm(montage) for name in names)
+
+
 def scaled(field: FloatArray) -> FloatArray:
     """The same field with a root mean square of 1, as a starting point for a network whose currents have no unit."""
     return field / max(float(np.sqrt((field**2).mean())), np.finfo(np.float64).tiny)

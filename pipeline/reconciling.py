@@ -335,9 +335,9 @@ def listed_sessions(store: Store) -> list[dict[str, Any]]:
     """Every session's newest version, from the manifests: {"session", "version", "subject", "modalities", ...}."""
     catalog = Catalog.of(store)
     note_published(store, catalog)
-    newest = {row.id: row for row in sorted(catalog.sessions(), key=lambda r: int(r.version[1:]))}
+    rows = catalog.newest_sessions()
     catalog.close()
-    return [_listed(store, newest[session_id]) for session_id in store.session_ids()]
+    return [_listed(store, row) for row in rows if store.versions(row.id)]
 
 
 def _listed(store: Store, row: SessionRow) -> dict[str, Any]:

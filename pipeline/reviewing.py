@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from neuroloom.pipeline import custody
-from neuroloom.pipeline.catalog import DONE, Catalog, SessionRow
+from neuroloom.pipeline.catalog import DONE, Catalog, RunRow, SessionRow
 from neuroloom.pipeline.store import Store
 
+if TYPE_CHECKING:
+    from neuroloom.pipeline.review import views
+
+MOST_DROPS = 200
 ADVICE = "mend it and drop it again, or put it back with `neuroloom quarantine retry`"
 
 
@@ -31,55 +35,68 @@ def review_run(store: Store, name: str) -> Path:
 def review_index(store: Store) -> Path:
     """Write the front page: inbox, quarantine, sessions, runs; gives its path."""
     from neuroloom.pipeline.review import write_index
-    from neuroloom.pipeline.review.views import DropRow, IndexView, QuarantineRow, RunRow
+    from neuroloom.pipeline.review.views import DropRow, IndexView, QuarantineRow
 
     catalog = Catalog.of(store)
     try:
-        open_drops = [drop for drop in reversed(catalog.drops()) if drop.state != DONE][:200]
+        open_drops = [drop for drop in reversed(catalog.drops()) if drop.state != DONE][:MOST_DROPS]
         view = IndexView(
             store=store.root.name,
             made=datetime.now(UTC),
             drops=tuple(
-                DropRow(name=d.name, state=d.state, reason=d.reason, when=datetime.fromtimestamp(d.changed_at, UTC))
-                for d in open_drops
+                DropRow(name=d.name, state=d.state, reason=d.reason, when=_utc(d.changed_at)) for d in open_drops
             ),
-            sessions=tuple(_session_row(store, row) for row in _newest(catalog.sessions())),
+            sessions=tuple(_session_row(store, row) for row in catalog.newest_sessions()),
             quarantine=tuple(
-                QuarantineRow(name=entry.id, reason=entry.reason, advice=ADVICE) for entry in custody.refused(store)
+                QuarantineRow(name=entry.id, reason=entry.reason, advice=ADVICE, when=_utc(entry.since))
+                for entry in custody.refused(store)
             ),
-            runs=tuple(
-                RunRow(
-                    name=row.name,
-                    state=row.state,
-                    started=datetime.fromtimestamp(row.started_at, UTC),
-                    page=_page(store, f"run-{row.name}.html"),
-                )
-                for row in catalog.runs()
-            ),
+            runs=tuple(_run_row(store, row) for row in catalog.runs()),
         )
     finally:
         catalog.close()
     return write_index(view, store.review)
 
 
-def _newest(rows: list[SessionRow]) -> list[SessionRow]:
-    newest = {row.id: row for row in sorted(rows, key=lambda r: int(r.version[1:]))}
-    return [newest[session_id] for session_id in sorted(newest)]
-
-
-def _session_row(store: Store, row: SessionRow) -> Any:
+def _session_row(store: Store, row: SessionRow) -> views.SessionRow:
     from neuroloom.pipeline.review.views import SessionRow as Shown
 
     streams = [stream for stream in row.manifest.get("streams", ()) if isinstance(stream, dict)]
     ends = [float(s.get("start_s") or 0) + float(s.get("duration_s") or 0) for s in streams]
+    found = [of for of in row.manifest.get("quality", {}).values() if isinstance(of, dict)]
+    start = row.manifest.get("start")
     return Shown(
         id=row.id,
         subject=str(row.manifest.get("subject", "")),
+        start=datetime.fromisoformat(start) if start else None,
         duration_s=max(ends, default=0.0),
         modalities=tuple(dict.fromkeys(str(s.get("modality", "")) for s in streams)),
         version=row.version,
+        n_findings=sum(len(of.get("bad_channels", ())) + len(of.get("notes", ())) for of in found),
         page=_page(store, f"{row.id}.html"),
     )
+
+
+def _run_row(store: Store, row: RunRow) -> views.RunRow:
+    from neuroloom.pipeline.review.run_folder import NETWORK, RunView
+    from neuroloom.pipeline.review.views import RunRow as Shown
+
+    folder = store.run_folder(row.name)
+    scored = RunView.read(folder).scores if folder.is_dir() else ()
+    whole = next((score for score in scored if not score.area and NETWORK in score.values), None)
+    return Shown(
+        name=row.name,
+        state=row.state,
+        started=_utc(row.started_at),
+        n_sessions=len(row.summary.get("sessions", ())),
+        metric=f"{whole.metric}, {whole.port}" if whole else "",
+        score=whole.values[NETWORK].value if whole else None,
+        page=_page(store, f"run-{row.name}.html"),
+    )
+
+
+def _utc(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def _page(store: Store, name: str) -> str:

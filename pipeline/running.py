@@ -172,6 +172,13 @@ def open_run(store: Store, name: str) -> Run:
     return Run.open(store.run_folder(name))
 
 
+def progress_of(store: Store, name: str) -> tuple[int, int]:
+    """Steps done, and steps asked for."""
+    from neuroloom.pipeline._runs import steps_done
+
+    return steps_done(store.run_folder(name)), requested(store, name).steps
+
+
 def requested(store: Store, name: str) -> RunConfig:
     """What was asked for under `name`. Raises StoreError naming the runs there are."""
     found = _document(store.run_folder(name) / REQUEST)

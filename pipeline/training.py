@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuroloom.ingest import durable
-from neuroloom.models import ModularNetwork, Port
+from neuroloom.models import ModularNetwork, Port, Topology
 from neuroloom.pipeline._runs import (
     CHECKPOINT,
     CONFIG,
@@ -80,13 +80,30 @@ def attach(network: ModularNetwork, data: Windows) -> None:
         try:
             known = network.ports(session)
         except ValueError:
-            network.attach(session, inputs, outputs)
+            network.attach(session, inputs, outputs, lead_fields=lead_fields(network.topology, outputs))
             for port in outputs:
                 _start_readout(network, data, session, port)
             continue
         for what, mine, theirs in (("inputs", known[0], inputs), ("outputs", known[1], outputs)):
             if list(mine) != list(theirs):
                 raise ValueError(f"{session}: the network was attached with other {what} than the windows have")
+
+
+def lead_fields(topology: Topology, outputs: Sequence[Port]) -> dict[str, Tensor]:
+    """Per EEG port the lead field of a spherical head, (C, A), where its electrodes and all areas have known places.
+
+    Electrodes go by their names in the extended 10-20 system; where one is not in it the mixing is learned instead.
+    """
+    from neuroloom.pipeline.leadfield import known_electrodes, lead_field, scaled
+
+    positions_mm = [area.position_mm for area in topology.areas if area.position_mm is not None]
+    if len(positions_mm) < len(topology.areas):
+        return {}
+    return {
+        port.name: torch.from_numpy(scaled(lead_field(port.channel_names, positions_mm))).float()
+        for port in outputs
+        if port.kind == "eeg" and known_electrodes(port.channel_names)
+    }
 
 
 def _start_readout(network: ModularNetwork, data: Windows, session: str, port: Port) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from neuroloom.ingest.streams import Units
 from neuroloom.pipeline.sample_brain import Brain, FloatArray
 from neuroloom.pipeline.sample_devices import CLOCKS, PROBE_HZ, DeviceClock
 
+TROUGH_S = 0.6e-3  # from a spike's time to the trough of its waveform, which a sorter takes for its time
 CLOCK_NAMES = {"gaze": "gaze", "eeg": "eeg"}  # part of a recording's clock name -> device
 
 
@@ -68,52 +70,57 @@ def _relative_ppm(own: DeviceClock, home: DeviceClock) -> float:
 
 
 def unit_truths(units: Units, brain: Brain) -> list[UnitTruth]:
-    """Sorted spikes against the true ones, with SpikeInterface's comparison (0.4 ms of tolerance).
-
-    Accuracy is matches / (matches + misses + false alarms), as in Buccino et al. 2020.
-    """
-    from spikeinterface.comparison import compare_sorter_to_ground_truth
-    from spikeinterface.core import NumpySorting
-
-    home = CLOCKS["probe"]
-    stop_s = brain.duration_s - 0.5
-    true = [home.seconds(t[(t > home.started_s) & (t < stop_s)]) + 0.6e-3 for t in brain.spike_times_s]
-    names = [f"true-{i}" for i in range(len(true))]
-
-    def sorting(trains: Mapping[str, FloatArray]) -> NumpySorting:
-        samples = {name: np.round(times * PROBE_HZ).astype(np.int64) for name, times in trains.items()}
-        return NumpySorting.from_unit_dict([samples], PROBE_HZ)
-
-    compared = compare_sorter_to_ground_truth(
-        sorting(dict(zip(names, true, strict=True))),
-        sorting(dict(zip(units.unit_names, units.spike_times_s, strict=True))),
-        exhaustive_gt=True,
-        delta_time=0.4,
-    )
-    accuracy = compared.get_performance()["accuracy"]
-    matched = compared.hungarian_match_12
+    """Sorted spikes against the true ones; accuracy is matches / (matches + misses + false alarms)."""
+    compared, true = _compared(units, brain)
+    accuracy, matched = compared.get_performance()["accuracy"], compared.hungarian_match_12
     return [
         UnitTruth(
             unit=name,
             area=brain.unit_areas[i],
             sorted_unit="" if matched[name] in (-1, "") else str(matched[name]),
-            n_spikes=int(true[i].size),
+            n_spikes=int(times_s.size),
             accuracy=float(accuracy[name]),
         )
-        for i, name in enumerate(names)
+        for i, (name, times_s) in enumerate(true.items())
     ]
 
 
 def ceiling_counts(
-    unit_names: Sequence[str], truths: Sequence[UnitTruth], brain: Brain, *, start_s: float, bin_s: float, n_bins: int
+    units: Units, unit_names: Sequence[str], brain: Brain, *, start_s: float, bin_s: float, n_bins: int
 ) -> FloatArray:
-    """Expected counts per bin for each sorted unit, from the true rates; shape (n_bins, N).
+    """Expected counts per bin for these sorted units, from the true rates; shape (n_bins, N).
 
-    start_s: where the first bin begins, on the session clock (that of the probe). A unit that no true unit fits gets
-    the mean of all rates: it adds no information, as little as is known of it.
+    start_s: where the first bin begins, on the session clock (that of the probe). A sorted unit is expected to fire as
+    the true unit does whose spikes it mostly holds, times the share of them it holds: the sorter may split a unit.
     """
     began_s = float(CLOCKS["probe"].true_seconds(np.array(start_s)))
-    true = brain.binned_rate(bin_s, n_bins, start_s=began_s)
-    places = {truth.sorted_unit: i for i, truth in enumerate(truths) if truth.sorted_unit}
-    fallback = np.full(n_bins, true.mean())
-    return np.stack([true[:, places[name]] if name in places else fallback for name in unit_names], axis=1)
+    rates = brain.binned_rate(bin_s, n_bins, start_s=began_s)
+    compared, true = _compared(units, brain)
+    expected = []
+    for name in unit_names:
+        shared = compared.match_event_count[name].to_numpy()
+        likeliest = int(shared.argmax())
+        n_true = list(true.values())[likeliest].size
+        n_sorted = units.spike_times_s[units.unit_names.index(name)].size
+        expected.append(rates[:, likeliest] * (n_sorted / max(n_true, 1)))
+    return np.stack(expected, axis=1)
+
+
+def _compared(units: Units, brain: Brain) -> tuple[Any, dict[str, FloatArray]]:
+    """SpikeInterface's comparison with 0.4 ms of tolerance (Buccino et al. 2020), and the true trains by name."""
+    from spikeinterface.comparison import compare_sorter_to_ground_truth
+    from spikeinterface.core import NumpySorting
+
+    home, stop_s = CLOCKS["probe"], brain.duration_s - 0.5
+    true = {
+        f"true-{i}": home.seconds(t[(t > home.started_s) & (t < stop_s)]) + TROUGH_S
+        for i, t in enumerate(brain.spike_times_s)
+    }
+
+    def sorting(trains: Mapping[str, FloatArray]) -> NumpySorting:
+        samples = {name: np.round(times * PROBE_HZ).astype(np.int64) for name, times in trains.items()}
+        return NumpySorting.from_unit_dict([samples], PROBE_HZ)
+
+    found = dict(zip(units.unit_names, units.spike_times_s, strict=True))
+    compared = compare_sorter_to_ground_truth(sorting(true), sorting(found), exhaustive_gt=True, delta_time=0.4)
+    return compared, true

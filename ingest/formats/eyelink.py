@@ -32,7 +32,7 @@ TESTED_ON = "real files of MNE-Python's testing data and others"
 
 _BLOCK_LINES = 20_000
 _INTERVALS = {"EBLINK": "blinks", "ESACC": "saccades", "EFIX": "fixations"}
-_SACCADE_COLUMNS = ("x_start", "y_start", "x_stop", "y_stop", "amplitude_deg", "peak_deg_s")
+_SACCADE_COLUMNS = ("x_start", "y_start", "x_stop", "y_stop", "amplitude_deg", "peak_velocity_deg_s")
 _FIXATION_COLUMNS = ("x_mean", "y_mean", "pupil_mean")
 
 

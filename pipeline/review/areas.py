@@ -32,7 +32,7 @@ def area_scores(rows: Sequence[ScoreRow], metric: str) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     for row in rows:
         if row.metric == metric and row.area and NETWORK in row.values:
-            found.setdefault(row.area, []).append(row.values[NETWORK])
+            found.setdefault(row.area, []).append(row.values[NETWORK].value)
     return {area: float(np.mean(values)) for area, values in found.items()}
 
 

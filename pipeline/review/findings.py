@@ -1,13 +1,13 @@
-"""What quality checks and readers found, as sentences.
+"""What quality checks and readers found: sentences for what stands out, a table for all that was measured.
 
-`Session.quality` maps a stream's name to findings of any shape; what is understood becomes a sentence, what is not is
-shown as it is, and nothing is left out silently.
+`Session.quality` holds per stream what `ingest.quality.quality` gives: bad channels with reasons, notes, and numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from neuroloom.pipeline.review.timeline import gaps
 
 MOST_FINDINGS = 200
 MOST_LISTED = 12
+SUMMARY = ("bad_channels", "reasons", "notes")  # all else in a stream's quality is numbers, by check
 _UNITS = {"ms": "ms", "s": "s", "hz": "Hz", "uV": "µV", "ppm": "ppm", "deg": "°", "px": "px", "percent": "%"}
 
 
@@ -30,21 +31,20 @@ class Finding:
     is_bad: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """One number that a check measured, or the spread of one per channel, as text."""
+
+    check: str
+    name: str
+    value: str
+
+
 def bad_channels(session: Session, stream: str) -> dict[str, str]:
-    """Channel -> why it is bad (maybe ""), from a list of names, a mapping to reasons, or rows with name and reason."""
-    found = session.quality.get(stream)
-    listed = found.get("bad_channels", ()) if isinstance(found, Mapping) else ()
-    if isinstance(listed, Mapping):
-        return {str(name): _reason(reason) for name, reason in listed.items()}
-    if not isinstance(listed, Sequence) or isinstance(listed, str):
-        return {}
-    named: dict[str, str] = {}
-    for entry in listed:
-        if isinstance(entry, Mapping):
-            named[str(entry.get("name", entry.get("channel", "?")))] = _reason(entry.get("reason", ""))
-        else:
-            named[str(entry)] = ""
-    return named
+    """Channel -> why it is bad, of one stream."""
+    found = session.quality.get(stream, {})
+    reasons = found.get("reasons", {})
+    return {str(name): "; ".join(map(str, reasons.get(name, ()))) for name in found.get("bad_channels", ())}
 
 
 def findings(session: Session) -> tuple[Finding, ...]:
@@ -57,29 +57,34 @@ def findings(session: Session) -> tuple[Finding, ...]:
     return tuple(found)
 
 
+def measures(session: Session, stream: str) -> tuple[Measure, ...]:
+    """What every check measured on one stream."""
+    found = session.quality.get(stream, {})
+    return tuple(
+        Measure(check=str(check), name=_words(name), value=_shown(name, value))
+        for check, values in found.items()
+        if check not in SUMMARY and isinstance(values, Mapping)
+        for name, value in _flat(values)
+    )
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", value
+
+
 def _of_quality(session: Session) -> Iterator[Finding]:
     for about, found in session.quality.items():
-        bad = bad_channels(session, about)
-        for name, reason in bad.items():
+        for name, reason in bad_channels(session, about).items():
             yield Finding(
                 about=about, words=f"Channel {name} is bad" + (f": {reason}." if reason else "."), is_bad=True
             )
-        if not isinstance(found, Mapping):
-            yield Finding(about=about, words=_value(found))
-            continue
-        for key, value in found.items():
-            if key != "bad_channels":
-                yield from _of_entry(about, str(key), value)
-
-
-def _of_entry(about: str, key: str, value: object) -> Iterator[Finding]:
-    if isinstance(value, Mapping) and value:
-        for inner, part in list(value.items())[: MOST_LISTED + 1]:
-            yield Finding(about=about, words=f"{_sentence_key(key)}, {inner}: {_value(part)}.")
-        return
-    name, unit = _split_unit(key)
-    shown = _value(value)
-    yield Finding(about=about, words=f"{_sentence_key(name)}: {shown}{' ' + unit if unit and shown != 'none' else ''}.")
+        for note in found.get("notes", ()):
+            words = str(note)
+            yield Finding(about=about, words=f"{words[:1].upper()}{words[1:]}.")
 
 
 def _of_streams(session: Session) -> Iterator[Finding]:
@@ -107,22 +112,25 @@ def _of_sources(session: Session) -> Iterator[Finding]:
             )
 
 
-def _reason(reason: object) -> str:
-    text = "; ".join(str(part) for part in reason) if isinstance(reason, (list, tuple)) else str(reason or "")
-    return text.strip().rstrip(".")
-
-
-def _value(value: object) -> str:
-    plain = value.item() if isinstance(value, np.generic) else value
-    if isinstance(plain, np.ndarray):
-        plain = plain.tolist() if plain.size <= MOST_LISTED else f"{plain.size} values"
-    if isinstance(plain, (list, tuple, set, frozenset)):
-        listed = [_value(part) for part in list(plain)[:MOST_LISTED]]
-        more = f" and {len(plain) - MOST_LISTED} more" if len(plain) > MOST_LISTED else ""
+def _shown(name: str, value: Any) -> str:
+    """A value as text: one per channel as its median and its span."""
+    _, unit = _split_unit(name)
+    if isinstance(value, list) and value and all(v is None or isinstance(v, int | float) for v in value):
+        known = np.array([v for v in value if v is not None], dtype=np.float64)
+        if not known.size:
+            return "not known"
+        if len(value) > 1:
+            low, middle, high = (number(float(v)) for v in (known.min(), np.median(known), known.max()))
+            return f"{middle} (median of {len(value)}; {low} to {high})" + (f" {unit}" if unit else "")
+        value = float(known[0])
+    if isinstance(value, list):
+        listed = ["–".join(map(str, v)) if isinstance(v, list) else str(v) for v in value[:MOST_LISTED]]
+        more = f" and {len(value) - MOST_LISTED} more" if len(value) > MOST_LISTED else ""
         return ", ".join(listed) + more if listed else "none"
-    if isinstance(plain, Mapping):
-        return ", ".join(f"{key} {_value(part)}" for key, part in list(plain.items())[:MOST_LISTED]) or "none"
-    return number(plain) if isinstance(plain, (int, float)) else str(plain)
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "not known"}[value]
+    shown = number(value) if isinstance(value, int | float) else str(value)
+    return f"{shown} {unit}" if unit else shown
 
 
 def _split_unit(key: str) -> tuple[str, str]:
@@ -130,6 +138,6 @@ def _split_unit(key: str) -> tuple[str, str]:
     return (name, _UNITS[suffix]) if name and suffix in _UNITS else (key, "")
 
 
-def _sentence_key(key: str) -> str:
-    words = key.removeprefix("n_").replace("_", " ").strip()
-    return words[:1].upper() + words[1:]
+def _words(key: str) -> str:
+    name, _ = _split_unit(key)
+    return name.replace("_", " ").strip()

@@ -20,8 +20,7 @@ PATH_S = 20.0
 MOST_POINTS = 4000
 MOST_LOOKED_AT = 200_000  # samples that decide which range the map shows
 MOST_SACCADES = 3000
-AMPLITUDE = ("amplitude_deg", "amplitude")
-PEAK_VELOCITY = ("peak_velocity_deg_s", "peak_velocity_deg_per_s", "peak_velocity")
+AMPLITUDE, PEAK_VELOCITY = "amplitude_deg", "peak_velocity_deg_s"
 
 
 def eye_columns(signal: Signal) -> tuple[int, int] | None:
@@ -45,7 +44,7 @@ def gaze_map(signal: Signal) -> Picture | None:
     looked_at = _sampled(signal, columns)
     if len(looked_at) < 10:
         return None
-    ranges = [_range(looked_at[:, axis]) for axis in (0, 1)]
+    ranges = _frame(looked_at)
     counts, n_valid, n_all = _counted(signal, columns, ranges)
     with drawing(560, 430) as figure:
         axes = figure.add_subplot()
@@ -85,8 +84,9 @@ def gaze_path(signal: Signal) -> Picture | None:
         line = _coloured_line(axes, path, times_s)
         bar = figure.colorbar(line, ax=axes, shrink=0.8, label="session time (s)")
         bar.outline.set_visible(False)
-        for axis, limit in ((0, axes.set_xlim), (1, axes.set_ylim)):
-            limit(*_range(path[:, axis][np.isfinite(path[:, axis])]))
+        across, along = _frame(path[np.isfinite(path).all(axis=1)])
+        axes.set_xlim(*across)
+        axes.set_ylim(*along)
         axes.set_aspect("equal")
         _position_axes(axes, signal)
         return picture(
@@ -124,7 +124,7 @@ def _saccades(session: Session) -> tuple[FloatArray, FloatArray, int] | None:
     for stream in session.streams:
         if not isinstance(stream, Intervals) or not _is_saccades(stream):
             continue
-        amplitude_deg, velocity_deg_s = (_column(stream, names) for names in (AMPLITUDE, PEAK_VELOCITY))
+        amplitude_deg, velocity_deg_s = (_column(stream, name) for name in (AMPLITUDE, PEAK_VELOCITY))
         if not amplitude_deg.size or not velocity_deg_s.size:
             continue
         usable = np.flatnonzero((amplitude_deg > 0) & (velocity_deg_s > 0))
@@ -138,9 +138,9 @@ def _is_saccades(stream: Intervals) -> bool:
     return "saccade" in stream.name.casefold() or any("saccade" in label.casefold() for label in stream.labels[:50])
 
 
-def _column(stream: Intervals, names: tuple[str, ...]) -> FloatArray:
-    """The first of these columns that is there, NaN where a value is no number; empty where none is there."""
-    values = next((stream.table[name] for name in names if name in stream.table), ())
+def _column(stream: Intervals, name: str) -> FloatArray:
+    """A column of numbers, NaN where a value is none; empty where it is not there."""
+    values = stream.table.get(name, ())
     numeric = (int, float, np.integer, np.floating)
     return np.array([float(v) if isinstance(v, numeric) else np.nan for v in values], dtype=np.float64)
 
@@ -159,10 +159,13 @@ def _sampled(signal: Signal, columns: tuple[int, int]) -> FloatArray:
     return values[np.isfinite(values).all(axis=1)]
 
 
-def _range(values: FloatArray) -> tuple[float, float]:
-    low, high = (float(v) for v in np.percentile(values, [0.5, 99.5]))
-    margin = 0.03 * (high - low) or 0.5
-    return low - margin, high + margin
+def _frame(xy: FloatArray) -> list[tuple[float, float]]:
+    """What to show of positions (T, 2): nearly all of them, and no side shorter than half of the other."""
+    sides = [np.percentile(xy[:, axis], [0.5, 99.5]) for axis in (0, 1)]
+    longest = max(float(np.ptp(side)) for side in sides) or 1.0
+    halves = [0.53 * max(float(np.ptp(side)), longest / 2) for side in sides]
+    middles = [float(side.mean()) for side in sides]
+    return [(middle - half, middle + half) for middle, half in zip(middles, halves, strict=True)]
 
 
 def _counted(

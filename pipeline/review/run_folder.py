@@ -1,7 +1,7 @@
 """What a run left in its folder, as the page of a run shows it; what is missing or broken is said, not raised.
 
 config.json     settings                 metrics.jsonl   a line per step (loss) and per validation
-topology.toml   the network's areas      scores.json     rows of port, area, metric, network, baselines, ceiling
+topology.toml   the network's areas      scores.json     a line per session, port, area, metric and predictor
 """
 
 from __future__ import annotations
@@ -18,21 +18,31 @@ from neuroloom.ingest.timebase import FloatArray
 from neuroloom.models.topology import Topology, TopologyError
 
 CONFIG, METRICS, SCORES, TOPOLOGY = "config.json", "metrics.jsonl", "scores.json", "topology.toml"
-TEXT_COLUMNS = ("port", "area", "metric", "session", "unit", "channel")
-NETWORK, CEILING = "network", "ceiling"
+KEYS = ("session", "port", "area", "metric")
+NETWORK, CEILING = "network", "truth"
 LARGEST_JSON = 32 << 20  # bytes; a file of settings or scores beyond this is not one of ours
 NO_CURVE = np.empty((0, 2))
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreRow:
-    """The scores of one port (in one area) on one metric: predictor -> value, "network" and "ceiling" among them."""
+class ScoreValue:
+    """One score, with its 95 % interval and its part of what the true rates score, where they are known."""
 
+    value: float
+    low: float | None = None
+    high: float | None = None
+    of_ceiling: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreRow:
+    """The scores of one port (in one area) on one metric, by predictor: "network", baselines, "truth"."""
+
+    session: str
     port: str
     area: str
     metric: str
-    session: str
-    values: Mapping[str, float]
+    values: Mapping[str, ScoreValue]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,15 +110,19 @@ def _curves(path: Path, notes: list[str]) -> tuple[FloatArray, FloatArray]:
 
 
 def _score_rows(content: Any) -> Iterator[ScoreRow]:
-    rows = content
-    if isinstance(content, Mapping):
-        rows = content.get("rows", content.get("scores", ()))
-    for row in rows if isinstance(rows, list) else ():
-        if not isinstance(row, Mapping):
+    """The scores as `pipeline.evaluation` writes them, a line per model, put side by side; single channels left out."""
+    scores = content.get("scores", ()) if isinstance(content, Mapping) else ()
+    found: dict[tuple[str, ...], dict[str, ScoreValue]] = {}
+    for score in scores if isinstance(scores, list) else ():
+        if not isinstance(score, Mapping) or score.get("channel") or not _is_number(score.get("value")):
             continue
-        texts = {key: str(row.get(key) or "") for key in ("port", "area", "metric", "session")}
-        values = {str(k): float(v) for k, v in row.items() if k not in TEXT_COLUMNS and _is_number(v)}
-        yield ScoreRow(**texts, values=values)
+        key = tuple(str(score.get(name) or "") for name in KEYS)
+        low, high = (float(score[k]) if _is_number(score.get(k)) else None for k in ("low", "high"))
+        of_ceiling = float(score["of_ceiling"]) if _is_number(score.get("of_ceiling")) else None
+        value = ScoreValue(value=float(score["value"]), low=low, high=high, of_ceiling=of_ceiling)
+        found.setdefault(key, {})[str(score.get("model") or "")] = value
+    for key, values in found.items():
+        yield ScoreRow(**dict(zip(KEYS, key, strict=True)), values=values)
 
 
 def _topology(path: Path, notes: list[str]) -> Topology | None:

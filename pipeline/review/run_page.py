@@ -31,9 +31,10 @@ def write_run(run: RunView | Path, folder: Path) -> Path:
         loss=scores.loss_picture(view.training, view.validation),
         score_pictures=[scores.score_picture(view.scores, metric) for metric in metrics[:MOST_METRICS]],
         predictors=scores.predictors(view.scores),
+        with_session=len({row.session for row in view.scores}) > 1,
         rows=view.scores[:MOST_ROWS],
         n_more_rows=max(0, len(view.scores) - MOST_ROWS),
-        verdict=_verdict(view.scores, coloured_by),
+        verdict=_verdict(view.scores),
         network=_network(view, coloured_by),
         settings=list(_settings(view.config))[:MOST_SETTINGS],
     )
@@ -45,28 +46,32 @@ def _network(view: RunView, metric: str) -> Any:
     return areas.topology_picture(view.topology, areas.area_scores(view.scores, metric), metric)
 
 
-def _verdict(rows: Sequence[ScoreRow], metric: str) -> str:
-    """How often the network beats every baseline on the first metric, in a sentence; "" without baselines."""
-    compared = []
+def _verdict(rows: Sequence[ScoreRow]) -> str:
+    """How often the network beats every baseline, by metric, in a sentence; "" without baselines."""
+    compared: dict[str, list[bool]] = {}
     for row in rows:
-        rivals = [row.values[name] for name in scores.predictors([row]) if name not in (NETWORK, CEILING)]
-        if row.metric == metric and rivals and NETWORK in row.values:
-            compared.append(row.values[NETWORK] > max(rivals))
-    if not compared:
-        return ""
-    return (
-        f"On {metric} the network scores above every baseline in {sum(compared)} of {text.count(len(compared), 'row')}."
-    )
+        rivals = [found.value for name, found in row.values.items() if name not in (NETWORK, CEILING)]
+        if rivals and NETWORK in row.values:
+            compared.setdefault(row.metric, []).append(row.values[NETWORK].value > max(rivals))
+    told = [f"{sum(better)} of {text.count(len(better), 'row')} of {metric}" for metric, better in compared.items()]
+    return f"The network scores above every baseline in {', '.join(told)}." if told else ""
 
 
 def _settings(config: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
     """Every setting with its whole name: `training.steps`, "2000"."""
     for key, value in config.items():
         name = f"{before}{key}"
-        if isinstance(value, Mapping) and value:
+        if key in ("inputs", "outputs") and isinstance(value, list):
+            yield name, ", ".join(_port(port) for port in value if isinstance(port, Mapping)) or "none"
+        elif isinstance(value, Mapping) and value:
             yield from _settings(value, f"{name}.")
         else:
             yield name, _setting(value)
+
+
+def _port(port: Mapping[str, Any]) -> str:
+    channels = port.get("channel_names")
+    return f"{port.get('name')} ({len(channels) if isinstance(channels, list) else 0})"
 
 
 def _setting(value: object) -> str:

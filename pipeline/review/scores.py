@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,6 @@ from neuroloom.pipeline.review.text import count, number, visible
 MOST_POINTS = 1500
 MOST_BARS = 40
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
-COUNTS = frozenset({"n", "n_channels", "n_bins", "n_windows", "n_units", "n_trials", "n_spikes", "seed", "bin_s"})
 
 
 def loss_picture(training: FloatArray, validation: FloatArray) -> Picture | None:
@@ -74,14 +74,10 @@ def _loss_alt(training: FloatArray, validation: FloatArray) -> str:
 
 
 def predictors(rows: Sequence[ScoreRow]) -> tuple[str, ...]:
-    """Who was scored, in the order of the table: the network, its rivals, the ceiling; counts are none of these."""
-    found = dict.fromkeys(key for row in rows for key in row.values if key not in COUNTS and not _is_bound(key))
+    """Who was scored, in the order of the table: the network, its rivals, the truth."""
+    found = dict.fromkeys(name for row in rows for name in row.values)
     rivals = [name for name in found if name not in (NETWORK, CEILING)]
     return tuple(name for name in (NETWORK, *rivals, CEILING) if name in found)
-
-
-def _is_bound(key: str) -> bool:
-    return key.endswith(("_low", "_high", "_se", "_std"))
 
 
 def metrics(rows: Sequence[ScoreRow]) -> tuple[str, ...]:
@@ -96,22 +92,22 @@ def score_picture(rows: Sequence[ScoreRow], metric: str) -> Picture:
     with drawing(1120, 110 + 26 * len(drawn)) as figure:
         axes = figure.add_subplot()
         places = np.arange(len(drawn))
-        axes.barh(places, [row.values.get(NETWORK, np.nan) for row in drawn], 0.62, color=BLUE, label=NETWORK)
+        axes.barh(places, _values(drawn, NETWORK), 0.62, color=BLUE, label=NETWORK)
         for row, place in zip(drawn, places, strict=True):
-            if f"{NETWORK}_low" in row.values and f"{NETWORK}_high" in row.values:
-                axes.hlines(
-                    place, row.values[f"{NETWORK}_low"], row.values[f"{NETWORK}_high"], color=INK, linewidth=1.2
-                )
+            own = row.values.get(NETWORK)
+            if own is not None and own.low is not None and own.high is not None:
+                axes.hlines(place, own.low, own.high, color=INK, linewidth=1.2)
         rivals = [name for name in names if name not in (NETWORK, CEILING)]
         for i, name in enumerate(rivals):
-            values = [row.values.get(name, np.nan) for row in drawn]
-            style = {"color": CYCLE[1 + i % (len(CYCLE) - 1)], "marker": MARKERS[i % len(MARKERS)]}
-            axes.scatter(values, places, s=34, zorder=4, label=label(name), edgecolors=INK, linewidths=0.6, **style)
+            style: dict[str, Any] = {"color": CYCLE[1 + i % (len(CYCLE) - 1)], "marker": MARKERS[i % len(MARKERS)]}
+            style |= {"s": 34, "zorder": 4, "label": label(name), "edgecolors": INK, "linewidths": 0.6}
+            axes.scatter(_values(drawn, name), places, **style)
         if CEILING in names:
-            values = [row.values.get(CEILING, np.nan) for row in drawn]
-            axes.vlines(values, places - 0.4, places + 0.4, color=INK, linewidth=2, label=CEILING, zorder=3)
+            ends = (places - 0.4, places + 0.4)
+            axes.vlines(_values(drawn, CEILING), *ends, color=INK, linewidth=2, label="true rates", zorder=3)
         axes.axvline(0, color=MUTED, linewidth=0.8)
-        axes.set_yticks(places, [label(_where(row), 34) for row in drawn])
+        with_session = len({row.session for row in drawn}) > 1
+        axes.set_yticks(places, [label(_where(row, with_session=with_session), 34) for row in drawn])
         axes.set_ylim(len(drawn) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel(visible(metric, 60) or "score")
@@ -126,20 +122,26 @@ def score_picture(rows: Sequence[ScoreRow], metric: str) -> Picture:
         )
 
 
-def _where(row: ScoreRow) -> str:
-    return " · ".join(part for part in (row.session, row.port, row.area) if part) or "all"
+def _values(rows: Sequence[ScoreRow], name: str) -> list[float]:
+    return [row.values[name].value if name in row.values else np.nan for row in rows]
+
+
+def _where(row: ScoreRow, *, with_session: bool) -> str:
+    return " · ".join(part for part in (row.session if with_session else "", row.port, row.area) if part) or "all"
 
 
 def _score_alt(drawn: Sequence[ScoreRow], metric: str) -> str:
     told = [
-        f"{label(_where(row))} {number(row.values[NETWORK])}" for row in drawn[:12] if NETWORK in row.values
-    ]  # fmt: skip
+        f"{label(_where(row, with_session=True))} {number(row.values[NETWORK].value)}"
+        for row in drawn[:12]
+        if NETWORK in row.values
+    ]
     return f"{visible(metric, 60)} of the network: {', '.join(told) or 'none'}."
 
 
 def _score_caption(rows: Sequence[ScoreRow], metric: str, n_drawn: int, has_ceiling: bool) -> str:
     n_all = sum(row.metric == metric for row in rows)
-    words = "Bar: the network. Marks: baselines it has to beat."
+    words = "Bar: the network, with its 95 % interval. Marks: baselines it has to beat."
     if has_ceiling:
-        words += " Upright line: the ceiling, what the noise of the data lets anything reach."
+        words += " Upright line: what the true rates score, which nothing can exceed but by chance."
     return words + (f" The first {n_drawn} of {n_all} rows are drawn." if n_drawn < n_all else "")

@@ -12,7 +12,7 @@ from neuroloom.ingest.streams import Events, Signal, Units
 from neuroloom.pipeline.review import gaze, headmap, spectra, spikes, text, timeline, traces
 from neuroloom.pipeline.review.clocks import clock_rows
 from neuroloom.pipeline.review.figures import Picture
-from neuroloom.pipeline.review.findings import bad_channels, findings
+from neuroloom.pipeline.review.findings import Measure, bad_channels, findings, measures
 from neuroloom.pipeline.review.page import write_page
 
 TRACED = ("eeg", "meg", "ieeg", "lfp", "wideband", "gaze", "pupil", "emg", "eog", "ecg", "behaviour", "position")
@@ -29,6 +29,7 @@ class SignalPart:
     amount: str
     certainty: str
     bad: dict[str, str]
+    measures: tuple[Measure, ...]
     pictures: tuple[Picture, ...]
     small: tuple[Picture, ...]
 
@@ -89,6 +90,7 @@ def _signal_parts(session: Session) -> Iterator[SignalPart]:
             amount=timeline.amount(signal),
             certainty=timeline.certainty(session, signal),
             bad=bad,
+            measures=measures(session, signal.name),
             pictures=tuple(shown for shown in drawn if shown is not None),
             small=tuple(shown for shown in _small(signal, bad) if shown is not None),
         )

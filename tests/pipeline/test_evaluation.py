@@ -110,7 +110,7 @@ def test_scores_are_printed_and_written(data: Windows, tmp_path: Path) -> None:
     said = json.loads((tmp_path / "scores.json").read_text())
     assert said["split"] == "held_out"
     assert said["scores"][0]["metric"] == "bits per spike"
-    assert "1.000 (1.000 to 1.000)" in str(found)
+    assert "1.000 (1.00 to 1.00)" in str(found)
 
 
 def test_an_unknown_baseline_is_refused(data: Windows) -> None:

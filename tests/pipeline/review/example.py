@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from neuroloom.ingest.quality import quality
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Events, Intervals, Segment, Signal, Units
 from neuroloom.ingest.timebase import ClockMap, Timebase
@@ -125,47 +126,40 @@ def session(**changed) -> Session:
     """20 s of EEG, gaze, pupil, units, events and trials of three devices, with findings about the EEG."""
     eyes, saccades = gaze()
     starts = np.arange(1.0, 19.0, 3.0)
+    streams = (
+        eeg(),
+        eyes,
+        pupil(),
+        saccades,
+        units(),
+        Events(name="cues", times_s=starts + 0.5, labels=("left", "right") * 3, device="amplifier"),
+        Intervals(
+            name="trials",
+            modality="trials",
+            bounds_s=np.stack([starts, starts + 1.5], axis=1),
+            labels=("reach",) * 6,
+            device="amplifier",
+        ),
+    )
+    amplifier = {
+        "clock": "amplifier",
+        "format": "brainvision",
+        "files": ["sub-01_eeg.vhdr", "sub-01_eeg.eeg"],
+        "digests": {"sub-01_eeg.vhdr": "blake3:0123456789abcdef", "sub-01_eeg.eeg": "blake3:fedcba9876543210"},
+        "repairs": ["the header names 9 channels, the data hold 8; 8 were read"],
+    }
+    tracker = {"clock": "tracker", "format": "eyelink", "files": ["a.asc"], "digests": {"a.asc": "blake3:00ff00ff"}}
     fields = {
         "subject": "01",
         "session": "02",
         "task": "reach",
         "clock": "amplifier",
         "start": datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC),
-        "streams": (
-            eeg(),
-            eyes,
-            pupil(),
-            saccades,
-            units(),
-            Events(name="cues", times_s=starts + 0.5, labels=("left", "right") * 3, device="amplifier"),
-            Intervals(
-                name="trials",
-                modality="trials",
-                bounds_s=np.stack([starts, starts + 1.5], axis=1),
-                labels=("reach",) * 6,
-                device="amplifier",
-            ),
-        ),
+        "streams": streams,
         "clock_maps": (clock_map(), clock_map("probe", 0.03)),
-        "sources": (
-            {
-                "clock": "amplifier",
-                "format": "brainvision",
-                "files": ["sub-01_eeg.vhdr", "sub-01_eeg.eeg"],
-                "digests": ["blake3:0123456789abcdef0123456789abcdef", "blake3:fedcba9876543210fedcba9876543210"],
-                "repairs": ["the header names 9 channels, the data hold 8; 8 were read"],
-            },
-            {"clock": "tracker", "format": "eyelink", "files": ["gaze.asc"], "digests": ["blake3:00ff00ff00ff00ff"]},
-        ),
-        "quality": {
-            "eeg": {
-                "bad_channels": {FLAT: "flat: it never changes", NOISY: "noisy: five times the median level"},
-                "line_noise_hz": 50.0,
-                "n_clipped": 0,
-            },
-            "gaze": {"lost_percent": 1.3},
-        },
-    }  # fmt: skip
+        "sources": (amplifier, tracker),
+        "quality": quality(streams),
+    }
     return Session(**(fields | changed))
 
 
@@ -188,22 +182,29 @@ def topology() -> Topology:
     )
 
 
+def score_rows(port, area, network):
+    """The network's score with an interval, beaten by ridge on gaze only; spikes have a truth above them."""
+    is_gaze = port == "gaze"
+    values = {"network": network, "mean": 0.0, "ridge": network + (0.03 if is_gaze else -0.08)}
+    values |= {} if is_gaze else {"truth": network + 0.15}
+    common = {"session": "sub-01", "port": port, "area": area, "metric": "R2" if is_gaze else "bits per spike"}
+    for model, value in values.items():
+        of_ceiling = None if is_gaze or model == "truth" else value / values["truth"]
+        bounds = {"low": value - 0.05, "high": value + 0.05}
+        yield common | {"model": model, "channel": "", "value": value, **bounds, "of_ceiling": of_ceiling}
+
+
 def run_folder(folder: Path, *, port="spikes") -> Path:
     """300 steps whose loss falls from 2 to 1, a validation every 50, scores of four areas and of gaze."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(5)
     steps = [{"step": i, "loss": 1 + np.exp(-i / 60) + 0.1 * rng.normal()} for i in range(1, 301)]
     steps += [{"step": i, "validation": 1.1 + np.exp(-i / 60), "best": i} for i in range(50, 301, 50)]
-    areas = (("V1", 0.42), ("M1", 0.61), ("A1", 0.2), ("PFC", 0.35))
-    rows = [
-        {"port": port, "area": area, "metric": "bits per spike", "network": score, "mean": 0.0}
-        | {"ridge": score - 0.08, "ceiling": score + 0.15}
-        for area, score in areas
-    ]
-    rows += [{"port": "gaze", "area": "", "metric": "R²", "network": 0.71, "mean": 0.0, "ridge": 0.74, "ceiling": 0.9}]
+    scores = {(port, "V1"): 0.42, (port, "M1"): 0.61, (port, "A1"): 0.2, (port, "PFC"): 0.35, ("gaze", ""): 0.71}
+    rows = [row for (name, area), score in scores.items() for row in score_rows(name, area, score)]
     config = {"training": {"steps": 300, "seed": 0}, "windows": {"length_s": 2.0, "ports": ["spikes", "gaze"]}}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "metrics.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps))
-    (folder / "scores.json").write_text(json.dumps(rows))
+    (folder / "scores.json").write_text(json.dumps({"split": "held_out", "scores": rows}))
     (folder / "topology.toml").write_text(topology().to_toml())
     return folder

@@ -1,0 +1,117 @@
+"""What the pages say, read as text."""
+
+import json
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from neuroloom.pipeline.review import write_index, write_run, write_session
+from neuroloom.pipeline.review.views import DropRow, IndexView, QuarantineRow, RunRow, SessionRow
+
+from .example import FLAT, NOISY, run_folder, session
+
+HOSTILE = '<img src=x onerror="document.title=1"><script>document.title=2</script>'
+
+
+def words(path):
+    """What a reader sees of a page, pictures left out, in one line."""
+    html = path.read_text(encoding="utf-8")
+    return " ".join(re.sub(r"<style.*?</style>|<script.*?</script>|<[^>]*>", " ", html, flags=re.DOTALL).split())
+
+
+def test_bad_channels_come_first_with_their_reasons(tmp_path):
+    seen = words(write_session(session(), tmp_path))
+    assert f"Channel {FLAT} is bad: flat; constant." in seen
+    assert f"Channel {NOISY} is bad: noisy" in seen
+    assert seen.index("is bad") < seen.index("Streams on one clock")
+
+
+def test_what_was_measured_is_a_table_and_no_finding(tmp_path):
+    seen = words(write_session(session(), tmp_path))
+    assert "line 50 hz share" in seen
+    assert "samples seen" not in seen[: seen.index("Streams on one clock")]
+
+
+def test_clocks_are_told_with_residuals_and_a_picture(tmp_path):
+    path = write_session(session(), tmp_path)
+    assert "34 ppm" in words(path)
+    assert "57 matched pulses; the band is the stated residual" in words(path)
+    assert path.read_text().count("Residual of 57 matched pulses") == 2
+
+
+def test_mended_files_and_gaps_are_told(tmp_path):
+    seen = words(write_session(session(), tmp_path))
+    assert "Mended in reading: the header names 9 channels" in seen
+    assert "1 gap" in seen
+
+
+def test_a_session_of_nothing_has_a_page(tmp_path):
+    empty = session(streams=(), clock_maps=(), sources=(), quality={})
+    assert "This session holds no stream." in words(write_session(empty, tmp_path))
+
+
+def test_a_run_is_set_beside_its_baselines_and_the_truth(tmp_path):
+    path = write_run(run_folder(tmp_path / "reach"), tmp_path)
+    assert path.name == "run-reach.html"
+    seen = words(path)
+    assert "above every baseline in 4 of 4 rows of bits per spike, 0 of 1 row of R2" in seen
+    assert "0.610 0.560 to 0.660 (80 % of truth)" in seen
+
+
+def test_a_run_that_has_just_begun_says_what_is_missing(tmp_path):
+    (tmp_path / "new").mkdir()
+    assert "scores.json is not there yet." in words(write_run(tmp_path / "new", tmp_path))
+
+
+def test_a_broken_file_of_a_run_is_named(tmp_path):
+    folder = run_folder(tmp_path / "reach")
+    (folder / "scores.json").write_text("{")
+    assert "scores.json cannot be read" in words(write_run(folder, tmp_path))
+
+
+def index_view(**changed):
+    when = datetime(2026, 3, 14, 9, 26, tzinfo=UTC)
+    rows = {
+        "drops": (DropRow(name="a.edf", state="SETTLING", reason="it is growing", when=when),),
+        "sessions": (SessionRow(id="sub-01_ses-02", subject="01", start=when, duration_s=61, n_findings=2),),
+        "quarantine": (QuarantineRow(name="b.edf", reason="no samples", advice="drop it again", when=when),),
+        "runs": (RunRow(name="reach", state="DONE", n_sessions=1, metric="bits per spike, spikes", score=0.25),),
+    }
+    return IndexView(**({"store": "lab", "made": when} | rows | changed))
+
+
+def test_the_index_tells_what_waits_what_was_refused_and_what_was_made(tmp_path):
+    seen = words(write_index(index_view(), tmp_path))
+    for told in ("a.edf settling it is growing", "b.edf no samples drop it again", "sub-01_ses-02 01", "0.250"):
+        assert told in seen
+
+
+def test_an_empty_index_says_what_to_do(tmp_path):
+    seen = words(write_index(index_view(drops=(), sessions=(), quarantine=(), runs=()), tmp_path))
+    assert "Drop files or folders into it" in seen
+
+
+def hostile_session():
+    found = session(subject=HOSTILE, clock=HOSTILE)
+    eeg = replace(found.streams[0], channel_names=(HOSTILE, *found.streams[0].channel_names[1:]), name=HOSTILE)
+    return replace(found, streams=(eeg, *found.streams[1:]))
+
+
+@pytest.mark.parametrize("kind", ["session", "run", "index"])
+def test_no_name_becomes_markup(tmp_path, kind):
+    match kind:
+        case "session":
+            path = write_session(hostile_session(), tmp_path)
+        case "run":
+            folder = run_folder(tmp_path / "run", port=HOSTILE)
+            (folder / "config.json").write_text(json.dumps({HOSTILE: HOSTILE}))
+            path = write_run(folder, tmp_path)
+        case _:
+            drop = DropRow(name=HOSTILE, state=HOSTILE, reason=HOSTILE)
+            path = write_index(index_view(drops=(drop,), store=HOSTILE), tmp_path)
+    html = path.read_text(encoding="utf-8")
+    assert "<img src=x" not in html
+    assert "<script>document" not in html
+    assert "&lt;img src=x" in html
