@@ -27,6 +27,7 @@ from neuroloom.flows.pages import pages_served
 from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.reconciling import is_idle
+from neuroloom.pipeline.reviewing import review_index
 from neuroloom.pipeline.store import Store
 
 SERVER_READY_S = 120.0
@@ -63,6 +64,7 @@ def serving(store: Store, *, settings: Settings | None = None) -> Iterator[Serve
     """
     store.create().prefect_home.mkdir(exist_ok=True)
     settings = settings or Settings.of(store)
+    review_index(store)
     with pages_served(store.review, free_port(settings.server.review_port)) as review_url:
         port = free_port(settings.server.port)
         environment = embedded_environment(store, port=port, review_url=review_url)
@@ -81,21 +83,35 @@ def serving(store: Store, *, settings: Settings | None = None) -> Iterator[Serve
                 yield served
 
 
-def wait_until_idle(served: Served | Store, timeout_s: float, *, scan_s: float = 0.5) -> None:
-    """Return when every drop has come to its end. Raises TimeoutError naming those that have not."""
-    store = served.store if isinstance(served, Served) else served
+def wait_until_idle(served: Served, timeout_s: float, *, scan_s: float = 0.5) -> None:
+    """Return when every drop has come to its end and its pages are written.
+
+    Raises TimeoutError naming the drops that have not, ServeError where a part of the service ended.
+    """
+    store = served.store
     catalog = Catalog.of(store)
     ends_s = time.monotonic() + timeout_s
     try:
-        while not is_idle(store, catalog):
-            if isinstance(served, Served):
-                served.check()
+        while not is_idle(store, catalog) or _runs_going(served):
+            served.check()
             if time.monotonic() > ends_s:
                 waiting = ", ".join(f"{d.name} ({d.state} {d.reason})" for d in catalog.drops() if d.state != "DONE")
                 raise TimeoutError(f"after {timeout_s:g} s these have not ended: {waiting or os.listdir(store.inbox)}")
             time.sleep(scan_s)
     finally:
         catalog.close()
+
+
+def _runs_going(served: Served) -> bool:
+    """True while a run that ingests is under way: it writes pages after the drop is done."""
+    import httpx
+
+    asked = {
+        "flows": {"name": {"any_": [INGEST_DEPLOYMENT.partition("/")[0]]}},
+        "flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}},
+    }
+    answer = httpx.post(f"{served.dashboard_url}/api/flow_runs/count", json=asked, timeout=30)
+    return bool(answer.raise_for_status().json())
 
 
 def run_and_wait(

@@ -12,6 +12,7 @@ from neuroloom.flows.submitting import Submitter
 from neuroloom.pipeline.catalog import Catalog, rebuild
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.reconciling import Reconciler
+from neuroloom.pipeline.reviewing import review_index
 from neuroloom.pipeline.store import Store
 
 log = logging.getLogger("neuroloom.watcher")
@@ -27,11 +28,14 @@ def watch(store: Store, stop: threading.Event) -> None:
     wake = threading.Event()
     threading.Thread(target=_listen, args=(store.inbox, wake, stop), daemon=True, name="inbox events").start()
     reconciler: Reconciler | None = None
+    counts: dict[str, int] = {}
     complaint = ""
     while not stop.is_set():
         try:
             reconciler = reconciler or _reconciler(store, settings)
-            reconciler.step()
+            before, counts = counts, reconciler.step()
+            if counts != before:
+                review_index(store)
             complaint = ""
         except (OSError, DatabaseError) as error:
             if str(error) != complaint:

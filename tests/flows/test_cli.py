@@ -1,0 +1,165 @@
+"""The command line contract: exit codes, documents, one line per mistake."""
+
+import json
+
+import pytest
+
+SESSION = "sub-sample_ses-01_task-choice"
+
+
+def test_sniff_says_what_a_folder_holds(neuroloom, person):
+    said = neuroloom("sniff", person, "--json")
+    assert said.code == 0
+    assert [result["format"] for result in said.document["results"]] == ["brainvision", "eyelink"]
+    assert {"path", "format", "modality", "streams", "reason"} == said.document["results"][0].keys()
+
+
+def test_sniff_of_something_unknown_exits_3(neuroloom, tmp_path):
+    (tmp_path / "notes.txt").write_text("hello")
+    said = neuroloom("sniff", tmp_path / "notes.txt", "--json")
+    assert said.code == 3
+    assert "notes.txt" in said.document["results"][0]["reason"]
+
+
+def test_ingest_gives_the_document_of_the_contract(neuroloom, person):
+    said = neuroloom("ingest", person, "--json")
+    (result,) = said.document["results"]
+    assert said.code == 0
+    assert (result["state"], result["session"]) == ("ingested", SESSION)
+    assert {"path", "state", "session", "file", "format", "reason", "streams", "sync"} == result.keys()
+    stream = {"name", "modality", "n_channels", "n_samples", "rate_hz", "unit", "start_s", "duration_s"}
+    assert stream == result["streams"][0].keys()
+    sync = {"from", "to", "method", "offset_s", "drift_ppm", "residual_ms", "n_matched", "n_lost", "n_extra"}
+    assert sync == result["sync"][0].keys()
+
+
+def test_ingest_again_says_already_and_exits_0(neuroloom, person):
+    neuroloom("ingest", person)
+    said = neuroloom("ingest", person, "--json")
+    assert (said.code, said.document["results"][0]["state"]) == (0, "already")
+
+
+def test_one_bad_recording_stops_no_other_and_exits_3(neuroloom, person, tmp_path):
+    (tmp_path / "bad.vhdr").write_text("Brain Vision Data Exchange Header File Version 1.0\n")
+    said = neuroloom("ingest", tmp_path / "bad.vhdr", person, "--json")
+    assert said.code == 3
+    assert [result["state"] for result in said.document["results"]] == ["quarantined", "ingested"]
+
+
+def test_sessions_show_and_verify_know_the_session(neuroloom, person):
+    neuroloom("ingest", person)
+    (row,) = neuroloom("sessions", "--json").document["sessions"]
+    assert (row["session"], row["version"], row["subject"]) == (SESSION, "v001", "sample")
+    shown = neuroloom("show", SESSION, "--json").document
+    assert shown["quality"]["eeg"]["bad_channels"] == ["T7", "F8"]
+    verified = neuroloom("verify", "--json")
+    assert (verified.code, verified.document["results"][0]["sound"]) == (0, True)
+
+
+def test_verify_names_the_damaged_dataset_and_exits_1(neuroloom, person, tmp_path):
+    neuroloom("ingest", person)
+    path = tmp_path / "store" / "sessions" / SESSION / "v001" / "session.nwb"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+    said = neuroloom("verify", SESSION, "--json")
+    (result,) = said.document["results"]
+    assert (said.code, result["sound"]) == (1, False)
+    assert result["damage"][0]["file"] == "session.nwb"
+    assert result["damage"][0]["dataset"].startswith("/")
+
+
+def test_quarantine_lists_and_retries(neuroloom, person):
+    (person / "session.toml").write_text("subjekt = 1\n")
+    neuroloom("ingest", person)
+    (entry,) = neuroloom("quarantine", "--json").document["quarantine"]
+    assert "subjekt" in entry["reason"]
+    (person / "session.toml").write_text('subject = "sample"\n')
+    again = neuroloom("quarantine", "retry", entry["id"], "--json")
+    assert again.document["results"][0]["state"] == "ingested"
+    assert neuroloom("quarantine", "--json").document["quarantine"] == []
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("show", "sub-99"), "no such session"),
+        (("train", "nowhere.toml"), "nowhere.toml"),
+        (("evaluate", "nobody"), "no such run"),
+        (("quarantine", "retry", "nothing"), "not in quarantine"),
+    ],
+)
+def test_a_mistake_is_one_line_without_a_traceback(neuroloom, person, args, told):
+    neuroloom("ingest", person)
+    said = neuroloom(*args)
+    assert said.code == 2
+    assert told in said.err
+    assert len(said.err.strip().splitlines()) == 1
+    assert said.out == ""
+
+
+@pytest.mark.parametrize("args", [("ingest",), ("ingest", "nowhere"), ("sniff", "--colour", "x"), ("nonsense",)])
+def test_wrong_use_exits_2(neuroloom, args):
+    assert neuroloom(*args).code == 2
+
+
+def test_without_a_store_the_commands_say_how_to_make_one(neuroloom):
+    said = neuroloom("sessions")
+    assert said.code == 2
+    assert "no store is here" in said.err
+
+
+def test_doctor_is_well_here(neuroloom):
+    said = neuroloom("doctor", "--json")
+    assert said.code == 0, said.document
+    assert all(row["ok"] for row in said.document["checks"])
+
+
+def test_doctor_names_a_setting_that_is_wrong(neuroloom, tmp_path):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "neuroloom.toml").write_text("[inbox]\nsettle = 3\n")
+    said = neuroloom("doctor", "--json")
+    wrong = [row for row in said.document["checks"] if not row["ok"]]
+    assert said.code == 1
+    assert [row["check"] for row in wrong] == ["settings"]
+    assert "settle" in wrong[0]["found"]
+
+
+RUN = """
+sessions = ["sub-sample_ses-01_task-choice"]
+length_s = 1.0
+steps = 6
+inputs = ["eeg", "gaze"]
+targets = ["eeg", "gaze"]
+area_size = 4
+"""
+
+
+def test_train_evaluate_compare_and_predict(neuroloom, person, tmp_path):
+    neuroloom("ingest", person)
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.toml").write_text(RUN + f"seed = {len(name)}\n")
+        assert neuroloom("train", tmp_path / f"{name}.toml", "--json").document["run"] == name
+        assert neuroloom("evaluate", name, "--json").code == 0
+    compared = neuroloom("compare", "one", "two", "--json").document
+    assert {"one", "two", "one ridge", "two mean"} <= compared["rows"][0]["scores"].keys()
+    predicted = neuroloom("predict", "one", SESSION, "--json").document
+    assert predicted["file"].endswith(f"predicted-{SESSION}.h5")
+
+
+def test_a_run_is_never_overwritten_by_another(neuroloom, person, tmp_path):
+    neuroloom("ingest", person)
+    (tmp_path / "one.toml").write_text(RUN)
+    neuroloom("train", tmp_path / "one.toml")
+    (tmp_path / "one.toml").write_text(RUN.replace("steps = 6", "steps = 7"))
+    said = neuroloom("train", tmp_path / "one.toml")
+    assert said.code == 2
+    assert "another steps" in said.err
+
+
+def test_names_cannot_obey_the_terminal(neuroloom, tmp_path):
+    name = "a\x1b[31m.txt"
+    (tmp_path / name).write_text("hello")
+    said = neuroloom("sniff", tmp_path / name)
+    assert "\x1b" not in said.out
+    assert json.dumps(name)[1:-1].split("\\")[0] in said.out

@@ -1,0 +1,163 @@
+"""A store that runs by itself: real server, real runner, real watcher; drops go in, sessions and pages come out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import httpx
+import pytest
+
+from neuroloom.flows.serve import ServeError, run_and_wait, serving, wait_until_idle
+from neuroloom.pipeline import running
+from neuroloom.pipeline.catalog import DONE, QUARANTINED, Catalog
+from neuroloom.pipeline.custody import refused
+from neuroloom.pipeline.store import Store
+
+from .conftest import SAMPLE
+
+SESSION = "sub-sample_ses-01_task-choice"
+SETTINGS = """
+[inbox]
+settle_s = 0.5
+orphan_s = 2
+scan_s = 0.5
+[ingest]
+sorter = "none"
+[server]
+port = 0
+review_port = 0
+sweep_minutes = 0.05
+"""
+RUN = running.RunConfig(
+    name="short", sessions=(SESSION,), inputs=("eeg",), targets=("eeg",), length_s=1.0, steps=4, area_size=4
+)
+
+
+def new_store(folder: Path) -> Store:
+    store = Store(folder).create()
+    store.settings_file.write_text(SETTINGS)
+    return store
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """A served store into which a person, the same again, and a broken recording were dropped."""
+    store = new_store(tmp_path_factory.mktemp("served") / "store")
+    with serving(store) as found:
+        shutil.copytree(SAMPLE, store.inbox / "person")
+        (store.inbox / "broken.vhdr").write_text("Brain Vision Data Exchange Header File Version 1.0\n")
+        wait_until_idle(found, timeout_s=120)
+        shutil.copytree(SAMPLE, store.inbox / "again")
+        wait_until_idle(found, timeout_s=120)
+        yield found
+
+
+def api(served, path, **query):
+    with httpx.Client(base_url=f"{served.dashboard_url}/api", timeout=30) as client:
+        return client.post(path, json=query).raise_for_status().json()
+
+
+def test_a_drop_becomes_a_session_and_its_originals_are_kept(served):
+    assert served.store.session_ids() == [SESSION]
+    (folder,) = served.store.originals.glob("*-person")
+    kept = {path.name: path.read_bytes() for path in (folder / "files" / "person").iterdir()}
+    assert kept == {path.name: path.read_bytes() for path in SAMPLE.iterdir()}
+
+
+def test_the_same_content_again_is_done_without_another_version(served):
+    catalog = Catalog.of(served.store)
+    again = [drop for drop in catalog.drops(DONE) if drop.name == "again"]
+    catalog.close()
+    assert again[0].reason == f"already there: {SESSION}"
+    assert [path.name for path in served.store.versions(SESSION)] == ["v001"]
+
+
+def test_a_broken_drop_is_in_quarantine_with_its_reason(served):
+    catalog = Catalog.of(served.store)
+    assert [drop.name for drop in catalog.drops(QUARANTINED)] == ["broken.vhdr"]
+    catalog.close()
+    assert "broken.vhdr" in refused(served.store)[0].reason
+    assert not list(served.store.inbox.iterdir())
+
+
+def test_pages_are_served_and_linked(served):
+    with urllib.request.urlopen(f"{served.review_url}/index.html", timeout=10) as page:
+        html = page.read().decode()
+        policy = page.headers["Content-Security-Policy"]
+    assert f'href="{SESSION}.html"' in html
+    assert policy.startswith("default-src 'none'")
+    with urllib.request.urlopen(f"{served.review_url}/{SESSION}.html", timeout=10) as page:
+        assert "Streams on one clock" in page.read().decode()
+
+
+def test_a_run_is_named_by_what_it_made_and_shows_its_artifacts(served):
+    (run,) = api(served, "/flow_runs/filter", flow_runs={"name": {"any_": [SESSION]}})
+    assert run["state"]["type"] == "COMPLETED"
+    artifacts = api(served, "/artifacts/filter", artifacts={"flow_run_id": {"any_": [run["id"]]}})
+    assert {"markdown", "table", "progress"} <= {artifact["type"] for artifact in artifacts}
+    assert any(f"{served.review_url}/{SESSION}.html" in str(artifact["data"]) for artifact in artifacts)
+
+
+def test_nothing_that_names_a_person_is_a_parameter(served):
+    runs = api(served, "/flow_runs/filter", flows={"name": {"any_": ["ingest-recording"]}})
+    assert all(set(run["parameters"]) == {"drop_ids"} for run in runs)
+
+
+def test_every_deployment_is_there(served):
+    names = {deployment["name"] for deployment in api(served, "/deployments/filter")}
+    assert names == {"recordings", "sweep", "features", "training", "evaluation"}
+
+
+def test_the_schedule_really_makes_runs(served):
+    """SQLAlchemy 2.1 and some servers look healthy and never make one."""
+    ends_s = time.monotonic() + 60
+    while time.monotonic() < ends_s:
+        runs = api(served, "/flow_runs/filter", flows={"name": {"any_": ["sweep"]}})
+        if any(run["auto_scheduled"] and run["state"]["type"] == "COMPLETED" for run in runs):
+            return
+        time.sleep(1)
+    pytest.fail(f"no scheduled sweep completed: {[run['state']['type'] for run in runs]}")
+
+
+def test_training_runs_as_a_deployment(served):
+    running.prepare_run(RUN, served.store)
+    run_and_wait(served, "train/training", {"run": "short"}, timeout_s=120)
+    assert running.progress_of(served.store, "short") == (4, 4)
+    assert running.scores_of("short", served.store)["scores"]
+    assert (served.store.review / "run-short.html").is_file()
+
+
+def test_a_deployment_that_fails_says_where_to_look(served):
+    with pytest.raises(ServeError, match=r"train/training failed: .*runner\.log"):
+        run_and_wait(served, "train/training", {"run": "nobody"}, timeout_s=120)
+
+
+def test_up_prints_its_addresses_and_ends_with_ctrl_c(tmp_path):
+    store = new_store(tmp_path / "store")
+    command = [sys.executable, "-m", "neuroloom.flows.cli", "up", "--store", str(store.root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as up:
+        assert up.stdout is not None
+        told = [up.stdout.readline() for _ in range(3)]
+        address = told[0].split()[1]
+        with urllib.request.urlopen(f"{address}/api/ready", timeout=10) as ready:
+            assert ready.status == 200
+        up.send_signal(signal.SIGINT)
+        assert up.wait(timeout=60) == 0
+    assert [line.split()[0] for line in told] == ["dashboard", "review", "inbox"]
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(f"{address}/api/ready", timeout=5)
+    assert not [pid for pid in os.listdir("/proc") if pid.isdigit() and str(store.root) in _command(pid)]
+
+
+def _command(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
