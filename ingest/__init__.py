@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from neuroloom.ingest.folders import naming_files
 from neuroloom.ingest.formats import FormatError, format_of
 from neuroloom.ingest.formats import formats as _formats  # the name stays the folder's
 from neuroloom.ingest.recording import Recording
@@ -13,21 +14,19 @@ from neuroloom.ingest.timebase import ClockMap, Timebase, Timestamps, times_of
 
 __all__ = [
     "ClockMap", "Events", "FormatError", "Intervals", "Recording", "Segment", "Session", "Signal", "Stream",
-    "Timebase", "Timestamps", "Units", "format_of", "read", "times_of",
+    "Timebase", "Timestamps", "Units", "format_of", "naming_files", "read", "times_of",
 ]  # fmt: skip
 
 
 def read(*paths: str | Path) -> list[Recording]:
-    """One Recording per clock found in these files or recording folders; nothing but headers is read yet.
+    """One Recording per clock found in these files and folders; nothing but headers is read yet.
 
-    Raises FormatError, naming the file, where a format is not known or a file is not what its format says.
+    Of a folder, every recording that lies in it or below. Raises FormatError, naming the file, where a format is not
+    known or a file is not what its format says.
     """
     recordings: list[Recording] = []
     for path in map(Path, paths):
-        if not path.exists():
-            raise FormatError(f"{path}: no such file or folder")
-        name = format_of(path)
-        if name is None:
-            raise FormatError(f"{path}: no format recognises it; known are {', '.join(_formats())}")
-        recordings += _formats()[name].read(path)
+        for file in naming_files(path):
+            name = format_of(file)
+            recordings += _formats()[name].read(file) if name else []
     return recordings

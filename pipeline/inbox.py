@@ -22,6 +22,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
+from neuroloom.ingest.folders import companions_of, naming_files
 from neuroloom.ingest.formats import FormatError, format_of, formats
 
 MAX_FILES = 200_000
@@ -158,13 +159,11 @@ def printable(name: str) -> str:
 
 def probe(inbox: Path, paths: Iterable[str]) -> tuple[str, str]:
     """(formats, why it is not whole) of a drop that lies still; the second is "" where it is whole."""
-    from neuroloom.pipeline.ingesting import files_of, naming_files
-
     known: list[str] = []
     for path in paths:
         try:
             naming = naming_files(inbox / path)
-            files_of(inbox / path)
+            companions_of(inbox / path)
             for file in naming:
                 form = format_of(file)
                 if form is None:

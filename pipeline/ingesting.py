@@ -12,7 +12,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from neuroloom.ingest.formats import FormatError, format_of, formats
+from neuroloom.ingest import naming_files, read
+from neuroloom.ingest.folders import companions_of
+from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Events, Signal, Stream, Units
@@ -44,48 +46,10 @@ class IngestResult:
         return asdict(self)
 
 
-def naming_files(path: Path) -> list[Path]:
-    """What names a recording at or below `path`: files, or folders that are a recording as a whole; sorted.
-
-    A file that only accompanies another one (the `.eeg` of a `.vhdr`) is not listed.
-    Raises FormatError where nothing is recognised.
-    """
-    if format_of(path) is not None:
-        return [path]
-    if not path.is_dir():
-        raise FormatError(f"{path}: no format recognises it; known are {', '.join(formats())}")
-    named: list[Path] = []
-    companions: set[Path] = set()
-    for inner in sorted(path.iterdir()):
-        if inner.is_symlink() or inner.name.startswith("."):
-            continue
-        if inner.is_dir():
-            named += _naming_files_or_none(inner)
-        elif inner.name not in SIDECARS and (name := format_of(inner)) is not None:
-            named.append(inner)
-            companions |= set(formats()[name].files(inner)[1:])
-    found = [file for file in named if file not in companions]
-    if not found:
-        raise FormatError(f"{path}: no file in it is of a known format; known are {', '.join(formats())}")
-    return found
-
-
-def _naming_files_or_none(folder: Path) -> list[Path]:
-    try:
-        return naming_files(folder)
-    except FormatError:
-        return []
-
-
 def files_of(path: Path) -> tuple[Path, ...]:
     """Every file that belongs to the recordings at `path`, sidecars included."""
-    found: list[Path] = []
-    for file in naming_files(path):
-        name = format_of(file)
-        found += formats()[name].files(file) if name else (file,)
-    folder = path if path.is_dir() else path.parent
-    found += [folder / name for name in SIDECARS if (folder / name).is_file() and path.is_dir()]
-    return tuple(dict.fromkeys(found))
+    sidecars = [path / name for name in SIDECARS if path.is_dir() and (path / name).is_file()]
+    return (*companions_of(path), *sidecars)
 
 
 def ingest_drop(
@@ -115,8 +79,6 @@ def ingest_path(
     """
     say = progress or (lambda _: None)
     try:
-        if not path.exists():
-            raise FormatError(f"{path}: no such file or folder")
         say(f"{path.name}: computing digests")
         digests = _digests(path)
         known = published(store, digests.values())
@@ -145,10 +107,8 @@ def read_session(path: Path, progress: Progress | None = None) -> Session:
     say = progress or (lambda _: None)
     recordings: list[Recording] = []
     for file in naming_files(path):
-        name = format_of(file)
-        if name is not None:
-            say(f"{path.name}: reading {file.name} as {name}")
-            recordings += formats()[name].read(file)
+        say(f"{path.name}: reading {file.name}")
+        recordings += read(file)
     folder = path if path.is_dir() else path.parent
     notes = SessionNotes.beside(folder) if path.is_dir() else SessionNotes()
     say(f"{path.name}: aligning {len(recordings)} devices")
@@ -311,4 +271,4 @@ def _result(path: Path, state: str, session: Session, folder: Path) -> IngestRes
     )
 
 
-__all__ = ["IngestResult", "ingest_drop", "ingest_path", "naming_files", "process", "read_session"]
+__all__ = ["IngestResult", "files_of", "ingest_drop", "ingest_path", "process", "published", "read_session"]

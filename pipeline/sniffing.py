@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from neuroloom.ingest.folders import naming_files
 from neuroloom.ingest.formats import FormatError, format_of, formats
 
 # What a vendor's reader may raise on a file that lies; anything else is a mistake of ours and is shown as one.
@@ -13,8 +14,6 @@ READ_ERRORS = (OSError, ValueError, LookupError, TypeError, AttributeError, Arit
 
 def sniffed(path: Path) -> list[dict[str, Any]]:
     """One entry per recording at `path`, as `sniff --json` has them; `reason` where it is unknown or cannot be read."""
-    from neuroloom.pipeline.ingesting import naming_files
-
     try:
         naming = naming_files(path)
     except (FormatError, OSError) as error:

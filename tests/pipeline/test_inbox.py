@@ -44,7 +44,7 @@ class PlainFormat:
 @pytest.fixture(autouse=True)
 def plain_format(monkeypatch):
     known = {"plain": PlainFormat()}
-    for module in ("neuroloom.ingest.formats", "neuroloom.pipeline.inbox", "neuroloom.pipeline.ingesting"):
+    for module in ("neuroloom.ingest.formats", "neuroloom.ingest.folders", "neuroloom.pipeline.inbox"):
         monkeypatch.setattr(sys.modules[module], "formats", lambda: known)
 
 

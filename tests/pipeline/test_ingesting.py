@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neuroloom.ingest import FormatError, Session
-from neuroloom.pipeline.ingesting import files_of, ingest_drop, ingest_path, naming_files, published
+from neuroloom.ingest import FormatError, Session, naming_files
+from neuroloom.pipeline.ingesting import files_of, ingest_drop, ingest_path, published
 from neuroloom.pipeline.sample_devices import record_person
 from neuroloom.pipeline.store import Store
 from neuroloom.pipeline.truth import clock_truths
