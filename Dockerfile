@@ -12,8 +12,7 @@ COPY ingest ingest
 COPY models models
 COPY pipeline pipeline
 COPY flows flows
-RUN pip install --no-cache-dir --constraint constraints.txt . \
-        --constraint constraints.txt "prefect-redis" "psycopg[binary]" \
+RUN pip install --no-cache-dir --constraint constraints.txt ".[server]" \
     && useradd --create-home --uid 1000 neuroloom \
     && mkdir -p /store && chown neuroloom /store
 

@@ -59,7 +59,7 @@ def sorter_named(name: str) -> Callable[[Signal], Units]:
         sorter = sorters()[name]
         missing = [module for module in sorter.NEEDS if find_spec(module) is None]
         if missing:
-            raise SortingError(f"sorter {name} needs {', '.join(missing)}; install neuroloom[sorting]")
+            raise SortingError(f"sorter {name} needs {', '.join(missing)}, which is not installed here")
         return sorter.sort
     installed = _spikeinterface.installed()
     if name in installed:
