@@ -5,6 +5,7 @@ Times move, samples never: a map is a few numbers stored beside the data, with t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +13,22 @@ from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
 
+BLOCK_TIMES = 1 << 20
 MAX_SHIFT_S = 1e-6  # a rate replaces timestamps only if no sample moves by more than this
+
+
+def check_increasing(times_s: FloatArray) -> None:
+    """Raise ValueError for timestamps, shape (T,), that repeat, jump back or are not finite."""
+    rise = times_s.ndim == 1 and all(
+        np.isfinite(times_s[rows]).all() and (np.diff(times_s[max(rows.start - 1, 0) : rows.stop]) > 0).all()
+        for rows in _rows(times_s.size)
+    )
+    if not rise:
+        raise ValueError("timestamps repeat, jump back or are not finite; they must increase")
+
+
+def _rows(n: int) -> Iterator[slice]:
+    return (slice(first, min(first + BLOCK_TIMES, n)) for first in range(0, n, BLOCK_TIMES))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +57,13 @@ class Timebase:
         times = np.asarray(times_s, dtype=np.float64)
         if times.ndim != 1 or times.size < 2:
             raise ValueError(f"timestamps of shape {times.shape}; at least two in one row are needed")
-        if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
-            raise ValueError("timestamps repeat, jump back or are not finite; they must increase")
+        check_increasing(times)
         rate_hz = (times.size - 1) / (times[-1] - times[0])
         base = cls(rate_hz=float(rate_hz), start_s=float(times[0]), n_samples=times.size)
-        moved_s = np.abs(base.seconds(np.arange(times.size)) - times).max()
-        return base if moved_s <= MAX_SHIFT_S else None
+        for rows in _rows(times.size):  # in blocks: the times of a long recording are large themselves
+            if np.abs(base.seconds(np.arange(rows.start, rows.stop)) - times[rows]).max() > MAX_SHIFT_S:
+                return None
+        return base
 
     @property
     def stop_s(self) -> float:
@@ -86,8 +103,7 @@ class Timestamps:
     times_s: FloatArray
 
     def __post_init__(self) -> None:
-        if self.times_s.ndim != 1 or not np.isfinite(self.times_s).all() or (np.diff(self.times_s) <= 0).any():
-            raise ValueError("timestamps repeat, jump back or are not finite; they must increase")
+        check_increasing(self.times_s)
 
     @property
     def n_samples(self) -> int:
