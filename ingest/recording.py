@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ class Recording:
         build it from the file's name.
     files: every file it was read from, the first being the one that names the others.
     repairs: each departure of the file from its format that was mended in the reading, one line each.
+    subject: what the file states of the subject, in NWB's words: {"subject_id", "species", "sex", "age", ...}.
     leads_to: a map to a clock that other recordings of the same file share, as the device itself measured it.
 
     Design rationale: a Recording has no `on(clock)`. Only an alignment makes a Session of recordings, so data
@@ -30,6 +32,7 @@ class Recording:
     streams: tuple[Stream, ...]
     start: datetime | None = None
     repairs: tuple[str, ...] = field(default=())
+    subject: Mapping[str, str] = field(default_factory=dict)
     leads_to: ClockMap | None = None
 
     def __post_init__(self) -> None:

@@ -246,7 +246,10 @@ class Intervals:
 
 @dataclass(frozen=True, kw_only=True)
 class Units:
-    """Spike times of sorted neurons: per unit an increasing array in seconds, and as many names."""
+    """Spike times of neurons: per unit an increasing array in seconds, and as many names.
+
+    A device that cuts spikes itself gives a column "kind": "sorted", "unsorted" (what crossed a threshold) or "noise".
+    """
 
     name: str
     unit_names: tuple[str, ...]
@@ -264,6 +267,12 @@ class Units:
         for unit, times_s in zip(self.unit_names, self.spike_times_s, strict=True):
             if not np.isfinite(times_s).all() or (np.diff(times_s) < 0).any():
                 raise ValueError(f"{self.name}: spike times of unit {unit} go back or are not finite")
+
+    @property
+    def is_sorted(self) -> bool:
+        """False where all its units are mere threshold crossings or noise."""
+        kinds = self.table.get("kind")
+        return kinds is None or any(kind not in ("unsorted", "noise") for kind in kinds)
 
     def between(self, start_s: float, stop_s: float) -> Units:
         """Every unit, with its spikes at `start_s <= t < stop_s`; a silent unit stays."""

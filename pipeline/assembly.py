@@ -70,7 +70,9 @@ def align(
 
 
 def identity(recordings: Sequence[Recording]) -> dict[str, str]:
-    """Subject, session, task and run as the files' names state them; without a subject, the first file's name is it.
+    """Subject, session, task and run as the files' names state them.
+
+    Where no name states the subject, it is the one that a file's content states, else the first file's name.
 
     Raises AlignmentError where the files name two subjects, sessions or runs.
     """
@@ -79,14 +81,20 @@ def identity(recordings: Sequence[Recording]) -> dict[str, str]:
         text = "/".join(recording.files[0].parts[-4:])
         for key, values in found.items():
             values.update(re.findall(rf"(?:^|[_/]){key}-([A-Za-z0-9]+)", text))
-    for key, what in (("sub", "subjects"), ("ses", "sessions"), ("run", "runs")):
-        if len(found[key]) > 1:
+    stated = {recording.subject["subject_id"] for recording in recordings if recording.subject.get("subject_id")}
+    for several, what in (
+        (found["sub"], "subjects"),
+        (found["ses"], "sessions"),
+        (found["run"], "runs"),
+        (stated, "subjects"),
+    ):
+        if len(several) > 1:
             raise AlignmentError(
-                f"{recordings[0].files[0].parent}: two {what}, {' and '.join(sorted(found[key]))}; one is wanted"
+                f"{recordings[0].files[0].parent}: two {what}, {' and '.join(sorted(several))}; one is wanted"
             )
-    stem = re.sub(r"[^A-Za-z0-9]", "", recordings[0].files[0].stem) or "unknown"
+    code = re.sub(r"[^A-Za-z0-9]", "", min(stated, default=recordings[0].files[0].stem))[:40] or "unknown"
     return {
-        "sub": min(found["sub"], default=stem[:40]),
+        "sub": min(found["sub"], default=code),
         "ses": min(found["ses"], default="01"),
         "task": min(found["task"], default=""),
         "run": min(found["run"], default=""),
@@ -125,6 +133,7 @@ def _together(clock: str, parts: Sequence[Recording]) -> Recording:
         streams=tuple(streams),
         start=min((part for part in parts if part.start is not None), key=first_time_s, default=parts[0]).start,
         repairs=tuple(repair for part in parts for repair in part.repairs),
+        subject=next((part.subject for part in parts if part.subject), {}),
         leads_to=next((part.leads_to for part in parts if part.leads_to is not None), None),
     )
 
@@ -325,4 +334,5 @@ def _source(recording: Recording) -> dict[str, Any]:
         "files": [file.name for file in recording.files],
         "repairs": list(recording.repairs),
         "start": recording.start.isoformat() if recording.start else None,
+        "subject": dict(recording.subject),
     }

@@ -280,8 +280,9 @@ class _Builder:
             self._add_labels(stream, stream.labels, stream.times_s)
 
     def _add_units(self, units: Units) -> None:
-        accepted = units.table.get("accepted", (True,) * len(units.unit_names))
-        rows = [i for i, yes in enumerate(accepted) if yes]
+        n_units = len(units.unit_names)
+        accepted, kinds = units.table.get("accepted", (True,) * n_units), units.table.get("kind", ("",) * n_units)
+        rows = [i for i in range(n_units) if accepted[i] and kinds[i] != "noise"]
         if not rows:
             self.skipped[units.name] = "no accepted unit"
             return

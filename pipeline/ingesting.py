@@ -133,7 +133,7 @@ def process(session: Session, *, sorter: str | None, progress: Progress | None =
 
     say = progress or (lambda _: None)
     added: list[Stream] = []
-    has_units = any(isinstance(s, Units) for s in session.streams)
+    has_units = any(isinstance(s, Units) and s.is_sorted for s in session.streams)
     has_lfp = any(s.modality == "lfp" for s in session.streams)
     for stream in session.streams:
         if not (isinstance(stream, Signal) and stream.modality == "wideband" and stream.n_samples):

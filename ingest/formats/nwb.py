@@ -116,7 +116,6 @@ class _Walk:
     """A file while it is read. left_out: for each reason the paths of what was left out."""
 
     file: SessionFile
-    subject: Mapping[str, str]
     left_out: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -168,7 +167,7 @@ def read(path: Path) -> list[Recording]:
         handle = file.handle
         objects = list(_objects(path, handle))
         _check_version(path, handle)
-        walk = _Walk(file=file, subject=_subject(handle))
+        walk, subject = _Walk(file=file), _subject(handle)
         with np.errstate(all="ignore"):  # numbers that overflow are looked at
             streams = _named(_streams(walk, objects))
         start = _start(handle, streams)
@@ -183,8 +182,17 @@ def read(path: Path) -> list[Recording]:
     if not streams:
         why = "; ".join(walk.repairs()) or "it is empty"
         raise FormatError(f"{path}: no series, events, intervals or units in it ({why}); at least one is wanted")
-    whole = tuple(streams)
-    return [Recording(clock=path.stem, format="nwb", files=(path,), streams=whole, start=start, repairs=walk.repairs())]
+    return [
+        Recording(
+            clock=path.stem,
+            format="nwb",
+            files=(path,),
+            streams=tuple(streams),
+            start=start,
+            repairs=walk.repairs(),
+            subject=subject,
+        )
+    ]
 
 
 def _one_line(error: BaseException) -> str:
@@ -318,13 +326,13 @@ def _has(group: h5py.Group, name: str) -> bool:
         return False
 
 
-def _common(walk: _Walk, here: _Object) -> dict[str, Any]:
+def _common(here: _Object) -> dict[str, Any]:
     """Name (for now the path) and provenance of a stream."""
     about = {"nwb_path": here.path, "neurodata_type": here.kind}
     description = _text(here.item.attrs["description"]) if "description" in here.item.attrs else ""
     if description and not description.startswith("no "):
         about["description"] = description[:1000]
-    return {"name": here.path, "provenance": about | ({"subject": dict(walk.subject)} if walk.subject else {})}
+    return {"name": here.path, "provenance": about}
 
 
 # Datasets ------------------------------------------------------------------------------------------------------------
@@ -437,7 +445,7 @@ def _signal(walk: _Walk, here: _Object) -> Signal:
     )
     is_electric = here.kind == "ElectricalSeries" or _has(here.item, "electrodes")
     electrodes = _electrodes(walk, here, shape[1]) if is_electric else None
-    common = _common(walk, here)
+    common = _common(here)
     said = str(common["provenance"].get("description", ""))
     unit, factor = kept_unit(_unit(data)) if is_electric else (_unit(data), 1.0)
     gain = _gain(walk, here, data, shape[1]) * factor
@@ -766,7 +774,7 @@ def _events(walk: _Walk, here: _Object, times_s: FloatArray, labels: Sequence[st
         walk.notes.append(f"{here.path}: {times_s.size - order.size} events without a time left out")
     is_sync = "ttl" in here.kind.lower() or _PULSES.search(here.name.lower()) is not None
     return Events(
-        **_common(walk, here),
+        **_common(here),
         modality="sync" if is_sync else "events",
         times_s=times_s[order],
         labels=tuple(labels[i] for i in order.tolist()),
@@ -818,7 +826,7 @@ def _checked(walk: _Walk, here: _Object, bounds_s: FloatArray, labels: Sequence[
     if keep.size < len(labels):
         walk.notes.append(f"{here.path}: {len(labels) - keep.size} intervals without a start or a later stop left out")
     return Intervals(
-        **_common(walk, here),
+        **_common(here),
         modality="trials" if here.path == "/intervals/trials" else "intervals",
         bounds_s=bounds_s[keep],
         labels=tuple(labels[i] for i in keep.tolist()),
@@ -841,7 +849,7 @@ def _units(walk: _Walk, here: _Object) -> Units:
     if changed:
         walk.notes.append(f"{here.path}: spikes of {changed} units sorted, those without a time left out")
     return Units(
-        **_common(walk, here),
+        **_common(here),
         unit_names=tuple(str(name) for name in plain.get("unit_name", plain["id"])),
         spike_times_s=sound,
         table=rest,

@@ -89,6 +89,18 @@ def test_two_subjects_never_mix():
         align([device("sub-01_eeg"), device("sub-02_eeg")])
 
 
+def test_two_subjects_stated_in_the_files_never_mix_either():
+    one, other = (replace(device(name), subject={"subject_id": who}) for name, who in (("a", "m1"), ("b", "m2")))
+    with pytest.raises(AlignmentError, match="two subjects, m1 and m2"):
+        align([one, other])
+
+
+def test_a_subject_stated_in_a_file_counts_where_no_name_tells():
+    session = align([replace(device("a"), subject={"subject_id": "m-7", "species": "Mus musculus"})])
+    assert session.subject == "m7"
+    assert session.sources[0]["subject"]["species"] == "Mus musculus"
+
+
 def test_names_tell_subject_session_and_task():
     assert align([device("sub-07_ses-2_task-reach_eeg")]).id == "sub-07_ses-2_task-reach"
 

@@ -44,6 +44,11 @@ def test_spikes_are_counted_per_bin_and_only_of_accepted_units() -> None:
     assert made.port.kind == "spikes"
 
 
+def test_noise_is_no_feature() -> None:
+    cut = replace(UNITS, table={"kind": ("sorted", "noise", "unsorted")})
+    assert build_features(session(cut), bin_s=0.1)["units"].port.channel_names == ("a", "c")
+
+
 def test_bins_start_at_multiples_of_their_length() -> None:
     late = replace(UNITS, spike_times_s=(np.array([0.75, 0.95]),) * 3)
     features = build_features(session(late), bin_s=0.1)

@@ -406,11 +406,11 @@ def test_start_is_the_time_of_the_first_sample(write):
     assert read(path)[0].start == START + timedelta(minutes=1)
 
 
-def test_subject_and_path_are_in_the_provenance(write):
+def test_subject_and_path_are_kept(write):
     subject = Subject(subject_id="m7", species="Mus musculus", age="P90D", sex="F")
-    provenance = read(write(acquired(series()), subject=subject))[0]["a"].provenance
-    assert provenance["nwb_path"] == "/acquisition/a"
-    assert provenance["subject"] == {"subject_id": "m7", "species": "Mus musculus", "sex": "F", "age": "P90D"}
+    recording = read(write(acquired(series()), subject=subject))[0]
+    assert recording["a"].provenance["nwb_path"] == "/acquisition/a"
+    assert recording.subject == {"subject_id": "m7", "species": "Mus musculus", "sex": "F", "age": "P90D"}
 
 
 def test_samples_are_read_when_asked_for_and_by_other_processes(write):
