@@ -4,7 +4,7 @@
 
 FOLDER holds `spikes.mat` and `trajectory.videoPositionTracking`. They are ingested as any drop is, then the position is
 predicted from the spikes, and the spikes from their own past and the position, each on held-out time, beside the mean,
-ridge and Poisson regression on the same lagged inputs. Scores are means over seeds of the network, with the range over seeds.
+ridge and Poisson regression on the same lagged inputs. Scores of the network are means over seeds, with their range.
 """
 
 from __future__ import annotations
