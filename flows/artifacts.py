@@ -65,6 +65,44 @@ def session_page(result: Mapping[str, Any]) -> None:
         create_link_artifact(f"{review_url()}/{session}.html", link_text="review page", key=f"{key}-review")
 
 
+def run_page(run: str, metrics: Sequence[Mapping[str, Any]], scores: Sequence[Mapping[str, Any]]) -> None:
+    """What a training came to: a page with the loss and the link to the review page, a table of scores."""
+    key = f"run-{artifact_key(run)}"
+    link = f"[review page]({review_url()}/run-{run}.html)" if review_url() else ""
+    text = f"## {plain(run)}\n\n![loss over steps]({data_uri(loss_png(metrics))})\n\n{link}"
+    create_markdown_artifact(bounded(text), key=key, description="loss while training")
+    rows = [
+        {name: plain(row[name]) for name in ("session", "port", "metric", "model", "value", "low", "high")}
+        for row in scores
+        if not row["area"] and not row["channel"]
+    ]
+    if rows:
+        create_table_artifact(rows, key=f"{key}-scores", description="held-out time")
+
+
+def counts_table(counts: Mapping[str, int]) -> None:
+    """How many drops are in each state."""
+    rows = [{"state": state, "drops": str(n)} for state, n in counts.items()] or [{"state": "none", "drops": "0"}]
+    create_table_artifact(rows, key="drops", description="the inbox")
+
+
+def ports_table(features: Any) -> None:
+    """What a session's features are: a row per port."""
+    rows = [
+        {
+            "port": plain(name),
+            "kind": made.port.kind,
+            "channels": str(made.port.n_channels),
+            "known": f"{float(made.valid.mean()):.0%}",
+            "times known to": f"{made.uncertainty_ms:.2f} ms",
+        }
+        for name, made in features.ports.items()
+    ]
+    if rows:
+        key = f"features-{artifact_key(features.session_id)}"
+        create_table_artifact(rows, key=key, description=f"bins of {features.bin_s:g} s")
+
+
 def refusal_page(drop_id: int, reason: str) -> None:
     """Why a drop was refused."""
     text = f"## drop {drop_id} was refused\n\n{plain(reason)}\n\n`neuroloom quarantine` lists it, `retry` puts it back."
@@ -91,6 +129,26 @@ def timeline_png(streams: Sequence[Mapping[str, Any]]) -> bytes:
     axes.set_yticks(range(len(streams[:30])), [plain(s["name"]).replace("$", " ")[:28] for s in streams[:30]])
     axes.set_xlabel("session time / s")
     axes.invert_yaxis()
+    return _png(figure)
+
+
+def loss_png(metrics: Sequence[Mapping[str, Any]]) -> bytes:
+    """Training and validation loss over steps, as a small PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3), layout="constrained")
+    axes = figure.add_subplot()
+    for key, what in (("loss", "training"), ("validation", "validation")):
+        curve = [(row["step"], row[key]) for row in metrics if row.get(key) is not None]
+        if curve:
+            axes.plot(*zip(*curve, strict=True), label=what)
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss")
+    axes.legend()
+    return _png(figure)
+
+
+def _png(figure: Any) -> bytes:
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=80)
     return picture.getvalue()

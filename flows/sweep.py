@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect import flow, get_run_logger
 
+from neuroloom.flows.artifacts import counts_table
 from neuroloom.flows.submitting import Submitter
 from neuroloom.pipeline.catalog import Catalog, rebuild
 from neuroloom.pipeline.config import Settings
@@ -19,6 +20,7 @@ def sweep() -> dict[str, int]:
     n_sessions = rebuild(store, catalog)
     reconciler = Reconciler(store=store, catalog=catalog, settings=settings, submit=Submitter(settings.ingest))
     counts = reconciler.step()
+    counts_table(counts)
     get_run_logger().info("%d published versions; drops: %s", n_sessions, counts)
     catalog.close()
     return counts

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Any, cast
+from typing import cast
 from uuid import UUID
 
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
-from neuroloom.flows.artifacts import PERIOD_S, artifact_key, plain
+from neuroloom.flows.artifacts import PERIOD_S, ports_table, run_page
 from neuroloom.pipeline import running
 from neuroloom.pipeline.reviewing import review_index, review_run
 from neuroloom.pipeline.store import Store
@@ -30,7 +30,9 @@ def features_of(session_id: str, bin_s: float) -> int:
 
     store = Store.here()
     with Session.open(store.latest(session_id)) as session:
-        return build_features(session, bin_s=bin_s, folder=store.derived).n_bins
+        features = build_features(session, bin_s=bin_s, folder=store.derived)
+    ports_table(features)
+    return features.n_bins
 
 
 @flow(name="train", flow_run_name="train {run}")
@@ -67,15 +69,9 @@ def train_prepared(run: str) -> None:
 
 @task(task_run_name="score {run}", cache_policy=NO_CACHE, persist_result=False)
 def score(run: str) -> None:
-    """Scores as a table, and the run's review page."""
+    """Scores and loss as artifacts, and the run's review page."""
     store = Store.here()
     scores = running.evaluate_run(run, store).to_json()["scores"]
-    rows: list[dict[str, Any]] = [
-        {key: plain(row[key]) for key in ("session", "port", "metric", "model", "value", "low", "high")}
-        for row in scores
-        if not row["area"] and not row["channel"]
-    ]
-    if rows:
-        create_table_artifact(rows, key=f"run-{artifact_key(run)}-scores", description="held-out time")
     review_run(store, run)
     review_index(store)
+    run_page(run, running.metrics_of(run, store), scores)

@@ -30,6 +30,7 @@ MIN_RATE = 1e-9  # spikes per bin: keeps the logarithm of a rate of 0 finite
 FEWEST_BLOCKS = 8
 NETWORK = "network"
 METRICS = {"spikes": "bits per spike", "choice": "balanced accuracy"}
+SHORT = {"bits per spike": "bits/spike", "balanced accuracy": "balanced acc."}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +106,7 @@ class Scores:
             cells = [_number(found.get(model)) for model in models] + [_with_bounds(own)]
             cells += [f"{own.of_ceiling:.0%}" if own and own.of_ceiling is not None else ""] if has_truth else []
             where = [session] if len(sessions) > 1 else []
-            table.add_row(*map(escape, where), escape(f"  {area}" if area else port), metric, *cells)
+            table.add_row(*map(escape, where), escape(f"  {area}" if area else port), SHORT.get(metric, metric), *cells)
         return table
 
     def __str__(self) -> str:

@@ -179,6 +179,14 @@ def progress_of(store: Store, name: str) -> tuple[int, int]:
     return steps_done(store.run_folder(name)), requested(store, name).steps
 
 
+def metrics_of(name: str, store: Store) -> list[dict[str, Any]]:
+    """A line per step and per validation, so far."""
+    from neuroloom.pipeline.training import read_metrics
+
+    requested(store, name)
+    return read_metrics(store.run_folder(name))
+
+
 def requested(store: Store, name: str) -> RunConfig:
     """What was asked for under `name`. Raises StoreError naming the runs there are."""
     found = _document(store.run_folder(name) / REQUEST)

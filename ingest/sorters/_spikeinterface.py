@@ -80,11 +80,12 @@ def _times_s(sorting: Any, unit: Any, signal: Signal) -> FloatArray:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without what sorters print and warn about on the way: stdout belongs to the caller's report."""
+    """Without what sorters print, draw and warn about on the way: both outputs belong to the caller."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        said = io.StringIO()
+        with warnings.catch_warnings(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -132,6 +132,14 @@ def test_training_runs_as_a_deployment(served):
     assert running.progress_of(served.store, "short") == (4, 4)
     assert running.scores_of("short", served.store)["scores"]
     assert (served.store.review / "run-short.html").is_file()
+    keys = {artifact["key"] for artifact in api(served, "/artifacts/filter")}
+    assert {"run-short", "run-short-scores"} <= keys
+
+
+def test_features_are_made_on_request_and_shown(served):
+    run_and_wait(served, "build-features/features", {"session_id": SESSION}, timeout_s=120)
+    keys = {artifact["key"] for artifact in api(served, "/artifacts/filter")}
+    assert "features-sub-sample-ses-01-task-choice" in keys
 
 
 def test_a_deployment_that_fails_says_where_to_look(served):
