@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from neuroloom.ingest import durable
 from neuroloom.pipeline.catalog import Drop
 from neuroloom.pipeline.store import Store, StoreError
 
@@ -121,7 +122,7 @@ def finish_moves(store: Store) -> int:
             record = _read(path)
             if record.get("moved") is False:
                 _move_files(Path(record["folder"]), record["name"], record["files"], path.parent / FILES)
-                _write(path, {**record, "moved": True})
+                durable.write_json(path, {**record, "moved": True})
                 n_finished += 1
     return n_finished
 
@@ -138,9 +139,9 @@ def _record(drop: Drop) -> dict[str, Any]:
 
 def _move(drop: Drop, folder: Path, name: str, record: Mapping[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / name, {**record, "moved": False})
+    durable.write_json(folder / name, {**record, "moved": False})
     _move_files(Path(drop.folder), drop.name, drop.files, folder / FILES)
-    _write(folder / name, {**record, "moved": True})
+    durable.write_json(folder / name, {**record, "moved": True})
 
 
 def _move_files(source: Path, name: str, files: Sequence[str], target: Path) -> None:
@@ -152,7 +153,7 @@ def _move_files(source: Path, name: str, files: Sequence[str], target: Path) -> 
     with suppress(FileNotFoundError):
         os.unlink(source / f"{name}.done")
     _remove_empty_folders(source / name)
-    _sync(target if target.is_dir() else target.parent)
+    durable.sync_folder(target if target.is_dir() else target.parent)
 
 
 def _remove_empty_folders(folder: Path) -> None:
@@ -162,24 +163,6 @@ def _remove_empty_folders(folder: Path) -> None:
         # A folder that is not empty holds files that came later: they stay, and are a new drop.
         with suppress(OSError):
             os.rmdir(inner)
-
-
-def _write(path: Path, record: Mapping[str, Any]) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(record, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from neuroloom.ingest import durable
 from neuroloom.pipeline.review import text
 
 HERE = Path(__file__).parent
@@ -52,18 +51,10 @@ def environment() -> Any:
 
 
 def write_page(template: str, path: Path, **shown: Any) -> Path:
-    """Renders a template to `path`, whole or not at all: written beside it, then renamed over it."""
+    """Renders a template to `path`, whole or not at all."""
     html: str = environment().get_template(template).render(**shown)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".html")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="\n") as file:
-            file.write(html)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    durable.write_bytes(path, html.encode("utf-8", errors="replace"))
     return path
 
 
