@@ -77,9 +77,10 @@ def ingest(
     as_json: JsonOption = False,
     archive: Annotated[bool, typer.Option("--archive", help="Copy the originals into the store.")] = False,
     sorter: Annotated[str | None, typer.Option(help="A spike sorter; 'none' leaves sorting out.")] = None,
+    pages: Annotated[bool, typer.Option(help="Write the review pages too.")] = True,
     store: StoreOption = None,
 ) -> None:
-    """Recordings in, sessions out, without a server. The originals stay where they are."""
+    """Recordings in, sessions and their pages out, without a server. The originals stay where they are."""
     from neuroloom.pipeline.config import Settings
     from neuroloom.pipeline.reconciling import ingest_paths
 
@@ -87,6 +88,7 @@ def ingest(
     place = _store(store).create()
     chosen = sorter or Settings.of(place).ingest.sorter
     results = ingest_paths(paths, place, sorter=None if chosen == "none" else chosen, archive=archive, progress=say)
+    written = _pages(place, [r["session"] for r in results if r["state"] == "ingested"]) if pages else {}
     if as_json:
         document({"results": results})
     else:
@@ -94,6 +96,7 @@ def ingest(
             lines(f"{result['path']}: {result['state']} {result['session'] or result['reason']}")
             lines(*[f"  {_stream_line(stream)}" for stream in result["streams"]])
             lines(*[f"  {_sync_line(sync)}" for sync in result["sync"]])
+            lines(*[f"  page: {written[result['session']]}"] if result["session"] in written else [])
     raise typer.Exit(3 if any(result["state"] == "quarantined" for result in results) else 0)
 
 
@@ -194,7 +197,7 @@ def quarantine(
     if entry.kept:
         lines(f"{entry_id}: back in {place.inbox}; a running `neuroloom up` takes it from there")
         return
-    ingest([Path(entry.path)], as_json=as_json, store=store)
+    ingest([Path(entry.path)], as_json=as_json, store=place.root)
 
 
 @app.command()
@@ -242,6 +245,18 @@ def _need(paths: list[Path]) -> None:
     for path in paths:
         if not path.exists():
             raise typer.BadParameter(f"{path}: no such file or folder", param_hint="PATH")
+
+
+def _pages(store: Store, sessions: list[str]) -> dict[str, Path]:
+    """The review page of each session, and the front page."""
+    from neuroloom.pipeline.reviewing import review_index, review_session
+
+    written = {}
+    for session in dict.fromkeys(sessions):
+        say(f"{session}: drawing its page")
+        written[session] = review_session(store, session)
+    review_index(store)
+    return written
 
 
 def _stream_line(stream: dict[str, Any]) -> str:

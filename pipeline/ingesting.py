@@ -156,10 +156,10 @@ def published(store: Store, digests: Iterable[str]) -> Path | None:
     """The newest published session that holds exactly these contents."""
     from neuroloom.ingest import manifest as manifests
 
-    wanted = sorted(digests)
+    wanted = set(digests)
     for manifest in sorted(store.sessions.glob("*/v*/manifest.json"), reverse=True):
-        held = [d for source in manifests.read(manifest.parent)["sources"] for d in source["digests"].values()]
-        if sorted(held) == wanted:
+        held = {d for source in manifests.read(manifest.parent)["sources"] for d in source["digests"].values()}
+        if held == wanted:
             return manifest.parent
     return None
 
@@ -195,13 +195,13 @@ def _digests(path: Path) -> dict[str, str]:
 
 
 def _with_digests(sources: Sequence[Mapping[str, Any]], digests: Mapping[str, str]) -> tuple[Mapping[str, Any], ...]:
-    """Each source with the digests of its files; sidecars go with the first."""
-    left = dict(digests)
-    named = []
-    for source in sources:
-        own = {key: left.pop(key) for key in list(left) if key.rpartition("/")[2] in source["files"]}
-        named.append(dict(source) | {"digests": own})
-    named[0]["digests"] |= left
+    """Each source with the digests of its files, which several clocks may share; sidecars go with the first."""
+    named = [
+        dict(source) | {"digests": {key: d for key, d in digests.items() if key.rpartition("/")[2] in source["files"]}}
+        for source in sources
+    ]
+    told = {key for source in named for key in source["digests"]}
+    named[0]["digests"] |= {key: digest for key, digest in digests.items() if key not in told}
     return tuple(named)
 
 

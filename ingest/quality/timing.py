@@ -35,7 +35,7 @@ def check(stream: Stream) -> Finding:
         "rate_hz": float(stream.rate_hz),
         "regular": stream.is_regular,
     }
-    notes = (f"{len(gaps_s)} gaps, {sum(gaps_s):.3g} s in all, the longest {max(gaps_s):.3g} s",) if gaps_s else ()
+    notes = (_told(gaps_s),) if gaps_s else ()
     irregular = [np.diff(base.times_s) for base in bases if isinstance(base, Timestamps) and base.n_samples > 1]
     if irregular:
         intervals_s = np.concatenate(irregular)
@@ -44,3 +44,9 @@ def check(stream: Stream) -> Finding:
         values["late_share"] = float((intervals_s > LATE * median_s).mean())
         values["longest_interval_ms"] = float(intervals_s.max() * 1000)
     return Finding(values=values, notes=notes)
+
+
+def _told(gaps_s: list[float]) -> str:
+    if len(gaps_s) == 1:
+        return f"1 gap of {gaps_s[0]:.3g} s, which stays a gap"
+    return f"{len(gaps_s)} gaps, {sum(gaps_s):.3g} s in all, the longest {max(gaps_s):.3g} s, which stay gaps"

@@ -13,8 +13,7 @@ import numpy as np
 
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Signal
-from neuroloom.pipeline.review.text import count, number, span
-from neuroloom.pipeline.review.timeline import gaps
+from neuroloom.pipeline.review.text import number
 
 MOST_FINDINGS = 200
 MOST_LISTED = 12
@@ -89,14 +88,7 @@ def _of_quality(session: Session) -> Iterator[Finding]:
 
 def _of_streams(session: Session) -> Iterator[Finding]:
     for stream in session.streams:
-        if not isinstance(stream, Signal):
-            continue
-        missing = gaps(stream)
-        if missing:
-            total_s = sum(stop_s - start_s for start_s, stop_s in missing)
-            words = f"{count(len(missing), 'gap')}, {span(total_s)} without samples in all; nothing was filled in."
-            yield Finding(about=stream.name, words=words)
-        if not stream.segments:
+        if isinstance(stream, Signal) and not stream.segments:
             yield Finding(about=stream.name, words="Holds no samples.", is_bad=True)
     mapped = {clock_map.source for clock_map in session.clock_maps} | {session.clock, ""}
     for device in sorted({stream.device for stream in session.streams} - mapped):

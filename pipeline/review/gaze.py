@@ -37,7 +37,7 @@ def eye_columns(signal: Signal) -> tuple[int, int] | None:
 
 
 def gaze_map(signal: Signal) -> Picture | None:
-    """How long each place was looked at; None without two position channels or without a valid sample."""
+    """How long the gaze, or a tracked position, was at each place; None without two position channels or without a valid sample."""
     columns = eye_columns(signal)
     if columns is None:
         return None
@@ -51,16 +51,16 @@ def gaze_map(signal: Signal) -> Picture | None:
         seconds = _smoothed(counts / signal.rate_hz).T
         bounds = (*ranges[0], *ranges[1])
         image = axes.imshow(seconds, extent=bounds, origin="lower", cmap=_warmth(), norm=_norm(seconds))
-        bar = figure.colorbar(image, ax=axes, shrink=0.8, label="time looked at (s)")
+        bar = figure.colorbar(image, ax=axes, shrink=0.8, label="time there (s)")
         bar.outline.set_visible(False)
         _position_axes(axes, signal)
         share = n_valid / max(n_all, 1)
         return picture(
             figure,
-            title=f"Gaze map of {visible(signal.name, 60)}",
-            alt=f"Map of gaze positions in {unit_sign(signal.unit)}; {share:.0%} of the samples are valid.",
+            title=f"Map of {visible(signal.name, 60)}",
+            alt=f"Map of {visible(signal.name, 60)} in {unit_sign(signal.unit)}; {share:.0%} of the samples are valid.",
             caption=f"Time per cell of {BINS} by {BINS}, smoothed by {SMOOTHING:g} cells. {share:.1%} of the samples "
-            "are valid, the others are blinks and losses. The outermost 0.5 % on each side are not shown.",
+            "are valid, the others are lost. The outermost 0.5 % on each side are not shown.",
         )
 
 
@@ -91,8 +91,8 @@ def gaze_path(signal: Signal) -> Picture | None:
         _position_axes(axes, signal)
         return picture(
             figure,
-            title=f"Gaze path of {visible(signal.name, 60)}",
-            alt=f"Gaze path over {PATH_S:.0f} s from {start_s:.1f} s on, coloured by time.",
+            title=f"Path of {visible(signal.name, 60)}",
+            alt=f"Path over {PATH_S:.0f} s from {start_s:.1f} s on, coloured by time.",
             caption=f"{PATH_S:.0f} s from the middle of the recording; early is violet, late is orange.",
         )
 

@@ -102,7 +102,7 @@ def _small(signal: Signal, bad: dict[str, str]) -> Iterator[Picture | None]:
         if found is not None:
             yield spectra.spectrum_picture(signal, found, bad)
             yield headmap.head_map(signal, found, bad) if signal.modality == "eeg" else None
-    if signal.modality == "gaze":
+    if signal.modality in ("gaze", "position"):
         yield gaze.gaze_map(signal)
         yield gaze.gaze_path(signal)
 

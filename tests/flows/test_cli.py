@@ -22,7 +22,7 @@ def test_sniff_of_something_unknown_exits_3(neuroloom, tmp_path):
 
 
 def test_ingest_gives_the_document_of_the_contract(neuroloom, person):
-    said = neuroloom("ingest", person, "--json")
+    said = neuroloom("ingest", person, "--json", "--no-pages")
     (result,) = said.document["results"]
     assert said.code == 0
     assert (result["state"], result["session"]) == ("ingested", SESSION)
@@ -33,21 +33,28 @@ def test_ingest_gives_the_document_of_the_contract(neuroloom, person):
     assert sync == result["sync"][0].keys()
 
 
+def test_ingest_draws_the_pages_too(neuroloom, person, tmp_path):
+    said = neuroloom("ingest", person)
+    page = tmp_path / "store" / "review" / f"{SESSION}.html"
+    assert f"page: {page}" in said.out
+    assert f'href="{SESSION}.html"' in (page.parent / "index.html").read_text()
+
+
 def test_ingest_again_says_already_and_exits_0(neuroloom, person):
-    neuroloom("ingest", person)
-    said = neuroloom("ingest", person, "--json")
+    neuroloom("ingest", person, "--no-pages")
+    said = neuroloom("ingest", person, "--json", "--no-pages")
     assert (said.code, said.document["results"][0]["state"]) == (0, "already")
 
 
 def test_one_bad_recording_stops_no_other_and_exits_3(neuroloom, person, tmp_path):
     (tmp_path / "bad.vhdr").write_text("Brain Vision Data Exchange Header File Version 1.0\n")
-    said = neuroloom("ingest", tmp_path / "bad.vhdr", person, "--json")
+    said = neuroloom("ingest", tmp_path / "bad.vhdr", person, "--json", "--no-pages")
     assert said.code == 3
     assert [result["state"] for result in said.document["results"]] == ["quarantined", "ingested"]
 
 
 def test_sessions_show_and_verify_know_the_session(neuroloom, person):
-    neuroloom("ingest", person)
+    neuroloom("ingest", person, "--no-pages")
     (row,) = neuroloom("sessions", "--json").document["sessions"]
     assert (row["session"], row["version"], row["subject"]) == (SESSION, "v001", "sample")
     shown = neuroloom("show", SESSION, "--json").document
@@ -57,7 +64,7 @@ def test_sessions_show_and_verify_know_the_session(neuroloom, person):
 
 
 def test_verify_names_the_damaged_dataset_and_exits_1(neuroloom, person, tmp_path):
-    neuroloom("ingest", person)
+    neuroloom("ingest", person, "--no-pages")
     path = tmp_path / "store" / "sessions" / SESSION / "v001" / "session.nwb"
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -71,7 +78,7 @@ def test_verify_names_the_damaged_dataset_and_exits_1(neuroloom, person, tmp_pat
 
 def test_quarantine_lists_and_retries(neuroloom, person):
     (person / "session.toml").write_text("subjekt = 1\n")
-    neuroloom("ingest", person)
+    neuroloom("ingest", person, "--no-pages")
     (entry,) = neuroloom("quarantine", "--json").document["quarantine"]
     assert "subjekt" in entry["reason"]
     (person / "session.toml").write_text('subject = "sample"\n')
@@ -90,7 +97,7 @@ def test_quarantine_lists_and_retries(neuroloom, person):
     ],
 )
 def test_a_mistake_is_one_line_without_a_traceback(neuroloom, person, args, told):
-    neuroloom("ingest", person)
+    neuroloom("ingest", person, "--no-pages")
     said = neuroloom(*args)
     assert said.code == 2
     assert told in said.err
@@ -136,7 +143,7 @@ area_size = 4
 
 
 def test_train_evaluate_compare_and_predict(neuroloom, person, tmp_path):
-    neuroloom("ingest", person)
+    neuroloom("ingest", person, "--no-pages")
     for name in ("one", "two"):
         (tmp_path / f"{name}.toml").write_text(RUN + f"seed = {len(name)}\n")
         assert neuroloom("train", tmp_path / f"{name}.toml", "--json").document["run"] == name
@@ -148,7 +155,7 @@ def test_train_evaluate_compare_and_predict(neuroloom, person, tmp_path):
 
 
 def test_a_run_is_never_overwritten_by_another(neuroloom, person, tmp_path):
-    neuroloom("ingest", person)
+    neuroloom("ingest", person, "--no-pages")
     (tmp_path / "one.toml").write_text(RUN)
     neuroloom("train", tmp_path / "one.toml")
     (tmp_path / "one.toml").write_text(RUN.replace("steps = 6", "steps = 7"))
