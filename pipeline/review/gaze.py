@@ -37,7 +37,7 @@ def eye_columns(signal: Signal) -> tuple[int, int] | None:
 
 
 def gaze_map(signal: Signal) -> Picture | None:
-    """How long the gaze, or a tracked position, was at each place; None without two position channels or without a valid sample."""
+    """How long gaze or a tracked position was at each place; None without two channels of it or a valid sample."""
     columns = eye_columns(signal)
     if columns is None:
         return None
