@@ -7,14 +7,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+COUNTS = ("spikes", "negative_binomial")
+CLASSES = ("choice", "tokens")
+EVENTS = ("stimulus", "saccades")
+SENSORS = ("eeg", "meg")  # all channels of a port share one scale, or a lead field could not fit
+NEURAL = (*COUNTS, *SENSORS, "lfp", "bold")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Port:
     """A group of channels of one kind, at model rate.
 
-    kind: a file of `models/readouts/`: "spikes" (counts per bin), "lfp", "eeg", "gaze", "continuous" (behaviour such as
-        a position), "choice" (class index per bin, one channel, `n_classes` of them), or "stimulus" (input only).
+    kind: a file of `models/readouts/`: "spikes" or "negative_binomial" (counts per bin), "lfp", "eeg", "meg", "bold",
+        "gaze", "continuous" (behaviour such as a position), "choice" or "tokens" (class index per bin, one channel,
+        `n_classes` of them), "saccades" (1 in a bin in which one begins), or "stimulus" (impulses, input only).
     areas: per channel the name of the area it sits in, "" where unknown: then it is learned.
+    within: where no channel states an area, and the kind is one that every area could see: these areas only, empty for
+        all. A network fills it in from its topology's `inputs` and `outputs`.
     bin_s: length of a time bin, seconds.
     """
 
@@ -22,6 +31,7 @@ class Port:
     kind: str
     channel_names: tuple[str, ...]
     areas: tuple[str, ...] = ()
+    within: tuple[str, ...] = ()
     n_classes: int = 0
     bin_s: float = 0.02
 
@@ -29,3 +39,23 @@ class Port:
     def n_channels(self) -> int:
         """C."""
         return len(self.channel_names)
+
+    @property
+    def is_counts(self) -> bool:
+        """True for numbers of spikes per bin."""
+        return self.kind in COUNTS
+
+    @property
+    def is_classes(self) -> bool:
+        """True for the number of a class per bin."""
+        return self.kind in CLASSES
+
+    @property
+    def is_neural(self) -> bool:
+        """True for recordings of a brain; behaviour and kinds that other packages add are not."""
+        return self.kind in NEURAL
+
+    @property
+    def is_behaviour(self) -> bool:
+        """True for what a subject does: neither a recording of its brain nor a stimulus."""
+        return not self.is_neural and self.kind != "stimulus"
