@@ -5,7 +5,9 @@ Shapes: B batch, T time bins, C channels of a port, A areas, H units of an area.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 COUNTS = ("spikes", "negative_binomial")
 CLASSES = ("choice", "tokens")
@@ -35,6 +37,12 @@ class Port:
     n_classes: int = 0
     bin_s: float = 0.02
 
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any]) -> Port:
+        """A port as JSON holds it, lists for tuples."""
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+        return cls(**fields)
+
     @property
     def n_channels(self) -> int:
         """C."""
@@ -49,6 +57,11 @@ class Port:
     def is_classes(self) -> bool:
         """True for the number of a class per bin."""
         return self.kind in CLASSES
+
+    @property
+    def is_rates(self) -> bool:
+        """True for what happens so and so often per bin: spikes, saccades."""
+        return self.is_counts or self.kind == "saccades"
 
     @property
     def is_neural(self) -> bool:

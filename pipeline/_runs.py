@@ -205,8 +205,8 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def check_same(there: Mapping[str, Any], said: Mapping[str, Any], path: Path) -> None:
     """Raise ValueError where the settings in a folder are not the ones wanted now."""
-    for part in said:
-        if there.get(part) != said[part]:
+    for part in (*said, *(key for key in there if key not in said)):
+        if there.get(part) != said.get(part):
             raise ValueError(
                 f"{path}: the run there has other settings under {part!r}; choose another folder or resume=False"
             )
@@ -257,12 +257,8 @@ def _ports_said(network: ModularNetwork, session: str) -> dict[str, Any]:
 def _rebuilt(said: Mapping[str, Any], topology: Path) -> ModularNetwork:
     network = ModularNetwork(Topology.read(topology), **said["settings"])
     for session, ports in said["sessions"].items():
-        network.attach(session, *([_port(row) for row in ports[side]] for side in ("inputs", "outputs")))
+        network.attach(session, *([Port.from_table(row) for row in ports[side]] for side in ("inputs", "outputs")))
     return network
-
-
-def _port(row: Mapping[str, Any]) -> Port:
-    return Port(**{**row, "channel_names": tuple(row["channel_names"]), "areas": tuple(row["areas"])})
 
 
 def sized(topology: Topology, sizes: list[int]) -> Topology:
