@@ -232,6 +232,19 @@ class ModularNetwork(nn.Module):
         vector = self._parts(session).vector
         return self.exists.new_zeros(0) if vector is None else vector
 
+    def own_parameters(self, session: str) -> list[nn.Parameter]:
+        """All that a session has of its own and that is learned: encoders, readouts, its vector."""
+        return list(self._parts(session).parameters())
+
+    def port_parameters(self, session: str) -> list[nn.Parameter]:
+        """What the session's encoders and readouts learn, in an order that depends on its ports alone."""
+        parts = self._parts(session)
+        both = (
+            (parts.encoders[_key(name)] for name in parts.inputs),
+            (parts.readouts[_key(name)] for name in parts.outputs),
+        )
+        return [parameter for side in both for module in side for parameter in module.parameters()]
+
     def freeze_shared(self, frozen: bool = True) -> None:
         """Keep what all sessions share as it is, so that training changes only what each session has of its own."""
         for name, parameter in self.named_parameters():

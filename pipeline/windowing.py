@@ -218,8 +218,13 @@ class SessionData:
         """A target port at bins `[first, last)`: counts, class indices or scaled values, 0 where unknown."""
         made = self.features[name]
         values, valid = self._cut(made, first, last)
-        values = values if made.port.is_counts else self._scaled(name, values)
+        values = self.scalers[name].scaled(values) if self.is_scaled(name) else values
         return np.where(valid, values, 0).astype(np.float32), valid
+
+    def is_scaled(self, name: str) -> bool:
+        """Whether the values of a port are in standard deviations of the training time, as targets."""
+        port = self.features[name].port
+        return not port.is_counts and port.kind not in UNSCALED
 
     def _scaled(self, name: str, values: Floats) -> Floats:
         return values if self.features[name].port.kind in UNSCALED else self.scalers[name].scaled(values)
