@@ -36,6 +36,7 @@ class Terms(nn.Module):
         super().__init__()
         self.data, self.configs = data, tuple(configs)
         self.network = (network,)  # held in a tuple: its parameters are not these
+        self.takes = tuple(config.takes for config in self.configs)
         self.order = {session: number for number, session in enumerate(data.sessions)}
         self.parts = nn.ModuleDict()
         for i, config in enumerate(self.configs):
@@ -68,7 +69,7 @@ class Terms(nn.Module):
 
     def active(self, done: float) -> list[int]:
         """Objectives besides the likelihoods that count now."""
-        return [i for i, c in enumerate(self.configs) if c.takes != "outputs" and self._number(i, done) != 0]
+        return [i for i, takes in enumerate(self.takes) if takes != "outputs" and self._number(i, done) != 0]
 
     def weighed(self, i: int, value: Tensor, done: float) -> Tensor:
         """What an objective adds to the loss."""
@@ -186,7 +187,7 @@ class Terms(nn.Module):
         )
 
     def _own(self, port: str) -> list[int]:
-        return [i for i, c in enumerate(self.configs) if c.takes == "outputs" and c.target == port]
+        return [i for i, c in enumerate(self.configs) if self.takes[i] == "outputs" and c.target == port]
 
     def _number(self, i: int, done: float) -> float:
         weight = self.configs[i].weight

@@ -260,7 +260,9 @@ class Trainer:
                 totals.append((total.item(), len(batch.first_bins)))
         n_windows = sum(n for _, n in totals)
         loss = sum(value * n for value, n in totals) / n_windows if n_windows else float("nan")
-        if loss < self.best_loss:
+        if not n_windows:  # no target has weight: nothing to choose by, so the latest network it is
+            self.best_step, self.best = self.step, _copied(self.network.state_dict())
+        elif loss < self.best_loss:
             self.best_loss, self.best_step, self.stale = loss, self.step, 0
             self.best = _copied(self.network.state_dict())
         else:
