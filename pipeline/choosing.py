@@ -72,6 +72,20 @@ def row_of(objectives: Sequence[ObjectiveConfig], loss: float, best_step: int) -
     return {"weights": weights, "loss": loss, "best_step": best_step}
 
 
+def told(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What a choice came to, a line per objective, as people are told. Empty without a choice."""
+    if not rows:
+        return []
+    best = min(rows, key=lambda row: float(row["loss"]))
+    lines = []
+    for name, weight in best["weights"].items():
+        tried = list(dict.fromkeys(str(row["weights"][name]) for row in rows))
+        if len(tried) > 1:
+            verdict = ": it does not help behaviour" if weight == 0 else ""
+            lines.append(f"{name.partition(': ')[2]}: weight {weight} of {', '.join(tried)}{verdict}")
+    return lines
+
+
 def best_of(tried: Sequence[tuple[Sequence[ObjectiveConfig], float]]) -> int:
     """The number of the combination with the least loss; the one with the smaller weights where two are equal."""
     return min(range(len(tried)), key=lambda n: (tried[n][1], sum(_size(o) for o in tried[n][0])))
