@@ -92,7 +92,7 @@ class Reconciler:
         found = {f.name: f for f in self.scanner.scan()}
         open_drops = {drop.name: drop for drop in self.catalog.drops(*OPEN)}
         in_work = {file for drop in open_drops.values() if drop.state in IN_FLIGHT for file in drop.files}
-        new = [lies for name, lies in found.items() if name not in open_drops and name not in in_work]
+        new = [lies for name, lies in found.items() if name not in open_drops and not in_work & {name, *lies.files}]
         folder = str(self.store.inbox)
         self.catalog.add_drops([{"name": lies.name, "folder": folder, **_seen(lies, now)} for lies in new])
         owner = {file: lies.name for lies in found.values() for file in lies.files}
