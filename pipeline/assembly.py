@@ -293,6 +293,11 @@ def _last_time_s(recording: Recording) -> float:
     return max((stop for stop in stops if stop is not None), default=0.0)
 
 
+def length_s(recording: Recording) -> float:
+    """From its first sample to its last, seconds."""
+    return _last_time_s(recording) - first_time_s(recording)
+
+
 def carried_over(
     recordings: Sequence[Recording], maps: Mapping[str, ClockMap], *, taken: Sequence[str] = ()
 ) -> tuple[Stream, ...]:

@@ -42,6 +42,11 @@ def identity(recordings: Sequence[Recording]) -> dict[str, str]:
     }
 
 
+def is_named(recordings: Sequence[Recording]) -> bool:
+    """True where a name or a file's content states whose the recordings are."""
+    return any(r.subject.get("subject_id") or any(entities(file)["sub"] for file in r.files[:1]) for r in recordings)
+
+
 def session_key(name: str) -> tuple[str, ...] | None:
     """What loose files of one session have in common, None for a file whose own name states no subject."""
     told = entities(Path(Path(name).name))

@@ -8,16 +8,19 @@ Nothing of a drop is altered: where it lies in the inbox, the inbox moves it, af
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from neuroloom.ingest import durable, manifest
 from neuroloom.ingest.digest import digest_of_bytes, digest_of_file
+from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.session import Session
 from neuroloom.pipeline.alignment import AlignmentError
-from neuroloom.pipeline.identity import grouped
+from neuroloom.pipeline.assembly import length_s
+from neuroloom.pipeline.identity import grouped, is_named
 from neuroloom.pipeline.joining import joined
 from neuroloom.pipeline.processing import process
 from neuroloom.pipeline.reading import Drop, aligned, session_id, with_notes
@@ -111,9 +114,15 @@ def _read(drop: Drop, store: Store, say: Progress) -> tuple[Session, Path | None
     """The drop as a session of its own, or joined to the one that is published; and the version it follows."""
     recordings, notes = drop.recordings(say), drop.notes()
     say(f"{drop.name}: aligning {len(recordings)} devices")
+    named = notes.subject is not None or is_named(recordings)
     versions = store.versions(session_id(drop, recordings, notes))
+    if not versions and not named and (found := beside(recordings, store, notes.same_clock)) is not None:
+        session, before = found
+        return with_notes(session, drop), before
     if not versions:
-        return with_notes(aligned(recordings, notes), drop), None
+        session = aligned(recordings, notes)
+        sources = tuple({**source, "named": named} for source in session.sources)
+        return with_notes(replace(session, sources=sources), drop), None
     there = Session.open(versions[-1])
     try:
         session = joined(there, recordings, same_clock=notes.same_clock)
@@ -123,6 +132,39 @@ def _read(drop: Drop, store: Store, say: Progress) -> tuple[Session, Path | None
             "session.toml in a folder with it can give"
         ) from error
     return with_notes(session, drop), versions[-1]
+
+
+def beside(
+    recordings: Sequence[Recording], store: Store, same_clock: Sequence[Sequence[str]] = ()
+) -> tuple[Session, Path] | None:
+    """The session that recordings which say nothing of their subject were made beside, joined, and its version.
+
+    Only sessions that were not named either and ran at the same time come into question, and only pulses that both
+    recorded prove it: acquisition dates alone would mix two people recorded in one morning.
+    """
+    for folder in _running_at(recordings, store):
+        try:
+            session = joined(Session.open(folder), recordings, same_clock=same_clock)
+        except AlignmentError:
+            continue
+        clocks = {recording.clock for recording in recordings}
+        if all(m.method.startswith("pulses") for m in session.clock_maps if m.source in clocks):
+            return session, folder
+    return None
+
+
+def _running_at(recordings: Sequence[Recording], store: Store) -> Iterator[Path]:
+    """The newest versions of unnamed sessions whose time overlaps that of these recordings."""
+    spans = [(r.start, r.start + timedelta(seconds=length_s(r))) for r in recordings if r.start is not None]
+    for name in store.session_ids() if spans else ():
+        folder = store.latest(name)
+        said = manifest.read(folder)
+        if any(source.get("named", True) for source in said["sources"]) or not said["start"]:
+            continue
+        start = datetime.fromisoformat(said["start"])
+        stop = start + timedelta(seconds=max((s["start_s"] + s["duration_s"] for s in said["streams"]), default=0.0))
+        if any((start.tzinfo is None) == (a.tzinfo is None) and a <= stop and start <= b for a, b in spans):
+            yield folder
 
 
 def _told(session: Session) -> str:

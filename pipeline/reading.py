@@ -108,10 +108,14 @@ def aligned(recordings: Sequence[Recording], notes: SessionNotes) -> Session:
 
 
 def with_notes(session: Session, drop: Drop) -> Session:
-    """With the areas and trials that the drop's sidecars tell of. Raises FormatError naming the file."""
+    """With the areas, trials and expectations that the drop's sidecars tell of. Raises FormatError naming the file."""
     if drop.folder is None:
         return session
-    session = _with_areas(session, drop.notes().areas, drop.folder / FILE_NAME)
+    notes = drop.notes()
+    session = _with_areas(session, notes.areas, drop.folder / FILE_NAME)
+    if notes.expects:
+        sources = tuple(dict(source) | {"expects": list(notes.expects)} for source in session.sources)
+        session = replace(session, sources=sources)
     task = drop.folder / TASK_FILE
     return _with_trials(session, task) if task.is_file() else session
 

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from neuroloom.ingest import FormatError, Session, manifest, naming_files
+from neuroloom.pipeline.catalog import Catalog, rebuild
 from neuroloom.pipeline.ingesting import ingest_drop, ingest_path, published
 from neuroloom.pipeline.reading import Drop
+from neuroloom.pipeline.reviewing import review_index
 from neuroloom.pipeline.sample_devices import record_person
 from neuroloom.pipeline.store import Store
 from neuroloom.pipeline.truth import clock_truths
@@ -100,6 +102,7 @@ def test_one_broken_file_stops_no_other(person, store, tmp_path):
     [
         ("session.toml", "subject = ", "session.toml"),
         ("session.toml", 'subjekt = "1"\n', "subjekt"),
+        ("session.toml", 'expects = ["gazee"]\n', "no modality"),
         ("session.toml", '[areas]\nap = "V1"\n', "[areas] names 'ap'"),
         ("task.toml", '[trials]\nstart = ["S 99"]\n', "task.toml"),
     ],
@@ -200,6 +203,42 @@ def test_a_corrected_file_takes_the_place_of_its_drop_and_later_devices_stay(per
     assert session.stream_names.count("gaze") == 1
     assert session["messages"].labels[0].startswith("SCREEN")
     assert "eeg" in session.stream_names
+
+
+def unnamed(person, kind):
+    """One device's files under names that say nothing."""
+    folder = person.parent / kind
+    folder.mkdir()
+    for file in person.glob(f"*_{kind}.*"):
+        text = file.read_bytes().replace(EEG.encode(), b"tuesday")
+        (folder / f"tuesday{file.suffix}").write_bytes(text)
+    return next(path for path in folder.iterdir() if path.suffix in (".vhdr", ".asc"))
+
+
+def test_files_that_name_nobody_are_one_session_where_they_ran_together_and_share_pulses(person, store):
+    first = ingest_path(unnamed(person, "eeg"), store, sorter=None)
+    second = ingest_path(unnamed(person, "gaze").rename(person.parent / "track.asc"), store, sorter=None)
+    assert (first.session, second.session) == ("sub-tuesday_ses-01", "sub-tuesday_ses-01")
+    assert {"eeg", "gaze"} <= {stream["name"] for stream in second.streams}
+
+
+def test_files_that_name_nobody_and_share_no_pulses_stay_apart(person, store, tmp_path):
+    """Somebody else's gaze at the same time: acquisition dates alone do not make it the same person."""
+    record_person(tmp_path / "other", duration_s=40, seed=99, subject="x", devices=("gaze",))
+    (other,) = (tmp_path / "other").glob("*.asc")
+    ingest_path(unnamed(person, "eeg"), store, sorter=None)
+    assert ingest_path(other.rename(tmp_path / "track.asc"), store, sorter=None).session == "sub-track_ses-01"
+
+
+def test_what_is_expected_and_not_there_yet_is_said(person, store):
+    (person / "session.toml").write_text('subject = "sample"\ntask = "choice"\nexpects = ["eeg", "gaze"]\n')
+    gaze = (person / f"{GAZE}.asc").rename(person.parent / f"{GAZE}.asc")
+    session = Session.open(Path(ingest_path(person, store, sorter=None).file).parent)
+    assert session.missing == ("gaze",)
+    rebuild(store, Catalog.of(store))
+    assert "gaze missing" in review_index(store).read_text()
+    joined = ingest_path(gaze, store, sorter=None)
+    assert Session.open(Path(joined.file).parent).missing == ()
 
 
 def test_runs_are_sessions_of_their_own(store, tmp_path):
