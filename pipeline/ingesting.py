@@ -16,14 +16,19 @@ from typing import Any
 
 from neuroloom.ingest import durable, manifest
 from neuroloom.ingest.digest import digest_of_bytes, digest_of_file
+from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.session import Session
+from neuroloom.pipeline import subjects
 from neuroloom.pipeline.alignment import AlignmentError
 from neuroloom.pipeline.assembly import length_s
-from neuroloom.pipeline.identity import grouped, is_named
+from neuroloom.pipeline.config import Settings
+from neuroloom.pipeline.identity import grouped, identity, is_named
 from neuroloom.pipeline.joining import joined
+from neuroloom.pipeline.privacy import Privacy, privacy_of
 from neuroloom.pipeline.processing import process
 from neuroloom.pipeline.reading import Drop, aligned, session_id, with_notes
+from neuroloom.pipeline.sidecar import SessionNotes
 from neuroloom.pipeline.store import Store
 
 Progress = Callable[[str], None]
@@ -61,11 +66,20 @@ def ingest_drop(
 
     One that fails never stops the others.
     """
-    results: dict[Path, IngestResult] = {}
-    for group in grouped(paths):
+    results = {path: _taken_up(path, store) for path in paths if path.name in subjects.FILE_NAMES}
+    for group in grouped(path for path in paths if path not in results):
         result = ingest_together(group, store, sorter=sorter, progress=progress, archive=archive)
         results |= {path: replace(result, path=str(path)) for path in group}
     return [results[path] for path in paths]
+
+
+def _taken_up(path: Path, store: Store) -> IngestResult:
+    """What became of a `subject.toml`."""
+    try:
+        subjects.take_up(store, path)
+    except FormatError as error:
+        return _refuse(Drop(paths=(path,)), store, str(error))
+    return IngestResult(path=str(path), state="ingested", format="subjects")
 
 
 def ingest_path(path: Path, store: Store, **how: Any) -> IngestResult:
@@ -94,35 +108,40 @@ def ingest_together(
         known = published(store, digests.values())
         if known is not None:
             return _result(drop, "already", Session.open(known), known)
-        session, before = _read(drop, store, say)
+        session, before, private = _read(drop, store, say)
+        digests = {private.text(name): digest for name, digest in digests.items()}
         session = process(session, sorter=sorter, progress=say)
-        session = replace(session, sources=_with_digests(session.sources, digests))
+        session = _with_subject(replace(session, sources=_with_digests(session.sources, digests)), store)
         say(f"{session.id}: writing")
         folder = next_version(store, session.id)
         session.save(folder)
         if before is not None:
             lineage = {"follows": manifest.digest_of(before), "why": f"joined by {', '.join(sorted(digests))}"}
             manifest.amend(folder, lineage=lineage)
+        _note_consent(folder, session.subject, store)
     except (AlignmentError, ValueError, OSError) as error:
         return _refuse(drop, store, str(error))
     if archive:
-        _archive(drop, store, digests)
+        _archive(drop, store)
     return _result(drop, "ingested", Session.open(folder), folder)
 
 
-def _read(drop: Drop, store: Store, say: Progress) -> tuple[Session, Path | None]:
-    """The drop as a session of its own, or joined to the one that is published; and the version it follows."""
+def _read(drop: Drop, store: Store, say: Progress) -> tuple[Session, Path | None, Privacy]:
+    """The drop as a session of its own, or joined to a published one; the version it follows; whose it is."""
     recordings, notes = drop.recordings(say), drop.notes()
-    say(f"{drop.name}: aligning {len(recordings)} devices")
     named = notes.subject is not None or is_named(recordings)
+    private = _privacy(drop, store, recordings, notes)
+    recordings = [private.applied(recording) for recording in recordings]
+    notes = notes.model_copy(update={"subject": private.code})
+    say(f"{drop.name}: aligning {len(recordings)} devices")
     versions = store.versions(session_id(drop, recordings, notes))
-    if not versions and not named and (found := beside(recordings, store, notes.same_clock)) is not None:
+    if not versions and not named and (found := beside(recordings, store, private, notes.same_clock)) is not None:
         session, before = found
-        return with_notes(session, drop), before
+        return with_notes(session, drop), before, private
     if not versions:
         session = aligned(recordings, notes)
         sources = tuple({**source, "named": named} for source in session.sources)
-        return with_notes(replace(session, sources=sources), drop), None
+        return with_notes(replace(session, sources=sources), drop), None, private
     there = Session.open(versions[-1])
     try:
         session = joined(there, recordings, same_clock=notes.same_clock)
@@ -131,20 +150,33 @@ def _read(drop: Drop, store: Store, say: Progress) -> tuple[Session, Path | None
             f"{error}; {there.id} is there already, of {_told(there)}: another session needs another name, which a "
             "session.toml in a folder with it can give"
         ) from error
-    return with_notes(session, drop), versions[-1]
+    return with_notes(session, drop), versions[-1], private
+
+
+def _privacy(drop: Drop, store: Store, recordings: Sequence[Recording], notes: SessionNotes) -> Privacy:
+    """Whose recordings they are, by code, and what must not be published of it."""
+    for name in subjects.FILE_NAMES:
+        if drop.folder is not None and (drop.folder / name).is_file():
+            subjects.take_up(store, drop.folder / name)
+    known = subjects.Subjects.of(store)
+    stated = [recording.subject["name"] for recording in recordings if recording.subject.get("name")]
+    texts = [drop.name, *stated, *(file.name for recording in recordings for file in recording.files)]
+    code = known.code_of(notes.subject or identity(recordings)["sub"], texts)
+    return privacy_of(store, Settings.of(store).privacy, code, [*known[code].names, *stated])
 
 
 def beside(
-    recordings: Sequence[Recording], store: Store, same_clock: Sequence[Sequence[str]] = ()
+    recordings: Sequence[Recording], store: Store, private: Privacy, same_clock: Sequence[Sequence[str]] = ()
 ) -> tuple[Session, Path] | None:
     """The session that recordings which say nothing of their subject were made beside, joined, and its version.
 
     Only sessions that were not named either and ran at the same time come into question, and only pulses that both
     recorded prove it: acquisition dates alone would mix two people recorded in one morning.
     """
-    for folder in _running_at(recordings, store):
+    for folder, theirs in _running_at([private.true_date(r.start) for r in recordings], recordings, store):
+        moved = [replace(r, start=theirs.date(private.true_date(r.start))) for r in recordings]
         try:
-            session = joined(Session.open(folder), recordings, same_clock=same_clock)
+            session = joined(Session.open(folder), moved, same_clock=same_clock)
         except AlignmentError:
             continue
         clocks = {recording.clock for recording in recordings}
@@ -153,18 +185,24 @@ def beside(
     return None
 
 
-def _running_at(recordings: Sequence[Recording], store: Store) -> Iterator[Path]:
-    """The newest versions of unnamed sessions whose time overlaps that of these recordings."""
-    spans = [(r.start, r.start + timedelta(seconds=length_s(r))) for r in recordings if r.start is not None]
+def _running_at(
+    starts: Sequence[datetime | None], recordings: Sequence[Recording], store: Store
+) -> Iterator[tuple[Path, Privacy]]:
+    """The newest versions of unnamed sessions whose true time overlaps that of these recordings."""
+    spans = [(s, s + timedelta(seconds=length_s(r))) for s, r in zip(starts, recordings, strict=True) if s is not None]
+    settings = Settings.of(store).privacy
     for name in store.session_ids() if spans else ():
         folder = store.latest(name)
         said = manifest.read(folder)
         if any(source.get("named", True) for source in said["sources"]) or not said["start"]:
             continue
-        start = datetime.fromisoformat(said["start"])
-        stop = start + timedelta(seconds=max((s["start_s"] + s["duration_s"] for s in said["streams"]), default=0.0))
-        if any((start.tzinfo is None) == (a.tzinfo is None) and a <= stop and start <= b for a, b in spans):
-            yield folder
+        theirs = privacy_of(store, settings, said["subject"], ())
+        start = theirs.true_date(datetime.fromisoformat(said["start"]))
+        lasts = timedelta(seconds=max((s["start_s"] + s["duration_s"] for s in said["streams"]), default=0.0))
+        if start is not None and any(
+            (start.tzinfo is None) == (a.tzinfo is None) and a <= start + lasts and start <= b for a, b in spans
+        ):
+            yield folder, theirs
 
 
 def _told(session: Session) -> str:
@@ -192,6 +230,26 @@ def next_version(store: Store, session_id: str) -> Path:
 
 def _digests(drop: Drop) -> dict[str, str]:
     return {file.relative_to(drop.root).as_posix(): digest_of_file(file) for file in drop.files()}
+
+
+def _note_consent(folder: Path, code: str, store: Store) -> None:
+    """What the subject has agreed to, beside the session; dates of it stay in the store."""
+    consent = subjects.Subjects.of(store)[code].consent
+    if consent is not None:
+        manifest.amend(folder, consent={"scope": list(consent.scope), "document": consent.document})
+
+
+def _with_subject(session: Session, store: Store) -> Session:
+    """Each source with what the lab has said of the subject, and whether its dates are the true ones."""
+    settings = Settings.of(store).privacy
+    private = privacy_of(store, settings, session.subject, ())
+    about = subjects.Subjects.of(store)[session.subject].public(private.true_date(session.start))
+    dates = "kept" if settings.keep_dates else "shifted"
+    sources = tuple(
+        {**source, "subject": {**source.get("subject", {}), **about}, "dates": source.get("dates", dates)}
+        for source in session.sources
+    )
+    return replace(session, sources=sources)
 
 
 def _with_digests(sources: Sequence[Mapping[str, Any]], digests: Mapping[str, str]) -> tuple[Mapping[str, Any], ...]:
@@ -225,9 +283,9 @@ def _refuse(drop: Drop, store: Store, reason: str) -> IngestResult:
     return IngestResult(path=path, state="quarantined", reason=line)
 
 
-def _archive(drop: Drop, store: Store, digests: Mapping[str, str]) -> None:
-    for name in digests:
-        durable.copy_file(drop.root / name, store.originals / drop.paths[0].stem / name)
+def _archive(drop: Drop, store: Store) -> None:
+    for file in drop.files():
+        durable.copy_file(file, store.originals / drop.paths[0].stem / file.relative_to(drop.root))
 
 
 def _result(drop: Drop, state: str, session: Session, folder: Path) -> IngestResult:

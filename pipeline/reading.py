@@ -18,13 +18,14 @@ from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Events, Signal, Stream, Units
+from neuroloom.pipeline import subjects
 from neuroloom.pipeline.assembly import align
 from neuroloom.pipeline.identity import identity
 from neuroloom.pipeline.sidecar import FILE_NAME, SessionNotes
 
 Progress = Callable[[str], None]
 TASK_FILE = "task.toml"
-SIDECARS = (FILE_NAME, TASK_FILE)
+SIDECARS = (FILE_NAME, TASK_FILE, *subjects.FILE_NAMES)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from neuroloom.pipeline import custody, inbox
+from neuroloom.ingest.formats import FormatError
+from neuroloom.pipeline import custody, inbox, subjects
 from neuroloom.pipeline.catalog import (
     DONE,
     IGNORED,
@@ -136,6 +137,9 @@ class Reconciler:
         self.catalog.note(moving, frm=(SEEN,), state=SETTLING, reason=f"must lie still for {settle_s:g} s")
 
     def _probe(self, drop: Drop, still_s: float) -> None:
+        if drop.name in subjects.FILE_NAMES:
+            self._take_up(drop)
+            return
         form, reason = inbox.probe(self.store.inbox, drop.paths)
         if not reason:
             digest = inbox.digest_of(self.store.inbox, drop.files)
@@ -146,6 +150,18 @@ class Reconciler:
             self._refuse(drop, reason)
         elif drop.reason != reason:
             self.catalog.move(drop.id, SETTLING, frm=WAITING, reason=reason, format=form)
+
+    def _take_up(self, drop: Drop) -> None:
+        """What a `subject.toml` says is known from now on; the file joins the originals."""
+        try:
+            codes = subjects.take_up(self.store, self.store.inbox / drop.name)
+        except FormatError as error:
+            self._refuse(drop, inbox.one_line(error))
+            return
+        digest = inbox.digest_of(self.store.inbox, drop.files)
+        self.catalog.note([drop.id], digest=digest, format="subjects")
+        custody.archive(self.store, self.catalog.drop(drop.id) or drop, [])
+        self.catalog.move(drop.id, DONE, frm=WAITING, reason=f"taken up: {', '.join(codes)}")
 
     def _refuse(self, drop: Drop, reason: str) -> None:
         custody.quarantine(self.store, drop, reason)

@@ -10,6 +10,8 @@ STORE/
   review/           static pages
   catalog.sqlite    what is where, in which state
   neuroloom.toml    settings, if any
+  subjects.json     who was recorded: names, birth dates, consent; never published
+  .secret           by which dates are shifted; never published
 """
 
 from __future__ import annotations
@@ -80,6 +82,14 @@ class Store:
     def prefect_home(self) -> Path:
         """Where the embedded Prefect server keeps its database, inside the store and hidden."""
         return self.root / ".prefect"
+
+    @property
+    def subjects_file(self) -> Path:
+        return self.root / "subjects.json"
+
+    @property
+    def secret_file(self) -> Path:
+        return self.root / ".secret"
 
     @property
     def settings_file(self) -> Path:
