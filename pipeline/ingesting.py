@@ -8,32 +8,29 @@ Nothing of a drop is altered: where it lies in the inbox, the inbox moves it, af
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from neuroloom.ingest import durable, manifest
-from neuroloom.ingest.digest import digest_of_bytes, digest_of_file
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.session import Session
-from neuroloom.pipeline import subjects
+from neuroloom.pipeline import origins, subjects
 from neuroloom.pipeline.alignment import AlignmentError
 from neuroloom.pipeline.assembly import length_s
 from neuroloom.pipeline.config import Settings
-from neuroloom.pipeline.identity import grouped, identity, is_named
+from neuroloom.pipeline.identity import grouped
 from neuroloom.pipeline.joining import joined
+from neuroloom.pipeline.preparing import completed, digests_of, opened, said_named
 from neuroloom.pipeline.privacy import Privacy, privacy_of
-from neuroloom.pipeline.processing import process
 from neuroloom.pipeline.reading import Drop, aligned, session_id, with_notes
-from neuroloom.pipeline.sidecar import SessionNotes
 from neuroloom.pipeline.store import Store
 
 Progress = Callable[[str], None]
 DEFAULT_SORTER = "spykingcircus2"
-DROP_DIGITS = 12  # of the digest that tells which files came together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +58,7 @@ def ingest_drop(
     sorter: str | None = DEFAULT_SORTER,
     progress: Progress | None = None,
     archive: bool = False,
+    in_place: bool = False,
 ) -> list[IngestResult]:
     """One result per path: a folder is a session, loose files whose names state the same session are one together.
 
@@ -68,7 +66,7 @@ def ingest_drop(
     """
     results = {path: _taken_up(path, store) for path in paths if path.name in subjects.FILE_NAMES}
     for group in grouped(path for path in paths if path not in results):
-        result = ingest_together(group, store, sorter=sorter, progress=progress, archive=archive)
+        result = ingest_together(group, store, sorter=sorter, progress=progress, archive=archive, in_place=in_place)
         results |= {path: replace(result, path=str(path)) for path in group}
     return [results[path] for path in paths]
 
@@ -94,54 +92,50 @@ def ingest_together(
     sorter: str | None = DEFAULT_SORTER,
     progress: Progress | None = None,
     archive: bool = False,
+    in_place: bool = False,
 ) -> IngestResult:
     """A folder, or loose files of one session, published in the store.
 
     Where the session is published already, these devices join it in a new version. sorter: spikes are sorted where a
     device has a wideband signal and no units; None leaves that out. archive: copy the originals into the store.
+    in_place: the files stay where they are, so where that is has to be remembered.
     """
     say = progress or (lambda _: None)
     drop = Drop(paths=tuple(paths))
     try:
         say(f"{drop.name}: computing digests")
-        digests = _digests(drop)
+        digests = digests_of(drop)
         known = published(store, digests.values())
         if known is not None:
             return _result(drop, "already", Session.open(known), known)
         session, before, private = _read(drop, store, say)
-        digests = {private.text(name): digest for name, digest in digests.items()}
-        session = process(session, sorter=sorter, progress=say)
-        session = _with_subject(replace(session, sources=_with_digests(session.sources, digests)), store)
+        session = completed(session, drop, store, private, digests, sorter, say)
         say(f"{session.id}: writing")
         folder = next_version(store, session.id)
         session.save(folder)
         if before is not None:
-            lineage = {"follows": manifest.digest_of(before), "why": f"joined by {', '.join(sorted(digests))}"}
+            lineage = {"follows": manifest.digest_of(before), "why": f"joined by {private.text(drop.name)}"}
             manifest.amend(folder, lineage=lineage)
         _note_consent(folder, session.subject, store)
     except (AlignmentError, ValueError, OSError) as error:
         return _refuse(drop, store, str(error))
     if archive:
         _archive(drop, store)
+    if in_place:
+        origins.note(store, drop.paths, digests, session.id)
     return _result(drop, "ingested", Session.open(folder), folder)
 
 
 def _read(drop: Drop, store: Store, say: Progress) -> tuple[Session, Path | None, Privacy]:
     """The drop as a session of its own, or joined to a published one; the version it follows; whose it is."""
-    recordings, notes = drop.recordings(say), drop.notes()
-    named = notes.subject is not None or is_named(recordings)
-    private = _privacy(drop, store, recordings, notes)
-    recordings = [private.applied(recording) for recording in recordings]
-    notes = notes.model_copy(update={"subject": private.code})
+    recordings, notes, private, named = opened(drop, store, say)
     say(f"{drop.name}: aligning {len(recordings)} devices")
     versions = store.versions(session_id(drop, recordings, notes))
     if not versions and not named and (found := beside(recordings, store, private, notes.same_clock)) is not None:
         session, before = found
         return with_notes(session, drop), before, private
     if not versions:
-        session = aligned(recordings, notes)
-        sources = tuple({**source, "named": named} for source in session.sources)
-        return with_notes(replace(session, sources=sources), drop), None, private
+        return with_notes(said_named(aligned(recordings, notes), named), drop), None, private
     there = Session.open(versions[-1])
     try:
         session = joined(there, recordings, same_clock=notes.same_clock)
@@ -151,18 +145,6 @@ def _read(drop: Drop, store: Store, say: Progress) -> tuple[Session, Path | None
             "session.toml in a folder with it can give"
         ) from error
     return with_notes(session, drop), versions[-1], private
-
-
-def _privacy(drop: Drop, store: Store, recordings: Sequence[Recording], notes: SessionNotes) -> Privacy:
-    """Whose recordings they are, by code, and what must not be published of it."""
-    for name in subjects.FILE_NAMES:
-        if drop.folder is not None and (drop.folder / name).is_file():
-            subjects.take_up(store, drop.folder / name)
-    known = subjects.Subjects.of(store)
-    stated = [recording.subject["name"] for recording in recordings if recording.subject.get("name")]
-    texts = [drop.name, *stated, *(file.name for recording in recordings for file in recording.files)]
-    code = known.code_of(notes.subject or identity(recordings)["sub"], texts)
-    return privacy_of(store, Settings.of(store).privacy, code, [*known[code].names, *stated])
 
 
 def beside(
@@ -212,12 +194,13 @@ def _told(session: Session) -> str:
 
 
 def published(store: Store, digests: Iterable[str]) -> Path | None:
-    """The newest published session that holds all of these contents."""
+    """The newest published version that holds all of these contents."""
     wanted = set(digests)
-    for path in sorted(store.sessions.glob(f"*/v*/{manifest.FILE_NAME}"), reverse=True):
-        held = {d for source in manifest.read(path.parent)["sources"] for d in source["digests"].values()}
-        if wanted <= held:
-            return path.parent
+    for name in store.session_ids():
+        for folder in reversed(store.versions(name)):
+            held = {d for source in manifest.read(folder)["sources"] for d in source["digests"].values()}
+            if wanted <= held:
+                return folder
     return None
 
 
@@ -228,50 +211,11 @@ def next_version(store: Store, session_id: str) -> Path:
     return folder / f"v{max(numbers, default=0) + 1:03d}"
 
 
-def _digests(drop: Drop) -> dict[str, str]:
-    return {file.relative_to(drop.root).as_posix(): digest_of_file(file) for file in drop.files()}
-
-
 def _note_consent(folder: Path, code: str, store: Store) -> None:
     """What the subject has agreed to, beside the session; dates of it stay in the store."""
     consent = subjects.Subjects.of(store)[code].consent
     if consent is not None:
         manifest.amend(folder, consent={"scope": list(consent.scope), "document": consent.document})
-
-
-def _with_subject(session: Session, store: Store) -> Session:
-    """Each source with what the lab has said of the subject, and whether its dates are the true ones."""
-    settings = Settings.of(store).privacy
-    private = privacy_of(store, settings, session.subject, ())
-    about = subjects.Subjects.of(store)[session.subject].public(private.true_date(session.start))
-    dates = "kept" if settings.keep_dates else "shifted"
-    sources = tuple(
-        {**source, "subject": {**source.get("subject", {}), **about}, "dates": source.get("dates", dates)}
-        for source in session.sources
-    )
-    return replace(session, sources=sources)
-
-
-def _with_digests(sources: Sequence[Mapping[str, Any]], digests: Mapping[str, str]) -> tuple[Mapping[str, Any], ...]:
-    """Each new source with the digests of its files, which several clocks may share, and which drop it came with.
-
-    Sidecars go with the first. Sources that have their digests already came with an earlier drop.
-    """
-    drop = digest_of_bytes("\n".join(sorted(digests.values())).encode()).partition(":")[2][:DROP_DIGITS]
-    named = [
-        dict(source)
-        if "digests" in source
-        else {
-            **source,
-            "drop": drop,
-            "digests": {key: d for key, d in digests.items() if key.rpartition("/")[2] in source["files"]},
-        }
-        for source in sources
-    ]
-    new = [source for source in named if source["drop"] == drop]
-    told = {key for source in new for key in source["digests"]}
-    new[0]["digests"] |= {key: digest for key, digest in digests.items() if key not in told}
-    return tuple(named)
 
 
 def _refuse(drop: Drop, store: Store, reason: str) -> IngestResult:

@@ -37,6 +37,7 @@ from neuroloom.pipeline.catalog import (
     note_published,
 )
 from neuroloom.pipeline.config import Settings
+from neuroloom.pipeline.identity import grouped
 from neuroloom.pipeline.inbox import Found, Scanner
 from neuroloom.pipeline.sniffing import READ_ERRORS
 from neuroloom.pipeline.store import Store
@@ -335,12 +336,12 @@ def ingest_paths(
 
     catalog = Catalog.of(store)
     results: list[dict[str, Any]] = []
-    for path in paths:
+    for group in grouped(paths):
         try:
-            made = ingest_drop([path], store, sorter=sorter, archive=archive, progress=progress)
+            made = ingest_drop(group, store, sorter=sorter, archive=archive, progress=progress, in_place=True)
         except READ_ERRORS as error:
-            reason = f"{path}: the reader stopped ({type(error).__name__}: {inbox.one_line(error)})"
-            made = [IngestResult(path=str(path), state="quarantined", reason=reason)]
+            reason = f"{group[0]}: the reader stopped ({type(error).__name__}: {inbox.one_line(error)})"
+            made = [IngestResult(path=str(path), state="quarantined", reason=reason) for path in group]
         results += [result.to_dict() for result in made]
     note_published(store, catalog, [result["session"] for result in results if result["session"]])
     catalog.close()
