@@ -1,4 +1,4 @@
-"""The commands that look after sessions once they are there: amend, affected, reingest."""
+"""The commands that look after sessions once they are there: amend, affected, reingest, export."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Decision = Annotated[str, typer.Option("--decision", help="Text in how a stream 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (amend, affected, reingest):
+    for command in (amend, affected, reingest, export):
         app.command()(command)
 
 
@@ -113,6 +113,28 @@ def reingest(
             lines(f"{row['session']}: {row['state']} {row['version'] or row.get('reason', '')}")
             lines(*[f"  {name}" for name in row["changed"][:20]])
     raise typer.Exit(3 if any(row["state"] == "failed" for row in results) else 0)
+
+
+def export(
+    session_id: str,
+    out: Annotated[Path, typer.Option(help="The BIDS dataset to add it to, or the new folder.")],
+    to: Annotated[str, typer.Option(help="bids, or portable: NWB that opens with nothing extra.")] = "bids",
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
+    """Hand a session on."""
+    from neuroloom.ingest.session import Session
+    from neuroloom.pipeline.exporting import export_bids, export_portable
+
+    ways = {"bids": export_bids, "portable": export_portable}
+    if to not in ways:
+        raise typer.BadParameter(f"{to!r}; one of {', '.join(ways)} is wanted", param_hint="--to")
+    with Session.open(_store(store).latest(session_id)) as session:
+        found = ways[to](session, out)
+    if as_json:
+        document({"session": session_id, "files": [str(file) for file in found.files], "left_out": found.left_out})
+        return
+    lines(*(str(file) for file in found.files), *(f"left out: {name}: {why}" for name, why in found.left_out.items()))
 
 
 def _affected(place: Any, reader: str, version: str, library: str, file: str, decision: str) -> dict[str, Any]:
