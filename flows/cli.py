@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neuroloom.flows import cli_runs
+from neuroloom.flows import cli_care, cli_runs
 from neuroloom.flows.printing import document, lines, say, table
 
 if TYPE_CHECKING:
@@ -213,6 +213,7 @@ def doctor(as_json: JsonOption = False, store: StoreOption = None) -> None:
     raise typer.Exit(0 if all(row["ok"] for row in rows) else 1)
 
 
+cli_care.register(app)
 cli_runs.register(app)
 
 

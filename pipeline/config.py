@@ -4,6 +4,8 @@
 settle_s = 10          # a drop must lie unchanged for this long
 [ingest]
 sorter = "spykingcircus2"   # "none": do not sort
+[privacy]
+keep_dates = true           # dates are shifted otherwise, names replaced by codes
 [server]
 port = 4200
 """
@@ -65,6 +67,13 @@ class IngestSettings(Config):
         return None if self.sorter == "none" else self.sorter
 
 
+class PrivacySettings(Config):
+    """What may be published of a person. By default no name and no true date: see `privacy.py`."""
+
+    keep_names: bool = False
+    keep_dates: bool = False
+
+
 class ServerSettings(Config):
     """Where the embedded pages listen (always on this machine only), and how often the sweep runs. Port 0: any free."""
 
@@ -78,6 +87,7 @@ class Settings(Config):
 
     inbox: InboxSettings = InboxSettings()
     ingest: IngestSettings = IngestSettings()
+    privacy: PrivacySettings = PrivacySettings()
     server: ServerSettings = ServerSettings()
 
     @classmethod

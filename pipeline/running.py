@@ -38,7 +38,10 @@ Progress = Callable[[int, float], None]
 
 
 class RunConfig(Config):
-    """What a training run is asked for. inputs, targets: port names; all where they are left out."""
+    """What a training run is asked for. inputs, targets: port names; all where they are left out.
+
+    versions: session -> version, as they were when the run was prepared; not for the config file.
+    """
 
     name: str = ""
     sessions: tuple[str, ...] = ()
@@ -55,6 +58,7 @@ class RunConfig(Config):
     seed: int = 0
     network: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
 
 
 def read_run_config(path: Path) -> RunConfig:
@@ -73,11 +77,12 @@ def prepare_run(config: RunConfig, store: Store) -> Path:
     chosen = config.sessions or tuple(store.session_ids())
     if not chosen:
         raise StoreError(f"{store.root}: no session to train on; ingest recordings first")
-    for session_id in chosen:
-        store.latest(session_id)
+    versions = {session_id: store.latest(session_id).name for session_id in chosen}
     folder = store.run_folder(config.name)
-    asked = json.loads(config.model_copy(update={"sessions": chosen}).model_dump_json())
+    asked = json.loads(config.model_copy(update={"sessions": chosen, "versions": versions}).model_dump_json())
     there = _document(folder / REQUEST)
+    if there:
+        asked["versions"] = there.get("versions", versions)  # a run goes on with the versions it began with
     if there and there != asked:
         differing = ", ".join(sorted(key for key in asked if asked[key] != there.get(key)))
         raise ConfigError(f"{folder}: holds a run with another {differing}; give this one another name")
@@ -200,7 +205,7 @@ def windows_of(config: RunConfig, store: Store) -> Windows:
     from neuroloom.pipeline.windowing import windows
 
     return windows(
-        [_opened(store, session_id) for session_id in config.sessions],
+        [_opened(store, session_id, config.versions.get(session_id)) for session_id in config.sessions],
         length_s=config.length_s,
         bin_s=config.bin_s,
         held_out=config.held_out,
@@ -212,10 +217,18 @@ def windows_of(config: RunConfig, store: Store) -> Windows:
     )
 
 
-def _opened(store: Store, session_id: str) -> Session:
+def session_versions(store: Store, name: str) -> dict[str, str]:
+    """The sessions a run is trained on, each with its version; empty for a folder that is no training run."""
+    found = _document(store.run_folder(name) / REQUEST)
+    return dict(RunConfig.model_validate(found).versions) if found else {}
+
+
+def _opened(store: Store, session_id: str, version: str | None = None) -> Session:
     from neuroloom.ingest.session import Session
 
-    return Session.open(store.latest(session_id))
+    if version is None:
+        return Session.open(store.latest(session_id))
+    return Session.open(store.session_folder(session_id) / version)
 
 
 def _checked(make: Callable[..., Any], settings: Mapping[str, Any], folder: Path) -> Any:

@@ -16,9 +16,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from neuroloom.ingest.formats import FormatError
+from neuroloom.ingest.streams import MODALITIES
 from neuroloom.pipeline.config import Config, ConfigError, read_config
 
 FILE_NAME = "session.toml"
@@ -33,7 +34,16 @@ class SessionNotes(Config):
     run: str | None = None
     reference: str | None = None
     same_clock: tuple[tuple[str, ...], ...] = ()
+    expects: tuple[str, ...] = ()
     areas: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
+
+    @field_validator("expects")
+    @classmethod
+    def _are_modalities(cls, expects: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in expects if name not in MODALITIES]
+        if unknown:
+            raise ValueError(f"{unknown[0]!r} is no modality; there are {', '.join(MODALITIES)}")
+        return expects
 
     @classmethod
     def beside(cls, folder: Path) -> SessionNotes:
