@@ -9,6 +9,8 @@ steps = 2000
 seed = 0
 [network]                          # further arguments of ModularNetwork
 [training]                         # further fields of TrainConfig
+[features]                         # fields of FeatureConfig: what is trained on, what is masked
+artefacts = ["muscle", "blink"]
 """
 
 from __future__ import annotations
@@ -58,6 +60,7 @@ class RunConfig(Config):
     seed: int = 0
     network: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
+    features: dict[str, Any] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
 
 
@@ -109,7 +112,9 @@ def train_run(name: str, store: Store, *, progress: bool | Progress = False) -> 
             **config.network,
         )
         data = windows_of(config, store)
-        run = train(network, data, folder=folder, progress=progress, config=_checked(TrainConfig, settings, folder))
+        run = train(
+            network, data, folder=folder, progress=progress, config=_checked(TrainConfig, settings, folder, "training")
+        )
     except BaseException as error:
         catalog.put_run(name, state=RETRY, reason=f"stopped: {' '.join(str(error).split()) or type(error).__name__}")
         raise
@@ -202,8 +207,10 @@ def requested(store: Store, name: str) -> RunConfig:
 
 def windows_of(config: RunConfig, store: Store) -> Windows:
     """The windows a run is trained and scored on; features come from `derived/`."""
+    from neuroloom.pipeline.features import FeatureConfig
     from neuroloom.pipeline.windowing import windows
 
+    asked = {key: tuple(value) if isinstance(value, list) else value for key, value in config.features.items()}
     return windows(
         [_opened(store, session_id, config.versions.get(session_id)) for session_id in config.sessions],
         length_s=config.length_s,
@@ -214,6 +221,7 @@ def windows_of(config: RunConfig, store: Store) -> Windows:
         targets=config.targets,
         seed=config.seed,
         folder=store.derived,
+        features=_checked(FeatureConfig, asked, store.run_folder(config.name), "features"),
     )
 
 
@@ -231,11 +239,11 @@ def _opened(store: Store, session_id: str, version: str | None = None) -> Sessio
     return Session.open(store.session_folder(session_id) / version)
 
 
-def _checked(make: Callable[..., Any], settings: Mapping[str, Any], folder: Path) -> Any:
+def _checked(make: Callable[..., Any], settings: Mapping[str, Any], folder: Path, table: str) -> Any:
     try:
         return make(**settings)
-    except TypeError as error:
-        raise ConfigError(f"{folder.name}: [training]: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{folder.name}: [{table}]: {error}") from error
 
 
 def _document(path: Path) -> dict[str, Any]:
