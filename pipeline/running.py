@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from neuroloom.pipeline.catalog import DONE, RETRY, RUNNING, Catalog
 from neuroloom.pipeline.config import Config, ConfigError, read_config
 from neuroloom.pipeline.custody import slug
 from neuroloom.pipeline.store import Store, StoreError
+from neuroloom.pipeline.subjects import Subjects
 
 if TYPE_CHECKING:
     from neuroloom.ingest.session import Session
@@ -75,9 +77,10 @@ def read_run_config(path: Path) -> RunConfig:
 def prepare_run(config: RunConfig, store: Store) -> Path:
     """Make the run's folder and write down what was asked for; gives the folder.
 
-    Raises ConfigError where the folder holds a run of another config: a run is never overwritten.
+    Raises ConfigError where the folder holds a run of another config: a run is never overwritten. Raises StoreError
+    where a session is named whose subject's consent has ended; where none is named, such sessions are left out.
     """
-    chosen = config.sessions or tuple(store.session_ids())
+    chosen = _consented(config.sessions, store)
     if not chosen:
         raise StoreError(f"{store.root}: no session to train on; ingest recordings first")
     versions = {session_id: store.latest(session_id).name for session_id in chosen}
@@ -92,6 +95,16 @@ def prepare_run(config: RunConfig, store: Store) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     durable.write_json(folder / REQUEST, asked)
     return folder
+
+
+def _consented(named: tuple[str, ...], store: Store) -> tuple[str, ...]:
+    known, today = Subjects.of(store), date.today()
+    if not named:
+        return tuple(one for one in store.session_ids() if not known.objection(one, today))
+    for session_id in named:
+        if why := known.objection(session_id, today):
+            raise StoreError(f"{session_id}: {why}; it cannot be trained on")
+    return named
 
 
 def train_run(name: str, store: Store, *, progress: bool | Progress = False) -> Run:
