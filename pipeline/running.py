@@ -25,12 +25,15 @@ target = "lfp"
 weights = [0.1, 1.0]               # 0 is always among the candidates
 [forcing]                          # ports = ["lfp"], start = 1.0, end = 0.0: states drawn to a recording while training
 [training]                         # further fields of TrainConfig: train_only = "session", prune_to = 0.5, precision
+[features]                         # fields of FeatureConfig: what is trained on, what is masked
+artefacts = ["muscle", "blink"]
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -42,6 +45,7 @@ from neuroloom.pipeline.catalog import DONE, RETRY, RUNNING, Catalog
 from neuroloom.pipeline.config import Config, ConfigError, read_config
 from neuroloom.pipeline.custody import slug
 from neuroloom.pipeline.store import Store, StoreError
+from neuroloom.pipeline.subjects import Subjects
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,6 +53,7 @@ if TYPE_CHECKING:
     from neuroloom.ingest.session import Session
     from neuroloom.models import ModularNetwork, Topology
     from neuroloom.pipeline.evaluation import Scores
+    from neuroloom.pipeline.features import FeatureConfig
     from neuroloom.pipeline.functional import FunctionalConfig
     from neuroloom.pipeline.training import Run, TrainConfig
     from neuroloom.pipeline.windowing import Windows
@@ -61,7 +66,10 @@ T = TypeVar("T")
 
 
 class RunConfig(Config):
-    """What a training run is asked for. inputs, targets: port names; all where they are left out."""
+    """What a training run is asked for. inputs, targets: port names; all where they are left out.
+
+    versions: session -> version, as they were when the run was prepared; not for the config file.
+    """
 
     name: str = ""
     sessions: tuple[str, ...] = ()
@@ -89,6 +97,8 @@ class RunConfig(Config):
     forcing: dict[str, Any] = Field(default_factory=dict)
     network: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
+    features: dict[str, Any] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
 
 
 def read_run_config(path: Path) -> RunConfig:
@@ -120,6 +130,7 @@ def training_of(config: RunConfig, where: str = "") -> TrainConfig:
         _checked(lambda: ForcingConfig(**forcing), f"{where}: [forcing]")
     if config.functional:
         _functional(config, where)
+    _features(config, where)
     if config.shuffle_recording and config.surrogate:
         raise ConfigError(f"{where}: shuffle_recording and surrogate are both set; a control is one of them")
     settings = {"steps": config.steps, "batch_size": config.batch_size, "seed": config.seed} | config.training
@@ -131,25 +142,37 @@ def training_of(config: RunConfig, where: str = "") -> TrainConfig:
 def prepare_run(config: RunConfig, store: Store) -> Path:
     """Make the run's folder and write down what was asked for; gives the folder.
 
-    Raises ConfigError where the folder holds a run of another config: a run is never overwritten.
+    Raises ConfigError where the folder holds a run of another config: a run is never overwritten. Raises StoreError
+    where a session is named whose subject's consent has ended; where none is named, such sessions are left out.
     """
     training_of(config)
     if config.start_from:
         requested(store, config.start_from)
-    chosen = config.sessions or tuple(store.session_ids())
+    chosen = _consented(config.sessions, store)
     if not chosen:
         raise StoreError(f"{store.root}: no session to train on; ingest recordings first")
-    for session_id in chosen:
-        store.latest(session_id)
+    versions = {session_id: store.latest(session_id).name for session_id in chosen}
     folder = store.run_folder(config.name)
-    asked = json.loads(config.model_copy(update={"sessions": chosen}).model_dump_json())
+    asked = json.loads(config.model_copy(update={"sessions": chosen, "versions": versions}).model_dump_json())
     there = _document(folder / REQUEST)
+    if there:
+        asked["versions"] = there.get("versions", versions)  # a run goes on with the versions it began with
     if there and there != asked:
         differing = ", ".join(sorted(key for key in asked if asked[key] != there.get(key)))
         raise ConfigError(f"{folder}: holds a run with another {differing}; give this one another name")
     folder.mkdir(parents=True, exist_ok=True)
     durable.write_json(folder / REQUEST, asked)
     return folder
+
+
+def _consented(named: tuple[str, ...], store: Store) -> tuple[str, ...]:
+    known, today = Subjects.of(store), date.today()
+    if not named:
+        return tuple(one for one in store.session_ids() if not known.objection(one, today))
+    for session_id in named:
+        if why := known.objection(session_id, today):
+            raise StoreError(f"{session_id}: {why}; it cannot be trained on")
+    return named
 
 
 def train_run(name: str, store: Store, *, progress: bool | Progress = False) -> Run:
@@ -281,7 +304,7 @@ def windows_of(config: RunConfig, store: Store) -> Windows:
     from neuroloom.pipeline.windowing import windows
 
     data = windows(
-        [_opened(store, session_id) for session_id in config.sessions],
+        [_opened(store, session_id, config.versions.get(session_id)) for session_id in config.sessions],
         length_s=config.length_s,
         bin_s=config.bin_s,
         held_out=config.held_out,
@@ -293,6 +316,7 @@ def windows_of(config: RunConfig, store: Store) -> Windows:
         surrogate=config.surrogate,
         seed=config.seed,
         folder=store.derived,
+        features=_features(config, config.name),
     )
     if config.place == "label":
         return data
@@ -309,6 +333,14 @@ def _topology(config: RunConfig, store: Store) -> Topology:
     from neuroloom.models import Topology
 
     return open_run(store, config.start_from).network.topology if config.start_from else Topology.read(config.topology)
+
+
+def _features(config: RunConfig, where: str) -> FeatureConfig:
+    """How features are made."""
+    from neuroloom.pipeline.features import FeatureConfig
+
+    asked: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in config.features.items()}
+    return _checked(lambda: FeatureConfig(**asked), f"{where}: [features]")
 
 
 def _functional(config: RunConfig, where: str) -> tuple[str, FunctionalConfig]:
@@ -352,10 +384,18 @@ def _lead_fields(config: RunConfig, topology: Topology, data: Windows) -> dict[s
     return fields
 
 
-def _opened(store: Store, session_id: str) -> Session:
+def session_versions(store: Store, name: str) -> dict[str, str]:
+    """The sessions a run is trained on, each with its version; empty for a folder that is no training run."""
+    found = _document(store.run_folder(name) / REQUEST)
+    return dict(RunConfig.model_validate(found).versions) if found else {}
+
+
+def _opened(store: Store, session_id: str, version: str | None = None) -> Session:
     from neuroloom.ingest.session import Session
 
-    return Session.open(store.latest(session_id))
+    if version is None:
+        return Session.open(store.latest(session_id))
+    return Session.open(store.session_folder(session_id) / version)
 
 
 def _checked(make: Callable[[], T], where: str) -> T:

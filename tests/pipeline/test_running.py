@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from neuroloom.ingest import Session
+from neuroloom.models import Port
 from neuroloom.pipeline import running
 from neuroloom.pipeline.config import ConfigError
 from neuroloom.pipeline.store import Store, StoreError
@@ -78,6 +79,11 @@ def asked(tmp_path: Path, text: str, name: str = "run") -> running.RunConfig:
     return running.read_run_config(path)
 
 
+def target(run: Any, store: Store, name: str = "lfp") -> Port:
+    """A target port of the first session as the network knows it."""
+    return next(port for port in run.network.ports(store.session_ids()[0])[1] if port.name == name)
+
+
 def trained(store: Store, tmp_path: Path, text: str, name: str = "run") -> Any:
     running.prepare_run(asked(tmp_path, text, name), store)
     return running.train_run(name, store)
@@ -138,8 +144,7 @@ def test_a_run_goes_on_from_another_and_changes_only_what_a_session_has_of_its_o
 def test_channels_go_by_their_coordinates_where_that_is_asked_for(store: Store, tmp_path: Path) -> None:
     text = RUN + 'place = "coordinates"\nplace_within_mm = 10\n'
     run = trained(store, tmp_path, text)
-    areas = run.network.ports(store.session_ids()[0])[1][1].areas
-    assert areas == ("V1", "M1", "", "", "", "")
+    assert target(run, store).areas == ("V1", "M1", "", "", "", "")
     said = running._document(store.run_folder("run") / "channels.json")["channels"]
     assert [(c["area"], c["how"], c["distance_mm"]) for c in said[:3]] == [
         ("V1", "nearest", pytest.approx(5**0.5)),
@@ -159,7 +164,7 @@ def test_pathways_are_estimated_from_training_time(store: Store, tmp_path: Path)
 
 def test_streams_may_be_of_another_kind(store: Store, tmp_path: Path) -> None:
     run = trained(store, tmp_path, RUN + '[kinds]\nlfp = "bold"\n')
-    assert run.network.ports(store.session_ids()[0])[1][1].kind == "bold"
+    assert target(run, store).kind == "bold"
 
 
 @pytest.mark.parametrize(
@@ -177,6 +182,7 @@ def test_streams_may_be_of_another_kind(store: Store, tmp_path: Path) -> None:
         ("[training]\ntrain_only = 'some'", r"run\.toml: \[training\]: train_only is 'some'"),
         ("[training]\ncolour = 1", r"run\.toml: \[training\]: .*colour"),
         ("shuffle_recording = true\nsurrogate = true", "a control is one of them"),
+        ("[features]\nartefacts = ['muscle']\nbin = 1", r"run\.toml: \[features\]: .*bin"),
         ("place = 'somewhere'", r"run\.toml: place: "),
     ],
 )

@@ -72,9 +72,10 @@ PORTS = ObjectiveConfig(kind="walk", weight=0.3, options={"of": "ports"})
 VECTOR = ObjectiveConfig(kind="walk", weight=0.3)
 
 
+@pytest.mark.slow
 def test_a_person_who_drifts_is_followed_better_when_sessions_may_move_only_little(turning: Turning) -> None:
-    data = drifting(turning, n_sessions=6, duration_s=12)
-    free, smooth = (walked(data, *objectives, steps=200) for objectives in ((), (PORTS, VECTOR)))
+    data = drifting(turning, n_sessions=8, duration_s=14)
+    free, smooth = (walked(data, *objectives, steps=300) for objectives in ((), (PORTS, VECTOR)))
     assert smooth.best_loss < free.best_loss - 0.05
 
 
