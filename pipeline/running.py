@@ -10,6 +10,8 @@ seed = 0
 # inputs = ["stimulus"]            # ports that come in, and that are asked for; all where they are left out
 # targets = ["choice", "units"]
 # start_from = "other-run"         # go on with its network; with train_only = "session" only what is a session's own
+# lag_bins = 1                     # an input is seen that many bins late; 0 or less: the same bin, and later ones
+# held_out_units = 0.25            # units that never come in: co-smoothing
 # place = "coordinates"            # channels into the nearest area, by x_mm, y_mm, z_mm of their streams; the default
 # place_within_mm = 20.0           #   "label" takes areas that are stated and learns the rest
 # shuffle_recording = true         # controls, one of them: recordings of the brain at the wrong times,
@@ -84,6 +86,8 @@ class RunConfig(Config):
     steps: int = Field(default=2000, ge=1)
     batch_size: int = Field(default=32, ge=1)
     seed: int = 0
+    lag_bins: int = 1
+    held_out_units: float = Field(default=0.0, ge=0, lt=1)
     kinds: dict[str, str] = Field(default_factory=dict)
     start_from: str = ""
     place: Literal["label", "coordinates"] = "label"
@@ -187,6 +191,7 @@ def train_run(name: str, store: Store, *, progress: bool | Progress = False) -> 
         network = network_of(config, store, data)
         attach(network, data, lead_fields=_lead_fields(config, network.topology, data))
         run = train(network, data, folder=folder, progress=progress, config=training_of(config))
+        durable.write_json(folder / PLACED, _placed(config, run.network, data))
     except BaseException as error:
         catalog.put_run(name, state=RETRY, reason=f"stopped: {' '.join(str(error).split()) or type(error).__name__}")
         raise
@@ -311,7 +316,9 @@ def windows_of(config: RunConfig, store: Store) -> Windows:
         validation=config.validation,
         inputs=config.inputs,
         targets=config.targets,
+        lag_bins=config.lag_bins,
         kinds=config.kinds,
+        held_out_units=config.held_out_units,
         shuffle_recording=config.shuffle_recording,
         surrogate=config.surrogate,
         seed=config.seed,
@@ -322,11 +329,17 @@ def windows_of(config: RunConfig, store: Store) -> Windows:
         return data
     from neuroloom.pipeline.placing import place_channels
 
-    data, placed = place_channels(data, _topology(config, store), within_mm=config.place_within_mm)
-    folder = store.run_folder(config.name)
-    if folder.is_dir():
-        durable.write_json(folder / PLACED, {"channels": [channel.to_json() for channel in placed]})
-    return data
+    return place_channels(data, _topology(config, store), within_mm=config.place_within_mm)[0]
+
+
+def _placed(config: RunConfig, network: ModularNetwork, data: Windows) -> dict[str, Any]:
+    """Where every channel sits after training, and how that was decided, as JSON has it."""
+    from neuroloom.pipeline.placing import distances, learned_areas
+
+    found = learned_areas(network, data)
+    if config.place == "coordinates":
+        found = distances(found, network.topology)
+    return {"channels": [channel.to_json() for channel in found]}
 
 
 def _topology(config: RunConfig, store: Store) -> Topology:

@@ -1,5 +1,7 @@
 """The docs that are made by code are what the code makes."""
 
+import contextlib
+import io
 import re
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from neuroloom.ingest.formats.__main__ import table
 
 DOCS = Path(__file__).parents[1] / "docs"
 RECORDINGS = (DOCS / "recordings.md").read_text(encoding="utf-8")
+NETWORKS = (DOCS / "networks.md").read_text(encoding="utf-8")
 
 
 def test_the_table_of_formats_is_that_of_the_readers():
@@ -42,6 +45,29 @@ def test_every_toml_in_the_docs_is_accepted(text, tmp_path):
     name = text.splitlines()[0].removeprefix("# ")
     (tmp_path / name).write_text(text, encoding="utf-8")
     assert _read(name, tmp_path / name)
+
+
+@pytest.mark.parametrize("text", re.findall(r"```toml\n(.*?)```", NETWORKS, re.DOTALL))
+def test_every_toml_about_networks_is_accepted(text, tmp_path):
+    from neuroloom.models import ModularNetwork, Topology
+    from neuroloom.pipeline.running import read_run_config
+
+    path = tmp_path / text.splitlines()[0].removeprefix("# ")
+    path.write_text(text, encoding="utf-8")
+    if "[[areas]]" in text:
+        assert len(Topology.read(path).areas) == 2
+        return
+    config = read_run_config(path)
+    ModularNetwork(Topology.read(config.topology), area_size=4, **config.network)
+
+
+@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", NETWORKS, re.DOTALL))
+def test_every_example_about_networks_prints_what_it_says(code, monkeypatch):
+    monkeypatch.chdir(DOCS.parent)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, "networks.md", "exec"), {})
+    assert printed.getvalue().splitlines() == [line[2:] for line in code.splitlines() if line.startswith("# ")]
 
 
 @pytest.mark.parametrize("line", re.findall(r"^neuroloom .*$", RECORDINGS, re.MULTILINE))
