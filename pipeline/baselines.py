@@ -78,7 +78,7 @@ def mean_baseline(data: Windows) -> MeanBaseline:
         for port in one.ports()[1]:
             total, n = np.zeros(_width(one, port.name)), np.zeros(_width(one, port.name))
             for first, last in _chunks(one.blocks["train"]):
-                target, mask = _targets(one, port.name, first, last)
+                target, mask = targets_of(one, port.name, first, last)
                 total += np.where(mask, target, 0).sum(axis=0)
                 n += mask.sum(axis=0)
             means[session][port.name] = total / np.maximum(n, 1)
@@ -180,7 +180,7 @@ def _width(data: SessionData, port: str) -> int:
     return made.n_classes if made.is_classes else made.n_channels
 
 
-def _targets(data: SessionData, port: str, first: int, last: int) -> tuple[Matrix, Flags]:
+def targets_of(data: SessionData, port: str, first: int, last: int) -> tuple[Matrix, Flags]:
     """Targets and mask, (N, C); a choice as one column per class."""
     target, mask = data.targets_at(port, first, last)
     made = data.features[port].port
@@ -230,14 +230,14 @@ class _Moments:
 
 def _moments(data: SessionData, port: str, design: Design) -> _Moments:
     """Centred second moments over training bins in which every channel that is ever known is known."""
-    ever = np.any([_targets(data, port, *chunk)[1].any(axis=0) for chunk in _chunks(data.blocks["train"])], axis=0)
+    ever = np.any([targets_of(data, port, *chunk)[1].any(axis=0) for chunk in _chunks(data.blocks["train"])], axis=0)
     xx: Matrix | float = 0.0
     xy: Matrix | float = 0.0
     sum_x: Matrix | float = 0.0
     sum_y: Matrix | float = 0.0
     n = 0
     for first, last in _chunks(data.blocks["train"]):
-        target, mask = _targets(data, port, first, last)
+        target, mask = targets_of(data, port, first, last)
         rows = mask[:, ever].all(axis=1) & bool(ever.any())
         x, y = design(first, last)[rows], np.where(ever, target, 0)[rows]
         xx, xy = xx + x.T @ x, xy + x.T @ y
@@ -258,7 +258,7 @@ def _best(
     losses = np.zeros((len(candidates) + 1, _width(data, port)))
     for first, last in _chunks(data.blocks["validation"]):
         inputs = design(first, last)
-        target, mask = _targets(data, port, first, last)
+        target, mask = targets_of(data, port, first, last)
         for i, candidate in enumerate((*candidates, flat)):
             losses[i] += _loss(candidate(inputs), target, mask, poisson=data.features[port].port.is_rates)
     losses, of_mean = losses[:-1], losses[-1]
@@ -286,7 +286,7 @@ def _loss(predicted: Matrix, target: Matrix, mask: Flags, *, poisson: bool) -> M
 def _glm(data: SessionData, port: str, n_lags: int, alphas: Sequence[float]) -> Linear:
     import torch
 
-    rows = [(lagged(data, *chunk, n_lags), *_targets(data, port, *chunk)) for chunk in _chunks(data.blocks["train"])]
+    rows = [(lagged(data, *chunk, n_lags), *targets_of(data, port, *chunk)) for chunk in _chunks(data.blocks["train"])]
     x, y, known = (torch.from_numpy(np.concatenate(parts).astype(np.float32)) for parts in zip(*rows, strict=True))
     start = torch.log(((y * known).sum(0) / known.sum(0).clamp_min(1)).clamp_min(1e-4))
     weights = torch.cat([torch.zeros(x.shape[1], y.shape[1]), start[None]])

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from neuroloom.ingest import durable
 from neuroloom.pipeline._scoring import Metric, Task, interval, metrics_of, picks, resampled
 from neuroloom.pipeline.baselines import Predicted, Predictor, glm_baseline, mean_baseline, ridge_baseline
+from neuroloom.pipeline.ceilings import average_baseline
 from neuroloom.pipeline.kalman import kalman_baseline
 from neuroloom.pipeline.windowing import Split, Windows
 
@@ -39,6 +40,7 @@ SHORT = {
 }  # fmt: skip
 BASELINES: Mapping[str, Callable[[Windows], Predictor]] = {
     "mean": mean_baseline, "ridge": ridge_baseline, "glm": glm_baseline, "kalman": kalman_baseline,
+    "average": average_baseline,
 }  # fmt: skip
 
 
@@ -170,7 +172,8 @@ def evaluate(
     """Score a run and its baselines on a split, usually `data.held_out`.
 
     run: one, or several trained alike from other seeds: the score is their mean.
-    baselines: of "mean", "ridge", "glm", "kalman"; each is fitted on the training time of the same sessions.
+    baselines: of "mean", "ridge", "glm", "kalman", "average" (over repeats of an event); each is fitted on the
+        training time of the same sessions.
     rivals: other networks by name, each from one or more seeds; see `rivals.py`.
     ceiling: port -> what an oracle would predict for every bin of the session's features, (T, C) in the features' unit
         (spikes: true expected counts per bin); adds the model "truth". For one session only.

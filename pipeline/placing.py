@@ -19,6 +19,7 @@ import numpy as np
 
 from neuroloom.models.encoders import EVERYWHERE
 from neuroloom.models.network import ModularNetwork
+from neuroloom.models.placement import Placement
 from neuroloom.models.ports import SENSORS
 from neuroloom.models.topology import Position, Topology, TopologyError
 from neuroloom.pipeline.features import PortFeatures
@@ -75,7 +76,8 @@ def learned_areas(network: ModularNetwork, data: Windows) -> tuple[PlacedChannel
     found = []
     for session, one in data.sessions.items():
         for port in network.ports(session)[1]:
-            placement = getattr(network.readout(session, port.name), "placement", None)
+            parts = network.readout(session, port.name).modules()
+            placement = next((part for part in parts if isinstance(part, Placement)), None)
             if placement is None or port.kind in (*EVERYWHERE, *SENSORS):
                 continue
             weights_CA = placement().detach().cpu().numpy()

@@ -63,6 +63,8 @@ if TYPE_CHECKING:
 REQUEST = "request.json"
 SCORES = "scores.json"
 PLACED = "channels.json"
+PATHWAYS = "pathways.json"
+RIVALS = "rivals"
 Progress = Callable[[int, float], None]
 T = TypeVar("T")
 
@@ -205,7 +207,6 @@ def train_run(name: str, store: Store, *, progress: bool | Progress = False) -> 
 
 def network_of(config: RunConfig, store: Store, data: Windows) -> ModularNetwork:
     """The network that a run starts with, or goes on with. Raises ConfigError where its settings make no sense."""
-    from neuroloom.models import ModularNetwork
     from neuroloom.pipeline.functional import functional_topology_of
 
     if config.start_from:
@@ -218,18 +219,81 @@ def network_of(config: RunConfig, store: Store, data: Windows) -> ModularNetwork
     if config.functional:
         port, estimate = _functional(config, config.name)
         topology = functional_topology_of(data, port, config=estimate, like=topology)
-    make = {"area_size": config.area_size, "bin_s": config.bin_s, "seed": config.seed} | config.network
+    return _made(config, topology, config.seed)
+
+
+def _made(config: RunConfig, topology: Topology, seed: int) -> ModularNetwork:
+    from neuroloom.models import ModularNetwork
+
+    make = {"area_size": config.area_size, "bin_s": config.bin_s, "seed": seed} | config.network
     return _checked(lambda: ModularNetwork(topology, **make), f"{config.name}: [network]")
 
 
-def evaluate_run(name: str, store: Store, *, baselines: Sequence[str] = ("mean", "ridge")) -> Scores:
-    """Score a run beside its baselines on the time nobody has looked at; written to its `scores.json`."""
+def evaluate_run(
+    name: str,
+    store: Store,
+    *,
+    baselines: Sequence[str] = ("mean", "ridge"),
+    against: Sequence[str] = (),
+    seeds: int = 1,
+    forward_s: float | None = None,
+    progress: bool | Progress = False,
+) -> Scores:
+    """Score a run beside its baselines on the time nobody has looked at; written to its `scores.json`.
+
+    against: other networks, see `rivals.py`, trained here under the same conditions where they are not there yet.
+    seeds: how many of each, and of the run's own network; with more than one, intervals are over seeds, too.
+    """
     from neuroloom.pipeline.evaluation import evaluate
 
-    run, data = open_run(store, name), windows_of(requested(store, name), store)
-    scores = evaluate(run, data.held_out, baselines=baselines)
-    scores.to_json(store.run_folder(name) / SCORES)
+    config, folder = requested(store, name), store.run_folder(name)
+    run, data = open_run(store, name), windows_of(config, store)
+    runs, rivals = [run], dict[str, Any]()
+    if against or seeds > 1:
+        runs, rivals = _rivals(config, store, data, run, against, seeds, progress)
+    scores = evaluate(runs, data.held_out, baselines=baselines, rivals=rivals, forward_s=forward_s)
+    scores.to_json(folder / SCORES)
     return scores
+
+
+def _rivals(
+    config: RunConfig,
+    store: Store,
+    data: Windows,
+    run: Run,
+    against: Sequence[str],
+    seeds: int,
+    progress: bool | Progress,
+) -> tuple[list[Run], dict[str, list[Run]]]:
+    from dataclasses import replace
+
+    from neuroloom.pipeline.rivals import AGAIN, Conditions, train_rivals
+    from neuroloom.pipeline.training import attach
+
+    if config.start_from:
+        raise ConfigError(f"{config.name}: goes on from {config.start_from!r}; a rival would start from nothing")
+    conditions = Conditions(
+        topology=run.network.topology,
+        make=lambda topology, seed: _made(config, topology, seed),
+        attach=lambda network: attach(network, data, lead_fields=_lead_fields(config, network.topology, data)),
+        data=data,
+        config=training_of(config),
+    )
+    home = store.run_folder(config.name) / RIVALS
+    numbers = range(config.seed, config.seed + seeds)
+    again = train_rivals(conditions, [AGAIN], seeds=numbers[1:], folder=home, progress=progress)[AGAIN]
+    rivals = train_rivals(conditions, against, seeds=numbers, folder=home, progress=progress)
+    return [run, *(replace(one, name=run.name) for one in again)], rivals
+
+
+def pathways_of(name: str, store: Store) -> list[dict[str, Any]]:
+    """What each pathway of a run carries and what is lost without it; written to its `pathways.json`."""
+    from neuroloom.pipeline.pathways import WARNING, pathway_rows
+
+    run, data = open_run(store, name), windows_of(requested(store, name), store)
+    rows = [row.to_json() for row in pathway_rows(run, data.held_out, data.validation)]
+    durable.write_json(store.run_folder(name) / PATHWAYS, {"warning": WARNING, "pathways": rows})
+    return rows
 
 
 def scores_of(name: str, store: Store) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def test_every_example_about_networks_prints_what_it_says(code, monkeypatch):
     assert printed.getvalue().splitlines() == [line[2:] for line in code.splitlines() if line.startswith("# ")]
 
 
-@pytest.mark.parametrize("line", re.findall(r"^neuroloom .*$", RECORDINGS, re.MULTILINE))
+@pytest.mark.parametrize("line", re.findall(r"^neuroloom .*$", RECORDINGS + NETWORKS, re.MULTILINE))
 def test_every_command_in_the_docs_is_known_with_its_options(line):
     import shlex
 
