@@ -4,6 +4,7 @@ Every format file has
 
     TITLE: str                          what people call it: "EDF, EDF+, BDF, BDF+"
     MODALITY: str                       what it mostly holds, one of `streams.MODALITIES`
+    KEEPS: str                          what of a file is kept, and what is not: "int16, events; not impedances"
     TESTED_ON: str                      "real files of ...", or "files written by this project only"
     sniff(path: Path, head: bytes) -> bool          is this it? `head`: the first 4096 bytes, empty for a folder
     files(path: Path) -> tuple[Path, ...]           all files of the recording that `path` names, that one first
@@ -43,6 +44,7 @@ class Format(Protocol):
     __name__: str
     TITLE: str
     MODALITY: str
+    KEEPS: str
     TESTED_ON: str
 
     def sniff(self, path: Path, head: bytes) -> bool: ...

@@ -33,6 +33,10 @@ from neuroloom.ingest.timebase import Timebase
 
 TITLE = "EDF, EDF+, BDF, BDF+"
 MODALITY = "eeg"
+KEEPS = (
+    "int16 or int24, every rate as it is, gaps, annotations, codes of Status; not filters, not what it says of "
+    "the subject"
+)
 TESTED_ON = "real files of MNE-Python and its testing data; gaps (EDF+D) on files written by this project only"
 
 _ANNOTATIONS = ("EDF Annotations", "BDF Annotations")

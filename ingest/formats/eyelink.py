@@ -28,6 +28,7 @@ from neuroloom.ingest.timebase import times_of
 
 TITLE = "EyeLink ASC"
 MODALITY = "gaze"
+KEEPS = "gaze and pupil as float32, blinks, saccades, fixations, messages, input lines; not velocities and resolutions"
 TESTED_ON = "real files of MNE-Python's testing data and others"
 
 _BLOCK_LINES = 20_000

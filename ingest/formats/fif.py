@@ -52,6 +52,10 @@ from neuroloom.ingest.timebase import Timebase
 
 TITLE = "FIF"
 MODALITY = "meg"
+KEEPS = (
+    "samples as stored, gaps, positions, bad channels, codes, annotations, event lists beside it; projections "
+    "as names only; not digitised points"
+)
 TESTED_ON = (
     "real files of MNE-Python and its testing data (MEGIN, Neuromag-122, CTF and EEG, all float32); int16, gaps, "
     "annotations and split files on files written by MNE"
