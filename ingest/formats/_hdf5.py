@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._messages import shown
@@ -61,6 +62,13 @@ def check_stored(path: Path, name: str, dataset: h5py.Dataset, *, most: int) -> 
 def is_text(dataset: h5py.Dataset) -> bool:
     """True for letters as numbers."""
     return dataset.attrs.get("MATLAB_class") in (b"char", "char")
+
+
+def text_rows(values: Any) -> list[str]:
+    """A matrix of letters as HDF5 holds it, turned: the text of each of its rows. Half a character becomes U+FFFD."""
+    letters = np.atleast_2d(np.asarray(values).T).astype("<u2")
+    rows = letters.reshape(-1, letters.shape[-1]) if letters.size else letters[:0]
+    return [row.tobytes().decode("utf-16-le", "replace") for row in rows]
 
 
 def is_empty(dataset: h5py.Dataset) -> bool:

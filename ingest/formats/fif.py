@@ -7,6 +7,7 @@
     stim channels                                 kept as they are, and their rising codes as sync events
     annotations                                   events, or intervals where they last
     X_raw.fif -> X_raw-1.fif -> ...               parts of one recording, each naming the next
+    X_raw-eve.fif, X-eve.fif                      a list of events beside it: sync events, on the clock of its samples
 
 Design rationale: MNE reads the header, the buffers are read here. MNE gives calibrated floats, fills gaps with zeros,
 drops annotations beyond the last sample, and follows the name of the next part wherever it leads; and a tag that
@@ -31,6 +32,7 @@ from neuroloom.ingest.formats._annotations import Note, annotated
 from neuroloom.ingest.formats._channels import grouped
 from neuroloom.ingest.formats._dates import later
 from neuroloom.ingest.formats._fif_buffers import BUFFER, Piece, Rows, Store, pieces_of, runs_of, without_skips
+from neuroloom.ingest.formats._fif_events import event_lists, listed_events
 from neuroloom.ingest.formats._fif_tags import (
     DTYPES,
     Part,
@@ -100,8 +102,11 @@ def sniff(path: Path, head: bytes) -> bool:
 
 
 def files(path: Path) -> tuple[Path, ...]:
-    """The file and the parts that follow it. Raises FormatError where one is missing or lies elsewhere."""
-    return (path,) if _is_zipped(path) else tuple(part.path for part in parts_of(path))
+    """The file, the parts that follow it, lists of events beside it. Raises FormatError for a part that is missing."""
+    if _is_zipped(path):
+        return (path,)
+    parts = parts_of(path)
+    return (*(part.path for part in parts), *(part.path for part in event_lists(parts[0])))
 
 
 def read(path: Path) -> list[Recording]:
@@ -121,17 +126,19 @@ def read(path: Path) -> list[Recording]:
     notes, pieces = without_skips(_notes(parts[0], info["meas_date"]), pieces, store, rate_hz, repairs)
     if not pieces:
         raise FormatError(f"{path}: holds no samples; a raw FIF file holds some")
+    lists = event_lists(parts[0])
+    listed = [listed_events(part, rate_hz) for part in lists]
     try:
         signals = _signals(info, store, runs_of(pieces), rate_hz, repairs)
         codes = triggers(signals, _codes, most=MAX_TRIGGERS, repairs=repairs)
-        streams: list[Stream] = [*signals, *codes, *annotated(notes)]
+        streams: list[Stream] = [*signals, *codes, *listed, *annotated(notes)]
     except ValueError as error:
         raise FormatError(f"{path}: {error}") from error
     return [
         Recording(
             clock=path.stem,
             format="fif",
-            files=tuple(part.path for part in parts),
+            files=tuple(part.path for part in (*parts, *lists)),
             streams=tuple(streams),
             start=later(info["meas_date"], pieces[0].first / rate_hz),
             repairs=tuple(repairs),
