@@ -106,7 +106,7 @@ def test_without_evidence_the_file_is_refused_with_advice(tmp_path):
 
 def test_evidence_that_disagrees_is_refused(tmp_path):
     with pytest.raises(
-        FormatError, match="the tag behind the data says 32 bits but the number of samples says 16 bits"
+        FormatError, match="tag behind the data says 32 bits but the number of samples says 16"
     ):
         read(cnt_file(tmp_path, tag=1))
 
@@ -162,7 +162,7 @@ def test_more_samples_than_there_are_are_not_claimed(tmp_path):
     ],
 )
 def test_a_header_that_lies_is_refused(tmp_path, lie, match):
-    with pytest.raises(FormatError, match=rf"x\.cnt: {match}"):
+    with pytest.raises(FormatError, match=rf"x\.cnt: .*{match}"):
         read(cnt_file(tmp_path, **lie))
 
 
