@@ -105,9 +105,7 @@ def test_without_evidence_the_file_is_refused_with_advice(tmp_path):
 
 
 def test_evidence_that_disagrees_is_refused(tmp_path):
-    with pytest.raises(
-        FormatError, match="tag behind the data says 32 bits but the number of samples says 16"
-    ):
+    with pytest.raises(FormatError, match="tag behind the data says 32 bits but the number of samples says 16"):
         read(cnt_file(tmp_path, tag=1))
 
 
