@@ -61,6 +61,47 @@ class Blocks:
         return np.ascontiguousarray(rows[start - shift : stop - shift : step], dtype=self.dtype)
 
 
+@dataclass(frozen=True, eq=False)
+class Records:
+    """Samples (T, C) of channels with a stretch of each in every record: bytes (R, B), and where each begins there.
+
+    kind: of all of them; "<i3" are the 24 bits that NumPy has not, and become int32.
+    """
+
+    source: NDArray[np.uint8]
+    places: tuple[int, ...]
+    per_record: int
+    kind: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.source) * self.per_record, len(self.places))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype("i4" if self.kind == "<i3" else self.kind).newbyteorder("=")
+
+    def __getitem__(self, part: slice, /) -> NDArray[Any]:
+        start, stop, step = part.indices(self.shape[0])
+        if stop <= start:
+            return np.zeros((0, self.shape[1]), self.dtype)
+        first, last = start // self.per_record, -(-stop // self.per_record)
+        out = np.empty(((last - first) * self.per_record, len(self.places)), self.dtype)
+        width = self.per_record * (3 if self.kind == "<i3" else self.dtype.itemsize)
+        for k, at in enumerate(self.places):
+            block = np.ascontiguousarray(self.source[first:last, at : at + width])
+            out[:, k] = (int24(block) if self.kind == "<i3" else block.view(self.kind)).ravel()
+        shift = first * self.per_record
+        return out[start - shift : stop - shift : step]
+
+
+def int24(block: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Little-endian numbers of three bytes each, shape (..., 3 n), as (..., n)."""
+    parts = block.reshape(*block.shape[:-1], -1, 3).astype(np.int32)
+    value = parts[..., 0] | (parts[..., 1] << 8) | (parts[..., 2] << 16)
+    return np.asarray((value ^ 0x800000) - 0x800000, dtype=np.int32)
+
+
 def mapped(path: Path, dtype: DTypeLike, shape: tuple[int, ...], *, offset: int = 0) -> NDArray[Any]:
     """A map of that shape. Raises FormatError where the file does not hold it, or it holds nothing."""
     kind = np.dtype(dtype)
