@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._channel_list import Channel, signals_of
 from neuroloom.ingest.formats._dates import iso_date, later
-from neuroloom.ingest.formats._hdf5 import SIGNATURE, check_stored, is_own, own
+from neuroloom.ingest.formats._hdf5 import SIGNATURE, StoredRows, check_stored, is_own, own
 from neuroloom.ingest.formats._messages import one_line
 from neuroloom.ingest.formats._row_runs import runs, segments
 from neuroloom.ingest.formats._snirf_channels import Probe, channels_of, probe_of
@@ -145,24 +145,6 @@ def _text(path: Path, group: Any, name: str) -> str:
 # Samples ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Samples (T, C) of a dataset, or of some of one number per sample; the file is opened when sliced."""
-
-    path: Path
-    names: tuple[str, ...]
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-    def __getitem__(self, part: slice, /) -> NDArray[Any]:
-        start, stop, step = part.indices(self.shape[0])
-        rows = slice(start, max(start, stop))
-        with _refusals(self.path, f"samples {rows.start} to {rows.stop}"), h5py.File(self.path, "r") as file:
-            parts = [np.asarray(file[name][rows]) for name in self.names]
-            columns = [part if part.ndim == 2 else part[:, np.newaxis] for part in parts]
-            return np.concatenate(columns, axis=1).astype(self.dtype, copy=False)[::step]
-
-
 def _dataset(path: Path, group: h5py.Group) -> h5py.Dataset:
     item = own(path, group, "dataTimeSeries")
     check_stored(path, item.name, item, most=MAX_CHUNK_BYTES)
@@ -183,7 +165,7 @@ def _times(path: Path, group: h5py.Group, n: int, seconds: float) -> FloatArray 
     return times
 
 
-def _segments(samples: _Rows, times: FloatArray | Timebase) -> tuple[Segment, ...]:
+def _segments(samples: StoredRows, times: FloatArray | Timebase) -> tuple[Segment, ...]:
     if isinstance(times, Timebase):
         return (Segment(samples=samples, timebase=times),)
     return segments(samples, runs(times))
@@ -192,7 +174,7 @@ def _segments(samples: _Rows, times: FloatArray | Timebase) -> tuple[Segment, ..
 def _block(path: Path, group: h5py.Group, probe: Probe, seconds: float, repairs: list[str]) -> list[Signal]:
     item = _dataset(path, group)
     shape = (int(item.shape[0]), int(item.shape[1]) if item.ndim == 2 else 1)
-    rows = _Rows(path, (item.name,), shape, item.dtype)
+    rows = StoredRows(path=path, names=(item.name,), shape=shape, dtype=item.dtype)
     found = _segments(rows, _times(path, group, shape[0], seconds))
     channels = channels_of(path, group, probe, shape[1], repairs)
     return signals_of(found, channels, repairs, stated=probe.stated)
@@ -219,7 +201,8 @@ def _aux(path: Path, nirs: h5py.Group, seconds: float, repairs: list[str]) -> li
     signals: list[Signal] = []
     for times, dtype, members in groups:
         n = times.n_samples if isinstance(times, Timebase) else times.size
-        rows = _Rows(path, tuple(name for name, _ in members), (n, len(members)), dtype)
+        names = tuple(name for name, _ in members)
+        rows = StoredRows(path=path, names=names, shape=(n, len(members)), dtype=dtype)
         signals += signals_of(_segments(rows, times), [channel for _, channel in members], repairs)
     return signals
 

@@ -60,7 +60,10 @@ def test_values_equal_those_of_mne_told_the_right_type(recordings_dir, name, sam
 
 
 def test_events_lie_at_the_sample_they_point_at(recordings_dir):
-    """An event holds the place of its sample in the file. MNE takes one sample off: its codes come 2.5 ms early."""
+    """An event holds the place of its sample in the file. MNE takes one sample off: its codes come 2.5 ms early.
+
+    FieldTrip has them where they are here (test_fieldtrip.py).
+    """
     name = "scan41_short.cnt"
     theirs, ours = stock(recordings_dir, name).annotations, read(recordings_dir / FOLDER / name)[0]["events"]
     assert ours.labels[:-1] == ("7", "7", "109", "7", "109") == tuple(theirs.description[:-1])
