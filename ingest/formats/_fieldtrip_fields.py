@@ -174,7 +174,7 @@ class _Walk:
         if is_references(item):
             inner = (item.file[reference] for reference in item[()].ravel())
             return [self._value(one, is_samples=is_samples, depth=depth + 1) for one in inner]
-        if is_samples and item.ndim == 2 and item.dtype.kind in "iuf":
+        if is_samples and not is_text(item) and item.ndim == 2 and item.dtype.kind in "iuf":
             return Stored(path=self.path, name=item.name, shape=item.shape[::-1], dtype=item.dtype)
         self.n_bytes += item.size * item.dtype.itemsize
         if self.n_bytes > MAX_FIELD_BYTES:
