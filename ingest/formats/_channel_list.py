@@ -24,6 +24,10 @@ KINDS = {
     "eeg": ("eeg", "eeg"), "csd": ("csd", "eeg"), "eog": ("eog", "eog"), "ecg": ("ecg", "ecg"), "emg": ("emg", "emg"),
     "seeg": ("seeg", "ieeg"), "ecog": ("ecog", "ieeg"), "dbs": ("dbs", "ieeg"), "stim": ("stim", "sync"),
     "eyegaze": ("gaze", "gaze"), "pupil": ("pupil", "pupil"), "fnirs": ("fnirs", "fnirs"),
+    "pos": ("position", "position"), "vel": ("velocity", "behaviour"), "acc": ("acceleration", "behaviour"),
+    "gyro": ("gyroscope", "behaviour"), "magn": ("magnetometer", "behaviour"), "ornt": ("orientation", "behaviour"),
+    "jntang": ("joint angle", "behaviour"), "angvel": ("angular velocity", "behaviour"),
+    "angacc": ("angular acceleration", "behaviour"),
 }  # fmt: skip
 
 
