@@ -12,7 +12,8 @@ Every format file has
 
 `sniff` looks at content, never at the suffix alone, and never raises. A file that only accompanies another one
 (a `.eeg` beside its `.vhdr`) is nobody's: the file that names it is sniffed instead.
-`files` raises `FormatError` where one is missing or lies outside the folder of `path`.
+`files` raises `FormatError` where one is missing or lies outside the folder of `path`. Of a recording that is a folder
+it gives the files in it; the Recording's own `files` is the folder then, which its name is taken from.
 `read` raises `FormatError` with one line naming the file, what was found and what was wanted.
 Files whose name starts with `_` are no formats: code that several share (`_channels.py`), or a part of one
 (`_xdf_chunks.py`). Vendor libraries are imported inside functions.
