@@ -29,7 +29,10 @@ from neuroloom.ingest.timebase import Timebase
 
 TITLE = "KIT / Ricoh MEG (.sqd, .con)"
 MODALITY = "meg"
-KEEPS = "int16 or int32, places of the sensors, analog channels in volts, edges of trigger lines; not head coils, not epochs"
+KEEPS = (
+    "int16 or int32, places of the sensors, analog channels in volts, edges of trigger lines; not head coils, not "
+    "epochs"
+)
 TESTED_ON = (
     "a real file of MNE-Python (NYU, 160 channels, without trigger lines); trigger lines, EEG and int32 on files "
     "written by this project only"
