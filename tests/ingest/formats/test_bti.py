@@ -48,13 +48,6 @@ def pdf_file(folder, *, channels=CHANNELS, kind=1, n=10, name="c,rfDC", codes=()
     """Channels count up together at 100 Hz, the columns in reverse order of the header; codes from sample 3 on."""
     stated = {"n_channels": len(channels), "n_epochs": 1, "stated": n, "period": 0.01, "kind": kind}
     stated |= {"at": None} | changed
-        "n_channels": len(channels),
-        "n_epochs": 1,
-        "stated": n,
-        "period": 0.01,
-        "kind": kind,
-        "at": None,
-    } | changed
     data = np.arange(n * len(channels)).reshape(n, -1).astype(DTYPES.get(kind, ">i2"))
     if codes:
         data[:, 1] = 0
