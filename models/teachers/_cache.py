@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,15 +27,15 @@ def kept(cache: Path | None, name: str, make: Callable[[], Weights]) -> Weights:
     """The weights under that name, made and kept where they are not there yet.
 
     Design rationale: models know no store, so a file is written beside its name and renamed; whoever comes second
-    finds it whole. A file that cannot be read as tensors is made again: it is a cache.
+    finds it whole. A damaged file is made again: it is a cache. One that holds code is refused by torch.
     """
     if cache is None:
         return make()
     path = cache / f"{name}.pt"
-    if path.is_file():
+    if path.is_file() and zipfile.is_zipfile(path):
         try:
             found: Weights = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, OSError, EOFError, ValueError):
+        except RuntimeError:
             path.unlink()
         else:
             return found
