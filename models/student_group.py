@@ -38,25 +38,28 @@ class GruLayer(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, gates_TGBM: Tensor, weight_GHM: Tensor, bias_GH: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, gates_TGBM: Tensor, weight_GHM: Tensor, bias_GH: Tensor, product: torch.dtype = torch.float32
+    ) -> Tensor:
         T, G, B, M = gates_TGBM.shape
         H = M // 3
         hidden = gates_TGBM.new_zeros(T + 1, G, B, H)
         reset_update = gates_TGBM.new_empty(T, G, B, 2 * H)
         inner, new = gates_TGBM.new_empty(T, G, B, H), gates_TGBM.new_empty(T, G, B, H)
+        weight = weight_GHM.to(product)
         for t in range(T):
-            carried = torch.bmm(hidden[t], weight_GHM)
+            carried = torch.bmm(hidden[t].to(product), weight).to(hidden.dtype)
             torch.sigmoid(gates_TGBM[t, ..., : 2 * H] + carried[..., : 2 * H], out=reset_update[t])
             torch.add(carried[..., 2 * H :], bias_GH[:, None], out=inner[t])
             before = torch.addcmul(gates_TGBM[t, ..., 2 * H :], reset_update[t, ..., :H], inner[t])
             torch.tanh(before, out=new[t])
             torch.lerp(new[t], hidden[t], reset_update[t, ..., H:], out=hidden[t + 1])
-        ctx.save_for_backward(hidden, reset_update, inner, new, weight_GHM)
+        ctx.save_for_backward(hidden, reset_update, inner, new, weight)
         return hidden[1:]
 
     @staticmethod
-    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, Tensor, Tensor]:
-        hidden, reset_update, inner, new, weight_GHM = ctx.saved_tensors
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, Tensor, Tensor, None]:
+        hidden, reset_update, inner, new, weight = ctx.saved_tensors
         T, G, B, H = new.shape
         reset, update = reset_update[..., :H], reset_update[..., H:]
         to_new = (1 - update) * (1 - new * new)  # of the loss by the new gate's input, per unit of the loss by h
@@ -64,7 +67,7 @@ class GruLayer(torch.autograd.Function):
         to_reset = inner * reset * (1 - reset)
         by_gates = new.new_empty(T, G, B, 3 * H)
         by_carried_new = new.new_empty(T, G, B, H)
-        back = weight_GHM.transpose(1, 2).contiguous()
+        back, product = weight.transpose(1, 2).contiguous(), weight.dtype
         carry = torch.zeros_like(new[0])
         for t in range(T - 1, -1, -1):
             by_hidden = carry.add_(grads[0][t])
@@ -73,20 +76,20 @@ class GruLayer(torch.autograd.Function):
             torch.mul(by_new, to_reset[t], out=by_gates[t, ..., :H])
             torch.mul(by_new, reset[t], out=by_carried_new[t])
             carried = torch.cat([by_gates[t, ..., : 2 * H], by_carried_new[t]], dim=-1)
-            carry = torch.baddbmm(by_hidden * update[t], carried, back)
-        flat = hidden[:-1].transpose(0, 1).reshape(G, T * B, H).transpose(1, 2)
-        by_first = by_gates[..., : 2 * H].transpose(0, 1).reshape(G, T * B, 2 * H)
-        by_last = by_carried_new.transpose(0, 1).reshape(G, T * B, H)
-        by_weight = torch.cat([torch.bmm(flat, by_first), torch.bmm(flat, by_last)], dim=-1)
-        return by_gates, by_weight, by_carried_new.sum(dim=(0, 2))
+            carry = torch.bmm(carried.to(product), back).to(new.dtype).addcmul_(by_hidden, update[t])
+        flat = hidden[:-1].to(product).transpose(0, 1).reshape(G, T * B, H).transpose(1, 2)
+        by_first = by_gates[..., : 2 * H].to(product).transpose(0, 1).reshape(G, T * B, 2 * H)
+        by_last = by_carried_new.to(product).transpose(0, 1).reshape(G, T * B, H)
+        by_weight = torch.cat([torch.bmm(flat, by_first), torch.bmm(flat, by_last)], dim=-1).to(new.dtype)
+        return by_gates, by_weight, by_carried_new.sum(dim=(0, 2)), None
 
 
 class StudentGroup(nn.Module):
     """G students; parameters have the group in front. Starts differ by seed, one per student."""
 
-    def __init__(self, shape: StudentShape, seeds: tuple[int, ...]) -> None:
+    def __init__(self, shape: StudentShape, seeds: tuple[int, ...], *, product: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.shape, self.seeds = shape, seeds
+        self.shape, self.seeds, self.product = shape, seeds, product
         starts = [_start(shape, seed) for seed in seeds]
         for name in starts[0]:
             self.register_parameter(name, nn.Parameter(torch.stack([start[name] for start in starts])))
@@ -108,7 +111,7 @@ class StudentGroup(nn.Module):
         gates = self._first_gates(inputs_GBT)
         states = []
         for layer in range(self.shape.layers):
-            hidden = GruLayer.apply(gates, self.part(f"recurrent{layer}"), self.part(f"recurrent_bias{layer}"))
+            hidden = GruLayer.apply(gates, self.part(f"recurrent{layer}"), self.part(f"recurrent_bias{layer}"), self.product)
             seen = hidden.transpose(0, 1)
             if dropout:
                 seen = seen * _kept(seen, dropout, generator)
@@ -126,9 +129,11 @@ class StudentGroup(nn.Module):
         return self._linear(states_GTBH, "electrode")
 
     def _linear(self, x_GTBH: Tensor, name: str) -> Tensor:
-        flat = x_GTBH.flatten(1, 2)
-        out = torch.baddbmm(self.part(f"{name}_bias")[:, None], flat, self.part(f"{name}_weight"))
+        out = self._product(x_GTBH.flatten(1, 2), f"{name}_weight") + self.part(f"{name}_bias")[:, None]
         return out.view(*x_GTBH.shape[:3], -1)
+
+    def _product(self, x_GRI: Tensor, name: str) -> Tensor:
+        return torch.bmm(x_GRI.to(self.product), self.part(name).to(self.product)).to(x_GRI.dtype)
 
     def _first_gates(self, inputs: Tensor) -> Tensor:
         weight, bias = self.part("input0"), self.part("input_bias0")
@@ -141,8 +146,7 @@ class StudentGroup(nn.Module):
 
     def _gates(self, seen_GTBI: Tensor, layer: int) -> Tensor:
         G, T, B, _ = seen_GTBI.shape
-        bias = self.part(f"input_bias{layer}")[:, None]
-        out = torch.baddbmm(bias, seen_GTBI.flatten(1, 2), self.part(f"input{layer}"))
+        out = self._product(seen_GTBI.flatten(1, 2), f"input{layer}") + self.part(f"input_bias{layer}")[:, None]
         return out.view(G, T, B, -1).transpose(0, 1).contiguous()
 
 
