@@ -28,7 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
-from neuroloom.ingest.formats._tables import runs, segments, shown
+from neuroloom.ingest.formats._messages import shown
+from neuroloom.ingest.formats._row_runs import runs, segments
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Events, Signal, Stream
 from neuroloom.ingest.timebase import FloatArray
