@@ -111,7 +111,8 @@ class StudentGroup(nn.Module):
         gates = self._first_gates(inputs_GBT)
         states = []
         for layer in range(self.shape.layers):
-            hidden = GruLayer.apply(gates, self.part(f"recurrent{layer}"), self.part(f"recurrent_bias{layer}"), self.product)
+            weight, bias = self.part(f"recurrent{layer}"), self.part(f"recurrent_bias{layer}")
+            hidden = GruLayer.apply(gates, weight, bias, self.product)  # type: ignore[no-untyped-call]
             seen = hidden.transpose(0, 1)
             if dropout:
                 seen = seen * _kept(seen, dropout, generator)
@@ -138,8 +139,8 @@ class StudentGroup(nn.Module):
     def _first_gates(self, inputs: Tensor) -> Tensor:
         weight, bias = self.part("input0"), self.part("input_bias0")
         if self.shape.reads_symbols:
-            G, B, T = inputs.shape
-            rows = inputs.permute(2, 0, 1) + (torch.arange(G, device=inputs.device) * self.shape.n_inputs)[:, None]
+            first_row_G = torch.arange(len(inputs), device=inputs.device) * self.shape.n_inputs
+            rows = inputs.permute(2, 0, 1) + first_row_G[:, None]
             table = (weight + bias[:, None]).flatten(0, 1)
             return nn.functional.embedding(rows, table)
         return self._gates(inputs.transpose(1, 2), 0)

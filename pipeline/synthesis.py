@@ -186,17 +186,15 @@ def implant(config: ElectrodeConfig, calibration: Mapping[str, Floats]) -> Elect
 
 def scaled(states: Mapping[str, Floats], scales: Mapping[str, float]) -> Floats:
     """The recorded layers side by side, (T, D), each divided by its scale."""
-    return np.concatenate([np.asarray(states[name] / scale, dtype=np.float32) for name, scale in scales.items()], axis=1)
+    parts = [np.asarray(states[name] / scale, dtype=np.float32) for name, scale in scales.items()]
+    return np.concatenate(parts, axis=1)
 
 
 def placed(config: ElectrodeConfig, d: int, part: int) -> Floats:
-    """Weights (D, K) of a subject's electrodes. part: 0 where they are, 1 where they drift to; dead ones hear nothing."""
+    """Weights (D, K) of a subject's electrodes. part: 0 where they are, 1 where they drift to; the dead hear nothing"""
     rng = np.random.default_rng([config.subject_seed, 2, part])
     k = config.n_channels
-    if config.kind == "eeg":
-        weights = _scalp(rng, d, k, config)
-    else:
-        weights = rng.standard_normal((d, k)) * d**-0.5
+    weights = _scalp(rng, d, k, config) if config.kind == "eeg" else rng.standard_normal((d, k)) * d**-0.5
     if config.kind == "local":
         apart = np.abs(np.arange(d)[:, None] - rng.uniform(0, d, k))
         near = np.exp(-np.minimum(apart, d - apart) / ((config.reach or 0.05) * d))

@@ -1,4 +1,7 @@
-"""What every teacher yields. Shapes: B sequences, T steps, D features of a layer, H heads, V symbols, Z hidden topics."""
+"""What every teacher yields.
+
+Shapes: B sequences, T steps, D features of a layer, H heads, V symbols, Z hidden topics.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,8 @@ class Watched:
 class Oracle:
     """What can be known of a sequence from the symbols so far, whatever the teacher makes of it.
 
-    posterior_BTZ: chance of each hidden topic. log_prob_BTV: the best possible output distribution. Its cross-entropy is the Bayes floor.
+    posterior_BTZ: chance of each hidden topic. log_prob_BTV: the best possible output distribution; its
+    cross-entropy is the Bayes floor.
     """
 
     posterior_BTZ: Tensor
@@ -84,7 +88,7 @@ class Teacher:
         unknown = [name for name in wanted if name not in self.layers]
         if unknown:
             raise ValueError(f"{self.name} has no layer {unknown[0]!r}; it has {', '.join(self.layers)}")
-        parts = [self.forward(part) for part in symbols_BT.split(BATCH)]
+        parts = [self.forward(part) for part in torch.split(symbols_BT, BATCH)]
         return Watched(
             states={name: torch.cat([part.states[name] for part in parts]) for name in wanted},
             attention={name: torch.cat([p.attention[name] for p in parts]) for name in parts[0].attention}

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ._teacher import Watched
 
@@ -52,9 +51,9 @@ class Block(nn.Module):
             attention = scores.masked_fill(later, float("-inf")).softmax(dim=-1)
             read = attention @ value
         else:
-            read = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+            read = nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
         x_BTD = x_BTD + self.out(read.transpose(1, 2).reshape(B, T, D))
-        return x_BTD + self.down(F.gelu(self.up(self.before_mixing(x_BTD)))), attention
+        return x_BTD + self.down(nn.functional.gelu(self.up(self.before_mixing(x_BTD)))), attention
 
 
 class Transformer(nn.Module):
@@ -127,8 +126,8 @@ def school(
     losses: list[float] = []
     for step in range(schooling.steps):
         symbols = sequences(schooling.batch, network.shape.context + 1)
-        loss = F.cross_entropy(network(symbols[:, :-1]).flatten(0, 1), symbols[:, 1:].flatten())
-        loss.backward()
+        loss = nn.functional.cross_entropy(network(symbols[:, :-1]).flatten(0, 1), symbols[:, 1:].flatten())
+        loss.backward()  # type: ignore[no-untyped-call]
         factor = min(1.0, (step + 1) / 20, (schooling.steps - step) / (0.4 * schooling.steps))
         for optimizer, rate in zip(optimizers, rates, strict=True):
             optimizer.param_groups[0]["lr"] = rate * factor

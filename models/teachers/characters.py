@@ -23,7 +23,7 @@ BLOCK = 4096  # characters that stay together
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """taught: share of the text's blocks that the teacher is trained on. characters: only so many of the text, 0 all."""
+    """taught: share of the text's blocks that the teacher is trained on. characters: so many of the text, 0 for all."""
 
     width: int = 128
     blocks: int = 4
@@ -82,7 +82,7 @@ def _parts(text: Tensor, asked: Settings) -> tuple[list[Tensor], list[Tensor]]:
     """Blocks of text to be taught, and blocks to be read."""
     taught: list[Tensor] = []
     read: list[Tensor] = []
-    for i, block in enumerate(text.long().split(BLOCK)):
+    for i, block in enumerate(torch.split(text.long(), BLOCK)):
         (taught if round((i + 1) * asked.taught) > round(i * asked.taught) else read).append(block)
     return taught, read
 

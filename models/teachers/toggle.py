@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ._cache import Weights, digest_of, kept
 from ._teacher import Oracle, Reading, Teacher, Watched
@@ -73,7 +72,7 @@ def make(settings: Settings | None = None, *, cache: Path | None = None, progres
         return Watched(states={"gru": states}, attention={}, log_prob_BTV=joint_log_prob(logits))
 
     def truth(symbols_BT: Tensor) -> Oracle:
-        certain = F.one_hot(toggled(symbols_BT, asked.channels), 2**asked.channels).double()
+        certain = nn.functional.one_hot(toggled(symbols_BT, asked.channels), 2**asked.channels).double()
         return Oracle(posterior_BTZ=certain, log_prob_BTV=certain.log())
 
     with torch.no_grad():
@@ -123,7 +122,7 @@ def joint_log_prob(logits_BTC: Tensor) -> Tensor:
     """Log-probabilities of all 2^C states from independent bits, (B, T, 2^C)."""
     n = logits_BTC.shape[-1]
     on = as_bits(torch.arange(2**n, device=logits_BTC.device)[None], n)[0].to(logits_BTC.dtype)
-    return F.logsigmoid(logits_BTC) @ on.T + F.logsigmoid(-logits_BTC) @ (1 - on).T
+    return nn.functional.logsigmoid(logits_BTC) @ on.T + nn.functional.logsigmoid(-logits_BTC) @ (1 - on).T
 
 
 def _network(asked: Settings) -> Network:
@@ -141,9 +140,9 @@ def _trained(asked: Settings, progress: Progress | None) -> Weights:
         length = min(length * 1.2, asked.longest_trained) if known else length
         symbols = pulses(asked.batch, round(length), asked, generator)
         target = as_bits(toggled(symbols, asked.channels), asked.channels).float()
-        loss = F.binary_cross_entropy_with_logits(network(symbols)[0], target)
+        loss = nn.functional.binary_cross_entropy_with_logits(network(symbols)[0], target)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         known = loss.item() < LEARNED_NATS
         for group in optimizer.param_groups:

@@ -139,7 +139,7 @@ def of_teacher(
     """Let a teacher read, answer and be looked at. Only the first `n_recorded` of the `n` sequences are looked into."""
     generator = torch.Generator().manual_seed(seed)
     read = teacher.read(n + n_test + CALIBRATION, length, generator)
-    test, calibration, rest = read.symbols_BT.split([n_test, CALIBRATION, n])
+    test, calibration, rest = torch.split(read.symbols_BT, [n_test, CALIBRATION, n])
     looked = teacher.watch(rest[:n_recorded], attention=attention)
     only = teacher.layers[:1]
     others = teacher.watch(rest[n_recorded:], layers=only).log_prob_BTV if n > n_recorded else looked.log_prob_BTV[:0]
@@ -191,5 +191,3 @@ def split(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Training and validation, by time: the last block validates, and counts as data that was used."""
     n_validation = max(1, round(VALIDATION * len(rows)))
     return rows[: len(rows) - n_validation], rows[len(rows) - n_validation :]
-
-

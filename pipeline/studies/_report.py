@@ -65,7 +65,7 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """All numbers; what is not finite as None."""
-        return plain(
+        document: dict[str, Any] = plain(
             {
                 "study": self.study,
                 "title": self.title,
@@ -76,6 +76,7 @@ class Report:
                 "tables": {table.name: [dict(row) for row in table.rows] for table in self.every_table()},
             }
         )
+        return document
 
 
 def csv_text(table: Table) -> str:

@@ -120,7 +120,7 @@ class _Group:
         )
         loss = self._behaviour(states, rows) + self._electrodes(states, rows)
         self.network.zero_grad(set_to_none=True)
-        loss.sum().backward()
+        loss.sum().backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         with torch.no_grad():
             keep = min(self.schooling.averaging, self.step / (self.step + 10))
@@ -243,7 +243,7 @@ def log_probs(shape: StudentShape, weights: Sequence[Weights], inputs: Tensor, d
     _load(group, {name: torch.stack([w[name] for w in weights]).to(device) for name in weights[0]})
     parts = []
     with torch.no_grad():
-        for rows in inputs.split(64):
+        for rows in torch.split(inputs, 64):
             states = group(rows.to(device).expand(len(weights), *rows.shape))
             parts.append(group.answers(states).log_softmax(dim=-1).transpose(1, 2).cpu())
     return torch.cat(parts, dim=1)
