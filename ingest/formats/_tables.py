@@ -3,7 +3,7 @@
     find_table(path, wanted)      where the header is, what separates the columns, how the text is encoded
     whole(table, max_bytes)       the same for the whole file, and how many lines it has; refused where too large
     numbers(table, columns)       blocks of numbers, shape (N, K); a damaged row is refused by its line
-    texts(table)                  the cells of each row, for tables of events
+    texts(table)                  the cells of each row, for tables of events; number_in one of them
     number, is_known, typed       what a cell holds, and a column of them
 
 Design rationale: a header is found by the names a format looks for, not by a guess from the statistics of the text
@@ -255,7 +255,7 @@ def _one_by_one(
         if not all(column < len(cells) and _holds(cells[column], value) for column, value in where.items()):
             continue
         _check_whole(table, line, cells)
-        values.append([_cell(table, line, cells, column) for column in columns])
+        values.append([number_in(table, line, cells, column) for column in columns])
         lines.append(line)
     block = np.array(values, dtype=np.float64).reshape(-1, len(columns))
     return block, np.array(lines, dtype=np.int64), len(rows) - len(lines)
@@ -271,7 +271,8 @@ def _check_whole(table: TextTable, line: int, cells: Sequence[str]) -> None:
         raise FormatError(f"{table.path}: line {line} has {len(cells)} cells; {n} are wanted, as in its header")
 
 
-def _cell(table: TextTable, line: int, cells: Sequence[str], column: int) -> float:
+def number_in(table: TextTable, line: int, cells: Sequence[str], column: int) -> float:
+    """The number in a column of a row, NaN for nothing. Raises FormatError, naming the line, for what is no number."""
     value = number(cells[column], comma=table.delimiter != ",")
     if value is None:
         name = shown([table.names[column]])
