@@ -74,12 +74,17 @@ class SampleRows:
         self._times.frombytes(np.ascontiguousarray(times_s, dtype=np.float64).tobytes())
         self._values.frombytes(np.ascontiguousarray(values, dtype=np.float32).tobytes())
 
+    @property
+    def times_s(self) -> FloatArray:
+        """The times as they came, shape (N,)."""
+        return np.frombuffer(self._times, dtype=np.float64)
+
     def in_order(self, path: Path, what: str, repairs: list[str]) -> tuple[FloatArray, FloatBlock]:
         """Times and values in order of time: what went back is sorted, what was said twice is left out, both are told.
 
         Raises FormatError where there are no rows, or a time is not finite.
         """
-        times_s = np.frombuffer(self._times, dtype=np.float64)
+        times_s = self.times_s
         values = np.frombuffer(self._values, dtype=np.float32).reshape(-1, self.n_values)
         if not times_s.size:
             raise FormatError(f"{path}: no {what}; some are wanted")
@@ -99,10 +104,10 @@ class SampleRows:
 
 
 def signals(groups: Sequence[Group], times_s: FloatArray, values: FloatBlock) -> list[Signal]:
-    """A Signal per group; `columns` of each are those of `values`. A group without any finite value is left out."""
+    """A Signal per group, whose `columns` are those of `values`; none of an "aux" group without a finite value."""
     found = runs(times_s)
     return [
         signal_of(group, values[:, group.columns[0] : group.columns[-1] + 1], found)
         for group in groups
-        if np.isfinite(values[:, group.columns]).any()
+        if group.modality != "aux" or np.isfinite(values[:, group.columns]).any()
     ]

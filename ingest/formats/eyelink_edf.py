@@ -73,7 +73,7 @@ def files(path: Path) -> tuple[Path, ...]:
 
 
 def read(path: Path) -> list[Recording]:
-    """One Recording, as `eyelink` has it. Raises FormatError where the library is not there, or cannot read the file."""
+    """One Recording, as `eyelink` has it. Raises FormatError where the library is not there, or cannot read it."""
     found = _Found()
     for frame in _frames(path):
         _take(found, frame)

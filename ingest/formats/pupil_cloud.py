@@ -44,6 +44,7 @@ MAX_BYTES = 1 << 29  # of text: its samples are held in memory
 _MAIN = "gaze.csv"
 _BESIDE = ("3d_eye_states.csv", "imu.csv", "blinks.csv", "fixations.csv", "saccades.csv", "events.csv")
 _TIME = "timestamp [ns]"
+_LIDS = ("top", "bottom")
 # A signal per line: name, modality, unit, what its columns are called (without unit), the channels.
 _SIGNALS: tuple[tuple[str, str, str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("gaze", "gaze", "px", ("gaze x", "gaze y"), ("x", "y")),
@@ -56,7 +57,7 @@ _SIGNALS: tuple[tuple[str, str, str, tuple[str, ...], tuple[str, ...]], ...] = (
         for what, unit in (("eyeball center", "mm"), ("optical axis", "a.u."))
     ),
     *(
-        (f"eyelid angle {eye}", "aux", "rad", (f"eyelid angle top {eye}", f"eyelid angle bottom {eye}"), ("top", "bottom"))
+        (f"eyelid angle {eye}", "aux", "rad", tuple(f"eyelid angle {lid} {eye}" for lid in _LIDS), _LIDS)
         for eye in ("left", "right")
     ),
     ("eyelid aperture", "aux", "mm", ("eyelid aperture left", "eyelid aperture right"), ("left", "right")),

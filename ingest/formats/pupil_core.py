@@ -175,13 +175,15 @@ def _pupil(table: TextTable, repairs: list[str]) -> list[Signal]:
         rows.add(number_in(table, line, cells, at["pupil_timestamp"]), values)
     streams: list[Signal] = []
     for (eye, method), rows in sorted(found.items()):
-        told = " ".join(part for part in (eye, method) if part)
+        what = " ".join(part for part in (eye, method) if part)
         groups = [
-            Group(name=f"pupil {told} px", modality="pupil", unit="px", channels=(f"pupil_{eye}",), columns=(0,)),
-            Group(name=f"pupil {told} mm", modality="pupil", unit="mm", channels=(f"pupil_{eye}",), columns=(1,)),
-            Group(name=f"pupil confidence {told}", modality="aux", unit="a.u.", channels=("confidence",), columns=(2,)),
+            Group(name=f"pupil {what} px", modality="pupil", unit="px", channels=(f"pupil_{eye}",), columns=(0,)),
+            Group(name=f"pupil {what} mm", modality="pupil", unit="mm", channels=(f"pupil_{eye}",), columns=(1,)),
+            Group(name=f"pupil confidence {what}", modality="aux", unit="a.u.", channels=("confidence",), columns=(2,)),
         ]
-        streams += signals(groups, *rows.in_order(table.path, f"samples of the {eye} pupil", repairs))
+        times_s, samples = rows.in_order(table.path, f"samples of the {eye} pupil", repairs)
+        told = [group for group in groups if np.isfinite(samples[:, group.columns]).any()]  # a 2D method tells no mm
+        streams += signals(told, times_s, samples)
     return streams
 
 
