@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_CODE = re.compile(r"(sub|subj|subject|p|s|vp|pp|id)?[-_ ]?\d{1,6}[A-Za-z]?", re.IGNORECASE)
+_CODE = re.compile(r"(sub|subj|subject|[A-Za-z]{1,2})?[-_ ]?\d{1,6}[A-Za-z]?", re.IGNORECASE)
 _NOBODY = {"", "n/a", "na", "none", "anonymous", "unknown", "default", "test"}
 
 

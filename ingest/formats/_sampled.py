@@ -21,7 +21,7 @@ from neuroloom.ingest.formats._row_runs import runs, segments
 from neuroloom.ingest.streams import Signal, Table
 from neuroloom.ingest.timebase import FloatArray, Times
 
-FloatBlock = NDArray[np.float32]
+FloatBlock = NDArray[np.float32] | NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +54,13 @@ def signal_of(group: Group, samples: FloatBlock, found: Sequence[tuple[slice, Ti
 
 
 class SampleRows:
-    """Rows of values, each with its time in seconds; 4 bytes per value, 8 per time."""
+    """Rows of values, each with its time in seconds; 4 bytes per value, or 8 where `exact`, and 8 per time."""
 
-    def __init__(self, n_values: int) -> None:
+    def __init__(self, n_values: int, *, exact: bool = False) -> None:
         self.n_values = n_values
         self._times = array("d")
-        self._values = array("f")
+        self._values = array("d" if exact else "f")
+        self._dtype = np.dtype(np.float64 if exact else np.float32)
 
     def __len__(self) -> int:
         return len(self._times)
@@ -72,7 +73,7 @@ class SampleRows:
     def extend(self, times_s: FloatArray, values: NDArray[Any]) -> None:
         """Many rows: values of shape (N, n_values)."""
         self._times.frombytes(np.ascontiguousarray(times_s, dtype=np.float64).tobytes())
-        self._values.frombytes(np.ascontiguousarray(values, dtype=np.float32).tobytes())
+        self._values.frombytes(np.ascontiguousarray(values, dtype=self._dtype).tobytes())
 
     @property
     def times_s(self) -> FloatArray:
@@ -85,7 +86,7 @@ class SampleRows:
         Raises FormatError where there are no rows, or a time is not finite.
         """
         times_s = self.times_s
-        values = np.frombuffer(self._values, dtype=np.float32).reshape(-1, self.n_values)
+        values = np.frombuffer(self._values, dtype=self._dtype).reshape(-1, self.n_values)
         if not times_s.size:
             raise FormatError(f"{path}: no {what}; some are wanted")
         if not np.isfinite(times_s).all():

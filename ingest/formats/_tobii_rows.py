@@ -61,6 +61,7 @@ class Export:
         self.table, self.repairs = table, repairs
         self.started: datetime | None = None
         self.subject: dict[str, str] = {}
+        self.recording = ""
         self._columns = columns_of(table.names)
         self._asked = {
             what: tuple(table.names.index(n) for n in names if n in table.names) for what, names in _ASKED.items()
@@ -152,6 +153,7 @@ class Export:
                 names = shown(sorted(found))
                 raise FormatError(f"{self.table.path}: holds {len(found)} {what}, {names}; export each alone")
         self.subject = stated_subject(min(self._seen["participants"], default=""))
+        self.recording = min(self._seen["recordings"], default="")
 
     # Streams
 

@@ -13,7 +13,7 @@ eye whose validity Studio gives as 4 (not found).
     time_unit = "us"
 
 Per sample the export repeats which fixation or saccade it is of, and which stimulus was shown: runs of these become the
-intervals "fixations", "saccades" and "stimuli".
+intervals "fixations", "saccades" and "stimuli". Exports of one recording (its name and start say so) share its clock.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from neuroloom.ingest.formats._column_names import SECONDS
 from neuroloom.ingest.formats._dates import later, written_date
 from neuroloom.ingest.formats._eye_events import eye_intervals
 from neuroloom.ingest.formats._people import stated_subject
+from neuroloom.ingest.formats._shared_clock import same_as
 from neuroloom.ingest.formats._sidecars import Stated, TimeUnit, read_toml, sidecar, validated
 from neuroloom.ingest.formats._tables import TextTable, is_text, number_in, texts, typed, whole
 from neuroloom.ingest.formats._tobii_rows import Export
@@ -91,15 +92,20 @@ def read(path: Path) -> list[Recording]:
         export = Export(table, side.time_unit, repairs)
         streams = export.streams()
         started, subject = export.started or started, export.subject or subject
+        said |= {"recording name": export.recording} if export.recording else {}
+    clock = side.clock or path.stem
+    name = said.get("recording name") or said.get("recording")
+    shared = f"Tobii's {name} of {started}" if name and started else ""
     return [
         Recording(
-            clock=side.clock or path.stem,
+            clock=clock,
             format="tobii",
             files=files(path),
             streams=tuple(streams),
             start=side.start or later(started, _first_s(streams)),
             repairs=tuple(repairs),
             subject=subject,
+            leads_to=same_as(clock, shared, streams, "timestamps of one recording") if shared else None,
         )
     ]
 
