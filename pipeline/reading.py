@@ -149,8 +149,13 @@ def _with_trials(session: Session, path: Path) -> Session:
     from neuroloom.ingest.task import Task
 
     task = Task.read(path)
-    for stream in session.streams:
-        if isinstance(stream, Events) and stream.labels and task.knows(stream):
-            return replace(session, streams=(*session.streams, replace(task.trials(stream), device=stream.device)))
-    names = [s.name for s in session.streams if isinstance(s, Events)]
-    raise FormatError(f"{path}: none of its codes is in the events {names}; one stream must hold them")
+    events = [stream for stream in session.streams if isinstance(stream, Events) and stream.labels]
+    start = next((stream for stream in events if task.knows(stream)), None)
+    if start is None:
+        raise FormatError(f"{path}: none of its codes is in the events {[s.name for s in events]}; one must hold them")
+    try:
+        trials = task.trials(start, events)
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
+    name = trials.name if trials.name not in session.stream_names else f"{trials.name} {task.name}"
+    return replace(session, streams=(*session.streams, replace(trials, name=name, device=start.device)))

@@ -1,7 +1,7 @@
 """SMI, as BeGaze and the IDF Converter export it: a text of samples, or one of events, on the tracker's clock in µs.
 
-    samples     "## [BeGaze]", "## Sample Rate: 500", ... then Time, Type, Trial, L POR X [px], L Mapped Diameter [mm], ...;
-                rows of Type SMP are samples, those of Type MSG messages
+    samples     "## [BeGaze]", "## Sample Rate: 500", ... then Time, Type, Trial, L POR X [px], L Mapped Diameter [mm],
+                ...; rows of Type SMP are samples, those of Type MSG messages
     events      "[BeGaze]", "Sample Rate: 120", ... then "Table Header for Fixations:" and so on, each with its columns,
                 then rows of all kinds: "Fixation L,1,1,167531377718,167531619504,241786,951.83,..."
 
@@ -14,14 +14,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from neuroloom.ingest.formats import FormatError
-from neuroloom.ingest.formats._dates import later, written_date
+from neuroloom.ingest.formats._dates import written_date
 from neuroloom.ingest.formats._eye_events import eye_intervals, runs_of
 from neuroloom.ingest.formats._people import stated_subject
 from neuroloom.ingest.formats._sampled import Group, SampleRows, signals
@@ -34,6 +33,7 @@ from neuroloom.ingest.formats._tables import (
     loose_texts,
     number,
     number_in,
+    typed,
     whole,
 )
 from neuroloom.ingest.formats._vendor_tables import is_of, vendor_table
@@ -43,7 +43,7 @@ from neuroloom.ingest.streams import Events, Intervals, Signal, Stream
 TITLE = "SMI BeGaze and IDF Converter (TXT)"
 MODALITY = "gaze"
 KEEPS = (
-    "gaze, raw pupil places, pupil, eye positions, validity, messages, fixations, saccades, blinks with their measures, "
+    "gaze, raw pupil places, pupil, eye positions, validity, messages, fixations, saccades, blinks, their measures, "
     "stimuli; not corneal reflections, planes and areas of interest"
 )
 TESTED_ON = "a real file of events of EMDAT and one of samples of pymovements (DIDEC); pupils to SMI's manual"
@@ -80,7 +80,7 @@ class _Said:
 
     bounds_s: list[tuple[float, float]] = field(default_factory=list)
     eyes: list[str] = field(default_factory=list)
-    measures: list[list[Any]] = field(default_factory=list)
+    measures: list[list[str]] = field(default_factory=list)
 
 
 def sniff(path: Path, head: bytes) -> bool:
@@ -117,15 +117,11 @@ def read(path: Path) -> list[Recording]:
             format="smi",
             files=(path,),
             streams=tuple(streams),
-            start=_start(written_date(day, time)),
+            start=written_date(day, time),
             repairs=tuple(repairs),
             subject=stated_subject(said.get("subject", "")),
         )
     ]
-
-
-def _start(when: datetime | None) -> datetime | None:
-    return later(when, 0.0)
 
 
 def _preamble(path: Path, encoding: str, n_lines: int) -> dict[str, str]:
@@ -163,7 +159,7 @@ def _events(path: Path) -> tuple[dict[str, str], list[Stream]]:
     for kind in ("fixations", "saccades", "blinks"):
         if kind in found:
             rows, names = found[kind], _measured(headers[_kind_of(kind)])
-            table = {told: [row[k] for row in rows.measures] for k, told in enumerate(names.values())}
+            table = {told: typed([row[k] for row in rows.measures]) for k, told in enumerate(names.values())}
             streams.append(eye_intervals(kind, rows.bounds_s, rows.eyes, table, path=path))
     if messages:
         messages.sort(key=lambda row: row[0])
@@ -221,7 +217,7 @@ def _take_event(
     rows = found.setdefault(_KINDS[kind], _Said())
     rows.bounds_s.append((_us(path, line, cells, header.index("Start")), _us(path, line, cells, header.index("End"))))
     rows.eyes.append(_EYES.get(eye, eye))
-    rows.measures.append([_measure(cells[header.index(name)]) for name in _measured(header)])
+    rows.measures.append([cells[header.index(name)].replace(",", ".") for name in _measured(header)])
 
 
 def _us(path: Path, line: int, cells: Sequence[str], at: int) -> float:
@@ -229,11 +225,6 @@ def _us(path: Path, line: int, cells: Sequence[str], at: int) -> float:
     if value is None or not np.isfinite(value):
         raise FormatError(f"{path}: line {line}: a time is {cells[at][:40]!r}; microseconds are wanted")
     return value * _US
-
-
-def _measure(cell: str) -> float | str:
-    value = number(cell, comma=True)
-    return cell if value is None else value
 
 
 # Samples ------------------------------------------------------------------------------------------------------------
