@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from neuroloom.ingest.formats._sampled import Group
 
 _AXES = ("X", "Y", "Z")
-_SYSTEM = r"(?: [\[(](?P<system>A?DA?CS|MCS) ?(?P<unit>px|mm|norm)[\])])?"
+_SYSTEM = r"(?: [\[(](?:(?P<system>A?DA?CS|MCS) ?)?(?P<unit>px|mm|norm)[\])])?"
 _EYE = r"(?P<eye>left|right|Left|Right)"
 # What a column measures, and how Tobii's programs have called it.
 _PATTERNS = (
