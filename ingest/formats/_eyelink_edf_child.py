@@ -2,7 +2,8 @@
 
     python -m neuroloom.ingest.formats._eyelink_edf_child FILE      frames on stdout: a letter, a length, as many bytes
 
-    J   JSON: {"block": ...} at each START, {"kind": "fixations", ...} and so on for events, {"error": ...}
+    J   JSON: {"block": ...} at each START, {"kind": "fixations", ...} and so on for events, {"error": ...};
+        {"end": ...} at last, and whether a block is open still: the library ends without a word where a file is damaged
     S   samples of the block: float64 ms and float32 x, y, pupil per eye, row after row
 
 Design rationale: that library is closed, prints to stdout, and may crash on a damaged file; neither may reach whoever
@@ -95,11 +96,15 @@ class Block:
 def run(api: Any, path: bytes, frames: Frames) -> None:
     """Everything in the file, in its order."""
     block: Block | None = None
+    is_open = False
     for kind, data in items(api, path):
         if kind == SAMPLE and block is not None:
             if block.add(data.fs):
                 hand_on(block, frames)
-        elif kind == RECORDING and int(data.rec.state) == 1:
+        elif kind == RECORDING and int(data.rec.state) != 1:
+            is_open = False
+        elif kind == RECORDING:
+            is_open = True
             hand_on(block, frames)
             block = Block(api, data.rec)
             frames.tell({"block": list(block.eyes), "unit": block.unit, "rate_hz": block.rate_hz, "pupil": block.pupil})
@@ -109,6 +114,7 @@ def run(api: Any, path: bytes, frames: Frames) -> None:
             for said in moments(kind, data.fe):
                 frames.tell(said)
     hand_on(block, frames)
+    frames.tell({"end": True, "is_open": is_open})
 
 
 def hand_on(block: Block | None, frames: Frames) -> None:
@@ -177,7 +183,6 @@ def main() -> int:
         from eyelinkio.edf import _edf2py as api
 
         run(api, os.fsencode(sys.argv[1]), frames)
-        frames.tell({"end": True})
     except ImportError:
         frames.tell({"error": "reading it needs eyelinkio (pip install eyelinkio)"})
     except (OSError, ValueError, AttributeError) as error:

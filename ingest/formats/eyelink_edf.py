@@ -39,6 +39,7 @@ TESTED_ON = (
 )
 
 _SIGNATURE = b"SR_RESEARCH"
+_OPEN = "its last block has no end: the file is damaged there, or was cut off; read as far as it goes"
 _COLUMNS = {"saccades": SACCADE_COLUMNS, "fixations": FIXATION_COLUMNS, "blinks": ()}
 _CHILD = "neuroloom.ingest.formats._eyelink_edf_child"
 
@@ -60,6 +61,7 @@ class _Found:
     blocks: list[_Block] = field(default_factory=list)
     intervals: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     moments: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    is_open: bool = False
 
 
 def sniff(path: Path, head: bytes) -> bool:
@@ -87,7 +89,16 @@ def read(path: Path) -> list[Recording]:
         streams += _signals(path, blocks, eyes, unit, suffix)
     streams += [_intervals(path, name, found.intervals[name]) for name in _COLUMNS if name in found.intervals]
     streams += [_events(name, found.moments[name]) for name in ("messages", "input") if name in found.moments]
-    return [Recording(clock=path.stem, format="eyelink_edf", files=(path,), streams=tuple(streams), start=_date(path))]
+    return [
+        Recording(
+            clock=path.stem,
+            format="eyelink_edf",
+            files=(path,),
+            streams=tuple(streams),
+            start=_date(path),
+            repairs=(_OPEN,) if found.is_open else (),
+        )
+    ]
 
 
 # What the child finds -----------------------------------------------------------------------------------------------
@@ -116,9 +127,9 @@ def _read_frames(path: Path, pipe: IO[bytes]) -> Iterator[dict[str, Any] | bytes
         said = json.loads(payload)
         if "error" in said:
             raise FormatError(f"{path}: {said['error']}; an EyeLink file that SR Research's library reads is wanted")
+        yield said
         if "end" in said:
             return
-        yield said
     raise FormatError(f"{path}: SR Research's library crashed on it; a file that is whole is wanted")
 
 
@@ -126,6 +137,8 @@ def _take(found: _Found, frame: dict[str, Any] | bytes) -> None:
     if isinstance(frame, bytes):
         block = found.blocks[-1]
         block.samples.append(np.frombuffer(frame, dtype=row_dtype(len(block.eyes))))
+    elif "end" in frame:
+        found.is_open = frame["is_open"]
     elif "block" in frame:
         found.blocks.append(_Block(eyes=tuple(frame["block"]), unit=frame["unit"], pupil=frame["pupil"]))
     elif frame["kind"] in _COLUMNS:

@@ -120,6 +120,18 @@ def test_a_damaged_file_is_read_or_refused_in_one_line_and_takes_nobody_along(ex
     assert not said or path.name in said
 
 
+def test_a_recording_that_breaks_off_is_said(example, tmp_path):
+    """The library ends without a word where it cannot go on."""
+    raw = bytearray(example.read_bytes())
+    for k in range(20_000, len(raw), 997):
+        raw[k] ^= 0x5A
+    (tmp_path / "broken.edf").write_bytes(raw)
+    (recording,) = read(tmp_path / "broken.edf")
+    assert recording["gaze"].n_samples < 14353
+    assert "its last block has no end" in recording.repairs[0]
+    assert read(example)[0].repairs == ()
+
+
 def test_what_the_library_prints_reaches_nobody(example, capfd):
     read(example)
     assert capfd.readouterr().out == ""
