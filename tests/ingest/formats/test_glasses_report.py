@@ -16,7 +16,8 @@ def test_samples_are_on_the_trackers_clock_and_the_videos_is_kept(recordings_dir
         rows = list(csv.DictReader(file, delimiter="\t"))
     (recording,) = read(path)
     gaze = recording["gaze"]
-    times_s = np.concatenate([segment.timebase.seconds(np.arange(len(segment.samples))) for segment in gaze.segments])
+    bases = [segment.timebase for segment in gaze.segments]
+    times_s = np.concatenate([base.seconds(np.arange(base.n_samples)) for base in bases])
     assert np.allclose(times_s, [float(row["gaze_ts"]) / 1e3 for row in rows])
     values = np.concatenate(gaze.values())
     assert np.allclose(values, [[float(r["gaze_x"]), float(r["gaze_y"])] for r in rows], rtol=1e-6)
@@ -31,6 +32,7 @@ def test_it_is_called_what_its_folder_is(recordings_dir):
 
 def test_a_damaged_row_is_named(tmp_path):
     path = tmp_path / "report.tsv"
-    path.write_text(HEAD + "0\t0.1\t1\t1\t1\t1\t100\t5\t6\n0\t0.1\t1\t1\t1\t1\t120\t5\n")
-    with pytest.raises(FormatError, match="line 3 has 8 cells; 9 are wanted"):
+    sound = "0\t0.1\t1\t1\t1\t1\t100\t5\t6\n0\t0.1\t1\t1\t1\t1\t120\t5\t6\n"
+    path.write_text(HEAD + sound + "0\t0.1\t1\t1\t1\t1\t140\t5\n")
+    with pytest.raises(FormatError, match="line 4 has 8 cells; 9 are wanted"):
         read(path)

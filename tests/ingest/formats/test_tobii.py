@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from neuroloom.ingest import FormatError, Timebase, format_of, read
+from neuroloom.ingest import FormatError, format_of, read
 from neuroloom.pipeline import align
 
 EMDAT = "gaze/tobii/EMDAT/TobiiV2"
@@ -74,7 +74,7 @@ def test_exports_of_one_recording_share_its_clock(recordings_dir):
     session = align(read(*(recordings_dir / EMDAT / name for name in names)), subject="61")
     (relation,) = session.clock_maps
     assert (relation.offset_s, relation.residual_ms) == (0.0, 0.0)
-    assert relation.method == "timestamps of one recording"
+    assert relation.method.startswith("timestamps of one recording")
 
 
 def test_an_eye_that_was_not_found_is_lost(recordings_dir):
@@ -89,7 +89,7 @@ def test_an_eye_that_was_not_found_is_lost(recordings_dir):
 
 def test_samples_of_pro_lab_have_the_finer_of_two_times_of_one_clock(lab):
     (recording,) = read(lab)
-    times_s = recording["gaze"].segments[0].timebase.seconds(np.arange(4))
+    times_s = recording["gaze DACS px"].segments[0].timebase.seconds(np.arange(4))
     assert np.allclose(times_s, [0.1, 0.108333, 0.116667, 0.125], atol=1e-6)
     assert recording["events"].times_s == pytest.approx([0.11])
 
@@ -165,7 +165,9 @@ def test_rows_of_other_sensors_are_left_out_and_said(tmp_path):
     text += "0\tGyroscope\t\t\n10\tEye Tracker\t1\t2\n20010\tEye Tracker\t3\t4\n20020\tAccelerometer\t\t\n"
     (tmp_path / "glasses.tsv").write_text(text, encoding="utf-8")
     (recording,) = read(tmp_path / "glasses.tsv")
-    assert recording["gaze"].segments[0].timebase == Timebase(rate_hz=50.0, start_s=1e-5, n_samples=2)
+    base = recording["gaze"].segments[0].timebase
+    assert (base.rate_hz, base.n_samples) == (pytest.approx(50.0), 2)
+    assert base.start_s == pytest.approx(1e-5)
     assert recording.repairs == ("rows of other sensors left out: Accelerometer, Gyroscope",)
 
 
