@@ -11,7 +11,7 @@
       /general/subject               subject_id, and what a source states under "subject"; sex "U", age "P0Y/" if not
       /general/extracellular_ephys   a device and an electrode group per electric stream, one electrode per channel
       /acquisition/<stream>          ElectricalSeries: eeg, ieeg, lfp, emg, eog, ecg (wideband: in its companion);
-                                     TimeSeries: meg, sync, aux, and electric ones whose unit is no kind of volt
+                                     TimeSeries: meg, fnirs, sync, aux, and electric ones whose unit is no kind of volt
       /processing/ecephys            signals that a step of ours made (LFP in `LFP`); second and later Units
       /processing/behavior           EyeTracking, Position (SpatialSeries), PupilTracking, BehavioralTimeSeries
       /processing/misc/<stream>      Events: event_times, label, further columns

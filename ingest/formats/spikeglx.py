@@ -28,6 +28,7 @@ from neuroloom.ingest.timebase import Timebase
 
 TITLE = "SpikeGLX"
 MODALITY = "wideband"
+KEEPS = "int16, site positions, gains, edges of digital lines; not waveform settings"
 TESTED_ON = "files written by this project only"
 
 _BLOCK_SAMPLES = 1 << 20
