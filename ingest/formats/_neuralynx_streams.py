@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroloom.ingest.formats._edges import rising
+from neuroloom.ingest.formats._digital import rising
 from neuroloom.ingest.formats._row_runs import runs, segments
 from neuroloom.ingest.streams import Events, Signal, Stream, Units
 
