@@ -97,17 +97,22 @@ def runs_of(blocks: Blocks, *, zero: int = 0) -> list[Run]:
         return []
     sample_ticks = _sample_ticks(blocks)
     due = blocks.ticks[:-1] + blocks.counts[:-1] * sample_ticks
-    early = blocks.ticks[1:] - due
-    if (early < -sample_ticks / 2 - 1).any():
-        k = int((early < -sample_ticks / 2 - 1).argmax()) + 1
+    late, slack = blocks.ticks[1:] - due, _slack(sample_ticks)
+    if (late < -slack).any():
+        k = int((late < -slack).argmax()) + 1
         raise ValueError(
             f"the block at {(blocks.ticks[k] - zero) / blocks.tick_hz:.6f} s begins before the one before it has "
             "ended; times in order are wanted"
         )
-    cuts = np.flatnonzero(early > max(sample_ticks / 2, 1)) + 1
+    cuts = np.flatnonzero(late > slack) + 1
     if cuts.size >= MAX_RUNS:
         raise ValueError(f"{cuts.size} gaps; fewer than {MAX_RUNS} are wanted")
     return [_run(blocks, first, last, zero) for first, last in pairwise([0, *cuts.tolist(), blocks.at.size])]
+
+
+def _slack(sample_ticks: float) -> float:
+    """Half a sample; a whole tick where samples are no whole number of ticks, so that ticks are rounded."""
+    return sample_ticks / 2 if abs(sample_ticks - round(sample_ticks)) < 1e-9 else max(sample_ticks / 2, 1.0)
 
 
 def _sample_ticks(blocks: Blocks) -> float:
