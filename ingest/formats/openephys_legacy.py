@@ -9,7 +9,8 @@ Files whose names end in `_2`, `_3` belong to another experiment, in which sampl
 drop) of their own. The first file of an experiment names the others. Second = sample number / rate.
 
 Design rationale: neo.rawio.OpenEphysRawIO, which the tests compare with, fills gaps with zeros, cuts channels to what
-all have, refuses two rates in one folder, and gives no spikes unless it is asked for a stretch of time. Here a jump of the sample number begins a segment, as everywhere.
+all have, refuses two rates in one folder, and gives no spikes unless it is asked for a stretch of time. Here a jump of
+the sample number begins a segment, as everywhere.
 """
 
 from __future__ import annotations
