@@ -116,12 +116,12 @@ def known_probe(manufacturer: str, model: str) -> Any:
 
     Raises ProbeError where it knows none of that name.
     """
-    import probeinterface
     from probeinterface.library import get_from_cache
+    from probeinterface.neuropixels_tools import build_neuropixels_probe
 
     if manufacturer.lower() in ("imec", "neuropixels"):
         try:
-            return probeinterface.build_neuropixels_probe(model)
+            return build_neuropixels_probe(model)
         except (ValueError, KeyError, TypeError, AssertionError) as error:
             raise ProbeError(f"no Neuropixels {model!r} is known ({' '.join(str(error).split())[:100]})") from error
     if Path(manufacturer).name == manufacturer and Path(model).name == model:
