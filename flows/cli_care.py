@@ -123,13 +123,20 @@ def export(
     store: StoreOption = None,
 ) -> None:
     """Hand a session on."""
+    from datetime import date
+
     from neuroloom.ingest.session import Session
     from neuroloom.pipeline.exporting import export_bids, export_portable
+    from neuroloom.pipeline.store import StoreError
+    from neuroloom.pipeline.subjects import Subjects
 
+    place = _store(store)
+    if why := Subjects.of(place).objection(session_id, date.today()):
+        raise StoreError(f"{session_id}: {why}; it cannot be handed on")
     ways = {"bids": export_bids, "portable": export_portable}
     if to not in ways:
         raise typer.BadParameter(f"{to!r}; one of {', '.join(ways)} is wanted", param_hint="--to")
-    with Session.open(_store(store).latest(session_id)) as session:
+    with Session.open(place.latest(session_id)) as session:
         found = ways[to](session, out)
     if as_json:
         document({"session": session_id, "files": [str(file) for file in found.files], "left_out": found.left_out})

@@ -1,10 +1,10 @@
 """Traces that are the same however they are read: in blocks of a fixed grid, each computed once and alike.
 
 Design rationale: SpikeInterface filters whatever stretch is asked for, with a margin on each side, so the same sample
-comes out a little differently with every way of cutting (SpikeInterface issues 4013, 4227): saved traces, in chunks of
-one size, differ from those read lazily in another. Here sample `i` always belongs to block `i // n`, and that block is
-always computed by itself; what is saved and what is read are equal bit for bit. The price is that a short stretch costs a
-whole block; the last one is kept.
+comes out a little differently with every way of cutting: saved traces, in chunks of one size, differ from those read
+lazily in another. Here sample `i` always belongs to block `i // n`, and that block is always computed by itself; what
+is saved and what is read are equal bit for bit. The price is that a short stretch costs a whole block; the last one is
+kept.
 """
 
 from __future__ import annotations
@@ -49,11 +49,13 @@ def _classes() -> tuple[Any, Any]:
             return whole[start - first * self.n_block : stop - first * self.n_block, columns]
 
         def _block(self, k: int) -> NDArray[Any]:
-            if self.kept is None or self.kept[0] != k:
+            kept = self.kept
+            if kept is None or kept[0] != k:
                 start = k * self.n_block
                 stop = min(start + self.n_block, self.get_num_samples())
-                self.kept = k, np.ascontiguousarray(self.parent_recording_segment.get_traces(start, stop, None))
-            return self.kept[1]
+                traces = self.parent_recording_segment.get_traces(start, stop, slice(None))
+                self.kept = kept = k, np.ascontiguousarray(traces)
+            return kept[1]
 
     class AlignedRecording(BasePreprocessor):  # type: ignore[misc]
         name = "aligned"

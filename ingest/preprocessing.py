@@ -5,8 +5,8 @@
     Chain                 what is done, with which numbers; the defaults need nothing set
     preprocess(signal)    the recording, lazily, and what was decided
 
-Traces come in blocks of `BLOCK_S` from a fixed grid, each computed with margins of its own, so any stretch read lazily is
-bit for bit what is saved: see `AlignedRecording` below. The margins are stated with the decisions.
+Traces come in blocks of `BLOCK_S` from a fixed grid, each computed with margins of its own, so any stretch read lazily
+is bit for bit what is saved: see `_aligned_recording.py`. The margins are stated with the decisions.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ MIN_SEGMENT_S = 0.05  # below this a 300 Hz filter has nothing to settle on
 MIN_REFERENCE_CHANNELS = 8  # the median over fewer channels holds the spike itself
 SHIFT_MARGIN_MS = 40.0  # SpikeInterface's own, as the International Brain Laboratory has it
 NOTCH_Q = 30.0
-# A filter's answer to a border falls by e per period of its slowest pole; after ten there is less than 32-bit floats hold
-# for the band-pass, and 0.005 % of the hum for a notch, whose poles are slow.
+# A filter's answer to a border falls by e per period of its slowest pole: after ten, 0.005 % of it is left.
 MARGIN_TIMES = 10.0
 
 
@@ -35,9 +34,9 @@ class Chain:
 
     band_hz: Butterworth, order 5, forward and backward. phase_shift: undo that converters take their channels in turn,
     where the channel table says how late each is (`sample_shift`). notch_hz: mains hum and its harmonics, taken out
-    before the band. bad_channels: "auto" (coherence and power where that can be judged, and level), "coherence", "level"
-    or "none". reference: "median" or "average" of all good channels, "local" (median of those at 30 to `local_um` µm
-    around), or "none"; with fewer than 8 channels there is none.
+    before the band. bad_channels: "auto" (coherence and power where that can be judged, and level), "coherence",
+    "level" or "none". reference: "median" or "average" of all good channels, "local" (median of those at 30 to
+    `local_um` µm around), or "none"; with fewer than 8 channels there is none.
     """
 
     band_hz: tuple[float, float] = (300.0, 6000.0)

@@ -21,6 +21,7 @@ from neuroloom.ingest.session import Session
 from neuroloom.pipeline import origins, subjects
 from neuroloom.pipeline.alignment import AlignmentError
 from neuroloom.pipeline.assembly import length_s
+from neuroloom.pipeline.catalog import Catalog, note_new
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.identity import grouped
 from neuroloom.pipeline.joining import joined
@@ -195,13 +196,16 @@ def _told(session: Session) -> str:
 
 def published(store: Store, digests: Iterable[str]) -> Path | None:
     """The newest published version that holds all of these contents."""
-    wanted = set(digests)
-    for name in store.session_ids():
-        for folder in reversed(store.versions(name)):
-            held = {d for source in manifest.read(folder)["sources"] for d in source["digests"].values()}
-            if wanted <= held:
-                return folder
-    return None
+    catalog = Catalog.of(store)
+    try:
+        note_new(store, catalog)
+        found = catalog.holding(digests)
+    finally:
+        catalog.close()
+    current = set(store.session_ids())  # an amended session is published under its right name
+    there = [store.session_folder(name) / version for name, version in found if name in current]
+    still = [folder for folder in there if folder in store.versions(folder.parent.name)]
+    return still[-1] if still else None
 
 
 def next_version(store: Store, session_id: str) -> Path:

@@ -60,7 +60,7 @@ def completed(
     say: Progress,
 ) -> Session:
     """With what is computed of it, where it came from, and what is known of the subject."""
-    session = process(session, sorter=sorter, progress=say)
+    session = process(session, sorter=sorter, ica=Settings.of(store).ingest.ica, progress=say)
     public = {private.text(name): digest for name, digest in digests.items()}
     return _with_subject(replace(session, sources=_with_digests(session.sources, public)), store)
 

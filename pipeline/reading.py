@@ -122,9 +122,8 @@ def with_notes(session: Session, drop: Drop) -> Session:
         return session
     notes = drop.notes()
     session = _with_areas(session, notes.areas, drop.folder / FILE_NAME)
-    if notes.expects:
-        sources = tuple(dict(source) | {"expects": list(notes.expects)} for source in session.sources)
-        session = replace(session, sources=sources)
+    if said := notes.for_sources():
+        session = replace(session, sources=tuple(dict(source) | said for source in session.sources))
     task = drop.folder / TASK_FILE
     return _with_trials(session, task) if task.is_file() else session
 

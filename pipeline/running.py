@@ -9,12 +9,15 @@ steps = 2000
 seed = 0
 [network]                          # further arguments of ModularNetwork
 [training]                         # further fields of TrainConfig
+[features]                         # fields of FeatureConfig: what is trained on, what is masked
+artefacts = ["muscle", "blink"]
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +28,7 @@ from neuroloom.pipeline.catalog import DONE, RETRY, RUNNING, Catalog
 from neuroloom.pipeline.config import Config, ConfigError, read_config
 from neuroloom.pipeline.custody import slug
 from neuroloom.pipeline.store import Store, StoreError
+from neuroloom.pipeline.subjects import Subjects
 
 if TYPE_CHECKING:
     from neuroloom.ingest.session import Session
@@ -58,6 +62,7 @@ class RunConfig(Config):
     seed: int = 0
     network: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
+    features: dict[str, Any] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
 
 
@@ -72,9 +77,10 @@ def read_run_config(path: Path) -> RunConfig:
 def prepare_run(config: RunConfig, store: Store) -> Path:
     """Make the run's folder and write down what was asked for; gives the folder.
 
-    Raises ConfigError where the folder holds a run of another config: a run is never overwritten.
+    Raises ConfigError where the folder holds a run of another config: a run is never overwritten. Raises StoreError
+    where a session is named whose subject's consent has ended; where none is named, such sessions are left out.
     """
-    chosen = config.sessions or tuple(store.session_ids())
+    chosen = _consented(config.sessions, store)
     if not chosen:
         raise StoreError(f"{store.root}: no session to train on; ingest recordings first")
     versions = {session_id: store.latest(session_id).name for session_id in chosen}
@@ -89,6 +95,16 @@ def prepare_run(config: RunConfig, store: Store) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     durable.write_json(folder / REQUEST, asked)
     return folder
+
+
+def _consented(named: tuple[str, ...], store: Store) -> tuple[str, ...]:
+    known, today = Subjects.of(store), date.today()
+    if not named:
+        return tuple(one for one in store.session_ids() if not known.objection(one, today))
+    for session_id in named:
+        if why := known.objection(session_id, today):
+            raise StoreError(f"{session_id}: {why}; it cannot be trained on")
+    return named
 
 
 def train_run(name: str, store: Store, *, progress: bool | Progress = False) -> Run:
@@ -109,7 +125,9 @@ def train_run(name: str, store: Store, *, progress: bool | Progress = False) -> 
             **config.network,
         )
         data = windows_of(config, store)
-        run = train(network, data, folder=folder, progress=progress, config=_checked(TrainConfig, settings, folder))
+        run = train(
+            network, data, folder=folder, progress=progress, config=_checked(TrainConfig, settings, folder, "training")
+        )
     except BaseException as error:
         catalog.put_run(name, state=RETRY, reason=f"stopped: {' '.join(str(error).split()) or type(error).__name__}")
         raise
@@ -202,8 +220,10 @@ def requested(store: Store, name: str) -> RunConfig:
 
 def windows_of(config: RunConfig, store: Store) -> Windows:
     """The windows a run is trained and scored on; features come from `derived/`."""
+    from neuroloom.pipeline.features import FeatureConfig
     from neuroloom.pipeline.windowing import windows
 
+    asked = {key: tuple(value) if isinstance(value, list) else value for key, value in config.features.items()}
     return windows(
         [_opened(store, session_id, config.versions.get(session_id)) for session_id in config.sessions],
         length_s=config.length_s,
@@ -214,6 +234,7 @@ def windows_of(config: RunConfig, store: Store) -> Windows:
         targets=config.targets,
         seed=config.seed,
         folder=store.derived,
+        features=_checked(FeatureConfig, asked, store.run_folder(config.name), "features"),
     )
 
 
@@ -231,11 +252,11 @@ def _opened(store: Store, session_id: str, version: str | None = None) -> Sessio
     return Session.open(store.session_folder(session_id) / version)
 
 
-def _checked(make: Callable[..., Any], settings: Mapping[str, Any], folder: Path) -> Any:
+def _checked(make: Callable[..., Any], settings: Mapping[str, Any], folder: Path, table: str) -> Any:
     try:
         return make(**settings)
-    except TypeError as error:
-        raise ConfigError(f"{folder.name}: [training]: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{folder.name}: [{table}]: {error}") from error
 
 
 def _document(path: Path) -> dict[str, Any]:

@@ -20,14 +20,27 @@ contacts = [0, 384]                          # which of its contacts were record
 
 [sortings]                                   # which recording an existing sorting is of, if its name does not say
 kilosort4 = "ap"                             # device of the sorting = stream, or device, that was sorted
+
+[eeg]                                        # what an EEG file leaves out
+reference = "Cz"
+montage = "biosemi64"                        # MNE-Python's name of a cap whose channels are not named after places
+
+[screen]                                     # gaze in pixels becomes degrees of visual angle
+width_px = 1920
+height_px = 1080
+width_cm = 53.1
+height_cm = 29.9
+distance_cm = 60
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PositiveFloat, field_validator, model_validator
 
+from neuroloom.ingest.eeg_positions import check_montage
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.streams import MODALITIES
 from neuroloom.pipeline.config import Config, ConfigError, read_config
@@ -52,6 +65,30 @@ class ProbeNotes(Config):
         return self
 
 
+class EegNotes(Config):
+    """What an EEG was recorded against, and the cap its channels are places of."""
+
+    reference: str | None = None
+    montage: str | None = None
+
+    @field_validator("montage")
+    @classmethod
+    def _is_known(cls, montage: str | None) -> str | None:
+        if montage is not None:
+            check_montage(montage)
+        return montage
+
+
+class ScreenNotes(Config):
+    """The screen the subject looked at, and how far away it stood; see `ingest/gaze_geometry.py`."""
+
+    width_px: PositiveFloat
+    height_px: PositiveFloat
+    width_cm: PositiveFloat
+    height_cm: PositiveFloat
+    distance_cm: PositiveFloat
+
+
 class SessionNotes(Config):
     """The content of a `session.toml`; see the head of this file."""
 
@@ -65,6 +102,8 @@ class SessionNotes(Config):
     areas: dict[str, str | tuple[str, ...] | dict[str, tuple[float, float]]] = Field(default_factory=dict)
     probe: ProbeNotes | None = None
     sortings: dict[str, str] = Field(default_factory=dict)
+    eeg: EegNotes | None = None
+    screen: ScreenNotes | None = None
 
     @field_validator("expects")
     @classmethod
@@ -73,6 +112,12 @@ class SessionNotes(Config):
         if unknown:
             raise ValueError(f"{unknown[0]!r} is no modality; there are {', '.join(MODALITIES)}")
         return expects
+
+    def for_sources(self) -> dict[str, Any]:
+        """What a session's sources remember, for what is computed of it now and of versions to come."""
+        said = {key: getattr(self, key) for key in ("eeg", "screen")}
+        told = {key: notes.model_dump(exclude_none=True) for key, notes in said.items() if notes is not None}
+        return told | ({"expects": list(self.expects)} if self.expects else {})
 
     @classmethod
     def beside(cls, folder: Path) -> SessionNotes:

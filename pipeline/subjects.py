@@ -46,6 +46,14 @@ class Consent(Config):
     until: date | None = None
     withdrawn: date | None = None
 
+    def objection(self, today: date) -> str:
+        """Why the recordings may not be used any more, or ""."""
+        if self.withdrawn is not None and self.withdrawn <= today:
+            return f"consent was withdrawn on {self.withdrawn}"
+        if self.until is not None and self.until < today:
+            return f"consent ended on {self.until}"
+        return ""
+
 
 class Subject(Config):
     """One person or animal. names: how files may call them; at least three letters each, so that no word is hit."""
@@ -118,6 +126,11 @@ class Subjects(RootModel[dict[str, Subject]]):
         if len(found) > 1:
             raise FormatError(f"{told}: names two subjects, {' and '.join(sorted(found))}; one is wanted")
         return found.pop() if found else told
+
+    def objection(self, session_id: str, today: date) -> str:
+        """Why a session may not be trained on or handed on, or ""."""
+        consent = self[session_id.partition("_")[0].removeprefix("sub-")].consent
+        return consent.objection(today) if consent is not None else ""
 
     def __getitem__(self, code: str) -> Subject:
         """What is known of a subject: nothing, where nobody has said anything."""

@@ -1,7 +1,7 @@
 """What is published names nobody and dates nothing."""
 
 import shutil
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,8 @@ from neuroloom.ingest import FormatError, Session, manifest
 from neuroloom.pipeline.config import PrivacySettings
 from neuroloom.pipeline.ingesting import ingest_drop, ingest_path
 from neuroloom.pipeline.privacy import LONGEST_SHIFT_DAYS, SHORTEST_SHIFT_DAYS, privacy_of, shift_of
-from neuroloom.pipeline.store import Store
+from neuroloom.pipeline.running import RunConfig, prepare_run
+from neuroloom.pipeline.store import Store, StoreError
 from neuroloom.pipeline.subjects import Subjects, take_up
 
 SAMPLE = Path(__file__).parents[2] / "sample_data" / "person"
@@ -150,3 +151,36 @@ def test_two_people_named_in_one_drop_are_refused(store, tmp_path, drop):
     result = ingest_path(drop, store, sorter=None)
     assert result.state == "quarantined"
     assert "names two subjects, 07 and 08" in result.reason
+
+
+# Consent -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_names_whose_consent_was_withdrawn(store, published, tmp_path):
+    (tmp_path / "subject.toml").write_text(SUBJECTS + "withdrawn = 2025-03-01\n")
+    take_up(store, tmp_path / "subject.toml")
+    session_id = published.parent.name
+    with pytest.raises(StoreError, match=f"{session_id}: consent was withdrawn on 2025-03-01; it cannot be trained on"):
+        prepare_run(RunConfig(name="run", sessions=(session_id,)), store)
+
+
+def test_a_run_on_all_sessions_leaves_it_out(store, published, tmp_path):
+    (tmp_path / "subject.toml").write_text(SUBJECTS + "until = 2025-03-01\n")
+    take_up(store, tmp_path / "subject.toml")
+    with pytest.raises(StoreError, match="no session to train on"):
+        prepare_run(RunConfig(name="run"), store)
+
+
+@pytest.mark.parametrize(
+    ("consent", "objection"),
+    [
+        ({}, ""),
+        ({"until": "2025-03-01"}, ""),
+        ({"until": "2025-02-28"}, "consent ended on 2025-02-28"),
+        ({"withdrawn": "2025-03-01"}, "consent was withdrawn on 2025-03-01"),
+        ({"withdrawn": "2025-03-02"}, ""),
+    ],
+)
+def test_consent_holds_up_to_its_last_day(consent, objection):
+    known = Subjects.model_validate({"07": {"consent": {"given": "2024-02-01", **consent}}})
+    assert known.objection("sub-07_ses-01", date(2025, 3, 1)) == objection
