@@ -12,7 +12,7 @@
       /general/extracellular_ephys   a device per electric stream, a group per shank, an electrode per channel: its
                                      name, its area, and where its place is known rel_x and rel_y, in microns
       /acquisition/<stream>          ElectricalSeries: eeg, ieeg, lfp, emg, eog, ecg (wideband: in its companion);
-                                     TimeSeries: meg, sync, aux, and electric ones whose unit is no kind of volt
+                                     TimeSeries: meg, fnirs, sync, aux, and electric ones whose unit is no kind of volt
       /processing/ecephys            signals that a step of ours made (LFP in `LFP`); second and later Units
       /processing/behavior           EyeTracking, Position (SpatialSeries), PupilTracking, BehavioralTimeSeries
       /processing/misc/<stream>      Events: event_times, label, further columns

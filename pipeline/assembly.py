@@ -26,7 +26,7 @@ from neuroloom.pipeline.identity import identity
 MAX_LINES = 8  # pulse lines tried per device, the fullest first
 START_UNCERTAINTY_MS = 1000.0  # headers state the second; what two computers' clocks differ by is not in any file
 # The session runs on the clock of the device whose samples matter most to the millisecond.
-REFERENCE_ORDER = ("wideband", "lfp", "units", "ieeg", "eeg", "meg")
+REFERENCE_ORDER = ("wideband", "lfp", "units", "ieeg", "eeg", "meg", "fnirs")
 
 
 def align(

@@ -5,6 +5,7 @@
     lfp, ieeg                   the same                                       kind "lfp"
     gaze, pupil                 mean of the bin's samples, blinks masked       kind "gaze"
     position, behaviour, emg    mean of the bin's samples                      kind "continuous"
+    fnirs                       the same: light at the head, no potential, so no lead field
     Events, Intervals           an impulse at each event or onset, per label   kind "stimulus"
     trials with a choice        class index inside the decision window         kind "choice"
 
@@ -52,7 +53,7 @@ Flags = NDArray[np.bool_]
 FORMAT_VERSION = 2  # part of the key: raise it where the same config would give other numbers
 KINDS = {
     "eeg": "eeg", "meg": "eeg", "lfp": "lfp", "ieeg": "lfp", "gaze": "gaze", "pupil": "gaze",
-    "position": "continuous", "behaviour": "continuous", "emg": "continuous",
+    "position": "continuous", "behaviour": "continuous", "emg": "continuous", "fnirs": "continuous",
 }  # fmt: skip
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 import stat
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from blake3 import blake3
 
 from neuroloom.ingest.folders import companions_of, naming_files
 from neuroloom.ingest.formats import FormatError, format_of, formats
+from neuroloom.ingest.formats._companions import hides
 from neuroloom.pipeline.identity import session_key
 
 MAX_FILES = 200_000
@@ -154,7 +154,7 @@ def entry_problem(entry: os.DirEntry[str]) -> str:
 
 def name_problem(name: str) -> str:
     """Why a name is refused: characters that hide, break lines or cannot be printed."""
-    if any(unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") for char in name):
+    if hides(name):
         return f"{printable(name)}: its name holds control or invisible characters; a plain name is wanted"
     return ""
 

@@ -95,7 +95,8 @@ def _with_subject(session: Session, store: Store) -> Session:
 
 
 def _with_digests(sources: Sequence[Mapping[str, Any]], digests: Mapping[str, str]) -> tuple[Mapping[str, Any], ...]:
-    """Each new source with the digests of its files, which several clocks may share, and which drop it came with.
+    """Each new source with the digests of its files (of those in it, where it is a folder), which several clocks may
+    share, and which drop it came with.
 
     Sidecars go with the first. Sources that have their digests already came with an earlier drop.
     """
@@ -106,7 +107,7 @@ def _with_digests(sources: Sequence[Mapping[str, Any]], digests: Mapping[str, st
         else {
             **source,
             "drop": drop,
-            "digests": {key: d for key, d in digests.items() if key.rpartition("/")[2] in source["files"]},
+            "digests": {key: d for key, d in digests.items() if set(key.split("/")) & set(source["files"])},
         }
         for source in sources
     ]

@@ -69,10 +69,9 @@ class Drop:
     def recordings(self, progress: Progress = lambda _: None) -> list[Recording]:
         """One per clock and file. Raises FormatError."""
         found: list[Recording] = []
-        for path in self.paths:
-            for file in naming_files(path):
-                progress(f"{self.name}: reading {file.name}")
-                found += read(file)
+        for file in dict.fromkeys(file for path in self.paths for file in naming_files(path)):
+            progress(f"{self.name}: reading {file.name}")
+            found += read(file)
         notes = self.notes()
         return with_sortings(with_probes(found, self.folder, notes.probe), notes.sortings)
 

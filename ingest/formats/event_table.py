@@ -40,6 +40,7 @@ from neuroloom.ingest.timebase import FloatArray
 
 TITLE = "event table (BIDS events.tsv, CSV, TSV)"
 MODALITY = "events"
+KEEPS = "onset, duration, label and every other column"
 TESTED_ON = "real files of bids-examples and EMDAT (Tobii Studio)"
 
 MAX_BYTES = 1 << 25  # of text: its rows are held in memory

@@ -28,6 +28,7 @@ from neuroloom.ingest.timebase import times_of
 
 TITLE = "EyeLink ASC"
 MODALITY = "gaze"
+KEEPS = "gaze and pupil as float32, blinks, saccades, fixations, messages, input lines; not velocities and resolutions"
 TESTED_ON = "real files of MNE-Python's testing data and others"
 
 _BLOCK_LINES = 20_000
@@ -73,6 +74,16 @@ def read(path: Path) -> list[Recording]:
     found = _parse(path)
     if not any(block.samples for block in found.blocks) and not found.messages:
         raise FormatError(f"{path}: neither samples nor messages; a recording holds some")
+    try:
+        streams = _streams(path, found)
+    except FormatError:
+        raise
+    except ValueError as error:  # what the streams say of times that go back
+        raise FormatError(f"{path}: {error}") from error
+    return [Recording(clock=path.stem, format="eyelink", files=(path,), streams=tuple(streams), start=found.start)]
+
+
+def _streams(path: Path, found: _Found) -> list[Stream]:
     streams: list[Stream] = []
     layouts = list(dict.fromkeys((block.eyes, block.unit) for block in found.blocks if block.samples))
     for eyes, unit in layouts:
@@ -84,7 +95,7 @@ def read(path: Path) -> list[Recording]:
         streams.append(_events("messages", "events", found.messages))
     if found.pulses:
         streams.append(_events("input", "sync", found.pulses))
-    return [Recording(clock=path.stem, format="eyelink", files=(path,), streams=tuple(streams), start=found.start)]
+    return streams
 
 
 def _blocks_of_lines(path: Path) -> Iterator[list[str]]:

@@ -57,6 +57,7 @@ from neuroloom.ingest.timebase import FloatArray, Timebase, Times
 
 TITLE = "gaze table (CSV, TSV)"
 MODALITY = "gaze"
+KEEPS = "gaze, pupil and confidence as float32, gaps; not other columns"
 TESTED_ON = "real files of pymovements, Pupil Core's tutorials, GlassesTestCodeData and EMDAT"
 
 MAX_BYTES = 1 << 29  # of text: its samples are held in memory
