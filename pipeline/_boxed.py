@@ -133,7 +133,7 @@ def _rules(request: Mapping[str, Any]) -> Iterator[tuple[Path, int]]:
 def _installation() -> set[str]:
     """Where Python, its packages and the system's libraries lie."""
     packages = {*site.getsitepackages(), *sysconfig.get_paths().values()}
-    own = {str(Path(path).resolve()) for path in neuroloom.__path__}
+    own = {str(part.resolve()) for path in neuroloom.__path__ for part in (Path(path), *Path(path).iterdir())}
     imported = {str(Path(folder).resolve()) for folder in sys.path if folder and Path(folder).is_dir()}
     return {*SYSTEM, sys.prefix, sys.base_prefix, *packages, *own, *imported}
 
