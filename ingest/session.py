@@ -29,7 +29,8 @@
       subject, session, task, run, clock, start, clock_maps, sources, quality  the fields of Session
       streams                        in order; each kind, name, modality, device, provenance, and
         signal                       unit, channel_names, gain, offset (per channel), table, segments: n_samples, dtype,
-                                     start_s and rate_hz or the path of timestamps, parts: path and columns;
+                                     start_s and rate_hz or the path of timestamps, with knots (sample, seconds) where
+                                     those say it all; parts: path and columns;
                                      "file" and "digest" where a companion holds it
         events, intervals, units     path, n_rows, and how labels and columns are stored; without rows there is no path
       NaN and infinities are written {"$float": "nan"}; tuples come back as lists, dates and paths as text

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroloom.ingest.timebase import ClockMap, FloatArray, Timebase, Times
+from neuroloom.ingest.timebase import ClockMap, FloatArray, Times, Timestamps
 
 MODALITIES = (
     "eeg", "meg", "ieeg", "wideband", "lfp", "emg", "eog", "ecg", "gaze", "pupil",
@@ -108,8 +108,8 @@ class Signal:
 
     @property
     def is_regular(self) -> bool:
-        """True where every segment has a rate instead of timestamps."""
-        return all(isinstance(segment.timebase, Timebase) for segment in self.segments)
+        """True where every segment has a rate instead of timestamps, even if it changes by parts per million."""
+        return not any(isinstance(segment.timebase, Timestamps) for segment in self.segments)
 
     @property
     def start_s(self) -> float:
