@@ -34,6 +34,7 @@ HYSTERESIS = 0.15  # of the step, on either side of the threshold
 MIDDLE = 0.25  # of the step, on either side of the threshold: where a two-level signal hardly ever is
 BEYOND, MOST_BEYOND = 0.8, 0.05  # of the step from the threshold (a level is 0.5 away); and how often that may be
 MOST_BETWEEN = 0.6  # as much time in the middle as this share of the rarer level is no two levels
+MOST_LINGERING = 0.2  # of all the time, steps or not, in the middle: a staircase or a ramp
 MOST_EDGES_HZ = 500.0
 FLICKER_S = 0.025  # a screen is refreshed at least 50 times per second, with some slack
 FLICKER_TRAIN, FLICKER_SPREAD = 3, 0.2
@@ -189,6 +190,8 @@ class _Edges:
     n_high: int = 0
     n_between: int = 0
     n_beyond: int = 0
+    n_all: int = 0
+    n_all_between: int = 0
     state: int = 0
     tail_y: FloatArray = field(default_factory=lambda: np.zeros(0))
     tail_s: FloatArray = field(default_factory=lambda: np.zeros(0))
@@ -200,6 +203,8 @@ class _Edges:
         self.n_low += int((near & (y < -MIDDLE)).sum())
         self.n_high += int((near & (y > MIDDLE)).sum())
         self.n_between += int((near & (np.abs(y) <= MIDDLE)).sum())
+        self.n_all += y.size
+        self.n_all_between += int((np.abs(y) <= MIDDLE).sum())
         self.n_beyond += int((near & (np.abs(y) > BEYOND)).sum())
         if block.is_first:
             self.state, self.tail_y, self.tail_s = 0, np.zeros(0), np.zeros(0)
@@ -238,7 +243,8 @@ def _pulses(channel: str, edges: _Edges, step: _Step, duration_s: float) -> Anal
         starts = np.concatenate([[True], np.diff(rises_s) > 1.6 * period_s])
         last = np.append(np.flatnonzero(starts)[1:] - 1, rises_s.size - 1)
         return AnalogPulses(channel=channel, rises_s=rises_s[starts], falls_s=stops_s[last], flicker_hz=1 / period_s)
-    if edges.n_between > MOST_BETWEEN * min(edges.n_low, edges.n_high):
+    between = edges.n_between > MOST_BETWEEN * min(edges.n_low, edges.n_high)
+    if between or edges.n_all_between > MOST_LINGERING * edges.n_all:
         return None
     return AnalogPulses(channel=channel, rises_s=rises_s, falls_s=stops_s)
 
