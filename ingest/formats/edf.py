@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
+from neuroloom.ingest.formats._edges import HIGH, high_s
 from neuroloom.ingest.formats._units import kept_unit
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Events, Intervals, Segment, Signal, Stream
@@ -342,11 +343,17 @@ def _triggers(header: _Header, raw: NDArray[np.uint8], runs: list[Run]) -> list[
     at = int(np.concatenate([[0], np.cumsum(header.counts)])[place])
     rate_hz = header.counts[place] / header.record_s
     times: list[float] = []
+    widths_s: list[float] = []
     labels: list[str] = []
     for first, last, start_s in runs:
         status = _Records(raw[first:last], [(at, header.counts[place])], 3)
         codes = status[slice(0, status.shape[0])][:, 0] & 0xFFFF
-        up = np.flatnonzero((codes[1:] != codes[:-1]) & (codes[1:] != 0)) + 1
+        changes = np.flatnonzero(codes[1:] != codes[:-1]) + 1
+        up = changes[codes[changes] != 0]
         times += (start_s + up / rate_hz).tolist()
+        widths_s += high_s(up / rate_hz, changes / rate_hz).tolist()
         labels += [str(code) for code in codes[up]]
-    return [Events(name="triggers", modality="sync", times_s=np.array(times), labels=tuple(labels))] if times else []
+    if not times:
+        return []
+    table = {HIGH: tuple(widths_s)}
+    return [Events(name="triggers", modality="sync", times_s=np.array(times), labels=tuple(labels), table=table)]

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
+from neuroloom.ingest.formats._edges import HIGH, high_s
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import ChannelSubset, Events, Segment, Signal, Stream
 from neuroloom.ingest.timebase import Timebase
@@ -29,6 +30,9 @@ MODALITY = "wideband"
 TESTED_ON = "files written by this project only"
 
 _BLOCK_SAMPLES = 1 << 20
+# "Runs will start off with time synchronization errors of 5 to 10 ms (owing to T-zero error)" without a sync pulse, with
+# one less (SpikeGLX user manual, "Synchronization"). Doubled, for safety.
+TOGETHER_S = 0.02
 _FIXED_GAIN = 80.0  # of probes without a gain per channel, Neuropixels 2.0
 
 
@@ -66,7 +70,7 @@ def read(path: Path) -> list[Recording]:
     n_words = _counts(path, meta, "snsApLfSy")[2] if is_probe else _counts(path, meta, "snsMnMaXaDw")[3]
     for k in range(n_words):
         column = samples.shape[1] - n_words + k
-        edges = _rising_edges(samples, column, base, name="sync" if n_words == 1 else f"sync {k}")
+        edges = _pulses(samples, column, base, name="sync" if n_words == 1 else f"sync {k}")
         streams.append(edges)
     return [
         Recording(
@@ -75,6 +79,7 @@ def read(path: Path) -> list[Recording]:
             files=(path, binary),
             streams=tuple(streams),
             start=_start(meta),
+            started_with=_run(path),
         )
     ]
 
@@ -190,23 +195,42 @@ def _nidq_signal(path: Path, meta: Mapping[str, str], samples: NDArray[np.int16]
     )
 
 
-def _rising_edges(samples: NDArray[np.int16], column: int, base: Timebase, *, name: str) -> Events:
-    """Every bit of a digital word that goes up, labelled by its number; read block by block."""
-    times: list[NDArray[np.float64]] = []
-    bits: list[NDArray[np.int64]] = []
+def _pulses(samples: NDArray[np.int16], column: int, base: Timebase, *, name: str) -> Events:
+    """Every bit of a digital word that goes up, labelled by its number, and how long it stays; read block by block."""
+    at: list[NDArray[np.int64]] = []
+    changed: list[NDArray[np.uint16]] = []
+    after: list[NDArray[np.uint16]] = []
     before = np.zeros(0, dtype=np.uint16)
     for start in range(0, samples.shape[0], _BLOCK_SAMPLES):
         word = np.ascontiguousarray(samples[start : start + _BLOCK_SAMPLES, column]).view(np.uint16)
         joined = np.concatenate([before if before.size else word[:1], word])
-        up = joined[1:] & ~joined[:-1]
-        for at in np.flatnonzero(up):
-            raised = np.flatnonzero((int(up[at]) >> np.arange(16)) & 1)
-            times.append(np.full(raised.size, base.seconds(start + at)))
-            bits.append(raised)
+        changes = np.flatnonzero(joined[1:] != joined[:-1])
+        at.append(start + changes)
+        changed.append(joined[1:][changes] ^ joined[:-1][changes])
+        after.append(joined[1:][changes])
         before = word[-1:]
-    all_times = np.concatenate(times) if times else np.zeros(0)
-    labels = tuple(str(bit) for bit in np.concatenate(bits)) if bits else ()
-    return Events(name=name, modality="sync", times_s=all_times, labels=labels)
+    times_s = base.seconds(np.concatenate(at) if at else np.zeros(0))
+    flips, words = (np.concatenate(parts) if parts else np.zeros(0, dtype=np.uint16) for parts in (changed, after))
+    rises, widths, bits = [np.zeros(0)], [np.zeros(0)], [np.zeros(0, dtype=np.int64)]
+    for bit in range(16):
+        mine, up = (flips >> bit) & 1 == 1, (words >> bit) & 1 == 1
+        rises.append(times_s[mine & up])
+        widths.append(high_s(times_s[mine & up], times_s[mine & ~up]))
+        bits.append(np.full(rises[-1].size, bit))
+    order = np.argsort(np.concatenate(rises), kind="stable")
+    return Events(
+        name=name,
+        modality="sync",
+        times_s=np.concatenate(rises)[order],
+        labels=tuple(str(bit) for bit in np.concatenate(bits)[order]),
+        table={HIGH: tuple(np.concatenate(widths)[order].tolist())},
+    )
+
+
+def _run(path: Path) -> tuple[str, float] | None:
+    """All files of `run_g0_t0` begin at the same moment."""
+    found = re.match(r"(.+_g\d+_t\w+)\.(imec|nidq|obx)", path.name)
+    return (found.group(1), TOGETHER_S) if found else None
 
 
 def _start(meta: Mapping[str, str]) -> datetime | None:
