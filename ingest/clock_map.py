@@ -22,6 +22,7 @@ FloatArray = NDArray[np.float64]
 Knots = tuple[tuple[float, float], ...]
 Verdict = Literal["confirms", "contradicts", "cannot tell"]
 
+JUMP = 1e-3  # of a second per second: no clock drifts so fast, so it jumped
 NEIGHBOURS = 15  # pulses on each side whose residuals say how well a time between them is known
 PRIOR_PULSES = 10  # weight of the whole map's residual in that, in pulses
 
@@ -153,9 +154,22 @@ class ClockMap:
         return replace(self, knots=tuple(zip(source_s.tolist(), extra_s.tolist(), strict=True)))
 
     def covers(self, source_s: ArrayLike) -> NDArray[np.bool_]:
-        """True where a time lies between the first and the last pulse the map rests on: beyond is extrapolation."""
+        """True where a time lies between the first and the last pulse the map rests on: beyond is extrapolation.
+
+        False also between two pulses where the clock jumps: nobody knows just when.
+        """
         times = np.asarray(source_s, dtype=np.float64)
-        return np.asarray((times >= self.span_s[0]) & (times <= self.span_s[1]))
+        return np.asarray((times >= self.span_s[0]) & (times <= self.span_s[1]) & (self._jump_s(times) == 0))
+
+    def _jump_s(self, times_s: FloatArray) -> FloatArray:
+        """By how much the clock jumps somewhere between the two knots around each time; 0 nearly everywhere."""
+        if not self.knots:
+            return np.zeros(times_s.shape)
+        at_s, extra_s = np.array(self.knots).T
+        rise_s = np.diff(extra_s)
+        jump_s = np.where(np.abs(rise_s) > JUMP * np.diff(at_s), np.abs(rise_s), 0.0)
+        piece = np.clip(np.searchsorted(at_s, times_s, side="right") - 1, 0, at_s.size - 2)
+        return np.asarray(jump_s[piece])
 
     def uncertainty_ms(self, source_s: ArrayLike) -> FloatArray:
         """How well a time is known on the target clock, one standard deviation in ms, same shape as `source_s`.
@@ -166,11 +180,11 @@ class ClockMap:
         times = np.asarray(source_s, dtype=np.float64)
         away_s = np.maximum(np.maximum(self.span_s[0] - times, times - self.span_s[1]), 0.0)
         local_ms = np.full(times.shape, self.residual_ms)
-        if len(self.evidence) > 1:
+        if self.evidence:
             at_s, residuals_ms = np.array(sorted(self.evidence)).T
             local_ms = self.residual_ms * _local_level(at_s, residuals_ms, times)
             away_s = np.maximum(away_s, _from_nearest(at_s, times))
-        return np.asarray(np.hypot(local_ms, self.wander_ppm * 1e-3 * away_s))
+        return np.asarray(np.hypot(np.hypot(local_ms, self.wander_ppm * 1e-3 * away_s), 1e3 * self._jump_s(times)))
 
     def __str__(self) -> str:
         return (
@@ -230,6 +244,8 @@ def _local_level(at_s: FloatArray, residuals_ms: FloatArray, times_s: FloatArray
 
 def _from_nearest(at_s: FloatArray, times_s: FloatArray) -> FloatArray:
     """Seconds from each time to the nearest of the evidence, less its usual spacing: between pulses nothing wanders."""
+    if at_s.size == 1:
+        return np.asarray(np.abs(times_s - at_s[0]))
     right = np.clip(np.searchsorted(at_s, times_s), 1, at_s.size - 1)
     nearest_s = np.minimum(np.abs(times_s - at_s[right - 1]), np.abs(times_s - at_s[right]))
     return np.asarray(np.maximum(nearest_s - 2 * float(np.median(np.diff(at_s))), 0.0))

@@ -30,6 +30,8 @@ MODALITIES = (
     "position", "behaviour", "sync", "aux", "events", "intervals", "trials", "units",
 )  # fmt: skip
 
+HIGH = "high_s"
+
 Table = Mapping[str, tuple[Any, ...]]
 Provenance = Mapping[str, Any]
 
@@ -176,7 +178,10 @@ class ChannelSubset:
 
 @dataclass(frozen=True, kw_only=True)
 class Events:
-    """Moments with a label: `times_s` of shape (E,), increasing, and as many `labels`."""
+    """Moments with a label: `times_s` of shape (E,), increasing, and as many `labels`.
+
+    Events of a digital line may have a column `HIGH`: seconds until the line fell or changed, NaN where not recorded.
+    """
 
     name: str
     times_s: FloatArray

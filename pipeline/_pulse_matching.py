@@ -23,9 +23,10 @@ STRETCH = 40  # pulses that vote together
 MAX_STRETCHES = 24
 PEAKS_PER_STRETCH = 4
 QUICK_STRETCHES = 8
-CHANCE = 6.0  # standard deviations by which a peak must rise over what chance would put there
+CHANCE = 1e-3  # how often unrelated pulses may put a peak this high somewhere
 MOST_BINS = 1 << 22
 MOST_LAGS = 1 << 22  # differences held at once
+PASSING_OVER = 0.5  # of the best vote, for each stretch left out between two that are chained
 NEIGHBOURS = 7  # matched pulses on each side whose median the path is bent to
 
 
@@ -74,13 +75,15 @@ def votes(a: FloatArray, b: FloatArray, search: Search) -> Votes:
 
 def shares_pattern(a: FloatArray, b: FloatArray, search: Search) -> bool:
     """False where no stretch of `a` finds more of itself in `b` than chance would put there: quick, for many pairs."""
+    from scipy.special import pdtrik  # inverse of the Poisson distribution; scipy.stats takes seconds to import
+
     for part in _stretches(a, QUICK_STRETCHES):
         counted = _histogram(part, b, _width_s(part, search), search.bounds_s(float(part.mean())))
         if counted is None:
             continue
         near = counted[0]
-        expected = near.mean()
-        if near.max(initial=0) > max(expected + CHANCE * np.sqrt(expected + 1), 3.0):
+        chance = float(pdtrik(1 - CHANCE / near.size, max(float(near.mean()), 1e-9)))
+        if near.max(initial=0) > max(chance, 3.0):
             return True
     return False
 
@@ -89,19 +92,23 @@ def path(found: Votes, search: Search) -> tuple[FloatArray, FloatArray]:
     """Times and lags, shape (K,) each, of the chain of votes with most pulses; empty without votes.
 
     From one stretch to the next the lag may change by what the clocks can drift, and by the jitter of both votes.
+    Passing over stretches costs: over half an hour clocks may drift by half a second, and a clock that jumped by so
+    much must not look like one that drifted.
     """
     order = np.argsort(found.at_s, kind="stable")
     at_s, lag_s, counts = found.at_s[order], found.lag_s[order], found.counts[order]
+    stretch = np.unique(at_s, return_inverse=True)[1]
+    toll = PASSING_OVER * float(counts.max(initial=0))
     best, before = counts.copy(), np.full(at_s.size, -1)
     for k in range(at_s.size):
         apart_s = at_s[k] - at_s[:k]
         reachable = (apart_s > 0) & (np.abs(lag_s[k] - lag_s[:k]) <= search.max_drift * apart_s + 2 * search.jitter_s)
         if reachable.any():
             earlier = np.flatnonzero(reachable)
-            from_best = earlier[best[earlier].argmax()]
-            if best[from_best] > 0:
-                best[k] += best[from_best]
-                before[k] = from_best
+            gained = best[earlier] - toll * (stretch[k] - stretch[earlier] - 1)
+            if gained.max() > 0:
+                best[k] += float(gained.max())
+                before[k] = earlier[gained.argmax()]
     chain = []
     k = int(best.argmax()) if best.size else -1
     while k >= 0:
@@ -191,9 +198,9 @@ def _width_s(part: FloatArray, search: Search) -> float:
 def _histogram(
     part: FloatArray, b: FloatArray, width_s: float, bounds_s: tuple[float, float] | None
 ) -> tuple[NDArray[np.int64], float, float] | None:
-    """Lags in every window of three bins that are half a width each; the first window's start, and the bin's width."""
+    """Lags in every window of two bins that are a width each; the first window's start, and the bin's width."""
     low_s, high_s = bounds_s or (float(b[0] - part[-1]), float(b[-1] - part[0]))
-    bin_s = max(width_s / 2, (high_s - low_s) / MOST_BINS)
+    bin_s = max(width_s, (high_s - low_s) / MOST_BINS)
     if high_s <= low_s:
         return None
     n_bins = int((high_s - low_s) / bin_s) + 1
@@ -203,10 +210,10 @@ def _histogram(
         some = part[first : first + at_once]
         near = b if bounds_s is None else b[slice(*np.searchsorted(b, [some[0] + low_s, some[-1] + high_s]))]
         bins = ((near[None, :] - some[:, None] - low_s) * (1 / bin_s)).ravel().astype(np.int64)
-        bins = bins[(bins >= 0) & (bins < n_bins)]
+        if bounds_s is not None:
+            bins = bins[(bins >= 0) & (bins < n_bins)]
         counts += np.bincount(bins, minlength=n_bins)
-    padded = np.concatenate([[0], counts, [0]])
-    return padded[:-2] + padded[1:-1] + padded[2:], low_s - bin_s, bin_s
+    return np.append(counts, 0) + np.append(0, counts), low_s - bin_s, bin_s
 
 
 def _peaks(
@@ -222,7 +229,7 @@ def _peaks(
     found: list[tuple[float, float]] = []
     for k in likely:
         start_s = low_s + k * bin_s
-        lag_s, count = _densest(part, b, start_s, start_s + 3 * bin_s, width_s)
+        lag_s, count = _densest(part, b, start_s, start_s + 2 * bin_s, width_s)
         if bounds_s is not None and not bounds_s[0] <= lag_s <= bounds_s[1]:
             continue
         if count and all(abs(lag_s - other) > width_s for other, _ in found):

@@ -1,16 +1,10 @@
-"""Edges of digital lines: how long a line stayed up, which tells a pulse from its inverse.
-
-Readers that see a line fall give its events a column `high_s`: seconds from the event until the line fell or changed,
-NaN where that was not recorded.
-"""
+"""Edges of digital lines: how long a line stayed up, which tells a pulse from its inverse."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from neuroloom.ingest.timebase import FloatArray
-
-HIGH = "high_s"
 
 
 def high_s(rises_s: FloatArray, falls_s: FloatArray) -> FloatArray:

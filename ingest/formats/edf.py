@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
-from neuroloom.ingest.formats._edges import HIGH, high_s
+from neuroloom.ingest.formats._edges import high_s
 from neuroloom.ingest.formats._units import kept_unit
 from neuroloom.ingest.recording import Recording
-from neuroloom.ingest.streams import Events, Intervals, Segment, Signal, Stream
+from neuroloom.ingest.streams import HIGH, Events, Intervals, Segment, Signal, Stream
 from neuroloom.ingest.timebase import Timebase
 
 TITLE = "EDF, EDF+, BDF, BDF+"

@@ -22,9 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
-from neuroloom.ingest.formats._edges import HIGH
 from neuroloom.ingest.recording import Recording
-from neuroloom.ingest.streams import Events, Intervals, Segment, Signal, Stream
+from neuroloom.ingest.streams import HIGH, Events, Intervals, Segment, Signal, Stream
 from neuroloom.ingest.timebase import times_of
 
 TITLE = "EyeLink ASC"

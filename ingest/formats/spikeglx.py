@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
-from neuroloom.ingest.formats._edges import HIGH, high_s
+from neuroloom.ingest.formats._edges import high_s
 from neuroloom.ingest.recording import Recording
-from neuroloom.ingest.streams import ChannelSubset, Events, Segment, Signal, Stream
+from neuroloom.ingest.streams import HIGH, ChannelSubset, Events, Segment, Signal, Stream
 from neuroloom.ingest.timebase import Timebase
 
 TITLE = "SpikeGLX"
@@ -30,8 +30,8 @@ MODALITY = "wideband"
 TESTED_ON = "files written by this project only"
 
 _BLOCK_SAMPLES = 1 << 20
-# "Runs will start off with time synchronization errors of 5 to 10 ms (owing to T-zero error)" without a sync pulse, with
-# one less (SpikeGLX user manual, "Synchronization"). Doubled, for safety.
+# "Time synchronization errors of 5 to 10 ms (owing to T-zero error)" without a sync pulse, less with one (SpikeGLX user
+# manual, "Synchronization"). Doubled, for safety.
 TOGETHER_S = 0.02
 _FIXED_GAIN = 80.0  # of probes without a gain per channel, Neuropixels 2.0
 

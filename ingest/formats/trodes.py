@@ -28,10 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
-from neuroloom.ingest.formats._edges import HIGH, high_s
+from neuroloom.ingest.formats._edges import high_s
 from neuroloom.ingest.formats._tables import runs, segments, shown
 from neuroloom.ingest.recording import Recording
-from neuroloom.ingest.streams import Events, Signal, Stream
+from neuroloom.ingest.streams import HIGH, Events, Signal, Stream
 from neuroloom.ingest.timebase import FloatArray
 
 TITLE = "Trodes export (position, digital lines)"
