@@ -243,6 +243,7 @@ class _Finder:
             residual_ms=prior.uncertainty_s * 1e3,
             evidence=((prior.at_s, 0.0),),  # known best where it began; from there on the clocks drift apart
             wander_ppm=UNKNOWN_DRIFT_PPM,
+            notes=(f"start times are all there is: {reason}",) if reason else (),
         )
 
     def _lines_of(self, recording: Recording) -> tuple[PulseLine, ...]:

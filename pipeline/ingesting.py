@@ -120,6 +120,7 @@ def read_session(path: Path, progress: Progress | None = None) -> Session:
         run=notes.run,
         reference=notes.reference,
         same_clock=notes.same_clock,
+        start_uncertainty_s=notes.start_uncertainty_s,
     )
     session = _with_areas(session, notes.areas, folder / FILE_NAME)
     if path.is_dir() and (folder / "task.toml").is_file():
