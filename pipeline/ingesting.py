@@ -129,8 +129,9 @@ def read_session(path: Path, progress: Progress | None = None) -> Session:
 
 
 def process(session: Session, *, sorter: str | None, progress: Progress | None = None) -> Session:
-    """Spikes and LFP from every wideband signal, and the quality of every stream."""
+    """Spikes and LFP from every wideband signal, the quality of every stream, and what else speaks for its clocks."""
     from neuroloom.ingest.quality import quality
+    from neuroloom.pipeline.crosschecks import checked
 
     say = progress or (lambda _: None)
     added: list[Stream] = []
@@ -150,7 +151,11 @@ def process(session: Session, *, sorter: str | None, progress: Progress | None =
             added.append(replace(extract_lfp(stream), name=f"{stream.name} lfp", device=stream.device))
     session = replace(session, streams=(*session.streams, *added))
     say(f"{session.id}: quality")
-    return replace(session, quality=quality(session.streams))
+    session = replace(session, quality=quality(session.streams))
+    if not session.clock_maps:
+        return session
+    say(f"{session.id}: checking clocks")
+    return checked(session)
 
 
 def published(store: Store, digests: Iterable[str]) -> Path | None:
