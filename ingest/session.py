@@ -51,6 +51,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from neuroloom.ingest._nwb_read import StoredStreams, session_fields
 from neuroloom.ingest.streams import Events, Signal, Stream, Units
 from neuroloom.ingest.timebase import ClockMap, FloatArray
@@ -116,6 +118,14 @@ class Session:
     def uncertainty_ms(self, stream: Stream) -> float:
         """How well the times of a stream are known on the session clock: the residual of its device's clock map."""
         return max((m.residual_ms for m in self.clock_maps if m.source == stream.device), default=0.0)
+
+    def uncertainty_at_ms(self, stream: Stream, times_s: FloatArray) -> FloatArray:
+        """The same at each of these session times, same shape: it grows where pulses are far or scatter more."""
+        found = np.zeros(np.shape(times_s))
+        for clock in self.clock_maps:
+            if clock.source == stream.device:
+                found = np.maximum(found, clock.uncertainty_ms(clock.inverse_seconds(times_s)))
+        return found
 
     @classmethod
     def open(cls, path: Path | str) -> Session:

@@ -17,8 +17,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-import numpy as np
-
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Signal
 from neuroloom.ingest.timebase import ClockMap, CrossCheck
@@ -87,9 +85,3 @@ def _date(text: Any) -> datetime | None:
 def contradicted(clock: ClockMap) -> tuple[CrossCheck, ...]:
     """The checks that speak against a map."""
     return tuple(check for check in clock.checks if check.verdict == "contradicts")
-
-
-def known_to_s(clock: ClockMap) -> float:
-    """How far off the map itself says it may be."""
-    middle_s = float(np.mean(clock.span_s))
-    return 3e-3 * float(clock.uncertainty_ms(middle_s))

@@ -1,4 +1,4 @@
-"""How every device's clock was carried over to the session's, in words, numbers and pictures; what else speaks for it."""
+"""How every device's clock was carried over, in words, numbers and pictures, and what else speaks for or against it."""
 
 from __future__ import annotations
 

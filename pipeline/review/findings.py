@@ -13,6 +13,7 @@ import numpy as np
 
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Signal
+from neuroloom.pipeline.crosschecks import contradicted
 from neuroloom.pipeline.review.text import number
 
 MOST_FINDINGS = 200
@@ -88,10 +89,9 @@ def _of_quality(session: Session) -> Iterator[Finding]:
 
 def _of_clocks(session: Session) -> Iterator[Finding]:
     for clock in session.clock_maps:
-        for check in clock.checks:
-            if check.verdict == "contradicts":
-                words = f"Its clock map is contradicted by {check.kind}: {check.words}"
-                yield Finding(about=clock.source, words=words, is_bad=True)
+        for check in contradicted(clock):
+            words = f"Its clock map is contradicted by {check.kind}: {check.words}"
+            yield Finding(about=clock.source, words=words, is_bad=True)
         for note in clock.notes:
             yield Finding(about=clock.source, words=f"{note[:1].upper()}{note[1:]}.")
 

@@ -137,7 +137,7 @@ def bent_map():
 
 def test_the_drift_model_is_told_with_its_pieces_and_what_was_tried(tmp_path):
     path = write_session(session(clock_maps=(bent_map(),)), tmp_path)
-    assert "it wanders by 3.00 ms, followed in 2 straight pieces" in words(path)
+    assert "it wanders by 3 ms, followed in 2 straight pieces" in words(path)
     assert "Above: the 2 pieces, against a straight line." in words(path)
     assert "tracker linear 0.900 ms no tracker piecewise, 2 pieces 0.300 ms yes" in words(path)
 
