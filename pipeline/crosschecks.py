@@ -29,8 +29,8 @@ FIRST_YEAR = 1990  # dates before were blanked, or a clock was never set
 
 
 def checked(session: Session) -> Session:
-    """The session with what the checks say kept in its clock maps."""
-    maps = tuple(replace(clock, checks=tuple(_checks(session, clock))) for clock in session.clock_maps)
+    """The session with what the checks say kept in its clock maps, after what finding the map has said."""
+    maps = tuple(replace(clock, checks=(*clock.checks, *_checks(session, clock))) for clock in session.clock_maps)
     return replace(session, clock_maps=maps)
 
 

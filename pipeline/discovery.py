@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from neuroloom.ingest.timebase import ClockMap, FloatArray
+from neuroloom.ingest.timebase import ClockMap, CrossCheck, FloatArray
 from neuroloom.pipeline._code_matching import agreement, lag_by_codes
 from neuroloom.pipeline._pulse_matching import mutual_nearest, nearest, shares_pattern
 from neuroloom.pipeline.alignment import (
@@ -84,7 +84,7 @@ def shared_map(
     best = search.right_way_up(best)
     made = best.map
     method = f"{made.method} ({best.line.name} = {best.other.name}{best.said})"
-    return replace(made, method=method, notes=(*made.notes, *_one_edge_note(best)))
+    return replace(made, method=method, checks=_edge_check(best, target))
 
 
 class _Search:
@@ -256,15 +256,24 @@ def _tolerance_s(found: ClockMap) -> float:
     return max(4e-3 * found.residual_ms, 1e-3)
 
 
-def _one_edge_note(best: Candidate) -> tuple[str, ...]:
-    """Where one device saw both edges of pulses that are all alike and the other only one: which one, nobody knows."""
-    for line, other in ((best.line, best.other), (best.other, best.line)):
-        widths_s = (line.stops_s - line.times_s)[np.isfinite(line.stops_s)]
-        if not line.has_stops or other.has_stops or line.is_barcode or other.is_barcode:
-            continue
-        if line.width_spread_s < VARIED_WIDTH_S and float(np.median(widths_s)) > 1e-3 * best.map.residual_ms:
-            return (
-                f"{other.name} holds one edge of pulses that last {float(np.median(widths_s)) * 1e3:.1f} ms on "
-                f"{line.name}; if its line is inverted, times are that much off",
-            )
-    return ()
+def _edge_check(best: Candidate, target: str) -> tuple[CrossCheck, ...]:
+    """Whether the other edge of the pulses speaks for the map: an inverted line would put times off by a pulse's width."""
+    line, other = best.line, best.other
+    if line.is_barcode or other.is_barcode or not (line.has_stops or other.has_stops):
+        return ()
+    if line.has_stops and other.has_stops:
+        n = _edges_matched(best.map, line.stops_s, other.stops_s)
+        fits = n > 0.5 * best.map.n_matched
+        words = f"The other edge of {n} of {best.map.n_matched} matched pulses fits as well."
+        return (
+            CrossCheck(kind="pulse edges", against=target, verdict="confirms" if fits else "cannot tell", words=words),
+        )
+    known, blind = (line, other) if line.has_stops else (other, line)
+    width_ms = 1e3 * float(np.nanmedian(known.stops_s - known.times_s))
+    if known.width_spread_s > VARIED_WIDTH_S or width_ms < best.map.residual_ms:
+        return ()
+    words = (
+        f"{blind.name} holds one edge of pulses that last {width_ms:.1f} ms on {known.name}: were its line inverted, "
+        "times would be that much off."
+    )
+    return (CrossCheck(kind="pulse edges", against=target, verdict="cannot tell", words=words),)

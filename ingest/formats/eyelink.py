@@ -164,8 +164,8 @@ def _take_line(path: Path, found: _Found, line: str) -> None:
 
 
 def _take_input(found: _Found, time_s: float, value: str) -> None:
-    """A value on the input port lasts until the next; 0 is the line going down again."""
-    if found.open_input is not None:
+    """A value on the input port lasts until another; 0 is the line going down again."""
+    if found.open_input is not None and value != found.pulses[found.open_input][1]:
         found.high_s[found.open_input] = time_s - found.pulses[found.open_input][0]
     found.open_input = None
     if value != "0":

@@ -69,14 +69,15 @@ def test_an_upright_line_stays_upright():
     clock = found([line("in", on_source(pulses), on_source(pulses + 0.005))], [line("ttl", pulses, pulses + 0.005)])
     assert worst_ms(clock) < 0.1
     assert "inverted" not in clock.method
+    assert clock.checks[0].words == "The other edge of 200 of 200 matched pulses fits as well."
 
 
-def test_where_only_one_edge_was_recorded_a_note_says_what_an_inverted_line_would_do():
+def test_where_only_one_edge_was_recorded_it_is_said_what_an_inverted_line_would_do():
     pulses = irregular()
     clock = found([line("in", on_source(pulses))], [line("ttl", pulses, pulses + 0.020)])
-    assert clock.notes == (
-        "in holds one edge of pulses that last 20.0 ms on ttl; if its line is inverted, times are that much off",
-    )
+    (check,) = clock.checks
+    assert (check.kind, check.verdict) == ("pulse edges", "cannot tell")
+    assert "in holds one edge of pulses that last 20.0 ms on ttl: were its line inverted" in check.words
 
 
 def test_pulses_seen_twice_within_milliseconds_count_once():
