@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neuroloom.flows import cli_runs
+from neuroloom.flows import cli_care, cli_runs
 from neuroloom.flows.printing import document, lines, say, table
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def show(session_id: str, as_json: JsonOption = False, store: StoreOption = None
     for source in found["sources"]:
         lines(f"  from {', '.join(source.get('files', ()))} ({source.get('format', '')})")
         lines(*[f"    mended: {repair}" for repair in source.get("repairs", ())])
-    lines(*[f"  quality of {name}: {finding}" for name, finding in found["quality"].items()])
+    lines(*[f"  {line}" for name, finding in found["quality"].items() for line in _quality_lines(name, finding)])
 
 
 @app.command()
@@ -217,6 +217,7 @@ def doctor(as_json: JsonOption = False, store: StoreOption = None) -> None:
     raise typer.Exit(0 if all(row["ok"] for row in rows) else 1)
 
 
+cli_care.register(app)
 cli_runs.register(app)
 
 
@@ -275,12 +276,22 @@ def _clock_checks(session: Session) -> list[dict[str, Any]]:
 
 
 def _stream_line(stream: dict[str, Any]) -> str:
+    channels = f"{stream['n_channels']} {'units' if stream['modality'] == 'units' else 'channels'}, "
+    counted = {"units": "spikes", "intervals": "intervals", "trials": "trials"}.get(
+        stream["modality"], "samples" if stream["rate_hz"] else "events"
+    )
     rate = f" at {stream['rate_hz']:g} Hz" if stream["rate_hz"] else ""
     unit = f" [{stream['unit']}]" if stream["unit"] else ""
     return (
-        f"{stream['name']} ({stream['modality']}): {stream['n_channels']} channels, {stream['n_samples']} "
-        f"samples{rate}{unit}, {stream['start_s']:.3f} s + {stream['duration_s']:.3f} s"
+        f"{stream['name']} ({stream['modality']}): {channels if stream['n_channels'] else ''}{stream['n_samples']} "
+        f"{counted}{rate}{unit}, {stream['start_s']:.3f} s + {stream['duration_s']:.3f} s"
     )
+
+
+def _quality_lines(name: str, finding: dict[str, Any]) -> list[str]:
+    """What people must know; the numbers are in the JSON and on the page."""
+    bad = [f"{channel} ({', '.join(reasons)})" for channel, reasons in finding.get("reasons", {}).items()]
+    return [f"{name}: bad: {each}" for each in bad] + [f"{name}: {note}" for note in finding.get("notes", ())]
 
 
 def _sync_line(sync: dict[str, Any]) -> str:

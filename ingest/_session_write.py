@@ -50,7 +50,7 @@ def write_session(session: Session, folder: Path, progress: Progress | None) -> 
             entry, files[file_name] = _companion(session, stream, staging / file_name, counter)
             elsewhere[stream.name] = {**entry, "file": file_name, "digest": files[file_name]["digest"]}
         path = staging / MAIN_FILE
-        written = write_nwb(path, _head(session), tuple(session.streams), elsewhere=elsewhere, on_bytes=counter.add)
+        written = write_nwb(path, head_of(session), tuple(session.streams), elsewhere=elsewhere, on_bytes=counter.add)
         files[MAIN_FILE] = _verified(path, written.digests)
         manifest.write(staging, _manifest_fields(session), files)
 
@@ -60,7 +60,7 @@ def _companion(session: Session, stream: Signal, path: Path, counter: _Counter) 
 
     Returns its index entry and its manifest entry.
     """
-    head = _head(session, stream.name)
+    head = head_of(session, stream.name)
     older = _older_companion(stream)
     if older is not None and older[0]["streams"] == encoded([signal_entry(stream, series_of(stream, path.stem))]):
         index, older_path, files_entry = older
@@ -113,7 +113,7 @@ class _Counter:
             self._progress(self.done, self.total)
 
 
-def _head(session: Session, companion_of: str | None = None) -> FileHead:
+def head_of(session: Session, companion_of: str | None = None) -> FileHead:
     """What a file says of the session. A companion leaves out what a later version may add or mend."""
     index: dict[str, Any] = {
         "version": INDEX_VERSION,

@@ -31,7 +31,8 @@ PRIOR_PULSES = 10  # weight of the whole map's residual in that, in pulses
 class CrossCheck:
     """What something other than the pulses says of a clock map.
 
-    kind: "pulse edges", "blinks", "saccadic spikes", "mains hum", "start times". against: the clock it was compared with.
+    kind: "pulse edges", "blinks", "saccadic spikes", "mains hum", "start times".
+    against: the clock that it was compared with.
     lag_ms: by how much the map's times come out too late by this evidence, None where it found no lag; for the mains
         hum by how much the two run apart from the first to the last moment compared.
     words: the evidence, in a sentence.

@@ -65,7 +65,8 @@ class Session:
     """Streams of one subject's session, **all on one clock**, whose zero is the first sample of the device it is of.
 
     clock: the device whose clock this is. clock_maps: how every other device's time was carried over to it.
-    sources: per recording what it was read from: {"format", "files", "digests", "repairs", "clock"}.
+    sources: per recording what it was read from: {"clock", "format", "files", "digests", "drop", "repairs", "start",
+        "subject", "expects"}.
     quality: findings about streams, by stream name: {"eeg": {"bad_channels": [...], ...}}.
     """
 
@@ -114,6 +115,12 @@ class Session:
     def between(self, start_s: float, stop_s: float) -> Session:
         """Every stream between two times of the session clock; still lazy until values are asked for."""
         return replace(self, streams=tuple(stream.between(start_s, stop_s) for stream in self.streams))
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Modalities that whoever dropped the recordings expects and that are not there (yet)."""
+        expected = dict.fromkeys(name for source in self.sources for name in source.get("expects", ()))
+        return tuple(name for name in expected if name not in {stream.modality for stream in self.streams})
 
     def uncertainty_ms(self, stream: Stream) -> float:
         """How well the times of a stream are known on the session clock: the residual of its device's clock map."""

@@ -36,7 +36,6 @@ SPIKE_BAND_HZ = (20.0, 90.0)
 FILTER_S, LEAST_FILTERED = 0.5, 64
 FEWEST_BLINKS, FEWEST_SACCADES = 10, 20
 PART_S = 300.0  # a wrong drift smears a lag over an hour; over five minutes it does not
-FAST = 8.0  # spreads of the velocity
 SLOWEST_HZ = 1.0  # slower waves are no blinks
 
 
@@ -165,33 +164,15 @@ def _names(signal: Signal, weights: FloatArray) -> str:
 
 
 def _saccades_s(session: Session, device: str) -> FloatArray:
-    """Onsets of saccades as the tracker or a detector states them, else of fast gaze; without those within a blink."""
+    """Onsets of saccades as the tracker states them or were found in its gaze; without those within a blink."""
     mine = [s for s in session.streams if s.device == device]
     stated = [s.bounds_s[:, 0] for s in mine if isinstance(s, Intervals) and "saccade" in s.name.casefold()]
-    if not stated:
-        stated = [_fast_s(s) for s in mine if isinstance(s, Signal) and s.modality == "gaze" and s.rate_hz >= 100]
     onsets_s = np.sort(np.concatenate(stated)) if stated else np.zeros(0)
     lids_s = blinks_s(session, device)
     if lids_s.size:
         after = np.searchsorted(lids_s[:, 0] - 0.1, onsets_s, side="right") - 1
         onsets_s = onsets_s[(after < 0) | (onsets_s > lids_s[after, 1] + 0.1)]
     return np.asarray(onsets_s[np.diff(onsets_s, prepend=-np.inf) > 0.02])  # both eyes start together
-
-
-def _fast_s(gaze: Signal) -> FloatArray:
-    """Where one eye begins to move faster than noise does (Engbert and Kliegl 2003, Vision Res 43:1035)."""
-    onsets = [np.zeros(0)]
-    weights = np.eye(len(gaze.channel_names))[0]
-    for times_s, values in blocks(gaze, weights):
-        if values.size < 16:
-            continue
-        velocity = values[4:] + values[3:-1] - values[1:-3] - values[:-4]
-        spread = np.sqrt(max(float(np.nanmedian(velocity**2) - np.nanmedian(velocity) ** 2), 1e-12))
-        fast = np.abs(np.nan_to_num(velocity)) > FAST * spread
-        starts = np.flatnonzero(fast[2:] & fast[1:-1] & ~fast[:-2]) + 1
-        onsets.append(times_s[2:-2][starts])
-    found = np.concatenate(onsets)
-    return np.asarray(found[np.diff(found, prepend=-np.inf) > 0.1])
 
 
 def _above(trace: FloatArray, cutoff: float) -> FloatArray:

@@ -19,6 +19,7 @@ from neuroloom.ingest.timebase import FloatArray, Timestamps
 FRONTAL = ("fp1", "fp2", "fpz", "af7", "af8", "af3", "af4", "afz")
 POSTERIOR = ("pz", "p3", "p4", "poz", "po3", "po4", "oz", "o1", "o2", "p7", "p8")
 BLOCK_VALUES = 1 << 21
+LONGEST_BLINK_S = 1.0  # beyond, the eye was lost
 CLIP = 8.0  # spreads: one cable that was pulled must not outweigh all blinks
 LEAST_PEAK = 8.0  # spreads of the correlation at other lags
 MOST_RIVAL = 0.65  # of the peak may be reached at another lag
@@ -63,29 +64,14 @@ def bad_channels(session: Session, signal: Signal) -> frozenset[str]:
 
 
 def blinks_s(session: Session, device: str) -> FloatArray:
-    """Blinks of an eye tracker, shape (B, 2): as it says itself, else where it lost the eye for a blink's length."""
+    """Blinks of an eye tracker, shape (B, 2), of either eye: its own, or found in its gaze by `gaze_events`."""
     stated = [
-        stream.bounds_s[[("blink" in f"{stream.name} {label}".casefold()) for label in stream.labels]]
+        stream.bounds_s
         for stream in session.streams
-        if isinstance(stream, Intervals) and stream.device == device and stream.labels
+        if isinstance(stream, Intervals) and stream.device == device and "blink" in stream.name.casefold()
     ]
     found = np.concatenate(stated) if stated else np.empty((0, 2))
-    if not len(found):
-        lost = [_lost_s(s) for s in session.streams if isinstance(s, Signal) and s.device == device
-                and s.modality == "gaze"]  # fmt: skip
-        found = np.concatenate(lost) if lost else found
-    return _merged(found[found[:, 1] - found[:, 0] < 1.0])
-
-
-def _lost_s(signal: Signal) -> FloatArray:
-    runs = []
-    for times_s, values in blocks(signal, np.full(len(signal.channel_names), 1 / len(signal.channel_names))):
-        lost = ~np.isfinite(values)
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], lost.astype(int), [0]])))
-        runs += [(times_s[i], times_s[min(j, times_s.size - 1)]) for i, j in zip(edges[::2], edges[1::2], strict=True)]
-    bounds = np.array(runs, dtype=np.float64).reshape(-1, 2)
-    lasts = bounds[:, 1] - bounds[:, 0]
-    return np.asarray(bounds[(lasts > 0.05) & (lasts < 0.6)])
+    return _merged(found[found[:, 1] - found[:, 0] < LONGEST_BLINK_S])
 
 
 def _merged(bounds_s: FloatArray) -> FloatArray:

@@ -11,7 +11,6 @@ recordings, each on its own clock
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -23,6 +22,7 @@ from neuroloom.ingest.streams import Events, Intervals, Signal, Stream, Units
 from neuroloom.ingest.timebase import ClockMap
 from neuroloom.pipeline.alignment import AlignmentError, PulseMatching
 from neuroloom.pipeline.discovery import StartPrior, shared_map
+from neuroloom.pipeline.identity import identity
 from neuroloom.pipeline.pulse_lines import PulseLine, pulse_lines
 
 UNKNOWN_DRIFT_PPM = 50.0  # two quartz clocks, where only their start is known
@@ -57,7 +57,7 @@ def align(
     recordings = one_per_clock(recordings, same_clock)
     home = _reference(recordings, reference)
     zero_s = first_time_s(home)
-    maps = _maps_to(home, recordings, _Finder(rule or PulseMatching(), start_uncertainty_s))
+    maps = maps_to(home, recordings, rule or PulseMatching(), start_uncertainty_s=start_uncertainty_s)
     shifted = {clock: replace(m, offset_s=m.offset_s - zero_s) for clock, m in maps.items()}
     shifted[home.clock] = _shift(home, -zero_s)
     return Session(
@@ -67,42 +67,10 @@ def align(
         run=names["run"] if run is None else run,
         clock=home.clock,
         start=home.start,
-        streams=_carried_over(recordings, shifted),
+        streams=carried_over(recordings, shifted),
         clock_maps=tuple(m for clock, m in shifted.items() if clock != home.clock),
-        sources=tuple(_source(recording) for recording in recordings),
+        sources=tuple(source_of(recording) for recording in recordings),
     )
-
-
-def identity(recordings: Sequence[Recording]) -> dict[str, str]:
-    """Subject, session, task and run as the files' names state them.
-
-    Where no name states the subject, it is the one that a file's content states, else the first file's name.
-
-    Raises AlignmentError where the files name two subjects, sessions or runs.
-    """
-    found: dict[str, set[str]] = {"sub": set(), "ses": set(), "task": set(), "run": set()}
-    for recording in recordings:
-        text = "/".join(recording.files[0].parts[-4:])
-        for key, values in found.items():
-            values.update(re.findall(rf"(?:^|[_/]){key}-([A-Za-z0-9]+)", text))
-    stated = {recording.subject["subject_id"] for recording in recordings if recording.subject.get("subject_id")}
-    for several, what in (
-        (found["sub"], "subjects"),
-        (found["ses"], "sessions"),
-        (found["run"], "runs"),
-        (stated, "subjects"),
-    ):
-        if len(several) > 1:
-            raise AlignmentError(
-                f"{recordings[0].files[0].parent}: two {what}, {' and '.join(sorted(several))}; one is wanted"
-            )
-    code = re.sub(r"[^A-Za-z0-9]", "", min(stated, default=recordings[0].files[0].stem))[:40] or "unknown"
-    return {
-        "sub": min(found["sub"], default=code),
-        "ses": min(found["ses"], default="01"),
-        "task": min(found["task"], default=""),
-        "run": min(found["run"], default=""),
-    }
 
 
 def one_per_clock(recordings: Sequence[Recording], same_clock: Sequence[Sequence[str]] = ()) -> list[Recording]:
@@ -166,11 +134,23 @@ def _reference(recordings: Sequence[Recording], name: str | None) -> Recording:
     return min(recordings, key=rank)
 
 
-def _maps_to(home: Recording, recordings: Sequence[Recording], finder: _Finder) -> dict[str, ClockMap]:
-    """A map to the home clock for every other device, directly or by way of another one."""
-    maps: dict[str, ClockMap] = {}
-    waiting = [r for r in recordings if r is not home]
-    placed = [home]
+def maps_to(
+    home: Recording,
+    recordings: Sequence[Recording],
+    rule: PulseMatching,
+    *,
+    known: Mapping[str, ClockMap] | None = None,
+    start_uncertainty_s: float | None = None,
+) -> dict[str, ClockMap]:
+    """A map to the home clock for every other device, directly or by way of another one.
+
+    known: maps of devices that are placed already. start_uncertainty_s: as for `align`.
+    Raises AlignmentError for a device that cannot be placed.
+    """
+    finder = _Finder(rule, start_uncertainty_s)
+    maps: dict[str, ClockMap] = dict(known or {})
+    waiting = [r for r in recordings if r is not home and r.clock not in maps]
+    placed = [home, *(r for r in recordings if r.clock in maps)]
     reasons: dict[str, str] = {}
     while waiting:
         progressed = False
@@ -317,9 +297,16 @@ def _last_time_s(recording: Recording) -> float:
     return max((stop for stop in stops if stop is not None), default=0.0)
 
 
-def _carried_over(recordings: Sequence[Recording], maps: Mapping[str, ClockMap]) -> tuple[Stream, ...]:
-    """Every stream on the session clock; two of one name are told apart by their device."""
-    names = [stream.name for recording in recordings for stream in recording.streams]
+def length_s(recording: Recording) -> float:
+    """From its first sample to its last, seconds."""
+    return _last_time_s(recording) - first_time_s(recording)
+
+
+def carried_over(
+    recordings: Sequence[Recording], maps: Mapping[str, ClockMap], *, taken: Sequence[str] = ()
+) -> tuple[Stream, ...]:
+    """Every stream on the session clock; one whose name is `taken` or occurs twice gets its device's in front."""
+    names = [*taken, *(stream.name for recording in recordings for stream in recording.streams)]
     carried: list[Stream] = []
     for recording in recordings:
         for stream in recording.streams:
@@ -328,7 +315,8 @@ def _carried_over(recordings: Sequence[Recording], maps: Mapping[str, ClockMap])
     return tuple(carried)
 
 
-def _source(recording: Recording) -> dict[str, Any]:
+def source_of(recording: Recording) -> dict[str, Any]:
+    """What a session keeps of where a recording came from; digests are added by whoever reads the files."""
     return {
         "clock": recording.clock,
         "format": recording.format,
@@ -336,4 +324,4 @@ def _source(recording: Recording) -> dict[str, Any]:
         "repairs": list(recording.repairs),
         "start": recording.start.isoformat() if recording.start else None,
         "subject": dict(recording.subject),
-    }
+    } | ({} if recording.started_with is None else {"started_with": list(recording.started_with)})

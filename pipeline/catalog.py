@@ -105,6 +105,16 @@ class SessionRow(Base):
     manifest: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
 
 
+class ContentRow(Base):
+    """A file's content that a published version holds."""
+
+    __tablename__ = "contents"
+
+    digest: Mapped[str] = mapped_column(String, primary_key=True)
+    id: Mapped[str] = mapped_column(String, primary_key=True)
+    version: Mapped[str] = mapped_column(String, primary_key=True)
+
+
 class RunRow(Base):
     """A training or study run."""
 
@@ -248,8 +258,30 @@ class Catalog:
     def add_session(self, session_id: str, version: str, manifest: Mapping[str, Any], published_at: float) -> None:
         """Note a published version; noting it again changes nothing but the manifest."""
         row = SessionRow(id=session_id, version=version, manifest=dict(manifest), published_at=published_at)
+        held = {d for source in manifest.get("sources", ()) for d in source.get("digests", {}).values()}
         with self._session() as session, session.begin():
             session.merge(row)
+            for digest in sorted(held):
+                session.merge(ContentRow(digest=digest, id=session_id, version=version))
+
+    def holding(self, digests: Iterable[str]) -> list[tuple[str, str]]:
+        """The versions that hold all of these contents, as (session, version), oldest version first."""
+        wanted = sorted(set(digests))
+        found: set[tuple[str, str]] | None = None
+        with self._session() as session:
+            for digest in wanted:
+                query = select(ContentRow.id, ContentRow.version).where(ContentRow.digest == digest)
+                holders = {(session_id, version) for session_id, version in session.execute(query)}
+                found = holders if found is None else found & holders
+                if not found:
+                    return []
+        return sorted(found or (), key=lambda row: (row[0], int(row[1][1:])))
+
+    def noted_versions(self) -> set[tuple[str, str]]:
+        """Every (session, version) whose contents are noted."""
+        with self._session() as session:
+            rows = session.execute(select(ContentRow.id, ContentRow.version).distinct())
+            return {(session_id, version) for session_id, version in rows}
 
     def sessions(self) -> list[SessionRow]:
         """Every published version, by session and version."""
@@ -306,6 +338,14 @@ def note_published(store: Store, catalog: Catalog, session_ids: Sequence[str] | 
             catalog.add_session(session_id, folder.name, manifest, (folder / "manifest.json").stat().st_mtime)
             n_versions += 1
     return n_versions
+
+
+def note_new(store: Store, catalog: Catalog) -> None:
+    """Note the published versions that the catalog does not know yet; reads no manifest of one that it does."""
+    known = catalog.noted_versions()
+    for session_id in store.session_ids():
+        if any((session_id, folder.name) not in known for folder in store.versions(session_id)):
+            note_published(store, catalog, [session_id])
 
 
 def _restore(catalog: Catalog, record: Mapping[str, Any], state: str, reason: str) -> None:

@@ -4,6 +4,9 @@
 settle_s = 10          # a drop must lie unchanged for this long
 [ingest]
 sorter = "spykingcircus2"   # "none": do not sort
+ica = true                  # add EEG without eyes and muscles; needs `pip install neuroloom[ica]`
+[privacy]
+keep_dates = true           # dates are shifted otherwise, names replaced by codes
 [server]
 port = 4200
 """
@@ -48,10 +51,11 @@ class IngestSettings(Config):
 
     in_flight: runs at once. lease_s: a run that has not been heard of for this long is dead. queue_s: a hand-over that
     no run took up for this long is repeated. small_bytes, batch: that many drops of at most that size share a run.
-    min_free_bytes: nothing is started with less free space.
+    min_free_bytes: nothing is started with less free space. sorter, ica: see `processing.py`.
     """
 
     sorter: str = "spykingcircus2"
+    ica: bool = False
     in_flight: int = Field(default=2, ge=1)
     lease_s: float = Field(default=120.0, gt=0)
     queue_s: float = Field(default=1800.0, gt=0)
@@ -63,6 +67,13 @@ class IngestSettings(Config):
     def sorter_or_none(self) -> str | None:
         """None where sorting is left out."""
         return None if self.sorter == "none" else self.sorter
+
+
+class PrivacySettings(Config):
+    """What may be published of a person. By default no name and no true date: see `privacy.py`."""
+
+    keep_names: bool = False
+    keep_dates: bool = False
 
 
 class ServerSettings(Config):
@@ -78,6 +89,7 @@ class Settings(Config):
 
     inbox: InboxSettings = InboxSettings()
     ingest: IngestSettings = IngestSettings()
+    privacy: PrivacySettings = PrivacySettings()
     server: ServerSettings = ServerSettings()
 
     @classmethod

@@ -22,16 +22,22 @@ from neuroloom.ingest.streams import Signal
 from neuroloom.ingest.timebase import ClockMap, CrossCheck
 from neuroloom.pipeline._crosscheck_eyes import blink_check, saccade_check
 from neuroloom.pipeline._crosscheck_hum import hum_check
+from neuroloom.pipeline.discovery import PULSE_EDGES
 
 CLOSE_S = 2.0  # start times of second precision on computers that are kept on time
 ANOTHER_DAY_S = 13 * 3600.0  # no time zone explains more
-FIRST_YEAR = 1990  # dates before were blanked, or a clock was never set
+FIRST_YEAR = 1986  # dates before were blanked (EDF: 1985), or a clock was never set, or shifted from such a date
 
 
 def checked(session: Session) -> Session:
     """The session with what the checks say kept in its clock maps, after what finding the map has said."""
-    maps = tuple(replace(clock, checks=(*clock.checks, *_checks(session, clock))) for clock in session.clock_maps)
+    maps = tuple(replace(clock, checks=(*_of_finding(clock), *_checks(session, clock))) for clock in session.clock_maps)
     return replace(session, clock_maps=maps)
+
+
+def _of_finding(clock: ClockMap) -> tuple[CrossCheck, ...]:
+    """What finding the map has said; what these checks said of an earlier version of the session is said anew."""
+    return tuple(check for check in clock.checks if check.kind == PULSE_EDGES)
 
 
 def _checks(session: Session, clock: ClockMap) -> Iterator[CrossCheck]:

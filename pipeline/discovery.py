@@ -32,6 +32,7 @@ from neuroloom.pipeline.alignment import (
 )
 from neuroloom.pipeline.pulse_lines import PulseLine
 
+PULSE_EDGES = "pulse edges"  # the kind of check that finding a map makes
 CODES_AGREE = 0.5  # of the way from chance to certainty
 VARIED_WIDTH_S = 0.002  # pulses that differ this much in width have another pattern at their ends than at their starts
 CODE_BONUS = 1.5
@@ -257,7 +258,7 @@ def _tolerance_s(found: ClockMap) -> float:
 
 
 def _edge_check(best: Candidate, target: str) -> tuple[CrossCheck, ...]:
-    """Whether the other edge of the pulses speaks for the map: an inverted line would put times off by a pulse's width."""
+    """Whether the pulses' other edge speaks for the map: an inverted line would put times off by a pulse's width."""
     line, other = best.line, best.other
     if line.is_barcode or other.is_barcode or not (line.has_stops or other.has_stops):
         return ()
@@ -266,7 +267,7 @@ def _edge_check(best: Candidate, target: str) -> tuple[CrossCheck, ...]:
         fits = n > 0.5 * best.map.n_matched
         words = f"The other edge of {n} of {best.map.n_matched} matched pulses fits as well."
         return (
-            CrossCheck(kind="pulse edges", against=target, verdict="confirms" if fits else "cannot tell", words=words),
+            CrossCheck(kind=PULSE_EDGES, against=target, verdict="confirms" if fits else "cannot tell", words=words),
         )
     known, blind = (line, other) if line.has_stops else (other, line)
     width_ms = 1e3 * float(np.nanmedian(known.stops_s - known.times_s))
@@ -276,4 +277,4 @@ def _edge_check(best: Candidate, target: str) -> tuple[CrossCheck, ...]:
         f"{blind.name} holds one edge of pulses that last {width_ms:.1f} ms on {known.name}: were its line inverted, "
         "times would be that much off."
     )
-    return (CrossCheck(kind="pulse edges", against=target, verdict="cannot tell", words=words),)
+    return (CrossCheck(kind=PULSE_EDGES, against=target, verdict="cannot tell", words=words),)

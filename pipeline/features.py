@@ -66,10 +66,15 @@ class FeatureConfig:
     choice_column: column of the trials' table that holds the subject's answer.
     decision_window_s: where the answer is asked for, seconds from the trial's end; columns `decision_start_s` and
         `decision_stop_s` of the trials' table (seconds from the trial's start) are used instead where they exist.
+    artefacts: what masks an EEG where it was marked: "muscle", "blink".
+    derived: where a signal was made to stand in another's place (cleaned EEG, gaze in degrees), it does; False takes
+        both as they are.
     """
 
     bin_s: float = 0.02
     streams: tuple[str, ...] = ()
+    artefacts: tuple[str, ...] = ("muscle",)
+    derived: bool = True
     bands: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     choice_column: str = "choice"
     decision_window_s: tuple[float, float] = (-0.2, 0.0)
@@ -234,8 +239,12 @@ def _built(session: Session, config: FeatureConfig, folder: Path | None) -> Feat
     if unknown:
         raise ValueError(f"{session.id}: no stream {unknown[0]!r}; it has {[s.name for s in session.streams]}")
     for stream in session.streams:
-        if not config.streams or stream.name in config.streams:
-            builder.add(stream)
+        if config.streams and stream.name not in config.streams:
+            continue
+        if (instead := _instead(session, stream, config)) is not None:
+            builder.skipped[stream.name] = f"{instead} stands in its place"
+            continue
+        builder.add(stream)
     return Features(
         session_id=session.id,
         bin_s=config.bin_s,
@@ -244,6 +253,13 @@ def _built(session: Session, config: FeatureConfig, folder: Path | None) -> Feat
         ports=builder.ports,
         skipped=builder.skipped,
     )
+
+
+def _instead(session: Session, stream: Stream, config: FeatureConfig) -> str | None:
+    """The signal that stands in a stream's place, unless streams were asked for by name."""
+    if not config.derived or config.streams:
+        return None
+    return next((other.name for other in session.streams if other.provenance.get("replaces") == stream.name), None)
 
 
 def _grid(session: Session, bin_s: float) -> Grid:
@@ -409,10 +425,26 @@ class _Builder:
         usable = self._usable(signal)
         if blinks:
             usable &= ~box(self._blinks_s(signal), self.grid)
+        source = str(signal.provenance.get("source", signal.name))
+        usable &= ~box(self._artefacts_s(source), self.grid)
         made.valid[:] &= usable[:, None]
-        bad = set(self.session.quality.get(signal.name, {}).get("bad_channels", ()))
+        bad = {
+            name for of in (signal.name, source) for name in self.session.quality.get(of, {}).get("bad_channels", ())
+        }
         made.valid[:, [name in bad for name in signal.channel_names]] = False
         made.values[:] = np.where(made.valid, made.values, 0)
+
+    def _artefacts_s(self, source: str) -> NDArray[np.float64]:
+        """Marks of an EEG, and of what was made from it, that the config does not want to train on."""
+        found = [
+            stream.bounds_s[[label in self.config.artefacts for label in stream.labels]]
+            for stream in self.session.streams
+            if isinstance(stream, Intervals)
+            and stream.provenance.get("made_by") == "eeg_artefacts"
+            and stream.provenance.get("source") == source
+            and stream.labels
+        ]
+        return np.concatenate(found) if found else np.empty((0, 2))
 
     def _blinks_s(self, signal: Signal) -> NDArray[np.float64]:
         found = [

@@ -2,7 +2,8 @@
 
     file or folder at the top of the inbox
       -> refused at once: links, devices, names nobody can type
-      -> grouped: a file and the companions it names are one drop, a folder is one drop
+      -> grouped: a file and the companions it names are one drop, so are loose recordings whose names state the same
+         subject, session, task and run; a folder is one drop
       -> fingerprint: sizes and times of all its files; unchanged for a while means settled
       -> probe: does a format know it, are its companions there, does it have the length it states?
       -> digest of the content: the same content is ingested once
@@ -24,6 +25,7 @@ from blake3 import blake3
 
 from neuroloom.ingest.folders import companions_of, naming_files
 from neuroloom.ingest.formats import FormatError, format_of, formats
+from neuroloom.pipeline.identity import session_key
 
 MAX_FILES = 200_000
 MAX_DEPTH = 12
@@ -57,7 +59,7 @@ class Scanner:
     """Looks at an inbox again and again; remembers what it learned of a file for as long as that does not change."""
 
     inbox: Path
-    _known: dict[Stamp, tuple[str, ...]] = field(default_factory=dict)
+    _known: dict[Stamp, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
 
     def scan(self) -> list[Found]:
         """Every drop there is, by name. Raises OSError where the inbox itself cannot be read."""
@@ -101,18 +103,22 @@ class Scanner:
     def _groups(self, lone: dict[str, Stamp], markers: set[str]) -> list[Found]:
         """Files at the top of the inbox, each naming file with its companions.
 
-        Two files that name the same companion are one drop: taking one away would break the other.
+        Two files that name the same companion are one drop: taking one away would break the other. So are recordings
+        that their names say belong to one session: they are aligned best when they are read together.
         """
-        named = {name: self._companions(name, stamp) for name, stamp in lone.items()}
+        told = {name: self._told(name, stamp) for name, stamp in lone.items()}
+        named = {name: companions for name, (_, companions) in told.items()}
         claimed = {companion for companions in named.values() for companion in companions}
-        owner: dict[str, str] = {}
+        owner: dict[object, str] = {}
         members: dict[str, list[str]] = {}
         for name in sorted(lone):
             if name in claimed:
                 continue
-            head = next((owner[c] for c in named[name] if c in owner), name)
+            form, companions = told[name]
+            ties: list[object] = [*companions, *([session_key(name)] if form and session_key(name) else [])]
+            head = next((owner[tie] for tie in ties if tie in owner), name)
             members.setdefault(head, []).append(name)
-            owner |= {companion: head for companion in named[name]}
+            owner |= {tie: head for tie in ties if tie not in owner}
         found = []
         for head, names in members.items():
             files = sorted({*names, *(c for name in names for c in named[name] if c in lone)})
@@ -120,15 +126,16 @@ class Scanner:
             found.append(_found(head, tuple(names), [lone[file] for file in files], marked))
         return found
 
-    def _companions(self, name: str, stamp: Stamp) -> tuple[str, ...]:
-        """Names of the files beside `name` that belong to it. A format that cannot tell yet names none."""
+    def _told(self, name: str, stamp: Stamp) -> tuple[str, tuple[str, ...]]:
+        """The format of a file ("" where none knows it) and its companions beside it, as far as can be told yet."""
         if stamp not in self._known:
+            form: str | None = ""
             try:
                 form = format_of(self.inbox / name)
                 files = formats()[form].files(self.inbox / name) if form else ()
             except (FormatError, OSError):
-                return ()  # not remembered: a companion may be on its way
-            self._known[stamp] = tuple(f.name for f in files[1:] if f.parent == self.inbox)
+                return form or "", ()  # not remembered: a companion may be on its way
+            self._known[stamp] = (form or "", tuple(f.name for f in files[1:] if f.parent == self.inbox))
         return self._known[stamp]
 
 

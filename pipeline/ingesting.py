@@ -1,36 +1,42 @@
 """One drop in, one published session out, or a quarantine with a reason a person can act on.
 
-    files -> recordings (own clocks) -> aligned session -> trials, spikes, LFP, quality -> sessions/<id>/vNNN
+    drop -> recordings (own clocks) -> aligned session -> trials, spikes, LFP, quality -> sessions/<id>/vNNN
+                                       or, where that session is there already, the same with these devices added
 
 Nothing of a drop is altered: where it lies in the inbox, the inbox moves it, after this says "ingested".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from neuroloom.ingest import naming_files, read
-from neuroloom.ingest.folders import companions_of
+from neuroloom.ingest import durable, manifest
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.session import Session
-from neuroloom.ingest.streams import Events, Signal, Stream, Units
+from neuroloom.pipeline import origins, subjects
 from neuroloom.pipeline.alignment import AlignmentError
-from neuroloom.pipeline.assembly import align
-from neuroloom.pipeline.sidecar import FILE_NAME, SessionNotes
+from neuroloom.pipeline.assembly import length_s
+from neuroloom.pipeline.catalog import Catalog, note_new
+from neuroloom.pipeline.config import Settings
+from neuroloom.pipeline.identity import grouped
+from neuroloom.pipeline.joining import joined
+from neuroloom.pipeline.preparing import completed, digests_of, opened, said_named
+from neuroloom.pipeline.privacy import Privacy, privacy_of
+from neuroloom.pipeline.reading import Drop, aligned, session_id, with_notes
 from neuroloom.pipeline.store import Store
 
 Progress = Callable[[str], None]
-SIDECARS = (FILE_NAME, "task.toml")
 DEFAULT_SORTER = "spykingcircus2"
 
 
 @dataclass(frozen=True, kw_only=True)
 class IngestResult:
-    """What became of one drop; its fields are those of `neuroloom ingest --json`."""
+    """What became of one path; its fields are those of `neuroloom ingest --json`."""
 
     path: str
     state: str
@@ -46,12 +52,6 @@ class IngestResult:
         return asdict(self)
 
 
-def files_of(path: Path) -> tuple[Path, ...]:
-    """Every file that belongs to the recordings at `path`, sidecars included."""
-    sidecars = [path / name for name in SIDECARS if path.is_dir() and (path / name).is_file()]
-    return (*companions_of(path), *sidecars)
-
-
 def ingest_drop(
     paths: Sequence[Path],
     store: Store,
@@ -59,131 +59,153 @@ def ingest_drop(
     sorter: str | None = DEFAULT_SORTER,
     progress: Progress | None = None,
     archive: bool = False,
+    in_place: bool = False,
 ) -> list[IngestResult]:
-    """Each path becomes a session of its own; one that fails never stops the others."""
-    return [ingest_path(path, store, sorter=sorter, progress=progress, archive=archive) for path in paths]
+    """One result per path: a folder is a session, loose files whose names state the same session are one together.
+
+    One that fails never stops the others.
+    """
+    results = {path: _taken_up(path, store) for path in paths if path.name in subjects.FILE_NAMES}
+    for group in grouped(path for path in paths if path not in results):
+        result = ingest_together(group, store, sorter=sorter, progress=progress, archive=archive, in_place=in_place)
+        results |= {path: replace(result, path=str(path)) for path in group}
+    return [results[path] for path in paths]
 
 
-def ingest_path(
-    path: Path,
+def _taken_up(path: Path, store: Store) -> IngestResult:
+    """What became of a `subject.toml`."""
+    try:
+        subjects.take_up(store, path)
+    except FormatError as error:
+        return _refuse(Drop(paths=(path,)), store, str(error))
+    return IngestResult(path=str(path), state="ingested", format="subjects")
+
+
+def ingest_path(path: Path, store: Store, **how: Any) -> IngestResult:
+    """`ingest_together` of one file or folder."""
+    return ingest_together([path], store, **how)
+
+
+def ingest_together(
+    paths: Sequence[Path],
     store: Store,
     *,
     sorter: str | None = DEFAULT_SORTER,
     progress: Progress | None = None,
     archive: bool = False,
+    in_place: bool = False,
 ) -> IngestResult:
-    """A file, or a folder whose recordings are one session, published in the store.
+    """A folder, or loose files of one session, published in the store.
 
-    sorter: spikes are sorted where there is a wideband signal and no units yet; None leaves that out.
-    archive: copy the originals into the store.
+    Where the session is published already, these devices join it in a new version. sorter: spikes are sorted where a
+    device has a wideband signal and no units; None leaves that out. archive: copy the originals into the store.
+    in_place: the files stay where they are, so where that is has to be remembered.
     """
     say = progress or (lambda _: None)
+    drop = Drop(paths=tuple(paths))
     try:
-        say(f"{path.name}: computing digests")
-        digests = _digests(path)
+        say(f"{drop.name}: computing digests")
+        digests = digests_of(drop)
         known = published(store, digests.values())
         if known is not None:
-            return _result(path, "already", Session.open(known), known)
-        session = read_session(path, say)
-        _not_another(session, path, store)
-        session = process(session, sorter=sorter, progress=say)
-        session = replace(session, sources=_with_digests(session.sources, digests))
+            return _result(drop, "already", Session.open(known), known)
+        session, before, private = _read(drop, store, say)
+        session = completed(session, drop, store, private, digests, sorter, say)
         say(f"{session.id}: writing")
         folder = next_version(store, session.id)
         session.save(folder)
-    except (FormatError, AlignmentError, ValueError, OSError) as error:
-        return _refuse(path, store, str(error))
+        if before is not None:
+            lineage = {"follows": manifest.digest_of(before), "why": f"joined by {private.text(drop.name)}"}
+            manifest.amend(folder, lineage=lineage)
+        _note_consent(folder, session.subject, store)
+    except (AlignmentError, ValueError, OSError) as error:
+        return _refuse(drop, store, str(error))
     if archive:
-        _archive(path, store, digests)
-    return _result(path, "ingested", Session.open(folder), folder)
+        _archive(drop, store)
+    if in_place:
+        origins.note(store, drop.paths, digests, session.id)
+    return _result(drop, "ingested", Session.open(folder), folder)
 
 
-def read_session(path: Path, progress: Progress | None = None) -> Session:
-    """The recordings at `path`, aligned; still lazy, nothing is written.
+def _read(drop: Drop, store: Store, say: Progress) -> tuple[Session, Path | None, Privacy]:
+    """The drop as a session of its own, or joined to a published one; the version it follows; whose it is."""
+    recordings, notes, private, named = opened(drop, store, say)
+    say(f"{drop.name}: aligning {len(recordings)} devices")
+    versions = store.versions(session_id(drop, recordings, notes))
+    if not versions and not named and (found := beside(recordings, store, private, notes.same_clock)) is not None:
+        session, before = found
+        return with_notes(session, drop), before, private
+    if not versions:
+        return with_notes(said_named(aligned(recordings, notes), named), drop), None, private
+    there = Session.open(versions[-1])
+    try:
+        session = joined(there, recordings, same_clock=notes.same_clock, start_uncertainty_s=notes.start_uncertainty_s)
+    except AlignmentError as error:
+        raise AlignmentError(
+            f"{error}; {there.id} is there already, of {_told(there)}: another session needs another name, which a "
+            "session.toml in a folder with it can give"
+        ) from error
+    return with_notes(session, drop), versions[-1], private
 
-    In a folder, `session.toml` says whose it is and where electrodes lie (see `sidecar.py`), `task.toml` what the
-    event codes mean (see `ingest/task.py`).
+
+def beside(
+    recordings: Sequence[Recording], store: Store, private: Privacy, same_clock: Sequence[Sequence[str]] = ()
+) -> tuple[Session, Path] | None:
+    """The session that recordings which say nothing of their subject were made beside, joined, and its version.
+
+    Only sessions that were not named either and ran at the same time come into question, and only pulses that both
+    recorded prove it: acquisition dates alone would mix two people recorded in one morning.
     """
-    say = progress or (lambda _: None)
-    recordings: list[Recording] = []
-    for file in naming_files(path):
-        say(f"{path.name}: reading {file.name}")
-        recordings += read(file)
-    folder = path if path.is_dir() else path.parent
-    notes = SessionNotes.beside(folder) if path.is_dir() else SessionNotes()
-    say(f"{path.name}: aligning {len(recordings)} devices")
-    session = align(
-        recordings,
-        subject=notes.subject,
-        session=notes.session,
-        task=notes.task,
-        run=notes.run,
-        reference=notes.reference,
-        same_clock=notes.same_clock,
-        start_uncertainty_s=notes.start_uncertainty_s,
-    )
-    session = _with_areas(session, notes.areas, folder / FILE_NAME)
-    if path.is_dir() and (folder / "task.toml").is_file():
-        session = _with_trials(session, folder / "task.toml")
-    return session
-
-
-def process(session: Session, *, sorter: str | None, progress: Progress | None = None) -> Session:
-    """Spikes and LFP from every wideband signal, the quality of every stream, and what else speaks for its clocks."""
-    from neuroloom.ingest.quality import quality
-    from neuroloom.pipeline.crosschecks import checked
-
-    say = progress or (lambda _: None)
-    added: list[Stream] = []
-    has_units = any(isinstance(s, Units) and s.is_sorted for s in session.streams)
-    has_lfp = any(s.modality == "lfp" for s in session.streams)
-    for stream in session.streams:
-        if not (isinstance(stream, Signal) and stream.modality == "wideband" and stream.n_samples):
+    for folder, theirs in _running_at([private.true_date(r.start) for r in recordings], recordings, store):
+        moved = [replace(r, start=theirs.date(private.true_date(r.start))) for r in recordings]
+        try:
+            session = joined(Session.open(folder), moved, same_clock=same_clock)
+        except AlignmentError:
             continue
-        if sorter is not None and not has_units:
-            from neuroloom.ingest.sorting import sort
-
-            say(f"{session.id}: sorting {stream.name} with {sorter}")
-            added.append(replace(sort(stream, sorter=sorter), name=f"{stream.name} units", device=stream.device))
-        if not has_lfp and stream.rate_hz > 2000:
-            from neuroloom.ingest.lfp import extract_lfp
-
-            added.append(replace(extract_lfp(stream), name=f"{stream.name} lfp", device=stream.device))
-    session = replace(session, streams=(*session.streams, *added))
-    say(f"{session.id}: quality")
-    session = replace(session, quality=quality(session.streams))
-    if not session.clock_maps:
-        return session
-    say(f"{session.id}: checking clocks")
-    return checked(session)
-
-
-def published(store: Store, digests: Iterable[str]) -> Path | None:
-    """The newest published session that holds exactly these contents."""
-    from neuroloom.ingest import manifest as manifests
-
-    wanted = set(digests)
-    for manifest in sorted(store.sessions.glob("*/v*/manifest.json"), reverse=True):
-        held = {d for source in manifests.read(manifest.parent)["sources"] for d in source["digests"].values()}
-        if held == wanted:
-            return manifest.parent
+        clocks = {recording.clock for recording in recordings}
+        if all(m.method.startswith("pulses") for m in session.clock_maps if m.source in clocks):
+            return session, folder
     return None
 
 
-def _not_another(session: Session, path: Path, store: Store) -> None:
-    """Raise FormatError where other recordings are published under this name: versions are of the same ones."""
-    versions = store.versions(session.id)
-    if not versions:
-        return
-    with Session.open(versions[-1]) as there:
-        held = {file for source in there.sources for file in source["files"]}
-        same_start = None in (there.start, session.start) or there.start == session.start
-        if same_start and held & {file for source in session.sources for file in source["files"]}:
-            return
-        raise FormatError(
-            f"{path}: {session.id} is there already, of {', '.join(sorted(held)[:3])} from {there.start or 'no date'}; "
-            "devices of one session belong in one folder; another session needs another name, in a session.toml there"
-        )
+def _running_at(
+    starts: Sequence[datetime | None], recordings: Sequence[Recording], store: Store
+) -> Iterator[tuple[Path, Privacy]]:
+    """The newest versions of unnamed sessions whose true time overlaps that of these recordings."""
+    spans = [(s, s + timedelta(seconds=length_s(r))) for s, r in zip(starts, recordings, strict=True) if s is not None]
+    settings = Settings.of(store).privacy
+    for name in store.session_ids() if spans else ():
+        folder = store.latest(name)
+        said = manifest.read(folder)
+        if any(source.get("named", True) for source in said["sources"]) or not said["start"]:
+            continue
+        theirs = privacy_of(store, settings, said["subject"], ())
+        start = theirs.true_date(datetime.fromisoformat(said["start"]))
+        lasts = timedelta(seconds=max((s["start_s"] + s["duration_s"] for s in said["streams"]), default=0.0))
+        if start is not None and any(
+            (start.tzinfo is None) == (a.tzinfo is None) and a <= start + lasts and start <= b for a, b in spans
+        ):
+            yield folder, theirs
+
+
+def _told(session: Session) -> str:
+    files = [str(name) for source in session.sources for name in source["files"]]
+    more = f" and {len(files) - 3} more" if len(files) > 3 else ""
+    return f"{', '.join(files[:3])}{more} from {session.start or 'no date'}"
+
+
+def published(store: Store, digests: Iterable[str]) -> Path | None:
+    """The newest published version that holds all of these contents."""
+    catalog = Catalog.of(store)
+    try:
+        note_new(store, catalog)
+        found = catalog.holding(digests)
+    finally:
+        catalog.close()
+    current = set(store.session_ids())  # an amended session is published under its right name
+    there = [store.session_folder(name) / version for name, version in found if name in current]
+    still = [folder for folder in there if folder in store.versions(folder.parent.name)]
+    return still[-1] if still else None
 
 
 def next_version(store: Store, session_id: str) -> Path:
@@ -193,81 +215,31 @@ def next_version(store: Store, session_id: str) -> Path:
     return folder / f"v{max(numbers, default=0) + 1:03d}"
 
 
-def _digests(path: Path) -> dict[str, str]:
-    from neuroloom.ingest.digest import digest_of_file
-
-    root = path if path.is_dir() else path.parent
-    return {file.relative_to(root).as_posix(): digest_of_file(file) for file in files_of(path)}
-
-
-def _with_digests(sources: Sequence[Mapping[str, Any]], digests: Mapping[str, str]) -> tuple[Mapping[str, Any], ...]:
-    """Each source with the digests of its files, which several clocks may share; sidecars go with the first."""
-    named = [
-        dict(source) | {"digests": {key: d for key, d in digests.items() if key.rpartition("/")[2] in source["files"]}}
-        for source in sources
-    ]
-    told = {key for source in named for key in source["digests"]}
-    named[0]["digests"] |= {key: digest for key, digest in digests.items() if key not in told}
-    return tuple(named)
+def _note_consent(folder: Path, code: str, store: Store) -> None:
+    """What the subject has agreed to, beside the session; dates of it stay in the store."""
+    consent = subjects.Subjects.of(store)[code].consent
+    if consent is not None:
+        manifest.amend(folder, consent={"scope": list(consent.scope), "document": consent.document})
 
 
-def _with_areas(session: Session, areas: Mapping[str, str | tuple[str, ...]], path: Path) -> Session:
-    """The brain area per channel or unit, from `[areas]`: stream = "V1", or stream = ["V1", "V1", "M1"]."""
-    rows = {s.name: _n_rows(s) for s in session.streams if isinstance(s, Signal | Units)}
-    placed: dict[str, Stream] = {}
-    for stream in session.streams:
-        if stream.name not in areas or stream.name not in rows:
-            continue
-        given, n_rows = areas[stream.name], rows[stream.name]
-        each = (given,) * n_rows if isinstance(given, str) else given
-        if len(each) != n_rows:
-            raise FormatError(
-                f"{path}: [areas] {stream.name}: {len(each)} areas for {n_rows} channels; one each is wanted"
-            )
-        placed[stream.name] = replace(stream, table=dict(stream.table) | {"area": each})
-    unknown = sorted(set(areas) - set(rows))
-    if unknown:
-        raise FormatError(f"{path}: [areas] names {unknown[0]!r}; there are {', '.join(rows) or 'no signals or units'}")
-    return replace(session, streams=tuple(placed.get(stream.name, stream) for stream in session.streams))
-
-
-def _n_rows(stream: Signal | Units) -> int:
-    return len(stream.channel_names) if isinstance(stream, Signal) else len(stream.unit_names)
-
-
-def _with_trials(session: Session, path: Path) -> Session:
-    from neuroloom.ingest.task import Task
-
-    task = Task.read(path)
-    for stream in session.streams:
-        if isinstance(stream, Events) and stream.labels and task.knows(stream):
-            return replace(session, streams=(*session.streams, replace(task.trials(stream), device=stream.device)))
-    names = [s.name for s in session.streams if isinstance(s, Events)]
-    raise FormatError(f"{path}: none of its codes is in the events {names}; one stream must hold them")
-
-
-def _refuse(path: Path, store: Store, reason: str) -> IngestResult:
-    from neuroloom.ingest.durable import write_json
-
+def _refuse(drop: Drop, store: Store, reason: str) -> IngestResult:
     line = " ".join(reason.split())
-    folder = store.quarantine / path.name
+    folder = store.quarantine / drop.name
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "reason.json", {"path": str(path), "reason": line})
-    return IngestResult(path=str(path), state="quarantined", reason=line)
+    path = str(drop.paths[0])
+    durable.write_json(folder / "reason.json", {"path": path, "reason": line})
+    return IngestResult(path=path, state="quarantined", reason=line)
 
 
-def _archive(path: Path, store: Store, digests: Mapping[str, str]) -> None:
-    from neuroloom.ingest.durable import copy_file
-
-    root = path if path.is_dir() else path.parent
-    for name in digests:
-        copy_file(root / name, store.originals / path.stem / name)
+def _archive(drop: Drop, store: Store) -> None:
+    for file in drop.files():
+        durable.copy_file(file, store.originals / drop.paths[0].stem / file.relative_to(drop.root))
 
 
-def _result(path: Path, state: str, session: Session, folder: Path) -> IngestResult:
+def _result(drop: Drop, state: str, session: Session, folder: Path) -> IngestResult:
     summary = session.summary()
     return IngestResult(
-        path=str(path),
+        path=str(drop.paths[0]),
         state=state,
         session=session.id,
         file=str(folder / "session.nwb"),
@@ -275,6 +247,3 @@ def _result(path: Path, state: str, session: Session, folder: Path) -> IngestRes
         streams=summary["streams"],
         sync=summary["sync"],
     )
-
-
-__all__ = ["IngestResult", "files_of", "ingest_drop", "ingest_path", "process", "published", "read_session"]

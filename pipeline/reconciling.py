@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from neuroloom.pipeline import custody, inbox
+from neuroloom.ingest.formats import FormatError
+from neuroloom.pipeline import custody, inbox, subjects
 from neuroloom.pipeline.catalog import (
     DONE,
     IGNORED,
@@ -36,6 +37,7 @@ from neuroloom.pipeline.catalog import (
     note_published,
 )
 from neuroloom.pipeline.config import Settings
+from neuroloom.pipeline.identity import grouped
 from neuroloom.pipeline.inbox import Found, Scanner
 from neuroloom.pipeline.sniffing import READ_ERRORS
 from neuroloom.pipeline.store import Store
@@ -92,7 +94,7 @@ class Reconciler:
         found = {f.name: f for f in self.scanner.scan()}
         open_drops = {drop.name: drop for drop in self.catalog.drops(*OPEN)}
         in_work = {file for drop in open_drops.values() if drop.state in IN_FLIGHT for file in drop.files}
-        new = [lies for name, lies in found.items() if name not in open_drops and name not in in_work]
+        new = [lies for name, lies in found.items() if name not in open_drops and not in_work & {name, *lies.files}]
         folder = str(self.store.inbox)
         self.catalog.add_drops([{"name": lies.name, "folder": folder, **_seen(lies, now)} for lies in new])
         owner = {file: lies.name for lies in found.values() for file in lies.files}
@@ -136,6 +138,9 @@ class Reconciler:
         self.catalog.note(moving, frm=(SEEN,), state=SETTLING, reason=f"must lie still for {settle_s:g} s")
 
     def _probe(self, drop: Drop, still_s: float) -> None:
+        if drop.name in subjects.FILE_NAMES:
+            self._take_up(drop)
+            return
         form, reason = inbox.probe(self.store.inbox, drop.paths)
         if not reason:
             digest = inbox.digest_of(self.store.inbox, drop.files)
@@ -146,6 +151,18 @@ class Reconciler:
             self._refuse(drop, reason)
         elif drop.reason != reason:
             self.catalog.move(drop.id, SETTLING, frm=WAITING, reason=reason, format=form)
+
+    def _take_up(self, drop: Drop) -> None:
+        """What a `subject.toml` says is known from now on; the file joins the originals."""
+        try:
+            codes = subjects.take_up(self.store, self.store.inbox / drop.name)
+        except FormatError as error:
+            self._refuse(drop, inbox.one_line(error))
+            return
+        digest = inbox.digest_of(self.store.inbox, drop.files)
+        self.catalog.note([drop.id], digest=digest, format="subjects")
+        custody.archive(self.store, self.catalog.drop(drop.id) or drop, [])
+        self.catalog.move(drop.id, DONE, frm=WAITING, reason=f"taken up: {', '.join(codes)}")
 
     def _refuse(self, drop: Drop, reason: str) -> None:
         custody.quarantine(self.store, drop, reason)
@@ -319,12 +336,12 @@ def ingest_paths(
 
     catalog = Catalog.of(store)
     results: list[dict[str, Any]] = []
-    for path in paths:
+    for group in grouped(paths):
         try:
-            made = ingest_drop([path], store, sorter=sorter, archive=archive, progress=progress)
+            made = ingest_drop(group, store, sorter=sorter, archive=archive, progress=progress, in_place=True)
         except READ_ERRORS as error:
-            reason = f"{path}: the reader stopped ({type(error).__name__}: {inbox.one_line(error)})"
-            made = [IngestResult(path=str(path), state="quarantined", reason=reason)]
+            reason = f"{group[0]}: the reader stopped ({type(error).__name__}: {inbox.one_line(error)})"
+            made = [IngestResult(path=str(path), state="quarantined", reason=reason) for path in group]
         results += [result.to_dict() for result in made]
     note_published(store, catalog, [result["session"] for result in results if result["session"]])
     catalog.close()

@@ -65,12 +65,15 @@ def _session_row(store: Store, row: SessionRow) -> views.SessionRow:
     ends = [float(s.get("start_s") or 0) + float(s.get("duration_s") or 0) for s in streams]
     found = [of for of in row.manifest.get("quality", {}).values() if isinstance(of, dict)]
     start = row.manifest.get("start")
+    modalities = tuple(dict.fromkeys(str(s.get("modality", "")) for s in streams))
+    expected = dict.fromkeys(name for source in row.manifest.get("sources", ()) for name in source.get("expects", ()))
     return Shown(
         id=row.id,
         subject=str(row.manifest.get("subject", "")),
         start=datetime.fromisoformat(start) if start else None,
         duration_s=max(ends, default=0.0),
-        modalities=tuple(dict.fromkeys(str(s.get("modality", "")) for s in streams)),
+        modalities=modalities,
+        missing=tuple(name for name in expected if name not in modalities),
         version=row.version,
         n_findings=sum(len(of.get("bad_channels", ())) + len(of.get("notes", ())) for of in found),
         page=_page(store, f"{row.id}.html"),

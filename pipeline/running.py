@@ -10,12 +10,15 @@ steps = 2000
 seed = 0
 [network]                          # further arguments of ModularNetwork
 [training]                         # further fields of TrainConfig
+[features]                         # fields of FeatureConfig: what is trained on, what is masked
+artefacts = ["muscle", "blink"]
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +29,7 @@ from neuroloom.pipeline.catalog import DONE, RETRY, RUNNING, Catalog
 from neuroloom.pipeline.config import Config, ConfigError, read_config
 from neuroloom.pipeline.custody import slug
 from neuroloom.pipeline.store import Store, StoreError
+from neuroloom.pipeline.subjects import Subjects
 
 if TYPE_CHECKING:
     from neuroloom.ingest.session import Session
@@ -42,6 +46,7 @@ class RunConfig(Config):
     """What a training run is asked for. inputs, targets: port names; all where they are left out.
 
     use_extrapolated, max_uncertainty_ms: which times are good enough to train on; see `WindowConfig`.
+    versions: session -> version, as they were when the run was prepared; not for the config file.
     """
 
     name: str = ""
@@ -61,6 +66,8 @@ class RunConfig(Config):
     seed: int = 0
     network: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
+    features: dict[str, Any] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
 
 
 def read_run_config(path: Path) -> RunConfig:
@@ -74,22 +81,34 @@ def read_run_config(path: Path) -> RunConfig:
 def prepare_run(config: RunConfig, store: Store) -> Path:
     """Make the run's folder and write down what was asked for; gives the folder.
 
-    Raises ConfigError where the folder holds a run of another config: a run is never overwritten.
+    Raises ConfigError where the folder holds a run of another config: a run is never overwritten. Raises StoreError
+    where a session is named whose subject's consent has ended; where none is named, such sessions are left out.
     """
-    chosen = config.sessions or tuple(store.session_ids())
+    chosen = _consented(config.sessions, store)
     if not chosen:
         raise StoreError(f"{store.root}: no session to train on; ingest recordings first")
-    for session_id in chosen:
-        store.latest(session_id)
+    versions = {session_id: store.latest(session_id).name for session_id in chosen}
     folder = store.run_folder(config.name)
-    asked = json.loads(config.model_copy(update={"sessions": chosen}).model_dump_json())
+    asked = json.loads(config.model_copy(update={"sessions": chosen, "versions": versions}).model_dump_json())
     there = _document(folder / REQUEST)
+    if there:
+        asked["versions"] = there.get("versions", versions)  # a run goes on with the versions it began with
     if there and there != asked:
         differing = ", ".join(sorted(key for key in asked if asked[key] != there.get(key)))
         raise ConfigError(f"{folder}: holds a run with another {differing}; give this one another name")
     folder.mkdir(parents=True, exist_ok=True)
     durable.write_json(folder / REQUEST, asked)
     return folder
+
+
+def _consented(named: tuple[str, ...], store: Store) -> tuple[str, ...]:
+    known, today = Subjects.of(store), date.today()
+    if not named:
+        return tuple(one for one in store.session_ids() if not known.objection(one, today))
+    for session_id in named:
+        if why := known.objection(session_id, today):
+            raise StoreError(f"{session_id}: {why}; it cannot be trained on")
+    return named
 
 
 def train_run(name: str, store: Store, *, progress: bool | Progress = False) -> Run:
@@ -110,7 +129,9 @@ def train_run(name: str, store: Store, *, progress: bool | Progress = False) -> 
             **config.network,
         )
         data = windows_of(config, store)
-        run = train(network, data, folder=folder, progress=progress, config=_checked(TrainConfig, settings, folder))
+        run = train(
+            network, data, folder=folder, progress=progress, config=_checked(TrainConfig, settings, folder, "training")
+        )
     except BaseException as error:
         catalog.put_run(name, state=RETRY, reason=f"stopped: {' '.join(str(error).split()) or type(error).__name__}")
         raise
@@ -203,10 +224,12 @@ def requested(store: Store, name: str) -> RunConfig:
 
 def windows_of(config: RunConfig, store: Store) -> Windows:
     """The windows a run is trained and scored on; features come from `derived/`."""
+    from neuroloom.pipeline.features import FeatureConfig
     from neuroloom.pipeline.windowing import windows
 
+    asked = {key: tuple(value) if isinstance(value, list) else value for key, value in config.features.items()}
     return windows(
-        [_opened(store, session_id) for session_id in config.sessions],
+        [_opened(store, session_id, config.versions.get(session_id)) for session_id in config.sessions],
         length_s=config.length_s,
         bin_s=config.bin_s,
         held_out=config.held_out,
@@ -217,20 +240,29 @@ def windows_of(config: RunConfig, store: Store) -> Windows:
         targets=config.targets,
         seed=config.seed,
         folder=store.derived,
+        features=_checked(FeatureConfig, asked, store.run_folder(config.name), "features"),
     )
 
 
-def _opened(store: Store, session_id: str) -> Session:
+def session_versions(store: Store, name: str) -> dict[str, str]:
+    """The sessions a run is trained on, each with its version; empty for a folder that is no training run."""
+    found = _document(store.run_folder(name) / REQUEST)
+    return dict(RunConfig.model_validate(found).versions) if found else {}
+
+
+def _opened(store: Store, session_id: str, version: str | None = None) -> Session:
     from neuroloom.ingest.session import Session
 
-    return Session.open(store.latest(session_id))
+    if version is None:
+        return Session.open(store.latest(session_id))
+    return Session.open(store.session_folder(session_id) / version)
 
 
-def _checked(make: Callable[..., Any], settings: Mapping[str, Any], folder: Path) -> Any:
+def _checked(make: Callable[..., Any], settings: Mapping[str, Any], folder: Path, table: str) -> Any:
     try:
         return make(**settings)
-    except TypeError as error:
-        raise ConfigError(f"{folder.name}: [training]: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{folder.name}: [{table}]: {error}") from error
 
 
 def _document(path: Path) -> dict[str, Any]:

@@ -11,18 +11,56 @@ start_uncertainty_s = 0.2                    # how far off start times are: comp
 [areas]                                      # the brain area of a signal's channels or of units
 ap = "V1"                                    # all of them
 eeg = ["V1", "V1", "M1"]                     # or one each
+
+[eeg]                                        # what an EEG file leaves out
+reference = "Cz"
+montage = "biosemi64"                        # MNE-Python's name of a cap whose channels are not named after places
+
+[screen]                                     # gaze in pixels becomes degrees of visual angle
+width_px = 1920
+height_px = 1080
+width_cm = 53.1
+height_cm = 29.9
+distance_cm = 60
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat, field_validator
 
+from neuroloom.ingest.eeg_positions import check_montage
 from neuroloom.ingest.formats import FormatError
+from neuroloom.ingest.streams import MODALITIES
 from neuroloom.pipeline.config import Config, ConfigError, read_config
 
 FILE_NAME = "session.toml"
+
+
+class EegNotes(Config):
+    """What an EEG was recorded against, and the cap its channels are places of."""
+
+    reference: str | None = None
+    montage: str | None = None
+
+    @field_validator("montage")
+    @classmethod
+    def _is_known(cls, montage: str | None) -> str | None:
+        if montage is not None:
+            check_montage(montage)
+        return montage
+
+
+class ScreenNotes(Config):
+    """The screen the subject looked at, and how far away it stood; see `ingest/gaze_geometry.py`."""
+
+    width_px: PositiveFloat
+    height_px: PositiveFloat
+    width_cm: PositiveFloat
+    height_cm: PositiveFloat
+    distance_cm: PositiveFloat
 
 
 class SessionNotes(Config):
@@ -35,7 +73,24 @@ class SessionNotes(Config):
     reference: str | None = None
     same_clock: tuple[tuple[str, ...], ...] = ()
     start_uncertainty_s: float | None = Field(default=None, ge=0)
+    expects: tuple[str, ...] = ()
     areas: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
+    eeg: EegNotes | None = None
+    screen: ScreenNotes | None = None
+
+    @field_validator("expects")
+    @classmethod
+    def _are_modalities(cls, expects: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in expects if name not in MODALITIES]
+        if unknown:
+            raise ValueError(f"{unknown[0]!r} is no modality; there are {', '.join(MODALITIES)}")
+        return expects
+
+    def for_sources(self) -> dict[str, Any]:
+        """What a session's sources remember, for what is computed of it now and of versions to come."""
+        said = {key: getattr(self, key) for key in ("eeg", "screen")}
+        told = {key: notes.model_dump(exclude_none=True) for key, notes in said.items() if notes is not None}
+        return told | ({"expects": list(self.expects)} if self.expects else {})
 
     @classmethod
     def beside(cls, folder: Path) -> SessionNotes:

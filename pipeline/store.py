@@ -10,6 +10,8 @@ STORE/
   review/           static pages
   catalog.sqlite    what is where, in which state
   neuroloom.toml    settings, if any
+  subjects.json     who was recorded: names, birth dates, consent; never published
+  .secret           by which dates are shifted; never published
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from pathlib import Path
 STORE_VARIABLE = "NEUROLOOM_STORE"
 CATALOG_VARIABLE = "NEUROLOOM_CATALOG_URL"
 DEFAULT_ROOT = Path("store")
+AMENDED = "amended.json"  # in the folder of a session that has another name now
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
 _VERSION = re.compile(r"v(\d{3,})")
@@ -82,6 +85,14 @@ class Store:
         return self.root / ".prefect"
 
     @property
+    def subjects_file(self) -> Path:
+        return self.root / "subjects.json"
+
+    @property
+    def secret_file(self) -> Path:
+        return self.root / ".secret"
+
+    @property
     def settings_file(self) -> Path:
         return self.root / "neuroloom.toml"
 
@@ -110,10 +121,11 @@ class Store:
         return self
 
     def session_ids(self) -> list[str]:
-        """Every session that has a published version, sorted."""
+        """Every session that has a published version and was not amended into another one, sorted."""
         if not self.sessions.is_dir():
             return []
         folders = [f for f in self.sessions.iterdir() if _SAFE_NAME.fullmatch(f.name) and f.is_dir()]
+        folders = [f for f in folders if not (f / AMENDED).exists()]
         return sorted(folder.name for folder in folders if self.versions(folder.name))
 
     def versions(self, session_id: str) -> list[Path]:

@@ -1,12 +1,62 @@
 """The docs that are made by code are what the code makes."""
 
+import re
 from pathlib import Path
+
+import pytest
 
 from neuroloom.ingest.formats.__main__ import table
 
 DOCS = Path(__file__).parents[1] / "docs"
+RECORDINGS = (DOCS / "recordings.md").read_text(encoding="utf-8")
 
 
 def test_the_table_of_formats_is_that_of_the_readers():
     """`python -m neuroloom.ingest.formats > docs/formats.md` writes it anew."""
     assert (DOCS / "formats.md").read_text(encoding="utf-8") == table()
+
+
+def _read(name: str, path: Path) -> object:
+    from neuroloom.ingest.task import Task
+    from neuroloom.pipeline.config import Settings, read_config
+    from neuroloom.pipeline.features import FeatureConfig
+    from neuroloom.pipeline.running import read_run_config
+    from neuroloom.pipeline.sidecar import SessionNotes
+    from neuroloom.pipeline.subjects import Subjects
+
+    match name:
+        case "session.toml":
+            return SessionNotes.beside(path.parent)
+        case "task.toml":
+            return Task.read(path)
+        case "subject.toml":
+            return read_config(path, Subjects)
+        case "neuroloom.toml":
+            return read_config(path, Settings)
+        case _:
+            return FeatureConfig(**read_run_config(path).features)
+
+
+@pytest.mark.parametrize("text", re.findall(r"```toml\n(.*?)```", RECORDINGS, re.DOTALL))
+def test_every_toml_in_the_docs_is_accepted(text, tmp_path):
+    name = text.splitlines()[0].removeprefix("# ")
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert _read(name, tmp_path / name)
+
+
+@pytest.mark.parametrize("line", re.findall(r"^neuroloom .*$", RECORDINGS, re.MULTILINE))
+def test_every_command_in_the_docs_is_known_with_its_options(line):
+    import shlex
+
+    import typer
+
+    from neuroloom.flows.cli import app
+
+    words = shlex.split(line, comments=True)[1:]
+    command = typer.main.get_command(app).commands[words[0]]
+    command.make_context(words[0], words[1:])
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\((?!http)([^)#]+)\)", RECORDINGS))
+def test_links_lead_somewhere(link):
+    assert (DOCS / link).exists()

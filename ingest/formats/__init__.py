@@ -13,7 +13,8 @@ Every format file has
 (a `.eeg` beside its `.vhdr`) is nobody's: the file that names it is sniffed instead.
 `files` raises `FormatError` where one is missing or lies outside the folder of `path`.
 `read` raises `FormatError` with one line naming the file, what was found and what was wanted.
-Files whose name starts with `_` are shared code, not formats. Vendor libraries are imported inside functions.
+Files whose name starts with `_` are no formats: code that several share (`_channels.py`), or a part of one
+(`_xdf_chunks.py`). Vendor libraries are imported inside functions.
 Other packages add formats through the entry point group "neuroloom.formats".
 """
 

@@ -1,12 +1,10 @@
-"""Tables of timed rows: text read in bounded memory, what column names say of time and place, rows cut into segments.
+"""Tables of text, read in bounded memory: where the header is, then the rows below it.
 
     find_table(path, wanted)      where the header is, what separates the columns, how the text is encoded
     whole(table, max_bytes)       the same for the whole file, and how many lines it has; refused where too large
     numbers(table, columns)       blocks of numbers, shape (N, K); a damaged row is refused by its line
     texts(table)                  the cells of each row, for tables of events
-    time_unit, place              what a name states: "time_ms" -> "ms", "x_left_pix" -> ("x_left", "px")
-    runs(times_s)                 unbroken runs of rows, and their times
-    sidecar, validated            what a lab states in `<stem>.toml` beside its table
+    number, is_known, typed       what a cell holds, and a column of them
 
 Design rationale: a header is found by the names a format looks for, not by a guess from the statistics of the text
 (as csv.Sniffer makes it): a preamble, a decimal comma or a quoted cell then cannot mislead.
@@ -18,31 +16,24 @@ import codecs
 import csv
 import io
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ValidationError
 
 from neuroloom.ingest.formats import FormatError
-from neuroloom.ingest.streams import Samples, Segment
-from neuroloom.ingest.timebase import FloatArray, Times, times_of
+from neuroloom.ingest.formats._messages import shown
+from neuroloom.ingest.timebase import FloatArray
 
 HEAD_BYTES = 1 << 16  # the header lies within these
 HEAD_LINES = 200
 BLOCK_BYTES = 1 << 20
-_BLOCK_ROWS = 1 << 20
 MAX_LINE_BYTES = 1 << 20
-MAX_SIDECAR_BYTES = 1 << 20
-PAUSE_S, PAUSE_INTERVALS = 1.0, 10  # a longer wait than both is a pause: a new segment begins after it
 
 NOT_KNOWN = frozenset({"", ".", "-", "na", "n/a", "nan", "none", "null"})  # cells that hold nothing, in any case
-SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
 Row = tuple[int, list[str]]  # number of the line, from 1, and its cells
 
@@ -324,174 +315,3 @@ def typed(cells: Sequence[str]) -> tuple[Any, ...]:
     if known and all(re.fullmatch(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?", cell) for cell in known):
         return tuple(float(cell) if is_known(cell) else float("nan") for cell in cells)
     return tuple(cells)
-
-
-# What names state --------------------------------------------------------------------------------------------------
-
-_TIME_UNITS = {
-    "s": "s", "sec": "s", "secs": "s", "second": "s", "seconds": "s",
-    "ms": "ms", "msec": "ms", "msecs": "ms", "millisecond": "ms", "milliseconds": "ms",
-    "us": "us", "usec": "us", "microsecond": "us", "microseconds": "us",
-    "ns": "ns", "nsec": "ns", "nanosecond": "ns", "nanoseconds": "ns",
-}  # fmt: skip
-_PLACE_UNITS = {
-    "px": "px", "pix": "px", "pixel": "px", "pixels": "px", "deg": "deg", "degree": "deg", "degrees": "deg",
-    "dva": "deg", "norm": "norm", "normalized": "norm", "normalised": "norm", "mm": "mm", "cm": "cm", "m": "m",
-}  # fmt: skip
-_TIME_WORDS = {"time", "timestamp", "timestamps", "t", "ts"}
-_TIME_FILLERS = {"stamp", "gaze", "recording", "system", "device", "sample", "tracker", "eyetracker"}
-_EYES = {"left": "left", "l": "left", "right": "right", "r": "right"}
-_PLACE_FILLERS = {"gaze", "por", "pos", "position", "point", "coord", "coordinate", "coordinates", "eye", "screen"}
-_PUPIL_FILLERS = {"size", "diameter", "area", "eye"}
-
-
-def words(name: str) -> list[str]:
-    """`GazePointXLeft [px]` -> gaze, point, x, left, px; none for what holds more than names do, as prose and code."""
-    if not re.fullmatch(r"[\w\s.()\[\]/#-]*", name):
-        return []
-    plain = name.replace("µ", "u").replace("μ", "u")
-    return [word.lower() for word in re.findall(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_]+", plain)]
-
-
-def time_unit(name: str, *, onset: bool = False) -> str | None:
-    """The unit that the name of a column of times states, "" where it states none; None where it is no time.
-
-    onset: names of events too ("onset", "start").
-    """
-    left = words(name)
-    telling = _TIME_WORDS | ({"onset", "onsets", "start"} if onset else set())
-    units = [_TIME_UNITS[word] for word in left if word in _TIME_UNITS]
-    known = telling | _TIME_FILLERS | set(_TIME_UNITS)
-    if not telling & set(left) or any(word not in known for word in left) or len(units) > 1:
-        return None
-    return (units or [""])[0]
-
-
-def place(name: str) -> tuple[str, str] | None:
-    """Channel ("x", "y_left", "pupil_right") and unit ("" where not stated) of a column of gaze; None for others."""
-    left = words(name)
-    axes = [word for word in left if word in ("x", "y")]
-    eyes = [_EYES[word] for word in left if word in _EYES]
-    units = [_PLACE_UNITS[word] for word in left if word in _PLACE_UNITS]
-    is_pupil = "pupil" in left
-    fillers = _PUPIL_FILLERS if is_pupil else _PLACE_FILLERS
-    known = {"x", "y", "pupil", *_EYES, *_PLACE_UNITS, *fillers}
-    if (
-        any(word not in known for word in left)
-        or len(eyes) > 1
-        or len(units) > 1
-        or len(axes) != (0 if is_pupil else 1)
-    ):
-        return None
-    what = "pupil" if is_pupil else axes[0]
-    return "_".join([what, *eyes]), (units or [""])[0]
-
-
-def tells_gaze(names: Sequence[str]) -> bool:
-    """True where some column can only be of an eye: it names one, or gaze, or a pupil, or degrees."""
-    telling = {"gaze", "por", "eye", "pupil", "dva", "deg", *_EYES}
-    return any(telling & set(words(name)) for name in names if place(name) or time_unit(name) is not None)
-
-
-def is_gaze(names: Sequence[str]) -> bool:
-    """True for times, and x with y of one eye at least, one row per sample: none that lasts ("duration")."""
-    if any(set(words(name)) - set(_TIME_UNITS) == {"duration"} for name in names):
-        return False
-    channels = {found[0] for name in names if (found := place(name)) is not None}
-    has_place = any({f"x{eye}", f"y{eye}"} <= channels for eye in ("", "_left", "_right"))
-    return has_place and any(time_unit(name) is not None for name in names)
-
-
-def unit_of_time(text: str) -> str | None:
-    """A unit of time as files spell it, as one of SECONDS; None for others."""
-    return _TIME_UNITS.get("".join(words(text)))
-
-
-def unit_of_place(text: str) -> str:
-    """A unit of place as files spell it, in our spelling; others stay as they are."""
-    return _PLACE_UNITS.get(text.strip().lower(), text.strip())
-
-
-def shown(names: Sequence[str], *, most: int = 12) -> str:
-    """Names for one line of text: not too many, and nothing in them that a terminal would obey."""
-    few = ["".join(c if c.isprintable() else "?" for c in name[:40]) for name in names[:most]]
-    return ", ".join(few) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-# Rows as segments --------------------------------------------------------------------------------------------------
-
-
-def runs(times_s: FloatArray) -> list[tuple[slice, Times]]:
-    """Unbroken runs of rows, from increasing times of shape (T,), and the times of each.
-
-    Design rationale: single rows that a tracker lost leave the run whole, since its timestamps tell where they are
-    missing and a series per lost row would make files of thousands; a longer wait is a pause and ends the run.
-    """
-    few = np.diff(times_s[:_BLOCK_ROWS])
-    longest_s = max(PAUSE_S, PAUSE_INTERVALS * float(np.median(few)) if few.size else 0.0)
-    cuts = [0]
-    for at in range(0, times_s.size, _BLOCK_ROWS):
-        cuts += (np.flatnonzero(np.diff(times_s[at : at + _BLOCK_ROWS + 1]) > longest_s) + at + 1).tolist()
-    spans = [slice(first, last) for first, last in pairwise([*cuts, times_s.size])]
-    return [(span, times_of(times_s[span])) for span in spans]
-
-
-def segments(samples: Samples, found: Sequence[tuple[slice, Times]]) -> tuple[Segment, ...]:
-    """The samples, shape (T, C), of each run; still lazy."""
-    if len(found) == 1:
-        return (Segment(samples=samples, timebase=found[0][1]),)
-    return tuple(Segment(samples=Part(samples, span), timebase=base) for span, base in found)
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """A run of lazy samples, itself lazy."""
-
-    samples: Samples
-    span: slice
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (self.span.stop - self.span.start, self.samples.shape[1])
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.samples.dtype
-
-    def __getitem__(self, part: slice, /) -> NDArray[Any]:
-        start, stop, step = part.indices(self.shape[0])
-        return self.samples[slice(self.span.start + start, self.span.start + max(start, stop), step)]
-
-
-# What a lab states beside it ---------------------------------------------------------------------------------------
-
-Model = TypeVar("Model", bound=BaseModel)
-
-
-def sidecar(path: Path, form: str) -> Path | None:
-    """`<stem>.toml` beside a table where it says `format = "<form>"`, else None. Links are not followed."""
-    beside = path.with_suffix(".toml")
-    if beside == path or beside.is_symlink() or not beside.is_file() or beside.stat().st_size > MAX_SIDECAR_BYTES:
-        return None
-    said = re.search(rb"""^\s*format\s*=\s*["']([^"']*)["']""", beside.read_bytes(), re.M)
-    return beside if said and said[1] == form.encode() else None
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Raises FormatError for what is no TOML, or too large."""
-    if path.stat().st_size > MAX_SIDECAR_BYTES:
-        raise FormatError(f"{path}: {path.stat().st_size} bytes; at most {MAX_SIDECAR_BYTES} are read")
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FormatError(f"{path}: {' '.join(str(error).split())}; TOML is wanted") from error
-
-
-def validated(path: Path, model: type[Model], given: Mapping[str, Any]) -> Model:
-    """Raises FormatError with one line that names the entry and what is wrong with it."""
-    try:
-        return model.model_validate(given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = shown([".".join(str(part) for part in first["loc"])]) or "it"
-        raise FormatError(f"{path}: {where}: {' '.join(first['msg'].split()).removeprefix('Value error, ')}") from error

@@ -45,16 +45,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 
 from neuroloom.ingest.formats import FormatError
-from neuroloom.ingest.formats._tables import SECONDS, read_toml, runs, segments, validated
+from neuroloom.ingest.formats._arrays_declaration import (
+    Declaration,
+    Entry,
+    EventsEntry,
+    IntervalsEntry,
+    LabelledEntry,
+    SignalEntry,
+    UnitsEntry,
+)
+from neuroloom.ingest.formats._companions import beside
+from neuroloom.ingest.formats._messages import one_line
+from neuroloom.ingest.formats._row_runs import runs, segments
+from neuroloom.ingest.formats._sidecars import read_toml, validated
 from neuroloom.ingest.formats._units import kept_unit
 from neuroloom.ingest.formats._variables import as_text, column_of, leaves, rows_of, texts_of
 from neuroloom.ingest.recording import Recording
@@ -65,142 +75,7 @@ TITLE = "declared arrays (.mat, .npy, .npz, .csv)"
 MODALITY = "units"
 TESTED_ON = "real .mat files, one of them of spikes (nelpy); all other layouts on files written by this project only"
 
-Scalar = str | int | float | bool
 Item = TypeVar("Item")
-
-
-# The declaration ---------------------------------------------------------------------------------------------------
-
-_Text = Annotated[str, Field(min_length=1)]
-_Refs = _Text | tuple[_Text, ...]
-
-
-class _Entry(BaseModel):
-    """What every stream states."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-    name: _Text
-    table: dict[str, Scalar | tuple[Scalar, ...]] = {}
-    columns: dict[str, _Text] = {}
-    time_unit: Literal["s", "ms", "us", "ns", "samples"] | None = None
-    rate_hz: PositiveFloat | None = None
-
-    @property
-    def seconds(self) -> float:
-        """Seconds per unit of time."""
-        if self.time_unit == "samples" and self.rate_hz is not None:
-            return 1 / self.rate_hz
-        return SECONDS[self.time_unit or "s"]
-
-    def _check_time_unit(self) -> None:
-        if self.time_unit is None:
-            raise ValueError("time_unit is wanted, one of s, ms, us, ns and samples")
-        if self.time_unit == "samples" and self.rate_hz is None:
-            raise ValueError("rate_hz is wanted where time_unit is samples")
-
-    @property
-    def references(self) -> tuple[str, ...]:
-        """Every `FILE:VARIABLE` named here."""
-        return tuple(self.columns.values())
-
-
-class _Units(_Entry):
-    spike_times: _Text
-    unit_ids: _Text | None = None
-    one_unit_per: Literal["row", "column"] | None = None
-
-    @model_validator(mode="after")
-    def _checked(self) -> _Units:
-        self._check_time_unit()
-        return self
-
-    @property
-    def references(self) -> tuple[str, ...]:
-        return _listed(self.spike_times, self.unit_ids) + super().references
-
-
-class _Signal(_Entry):
-    modality: _Text
-    samples: _Refs
-    unit: _Text
-    channels: tuple[str, ...] = ()
-    channels_first: bool = False
-    times: _Text | None = None
-    start_s: float = 0.0
-    gain: float | tuple[float, ...] = 1.0
-    offset: float | tuple[float, ...] = 0.0
-
-    @model_validator(mode="after")
-    def _checked(self) -> _Signal:
-        if self.times is not None:
-            self._check_time_unit()
-        elif self.rate_hz is None:
-            raise ValueError("times or rate_hz is wanted")
-        return self
-
-    @property
-    def references(self) -> tuple[str, ...]:
-        return _listed(self.samples, self.times) + super().references
-
-
-class _Labelled(_Entry):
-    label: _Text | None = None
-    labels: _Text | None = None
-
-    @model_validator(mode="after")
-    def _checked(self) -> _Labelled:
-        self._check_time_unit()
-        if (self.label is None) == (self.labels is None):
-            raise ValueError("label (of all) or labels (one each) is wanted, not both")
-        return self
-
-
-class _Events(_Labelled):
-    times: _Text
-    modality: Literal["events", "sync"] = "events"
-
-    @property
-    def references(self) -> tuple[str, ...]:
-        return _listed(self.times, self.labels) + super().references
-
-
-class _Intervals(_Labelled):
-    bounds: _Refs
-    modality: Literal["intervals", "trials"] = "intervals"
-
-    @property
-    def references(self) -> tuple[str, ...]:
-        return _listed(self.bounds, self.labels) + super().references
-
-
-class _Declaration(BaseModel):
-    """The TOML."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    format: Literal["neuroloom arrays"]
-    clock: _Text | None = None
-    start: Annotated[datetime, Field(strict=True)] | None = None
-    units: tuple[_Units, ...] = ()
-    signals: tuple[_Signal, ...] = ()
-    events: tuple[_Events, ...] = ()
-    intervals: tuple[_Intervals, ...] = ()
-
-    @property
-    def entries(self) -> tuple[_Units | _Signal | _Events | _Intervals, ...]:
-        return (*self.signals, *self.units, *self.events, *self.intervals)
-
-    @model_validator(mode="after")
-    def _checked(self) -> _Declaration:
-        names = [entry.name for entry in self.entries]
-        if not names:
-            raise ValueError("no stream; at least one of units, signals, events and intervals is wanted")
-        if len(set(names)) != len(names):
-            raise ValueError(f"two streams are named {max(names, key=names.count)!r}; each needs a name of its own")
-        return self
-
-
-def _listed(*given: str | Sequence[str] | None) -> tuple[str, ...]:
-    return tuple(ref for refs in given if refs is not None for ref in ([refs] if isinstance(refs, str) else refs))
 
 
 def sniff(path: Path, head: bytes) -> bool:
@@ -230,7 +105,7 @@ def read(path: Path) -> list[Recording]:
         except FormatError:
             raise
         except ValueError as error:  # ours below, and what the streams say of their parts
-            raise FormatError(f"{path}: {' '.join(str(error).split())}") from error
+            raise FormatError(f"{path}: {one_line(error)}") from error
     return [
         Recording(
             clock=declared.clock or path.stem,
@@ -243,37 +118,32 @@ def read(path: Path) -> list[Recording]:
     ]
 
 
-def _declared(path: Path) -> _Declaration:
-    return validated(path, _Declaration, read_toml(path))
+def _declared(path: Path) -> Declaration:
+    return validated(path, Declaration, read_toml(path))
 
 
 def _split(path: Path, reference: str) -> tuple[Path, str]:
     """The file in the TOML's own folder, and the variable."""
     name, _, variable = reference.partition(":")
-    if Path(name).name != name or "\\" in name or name in ("", ".", ".."):
-        raise FormatError(f"{path}: {reference!r} names the file {name!r}; a plain file name in its folder is wanted")
-    file = path.parent / name
-    if file.is_symlink() or not file.is_file():
-        raise FormatError(f"{path}: {name!r} is not beside it; a file is wanted")
-    return file, variable
+    return beside(path, name, "the named file"), variable
 
 
 # Streams -----------------------------------------------------------------------------------------------------------
 
 
-def _stream(path: Path, entry: _Units | _Signal | _Events | _Intervals, repairs: list[str]) -> Stream:
+def _stream(path: Path, entry: UnitsEntry | SignalEntry | EventsEntry | IntervalsEntry, repairs: list[str]) -> Stream:
     match entry:
-        case _Units():
+        case UnitsEntry():
             return _units(path, entry, repairs)
-        case _Signal():
+        case SignalEntry():
             return _signal(path, entry)
-        case _Events():
+        case EventsEntry():
             return _events(path, entry, repairs)
-        case _Intervals():
+        case IntervalsEntry():
             return _intervals(path, entry, repairs)
 
 
-def _units(path: Path, entry: _Units, repairs: list[str]) -> Units:
+def _units(path: Path, entry: UnitsEntry, repairs: list[str]) -> Units:
     trains = [(name, times[~np.isnan(times)], times.size) for name, times in _trains(path, entry, repairs)]
     n_padded = sum(size - times.size for _, times, size in trains)
     n_back = sum(bool((np.diff(times) < 0).any()) for _, times, _ in trains)
@@ -289,7 +159,7 @@ def _units(path: Path, entry: _Units, repairs: list[str]) -> Units:
     )
 
 
-def _trains(path: Path, entry: _Units, repairs: list[str]) -> list[tuple[str, FloatArray]]:
+def _trains(path: Path, entry: UnitsEntry, repairs: list[str]) -> list[tuple[str, FloatArray]]:
     """Name and times, in the unit they are in, of each unit: of its cells, of one array by ids, or of a matrix."""
     found = leaves(*_split(path, entry.spike_times))
     if len(found) > 1 and (entry.unit_ids is not None or entry.one_unit_per is not None):
@@ -306,7 +176,7 @@ def _trains(path: Path, entry: _Units, repairs: list[str]) -> list[tuple[str, Fl
     return _by_id(entry, train, _one(path, entry.unit_ids).ravel(), repairs)
 
 
-def _by_id(entry: _Units, train: FloatArray, ids: NDArray[Any], repairs: list[str]) -> list[tuple[str, FloatArray]]:
+def _by_id(entry: UnitsEntry, train: FloatArray, ids: NDArray[Any], repairs: list[str]) -> list[tuple[str, FloatArray]]:
     """The times of each unit, in the order they came in."""
     if ids.size != train.size:
         raise ValueError(f"{entry.name}: {train.size} spike times but {ids.size} unit_ids; they must match")
@@ -321,7 +191,7 @@ def _by_id(entry: _Units, train: FloatArray, ids: NDArray[Any], repairs: list[st
     return [(as_text(unit), part) for unit, part in zip(units, parts, strict=True)]
 
 
-def _signal(path: Path, entry: _Signal) -> Signal:
+def _signal(path: Path, entry: SignalEntry) -> Signal:
     samples = _samples(path, entry)
     n_samples, n_channels = samples.shape
     unit, factor = kept_unit(entry.unit)
@@ -342,7 +212,7 @@ def _per_channel(given: float | Sequence[float], n_channels: int) -> FloatArray:
     return np.array(given if isinstance(given, Sequence) else [given] * n_channels, dtype=np.float64)
 
 
-def _samples(path: Path, entry: _Signal) -> Samples:
+def _samples(path: Path, entry: SignalEntry) -> Samples:
     """Shape (T, C), read by the slice where the file allows it."""
     if isinstance(entry.samples, str):
         found = rows_of(*_split(path, entry.samples))
@@ -362,7 +232,7 @@ def _samples(path: Path, entry: _Signal) -> Samples:
     return samples if not isinstance(samples, np.ndarray) else _numeric(entry, samples)
 
 
-def _runs(path: Path, entry: _Signal, n_samples: int) -> Sequence[tuple[slice, Times]]:
+def _runs(path: Path, entry: SignalEntry, n_samples: int) -> Sequence[tuple[slice, Times]]:
     if entry.times is None:
         rate_hz = entry.rate_hz or 0.0
         return [(slice(0, n_samples), Timebase(rate_hz=rate_hz, start_s=entry.start_s, n_samples=n_samples))]
@@ -377,7 +247,7 @@ def _runs(path: Path, entry: _Signal, n_samples: int) -> Sequence[tuple[slice, T
     return runs(times_s)
 
 
-def _events(path: Path, entry: _Events, repairs: list[str]) -> Events:
+def _events(path: Path, entry: EventsEntry, repairs: list[str]) -> Events:
     times_s = _row(entry, _one(path, entry.times)) * entry.seconds
     kept = _ordered(entry, times_s.reshape(-1, 1), repairs)
     return Events(
@@ -389,7 +259,7 @@ def _events(path: Path, entry: _Events, repairs: list[str]) -> Events:
     )
 
 
-def _intervals(path: Path, entry: _Intervals, repairs: list[str]) -> Intervals:
+def _intervals(path: Path, entry: IntervalsEntry, repairs: list[str]) -> Intervals:
     if isinstance(entry.bounds, str):
         bounds = _numeric(entry, _one(path, entry.bounds))
     else:
@@ -407,7 +277,7 @@ def _intervals(path: Path, entry: _Intervals, repairs: list[str]) -> Intervals:
     )
 
 
-def _ordered(entry: _Entry, times_s: FloatArray, repairs: list[str]) -> NDArray[np.int64]:
+def _ordered(entry: Entry, times_s: FloatArray, repairs: list[str]) -> NDArray[np.int64]:
     """Rows of (N, K) times to keep, in order of their first: those with a NaN are left out."""
     known = np.flatnonzero(~np.isnan(times_s).any(axis=1))
     if known.size < len(times_s):
@@ -422,7 +292,7 @@ def _taken(column: Sequence[Item], rows: NDArray[np.int64]) -> tuple[Item, ...]:
     return tuple(column[row] for row in rows)
 
 
-def _labels(path: Path, entry: _Labelled, n: int) -> tuple[str, ...]:
+def _labels(path: Path, entry: LabelledEntry, n: int) -> tuple[str, ...]:
     if entry.labels is None:
         return (entry.label or "",) * n
     found = texts_of(*_split(path, entry.labels))
@@ -431,7 +301,7 @@ def _labels(path: Path, entry: _Labelled, n: int) -> tuple[str, ...]:
     return found
 
 
-def _table(path: Path, entry: _Entry, n: int, rows: str) -> dict[str, tuple[Any, ...]]:
+def _table(path: Path, entry: Entry, n: int, rows: str) -> dict[str, tuple[Any, ...]]:
     """The columns: a value for all, a list, or a variable."""
     found = {key: given if isinstance(given, tuple) else (given,) * n for key, given in entry.table.items()}
     found |= {key: column_of(*_split(path, reference)) for key, reference in entry.columns.items()}
@@ -454,21 +324,21 @@ def _one(path: Path, reference: str) -> NDArray[Any]:
     return found[0][1]
 
 
-def _numeric(entry: _Entry, array: NDArray[Any]) -> NDArray[Any]:
+def _numeric(entry: Entry, array: NDArray[Any]) -> NDArray[Any]:
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{entry.name}: an array of {array.dtype}; numbers are wanted")
     return array.view(np.uint8) if array.dtype.kind == "b" else array
 
 
-def _row(entry: _Entry, array: NDArray[Any]) -> FloatArray:
+def _row(entry: Entry, array: NDArray[Any]) -> FloatArray:
     """Numbers in one row, shape (N,), whichever way MATLAB turned it."""
     if array.size and sum(n > 1 for n in array.shape) > 1:
-        also = ", or one_unit_per with a matrix" if isinstance(entry, _Units) else ""
+        also = ", or one_unit_per with a matrix" if isinstance(entry, UnitsEntry) else ""
         raise ValueError(f"{entry.name}: times of shape {array.shape}; one row of them{also} is wanted")
     return _numeric(entry, array).astype(np.float64).ravel()
 
 
-def _side_by_side(path: Path, entry: _Entry, references: Sequence[str]) -> NDArray[Any]:
+def _side_by_side(path: Path, entry: Entry, references: Sequence[str]) -> NDArray[Any]:
     """One array per column, shape (N, K)."""
     columns = [_numeric(entry, _one(path, reference)).ravel() for reference in references]
     sizes = [column.size for column in columns]

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
+from neuroloom.ingest.formats._channels import columns_of, kind_of, unique_names
+from neuroloom.ingest.formats._companions import beside
 from neuroloom.ingest.formats._units import kept_unit
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Events, Segment, Signal, Stream
@@ -39,7 +41,7 @@ def sniff(path: Path, head: bytes) -> bool:
 def files(path: Path) -> tuple[Path, ...]:
     """Header, data, markers. Raises FormatError where one is named but missing or lies elsewhere."""
     common = _sections(path)["common infos"]
-    named = [_beside(path, common, key) for key in ("datafile", "markerfile")]
+    named = [_named(path, common, key) for key in ("datafile", "markerfile")]
     return (path, *(file for file in named if file is not None))
 
 
@@ -47,13 +49,13 @@ def read(path: Path) -> list[Recording]:
     """One Recording; a Signal per unit, and the markers as events."""
     sections = _sections(path)
     common = sections["common infos"]
-    data = _beside(path, common, "datafile")
+    data = _named(path, common, "datafile")
     if data is None:
         raise FormatError(f"{path}: names no DataFile; one is wanted")
     repairs: list[str] = []
     samples = _samples(path, data, sections, repairs)
     rate_hz = 1e6 / _number(path, common, "samplinginterval")
-    marker_file = _beside(path, common, "markerfile")
+    marker_file = _named(path, common, "markerfile")
     markers = _markers(marker_file) if marker_file else []
     segments = _segments(samples, rate_hz, markers)
     streams: list[Stream] = list(_signals(path, sections["channel infos"], segments, repairs))
@@ -96,17 +98,10 @@ def _sections(path: Path) -> dict[str, dict[str, str]]:
     return found
 
 
-def _beside(path: Path, common: Mapping[str, str], key: str) -> Path | None:
-    """The named file in the header's own folder."""
+def _named(path: Path, common: Mapping[str, str], key: str) -> Path | None:
+    """The file of that entry, in the header's own folder; None where the header names none."""
     name = common.get(key, "").replace("$b", path.stem)
-    if not name:
-        return None
-    if Path(name).name != name or "\\" in name or name in (".", ".."):
-        raise FormatError(f"{path}: {key} is {name!r}; a plain file name in the same folder is wanted")
-    beside = path.parent / name
-    if beside.is_symlink() or not beside.is_file():
-        raise FormatError(f"{path}: {key} {name!r} is not beside it; a file is wanted")
-    return beside
+    return beside(path, name, key) if name else None
 
 
 def _number(path: Path, section: Mapping[str, str], key: str) -> float:
@@ -146,36 +141,25 @@ def _signals(
     """One Signal per unit, named after what it measures."""
     n_channels = segments[0][0].shape[1]
     rows = [_channel(path, channels.get(f"ch{i}", ""), i) for i in range(1, n_channels + 1)]
-    names = _unique([name for name, _, _ in rows], repairs)
+    names, repeated = unique_names([name for name, _, _ in rows])
+    repairs += [f"channel name {name!r} occurs more than once: numbered" for name in repeated]
     signals = []
     for unit in dict.fromkeys(unit for _, _, unit in rows):
         columns = np.array([i for i, row in enumerate(rows) if row[2] == unit])
-        name = "eeg" if unit == "uV" else f"aux {unit}"
+        modality = "eeg" if unit == "uV" else "aux"
         signals.append(
             Signal(
-                name=name,
-                modality="eeg" if unit == "uV" else "aux",
-                segments=tuple(Segment(samples=_Columns(part, columns), timebase=base) for part, base in segments),
+                name="eeg" if unit == "uV" else f"aux {unit}",
+                modality=modality,
+                segments=tuple(Segment(samples=columns_of(part, columns), timebase=base) for part, base in segments),
                 channel_names=tuple(names[i] for i in columns),
                 unit=unit,
                 gain=np.array([rows[i][1] for i in columns]),
                 offset=np.zeros(len(columns)),
-                table={"kind": tuple(_kind(names[i], unit) for i in columns)},
+                table={"kind": tuple(kind_of(names[i]) or modality for i in columns)},
             )
         )
     return signals
-
-
-class _Columns:
-    """Some columns of a memory map, read only when sliced."""
-
-    def __init__(self, samples: NDArray[Any], columns: NDArray[Any]) -> None:
-        self.samples, self.columns = samples, columns
-        self.shape = (samples.shape[0], len(columns))
-        self.dtype = samples.dtype
-
-    def __getitem__(self, part: slice, /) -> NDArray[Any]:
-        return np.ascontiguousarray(self.samples[part][:, self.columns])
 
 
 def _channel(path: Path, text: str, number: int) -> tuple[str, float, str]:
@@ -188,25 +172,6 @@ def _channel(path: Path, text: str, number: int) -> tuple[str, float, str]:
     # The vendor's format: an absent unit means microvolts.
     unit, factor = kept_unit(parts[3] if parts[3] else "µV")
     return parts[0] or f"Ch{number}", resolution * factor, unit
-
-
-def _kind(name: str, unit: str) -> str:
-    label = name.lower()
-    for kind in ("eog", "ecg", "emg"):
-        if kind in label or (kind == "ecg" and label.startswith("ekg")):
-            return kind
-    return "eeg" if unit == "uV" else "aux"
-
-
-def _unique(names: list[str], repairs: list[str]) -> list[str]:
-    """Two channels of one name get a number each, and that is noted."""
-    unique = [f"{name}-{names[:i].count(name)}" if names.count(name) > 1 else name for i, name in enumerate(names)]
-    repairs += [
-        f"channel name {name!r} occurs more than once: numbered"
-        for name in dict.fromkeys(names)
-        if names.count(name) > 1
-    ]
-    return unique
 
 
 Marker = tuple[int, str, int, datetime | None]  # first sample (from 0), label, samples it lasts, date of a new segment

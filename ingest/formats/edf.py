@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
-from neuroloom.ingest.formats._edges import high_s
+from neuroloom.ingest.formats._annotations import Note, annotated
+from neuroloom.ingest.formats._channels import kind_of, unique_names
+from neuroloom.ingest.formats._dates import later
+from neuroloom.ingest.formats._triggers import rises
 from neuroloom.ingest.formats._units import kept_unit
 from neuroloom.ingest.recording import Recording
-from neuroloom.ingest.streams import HIGH, Events, Intervals, Segment, Signal, Stream
+from neuroloom.ingest.streams import Segment, Signal, Stream
 from neuroloom.ingest.timebase import Timebase
 
 TITLE = "EDF, EDF+, BDF, BDF+"
@@ -33,7 +36,6 @@ MODALITY = "eeg"
 TESTED_ON = "real files of MNE-Python and its testing data; gaps (EDF+D) on files written by this project only"
 
 _ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
-_KINDS = {"eog": "eog", "ecg": "ecg", "ekg": "ecg", "emg": "emg"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +83,10 @@ def read(path: Path) -> list[Recording]:
     notes, onsets_s = _annotations(path, header, raw)
     runs = _runs(header, n_records, onsets_s)
     streams: list[Stream] = list(_signals(header, raw, runs, repairs))
-    streams += _noted(notes)
+    streams += annotated(notes)
     streams += _triggers(header, raw, runs)
-    fraction_s = onsets_s[0] if onsets_s.size else 0.0
-    start = header.start + timedelta(seconds=float(fraction_s)) if header.start else None
-    if any(note[0] < 0 for note in notes):
+    start = later(header.start, float(onsets_s[0]) if onsets_s.size else 0.0)
+    if any(note.onset_s < 0 for note in notes):
         repairs.append("annotations before the first sample kept at their negative times")
     kind = "bdf" if header.sample_bytes == 3 else "edf"
     return [
@@ -186,9 +187,6 @@ def _whole_records(path: Path, header: _Header, repairs: list[str]) -> int:
     return there if header.n_records == -1 else min(there, header.n_records) or there
 
 
-Note = tuple[float, float, str]  # onset, duration (0 where none is stated), text
-
-
 def _annotations(path: Path, header: _Header, raw: NDArray[np.uint8]) -> tuple[list[Note], NDArray[np.float64]]:
     """All notes with onsets from the file's start, and the onset of each data record (empty for plain EDF)."""
     places = [i for i, label in enumerate(header.labels) if label in _ANNOTATIONS]
@@ -202,13 +200,13 @@ def _annotations(path: Path, header: _Header, raw: NDArray[np.uint8]) -> tuple[l
             tals = list(_tals(raw[record, starts[place] : starts[place + 1]].tobytes()))
             if k == 0 and tals:
                 onsets[record] = tals[0][0]  # the first of each record keeps its time
-            notes += [(onset, lasts, text) for onset, lasts, texts in tals for text in texts if text]
+            notes += [Note(onset, lasts, text) for onset, lasts, texts in tals for text in texts if text]
     if np.isnan(onsets).any():
         raise FormatError(
             f"{path}: data record {int(np.isnan(onsets).argmax())} states no time; EDF+ wants one in each"
         )
-    first = onsets[0]
-    return sorted(((onset - first, lasts, text) for onset, lasts, text in notes), key=lambda note: note[0]), onsets
+    since_first = (note._replace(onset_s=note.onset_s - onsets[0]) for note in notes)
+    return sorted(since_first, key=lambda note: note.onset_s), onsets
 
 
 def _tals(data: bytes) -> Iterator[tuple[float, float, list[str]]]:
@@ -275,7 +273,10 @@ def _integers(block: NDArray[np.uint8], sample_bytes: int) -> NDArray[Any]:
 
 
 def _signals(header: _Header, raw: NDArray[np.uint8], runs: list[Run], repairs: list[str]) -> list[Signal]:
-    names = _unique(header.labels, repairs)
+    names, repeated = unique_names(header.labels)
+    repairs += [
+        f"channel name {name!r} occurs more than once: numbered" for name in sorted({*repeated} - {*_ANNOTATIONS})
+    ]
     starts = np.concatenate([[0], np.cumsum(header.counts)])
     groups: dict[tuple[int, str, str], list[int]] = {}
     units = [kept_unit(unit) for unit in header.units]
@@ -288,51 +289,31 @@ def _signals(header: _Header, raw: NDArray[np.uint8], runs: list[Run], repairs: 
         rate_hz = count / header.record_s
         alone = sum(key[2] == modality for key in groups) == 1
         places = [(int(starts[i]), count) for i in members]
-        segments = []
-        for first, last, start_s in runs:
-            samples = _Records(raw[first:last], places, header.sample_bytes)
-            base = Timebase(rate_hz=rate_hz, start_s=start_s, n_samples=samples.shape[0])
-            segments.append(Segment(samples=samples, timebase=base))
         signals.append(
             Signal(
                 name=modality if alone else f"{modality} {rate_hz:g} Hz {unit}",
                 modality=modality,
-                segments=tuple(segments),
+                segments=_segments(header, raw, runs, places),
                 channel_names=tuple(names[i] for i in members),
                 unit=unit,
                 gain=header.gain[members] * np.array([units[i][1] for i in members]),
                 offset=header.offset[members] * np.array([units[i][1] for i in members]),
-                table={"kind": tuple(_kind(header.labels[i], unit) for i in members)},
+                table={"kind": tuple(kind_of(header.labels[i]) or ("eeg" if unit == "uV" else "aux") for i in members)},
             )
         )
     return signals
 
 
-def _kind(label: str, unit: str) -> str:
-    found = next((kind for part, kind in _KINDS.items() if part in label.lower()), None)
-    return found or ("eeg" if unit == "uV" else "aux")
-
-
-def _unique(labels: tuple[str, ...], repairs: list[str]) -> list[str]:
-    """Two channels of one name get a number each, and that is noted."""
-    twice = {label for label in labels if labels.count(label) > 1 and label not in _ANNOTATIONS}
-    repairs += [f"channel name {label!r} occurs more than once: numbered" for label in sorted(twice)]
-    return [f"{label}-{labels[:i].count(label)}" if label in twice else label for i, label in enumerate(labels)]
-
-
-def _noted(notes: list[Note]) -> list[Stream]:
-    """Moments as events, stretches as intervals."""
-    moments = [(onset, text) for onset, lasts, text in notes if lasts == 0]
-    stretches = [note for note in notes if note[1] > 0]
-    streams: list[Stream] = []
-    if moments:
-        times_s = np.array([onset for onset, _ in moments])
-        streams.append(Events(name="annotations", times_s=times_s, labels=tuple(text for _, text in moments)))
-    if stretches:
-        bounds_s = np.array([(onset, onset + lasts) for onset, lasts, _ in stretches])
-        labels = tuple(text for _, _, text in stretches)
-        streams.append(Intervals(name="annotated stretches", bounds_s=bounds_s, labels=labels))
-    return streams
+def _segments(
+    header: _Header, raw: NDArray[np.uint8], runs: list[Run], places: list[tuple[int, int]]
+) -> tuple[Segment, ...]:
+    """The channels at these places of a record, all of one rate, in each run."""
+    segments = []
+    for first, last, start_s in runs:
+        samples = _Records(raw[first:last], places, header.sample_bytes)
+        base = Timebase(rate_hz=places[0][1] / header.record_s, start_s=start_s, n_samples=samples.shape[0])
+        segments.append(Segment(samples=samples, timebase=base))
+    return tuple(segments)
 
 
 def _triggers(header: _Header, raw: NDArray[np.uint8], runs: list[Run]) -> list[Stream]:
@@ -341,19 +322,6 @@ def _triggers(header: _Header, raw: NDArray[np.uint8], runs: list[Run]) -> list[
         return []
     place = header.labels.index("Status")
     at = int(np.concatenate([[0], np.cumsum(header.counts)])[place])
-    rate_hz = header.counts[place] / header.record_s
-    times: list[float] = []
-    widths_s: list[float] = []
-    labels: list[str] = []
-    for first, last, start_s in runs:
-        status = _Records(raw[first:last], [(at, header.counts[place])], 3)
-        codes = status[slice(0, status.shape[0])][:, 0] & 0xFFFF
-        changes = np.flatnonzero(codes[1:] != codes[:-1]) + 1
-        up = changes[codes[changes] != 0]
-        times += (start_s + up / rate_hz).tolist()
-        widths_s += high_s(up / rate_hz, changes / rate_hz).tolist()
-        labels += [str(code) for code in codes[up]]
-    if not times:
-        return []
-    table = {HIGH: tuple(widths_s)}
-    return [Events(name="triggers", modality="sync", times_s=np.array(times), labels=tuple(labels), table=table)]
+    segments = _segments(header, raw, runs, [(at, header.counts[place])])
+    (codes,) = rises(segments, 1, lambda block: block & 0xFFFF)
+    return [codes.events("triggers")] if codes.labels else []

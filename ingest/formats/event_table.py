@@ -23,32 +23,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
 from neuroloom.ingest.formats import FormatError
-from neuroloom.ingest.formats._tables import (
-    SECONDS,
-    TextTable,
-    find_table,
-    is_gaze,
-    is_known,
-    is_text,
-    number,
-    read_toml,
-    shown,
-    sidecar,
-    texts,
-    time_unit,
-    typed,
-    validated,
-    whole,
-    words,
-)
+from neuroloom.ingest.formats._column_names import SECONDS, is_gaze, time_unit, words
+from neuroloom.ingest.formats._companions import is_there
+from neuroloom.ingest.formats._messages import shown
+from neuroloom.ingest.formats._sidecars import Stated, Text, TimeUnit, read_toml, sidecar, validated
+from neuroloom.ingest.formats._tables import TextTable, find_table, is_known, is_text, number, texts, typed, whole
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Events
 from neuroloom.ingest.timebase import FloatArray
@@ -63,21 +48,17 @@ _LABELS = (
     "trial type", "label", "event", "event type", "event name", "event code", "marker", "code", "trigger", "message",
     "description", "condition",
 )  # fmt: skip
-_Text = Annotated[str, Field(min_length=1)]
 
 
-class _Sidecar(BaseModel):
+class _Sidecar(Stated):
     """What `<stem>.toml` states of the table beside it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     format: Literal["event_table"] = "event_table"
-    onset: _Text | None = None
-    time_unit: Literal["s", "ms", "us", "ns"] | None = None
-    label: _Text | None = None
-    duration: _Text | None = None
-    duration_unit: Literal["s", "ms", "us", "ns"] | None = None
-    clock: _Text | None = None
-    start: Annotated[datetime, Field(strict=True)] | None = None
+    onset: Text | None = None
+    time_unit: TimeUnit | None = None
+    label: Text | None = None
+    duration: Text | None = None
+    duration_unit: TimeUnit | None = None
 
     @property
     def columns(self) -> set[str]:
@@ -95,8 +76,7 @@ def sniff(path: Path, head: bytes) -> bool:
 def files(path: Path) -> tuple[Path, ...]:
     """The table; its sidecar, or in BIDS the JSON that describes its columns, where one is beside it."""
     described = path.with_suffix(".json")
-    is_there = _is_bids(path) and described.is_file() and not described.is_symlink()
-    beside = (sidecar(path, _FORM), described if is_there else None)
+    beside = (sidecar(path, _FORM), described if _is_bids(path) and is_there(described) else None)
     return (path, *(file for file in beside if file is not None))
 
 

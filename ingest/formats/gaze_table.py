@@ -30,36 +30,27 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
 from neuroloom.ingest.formats import FormatError
-from neuroloom.ingest.formats._tables import (
-    MAX_SIDECAR_BYTES,
+from neuroloom.ingest.formats._column_names import (
     SECONDS,
-    TextTable,
-    find_table,
     is_gaze,
-    is_text,
-    numbers,
     place,
-    read_toml,
-    runs,
-    segments,
-    shown,
-    sidecar,
     tells_gaze,
     time_unit,
     unit_of_place,
     unit_of_time,
-    validated,
-    whole,
 )
+from neuroloom.ingest.formats._messages import one_line, shown
+from neuroloom.ingest.formats._row_runs import runs, segments
+from neuroloom.ingest.formats._sidecars import Stated, Text, TimeUnit, read_toml, sidecar, small_file, validated
+from neuroloom.ingest.formats._tables import TextTable, find_table, is_text, numbers, whole
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Signal
 from neuroloom.ingest.timebase import FloatArray, Timebase, Times
@@ -71,29 +62,25 @@ TESTED_ON = "real files of pymovements, Pupil Core's tutorials, GlassesTestCodeD
 MAX_BYTES = 1 << 29  # of text: its samples are held in memory
 _FORM = "gaze_table"
 _ChannelName = Annotated[str, Field(pattern=r"^(x|y|pupil)(_left|_right)?$")]
-_Text = Annotated[str, Field(min_length=1)]
 
 Lacking = list[tuple[str, str]]  # what is stated nowhere, and the line of a sidecar that states it
 FloatBlock = NDArray[np.float32]
 
 
-class _Sidecar(BaseModel):
+class _Sidecar(Stated):
     """What `<stem>.toml` states of the table beside it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     format: Literal["gaze_table"] = "gaze_table"
     time: str | None = None
-    time_unit: Literal["s", "ms", "us", "ns"] | None = None
+    time_unit: TimeUnit | None = None
     rate_hz: PositiveFloat | None = None
-    unit: _Text | None = None
-    pupil_unit: _Text | None = None
+    unit: Text | None = None
+    pupil_unit: Text | None = None
     lost_value: float | tuple[float, ...] = ()
-    channels: dict[_ChannelName, str] = {}
+    channels: dict[_ChannelName, str] = Field(default_factory=dict)
     header: tuple[str, ...] = ()
-    where: dict[str, str | float] = {}
+    where: dict[str, str | float] = Field(default_factory=dict)
     modality: Literal["gaze", "position"] = "gaze"
-    clock: _Text | None = None
-    start: Annotated[datetime, Field(strict=True)] | None = None
 
     @model_validator(mode="after")
     def _one_source_of_time(self) -> _Sidecar:
@@ -143,7 +130,7 @@ def sniff(path: Path, head: bytes) -> bool:
 
 def files(path: Path) -> tuple[Path, ...]:
     """The table, and the sidecars that are beside it."""
-    return (path, *(file for file in (sidecar(path, _FORM), _json(path)) if file is not None))
+    return (path, *(file for file in (sidecar(path, _FORM), small_file(path, ".json")) if file is not None))
 
 
 def read(path: Path) -> list[Recording]:
@@ -199,22 +186,15 @@ def _table(path: Path, side: _Sidecar, *, declared: bool) -> TextTable:
     return table
 
 
-def _json(path: Path) -> Path | None:
-    beside = path.with_suffix(".json")
-    if beside == path or beside.is_symlink() or not beside.is_file() or beside.stat().st_size > MAX_SIDECAR_BYTES:
-        return None
-    return beside
-
-
 def _json_units(path: Path) -> dict[str, str]:
     """The units that a BIDS JSON beside the table gives its columns."""
-    beside = _json(path)
+    beside = small_file(path, ".json")
     if beside is None:
         return {}
     try:
         said = json.loads(beside.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise FormatError(f"{beside}: {' '.join(str(error).split())}; JSON is wanted") from error
+        raise FormatError(f"{beside}: {one_line(error)}; JSON is wanted") from error
     columns = said if isinstance(said, dict) else {}
     return {
         name: str(about["Units"]) for name, about in columns.items() if isinstance(about, dict) and "Units" in about

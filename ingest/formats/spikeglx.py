@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
+from neuroloom.ingest.formats._channels import columns_of
+from neuroloom.ingest.formats._companions import is_there
+from neuroloom.ingest.formats._dates import iso_date
 from neuroloom.ingest.formats._edges import high_s
 from neuroloom.ingest.recording import Recording
-from neuroloom.ingest.streams import HIGH, ChannelSubset, Events, Segment, Signal, Stream
+from neuroloom.ingest.streams import HIGH, Events, Segment, Signal, Stream
 from neuroloom.ingest.timebase import Timebase
 
 TITLE = "SpikeGLX"
@@ -51,7 +53,7 @@ def _whole_head(path: Path, head: bytes) -> bytes:
 def files(path: Path) -> tuple[Path, ...]:
     """The `.meta` and its `.bin`. Raises FormatError where that is missing."""
     binary = path.with_suffix(".bin")
-    if binary.is_symlink() or not binary.is_file():
+    if not is_there(binary):
         raise FormatError(f"{path}: {binary.name} is not beside it; the samples are wanted")
     return path, binary
 
@@ -78,7 +80,7 @@ def read(path: Path) -> list[Recording]:
             format="spikeglx",
             files=(path, binary),
             streams=tuple(streams),
-            start=_start(meta),
+            start=iso_date(meta.get("fileCreateTime", "")),
             started_with=_run(path),
         )
     ]
@@ -137,7 +139,7 @@ def _probe_signal(path: Path, meta: Mapping[str, str], samples: NDArray[np.int16
     return Signal(
         name=band,
         modality="wideband" if n_ap else "lfp",
-        segments=(Segment(samples=ChannelSubset(samples, np.arange(n)), timebase=base),),
+        segments=(Segment(samples=columns_of(samples, np.arange(n)), timebase=base),),
         channel_names=names,
         unit="uV",
         gain=np.array([volts * 1e6 / gains.get(i % 384, _FIXED_GAIN) for i in saved]),
@@ -187,7 +189,7 @@ def _nidq_signal(path: Path, meta: Mapping[str, str], samples: NDArray[np.int16]
     return Signal(
         name="nidq",
         modality="aux",
-        segments=(Segment(samples=ChannelSubset(samples, np.arange(n)), timebase=base),),
+        segments=(Segment(samples=columns_of(samples, np.arange(n)), timebase=base),),
         channel_names=tuple(f"XA{i}" if i >= n_mn + n_ma else f"M{i}" for i in range(n)),
         unit="V",
         gain=volts / np.array(gains),
@@ -231,10 +233,3 @@ def _run(path: Path) -> tuple[str, float] | None:
     """All files of `run_g0_t0` begin at the same moment."""
     found = re.match(r"(.+_g\d+_t\w+)\.(imec|nidq|obx)", path.name)
     return (found.group(1), TOGETHER_S) if found else None
-
-
-def _start(meta: Mapping[str, str]) -> datetime | None:
-    try:
-        return datetime.fromisoformat(meta["fileCreateTime"])
-    except (KeyError, ValueError):
-        return None

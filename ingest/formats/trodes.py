@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._edges import high_s
-from neuroloom.ingest.formats._tables import runs, segments, shown
+from neuroloom.ingest.formats._messages import shown
+from neuroloom.ingest.formats._row_runs import runs, segments
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import HIGH, Events, Signal, Stream
 from neuroloom.ingest.timebase import FloatArray

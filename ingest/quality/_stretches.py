@@ -15,14 +15,14 @@ MAX_STRETCHES = 30
 MAX_VALUES = 1 << 22  # per stretch, over all channels: 32 MiB of float64
 
 
-def stretches(signal: Signal) -> Iterator[tuple[NDArray[Any], NDArray[np.float64]]]:
-    """Pairs of originals and values in the signal's unit, both (T, C), none longer than 4 s, none across a gap."""
-    for index, start, stop in _places(signal):
+def stretches(signal: Signal, most: int = MAX_STRETCHES) -> Iterator[tuple[NDArray[Any], NDArray[np.float64]]]:
+    """Up to `most` pairs of originals and values in the signal's unit, both (T, C), of at most 4 s, across no gap."""
+    for index, start, stop in _places(signal, most):
         originals = np.asarray(signal.segments[index].samples[start:stop])
         yield originals, originals.astype(np.float64) * signal.gain + signal.offset
 
 
-def _places(signal: Signal) -> list[tuple[int, int, int]]:
+def _places(signal: Signal, most: int) -> list[tuple[int, int, int]]:
     """Segment, first and last sample of each stretch, in order of time."""
     n_stretch = int(max(2, min(STRETCH_S * signal.rate_hz, MAX_VALUES // max(1, len(signal.channel_names)))))
     every = [
@@ -30,6 +30,6 @@ def _places(signal: Signal) -> list[tuple[int, int, int]]:
         for index, segment in enumerate(signal.segments)
         for start in range(0, segment.timebase.n_samples, n_stretch)
     ]
-    if len(every) <= MAX_STRETCHES:
+    if len(every) <= most:
         return every
-    return [every[i] for i in np.unique(np.linspace(0, len(every) - 1, MAX_STRETCHES).round().astype(int))]
+    return [every[i] for i in np.unique(np.linspace(0, len(every) - 1, most).round().astype(int))]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neuroloom.ingest.eeg_positions import positions_mm
 from neuroloom.ingest.streams import Signal, Stream
 from neuroloom.ingest.timebase import FloatArray
 
@@ -58,12 +59,32 @@ def check(stream: Stream) -> Finding:
     for key, share in line.items():
         loud = int(np.count_nonzero(share > MAX_LINE_SHARE))
         notes += [f"{key.split('_')[1]} Hz hum is over half the power of {loud} channels"] if loud else []
+    placed = int(np.isfinite(positions_mm(stream)).all(axis=1).sum())
+    if stream.modality == "eeg":
+        notes += _asked_for(stream, placed)
     bands = {name: _share(found, low, high) for name, (low, high) in BANDS_HZ.items()}
     return Finding(
-        values={"sd": found.sd, "unit": stream.unit, **line, "band_shares": bands, "bridged": pairs},
+        values={
+            "sd": found.sd,
+            "unit": stream.unit,
+            **line,
+            "band_shares": bands,
+            "bridged": pairs,
+            "n_placed": placed,
+        },
         bad_channels=_bad(stream, found, pairs),
         notes=tuple(notes),
     )
+
+
+def _asked_for(stream: Signal, placed: int) -> list[str]:
+    """What an EEG's reader and its lab have not said."""
+    notes = []
+    if "reference" not in stream.provenance and "reference" not in stream.table:
+        notes.append('its reference is not stated; `[eeg] reference = "Cz"` in session.toml says it')
+    if not placed:
+        notes.append('the places of its channels are not known; `[eeg] montage = "..."` in session.toml names the cap')
+    return notes
 
 
 def _measure(stream: Signal) -> _Measured:

@@ -97,6 +97,8 @@ def _of_clocks(session: Session) -> Iterator[Finding]:
 
 
 def _of_streams(session: Session) -> Iterator[Finding]:
+    for modality in session.missing:
+        yield Finding(about="session", words=f"{modality} is expected and not here yet.", is_bad=True)
     for stream in session.streams:
         if isinstance(stream, Signal) and not stream.segments:
             yield Finding(about=stream.name, words="Holds no samples.", is_bad=True)

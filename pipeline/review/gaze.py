@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from neuroloom.ingest.eyes import eyes
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Intervals, Signal
 from neuroloom.ingest.timebase import FloatArray
@@ -20,20 +21,12 @@ PATH_S = 20.0
 MOST_POINTS = 4000
 MOST_LOOKED_AT = 200_000  # samples that decide which range the map shows
 MOST_SACCADES = 3000
-AMPLITUDE, PEAK_VELOCITY = "amplitude_deg", "peak_velocity_deg_s"
+AMPLITUDE, PEAK_VELOCITY = "amplitude_", "peak_velocity_"
 
 
 def eye_columns(signal: Signal) -> tuple[int, int] | None:
     """The columns of one eye's horizontal and vertical position; None where the names do not say which they are."""
-    plain = [name.casefold().replace("-", "_").replace(" ", "_") for name in signal.channel_names]
-    for column, name in enumerate(plain):
-        for other, partner in (("x", "y"), ("horizontal", "vertical")):
-            parts = name.split("_")
-            if other in parts and (twin := "_".join(partner if part == other else part for part in parts)) in plain:
-                return column, plain.index(twin)
-            if name.endswith(other) and name[: -len(other)] + partner in plain:
-                return column, plain.index(name[: -len(other)] + partner)
-    return None
+    return next(iter(eyes(signal).values()), None)
 
 
 def gaze_map(signal: Signal) -> Picture | None:
@@ -102,35 +95,36 @@ def main_sequence(session: Session) -> Picture | None:
     found = _saccades(session)
     if found is None:
         return None
-    amplitude_deg, velocity_deg_s, n_all = found
+    amplitude, velocity, n_all, unit = found
     with drawing(560, 380) as figure:
         axes = figure.add_subplot()
-        axes.scatter(amplitude_deg, velocity_deg_s, s=12, color=ORANGE, alpha=0.6, linewidths=0, rasterized=True)
-        axes.set(xscale="log", yscale="log", xlabel="amplitude (deg)", ylabel="peak velocity (deg/s)")
+        axes.scatter(amplitude, velocity, s=12, color=ORANGE, alpha=0.6, linewidths=0, rasterized=True)
+        axes.set(xscale="log", yscale="log", xlabel=f"amplitude ({unit})", ylabel=f"peak velocity ({unit}/s)")
         for axis in (axes.xaxis, axes.yaxis):
             log_axis(axis, subs=(1, 2, 5))
         axes.grid()
         return picture(
             figure,
             title="Main sequence",
-            alt=f"Peak velocity over amplitude of {len(amplitude_deg)} saccades, both on logarithmic axes.",
+            alt=f"Peak velocity over amplitude of {len(amplitude)} saccades, both on logarithmic axes.",
             caption=f"{n_all:,} saccades. Healthy saccades lie along one rising band; points far above it are often "
             "blinks or losses of the pupil.",
         )
 
 
-def _saccades(session: Session) -> tuple[FloatArray, FloatArray, int] | None:
-    """Amplitudes and peak velocities of the first stream of saccades with both columns, and how many there were."""
+def _saccades(session: Session) -> tuple[FloatArray, FloatArray, int, str] | None:
+    """Amplitudes, peak velocities, how many there were and in which unit, of the first saccades that have both."""
     for stream in session.streams:
         if not isinstance(stream, Intervals) or not _is_saccades(stream):
             continue
-        amplitude_deg, velocity_deg_s = (_column(stream, name) for name in (AMPLITUDE, PEAK_VELOCITY))
-        if not amplitude_deg.size or not velocity_deg_s.size:
+        unit = next((name.removeprefix(AMPLITUDE) for name in stream.table if name.startswith(AMPLITUDE)), "")
+        amplitude, velocity = _column(stream, AMPLITUDE + unit), _column(stream, f"{PEAK_VELOCITY}{unit}_s")
+        if not amplitude.size or not velocity.size:
             continue
-        usable = np.flatnonzero((amplitude_deg > 0) & (velocity_deg_s > 0))
+        usable = np.flatnonzero((amplitude > 0) & (velocity > 0))
         if usable.size >= 3:
             kept = usable[:: max(1, -(-usable.size // MOST_SACCADES))]
-            return amplitude_deg[kept], velocity_deg_s[kept], int(usable.size)
+            return amplitude[kept], velocity[kept], int(usable.size), unit
     return None
 
 

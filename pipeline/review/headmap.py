@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from neuroloom.ingest.eeg_positions import plain_name
 from neuroloom.ingest.streams import Signal
 from neuroloom.ingest.timebase import FloatArray
 from neuroloom.pipeline.review.figures import INK, Picture, drawing, label, picture
@@ -16,7 +17,6 @@ from neuroloom.pipeline.review.traces import unit_sign
 ALPHA_HZ = (8.0, 13.0)
 FEWEST = 6
 GRID = 120
-OLD_NAMES = {"t3": "t7", "t4": "t8", "t5": "p7", "t6": "p8"}  # the 10-20 system before 1991
 
 
 def head_map(signal: Signal, found: Spectrum, bad: dict[str, str]) -> Picture | None:
@@ -55,17 +55,12 @@ def places_of(names: tuple[str, ...]) -> dict[str, tuple[float, float]]:
 
     ch_pos = mne.channels.make_standard_montage("easycap-M1").get_positions()["ch_pos"]
     known = {name.casefold(): np.asarray(position) for name, position in ch_pos.items()}
-    plain = [_plain(name) for name in names]
+    plain = [plain_name(name) for name in names]
     return {
         name: _flat(known[key])
         for name, key in zip(names, plain, strict=True)
         if key in known and plain.count(key) == 1
     }
-
-
-def _plain(name: str) -> str:
-    key = name.casefold().strip().removeprefix("eeg ").removesuffix("-ref").strip(". ")
-    return OLD_NAMES.get(key, key)
 
 
 def _flat(position: FloatArray) -> tuple[float, float]:

@@ -18,13 +18,17 @@ class DropRow:
 
 @dataclass(frozen=True, kw_only=True)
 class SessionRow:
-    """One published session. page: its review page, relative to the index; n_findings: what quality found."""
+    """One published session. page: its review page, relative to the index; n_findings: what quality found.
+
+    missing: modalities that are expected and not there yet.
+    """
 
     id: str
     subject: str
     start: datetime | None = None
     duration_s: float = 0.0
     modalities: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
     version: str = ""
     n_findings: int = 0
     page: str = ""

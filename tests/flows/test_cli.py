@@ -170,3 +170,14 @@ def test_names_cannot_obey_the_terminal(neuroloom, tmp_path):
     said = neuroloom("sniff", tmp_path / name)
     assert "\x1b" not in said.out
     assert json.dumps(name)[1:-1].split("\\")[0] in said.out
+
+
+def test_amend_affected_and_reingest(neuroloom, person):
+    neuroloom("ingest", person, "--no-pages")
+    found = neuroloom("affected", "--reader", "eyelink", "--json").document
+    assert [row["session"] for row in found["sessions"]] == [SESSION]
+    again = neuroloom("reingest", "--reader", "eyelink", "--sorter", "none", "--json")
+    assert [row["state"] for row in again.document["results"]] == ["unchanged"]
+    amended = neuroloom("amend", SESSION, "--subject", "08", "--why", "wrong code", "--json").document
+    assert (amended["session"], amended["was"]) == ("sub-08_ses-01_task-choice", SESSION)
+    assert neuroloom("affected").code == 2

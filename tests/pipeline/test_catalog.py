@@ -2,7 +2,18 @@ import json
 
 import pytest
 
-from neuroloom.pipeline.catalog import DONE, QUARANTINED, READY, RETRY, RUNNING, SEEN, SUBMITTED, Catalog, rebuild
+from neuroloom.pipeline.catalog import (
+    DONE,
+    QUARANTINED,
+    READY,
+    RETRY,
+    RUNNING,
+    SEEN,
+    SUBMITTED,
+    Catalog,
+    note_new,
+    rebuild,
+)
 from neuroloom.pipeline.store import Store
 
 
@@ -114,3 +125,23 @@ def test_a_lost_catalog_comes_back_from_the_files(store, tmp_path):
 def test_submitted_is_a_state_of_its_own_so_a_lost_hand_over_is_found(catalog, ready):
     catalog.submit(ready.id, lease_s=10, now=0.0)
     assert [d.state for d in catalog.expired(longest_lease_s=10, now=11.0)] == [SUBMITTED]
+
+
+def test_contents_are_found_in_the_versions_that_hold_all_of_them(catalog):
+    catalog.add_session("sub-a", "v001", {"sources": [{"digests": {"a.edf": "1"}}]}, 0.0)
+    catalog.add_session("sub-a", "v010", {"sources": [{"digests": {"a.edf": "1"}}, {"digests": {"g.asc": "2"}}]}, 0.0)
+    catalog.add_session("sub-a", "v002", {"sources": [{"digests": {"a.edf": "1", "g.asc": "2"}}]}, 0.0)
+    assert catalog.holding(["1", "2"]) == [("sub-a", "v002"), ("sub-a", "v010")]
+    assert catalog.holding(["1", "3"]) == []
+    assert catalog.holding([]) == []
+
+
+def test_only_versions_that_are_not_noted_are_read(store, catalog):
+    for name in ("sub-a_ses-01", "sub-b_ses-01"):
+        folder = store.session_folder(name) / "v001"
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").write_text(f'{{"sources": [{{"digests": {{"x": "{name}"}}}}]}}')
+    note_new(store, catalog)
+    (store.session_folder("sub-a_ses-01") / "v001" / "manifest.json").write_text("damaged")
+    note_new(store, catalog)
+    assert catalog.holding(["sub-a_ses-01"]) == [("sub-a_ses-01", "v001")]

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from neuroloom.ingest import ClockMap, Intervals, Segment, Session, Signal, Timebase
+from neuroloom.ingest import ClockMap, CrossCheck, Intervals, Segment, Session, Signal, Timebase
+from neuroloom.ingest.gaze_events import gaze_events
 from neuroloom.pipeline.crosschecks import checked, contradicted
 
 RATE_HZ, DURATION_S, LATE_S = 250.0, 300.0, 100.0  # the tracker's clock is 100 s behind
@@ -118,22 +119,22 @@ def test_nothing_is_made_up_of_noise(seed):
     assert {check.verdict for check in verdicts(eeg(seed), AWAY).values()} == {"cannot tell"}
 
 
-def test_blinks_are_also_where_the_tracker_lost_the_eye():
+def test_blinks_may_have_been_found_where_the_tracker_lost_the_eye():
     gaze = AWAY[0]
     values = gaze.segments[0].samples.copy()
     for at_s in BLINKS_S:
         values[int((at_s - 0.075) * RATE_HZ) : int((at_s + 0.075) * RATE_HZ)] = np.nan
     lost = replace(gaze, segments=(replace(gaze.segments[0], samples=values),))
-    assert verdicts(HOME, [lost])["blinks"].verdict == "confirms"
+    assert verdicts(HOME, [lost, *gaze_events(lost)])["blinks"].verdict == "confirms"
 
 
-def test_saccades_are_also_where_the_gaze_jumps():
+def test_saccades_may_have_been_found_in_the_gaze():
     gaze = AWAY[0]
     values = gaze.segments[0].samples + 40 * np.cumsum(np.isin(np.arange(T.size), (SACCADES_S * RATE_HZ).astype(int)))[
         :, None
     ] * np.array([1, 0])
     jumping = replace(gaze, segments=(replace(gaze.segments[0], samples=values),))
-    assert verdicts(HOME, [jumping])["saccadic spikes"].verdict == "confirms"
+    assert verdicts(HOME, [jumping, *gaze_events(jumping)])["saccadic spikes"].verdict == "confirms"
 
 
 def test_electrodes_far_from_the_eyes_are_not_asked():
@@ -185,6 +186,16 @@ def test_start_times_do_not_confirm_themselves():
         sources=tuple({"clock": name, "start": "2024-05-06T10:00:00"} for name in ("amp", "tracker")),
     )  # fmt: skip
     assert checked(session).clock_maps[0].checks == ()
+
+
+def test_checking_again_says_nothing_twice():
+    """As happens when a late device joins a session that was checked before."""
+    edges = CrossCheck(kind="pulse edges", against="amp", verdict="confirms")
+    found = replace(clock(), checks=(edges,))
+    session = Session(subject="01", clock="amp", streams=(HOME, *(s.on(found) for s in AWAY)), clock_maps=(found,))
+    once = checked(session)
+    assert checked(once).clock_maps == once.clock_maps
+    assert once.clock_maps[0].checks[0] == edges
 
 
 def test_what_contradicts_a_map_is_told_apart():

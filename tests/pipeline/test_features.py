@@ -173,3 +173,35 @@ def test_another_digest_or_bin_makes_other_features(tmp_path: Path) -> None:
 def test_an_empty_session_is_refused() -> None:
     with pytest.raises(ValueError, match="nothing to put into bins"):
         build_features(session())
+
+
+def marks(source: str, *rows: tuple[float, float, str]) -> Intervals:
+    return Intervals(
+        name=f"{source} artefacts",
+        bounds_s=np.array([row[:2] for row in rows]),
+        labels=tuple(row[2] for row in rows),
+        provenance={"made_by": "eeg_artefacts", "source": source},
+    )
+
+
+def test_artefacts_mask_an_eeg_as_the_config_wants() -> None:
+    eeg = signal(np.ones((1000, 1)), 100.0)
+    marked = session(eeg, marks("eeg", (2.0, 3.0, "muscle"), (6.0, 7.0, "blink")))
+    masked = {
+        labels: build_features(marked, config=FeatureConfig(bin_s=0.5, artefacts=labels))["eeg"].valid[:, 0]
+        for labels in ((), ("muscle",), ("muscle", "blink"))
+    }
+    whole = masked[()]
+    assert np.flatnonzero(whole & ~masked[("muscle",)]).tolist() == [4, 5]
+    assert np.flatnonzero(whole & ~masked[("muscle", "blink")]).tolist() == [4, 5, 12, 13]
+
+
+def test_a_cleaned_signal_stands_in_the_place_of_its_source_unless_told_otherwise() -> None:
+    eeg = signal(np.ones((1000, 1)), 100.0)
+    clean = replace(eeg, name="eeg clean", provenance={"source": "eeg", "replaces": "eeg"})
+    both = session(eeg, clean)
+    made = build_features(both, config=FeatureConfig(bin_s=0.1))
+    assert list(made.ports) == ["eeg clean"]
+    assert made.skipped == {"eeg": "eeg clean stands in its place"}
+    assert set(build_features(both, config=FeatureConfig(bin_s=0.1, derived=False)).ports) == {"eeg", "eeg clean"}
+    assert set(build_features(both, config=FeatureConfig(bin_s=0.1, streams=("eeg",))).ports) == {"eeg"}

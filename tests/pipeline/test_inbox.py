@@ -175,6 +175,31 @@ def test_two_headers_of_one_companion_are_one_drop(place):
     assert (found.paths, found.files) == (("a.rec", "b.rec"), ("a.rec", "b.rec", "x.raw"))
 
 
+def test_loose_recordings_whose_names_state_one_session_are_one_drop(place, ingested):
+    for name in ("sub-1_ses-1_gaze.rec", "sub-1_ses-1_eeg.rec", "sub-2_ses-1_eeg.rec"):
+        drop(place, name, f"REC{name}")
+    place.after(0)
+    place.after(10)
+    place.work()
+    done = {each.name: sorted(each.files) for each in place.catalog.drops(DONE)}
+    assert done["sub-1_ses-1_eeg.rec"] == ["sub-1_ses-1_eeg.rec", "sub-1_ses-1_gaze.rec"]
+    assert done["sub-2_ses-1_eeg.rec"] == ["sub-2_ses-1_eeg.rec"]
+
+
+def test_a_recording_that_comes_while_its_session_is_worked_on_is_a_drop_of_its_own_afterwards(place, ingested):
+    drop(place, "sub-1_ses-1_gaze.rec", "REC gaze")
+    place.after(0)
+    place.after(10)
+    drop(place, "sub-1_ses-1_eeg.rec", "REC eeg")
+    place.after(10)
+    assert list(place.states()) == ["sub-1_ses-1_gaze.rec"]
+    place.work()
+    place.after(0)
+    place.after(10)
+    place.work()
+    assert [each.files for each in place.catalog.drops(DONE)] == [["sub-1_ses-1_gaze.rec"], ["sub-1_ses-1_eeg.rec"]]
+
+
 def test_a_folder_is_one_drop(place, ingested):
     drop(place, "day1/eeg/a.rec")
     drop(place, "day1/gaze.rec", "REC2")

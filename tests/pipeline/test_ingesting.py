@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neuroloom.ingest import FormatError, Session, naming_files
-from neuroloom.pipeline.ingesting import files_of, ingest_drop, ingest_path, published
+from neuroloom.ingest import FormatError, Session, manifest, naming_files
+from neuroloom.pipeline.catalog import Catalog, rebuild
+from neuroloom.pipeline.ingesting import ingest_drop, ingest_path, published
+from neuroloom.pipeline.reading import Drop
+from neuroloom.pipeline.reviewing import review_index
 from neuroloom.pipeline.sample_devices import record_person
 from neuroloom.pipeline.store import Store
 from neuroloom.pipeline.truth import clock_truths
@@ -71,7 +74,8 @@ def test_the_same_content_is_ingested_once(person, store, tmp_path):
 
 def test_other_content_of_the_same_session_is_a_new_version(person, store):
     first = ingest_path(person, store, sorter=None)
-    (person / f"{GAZE}.asc").unlink()
+    with (person / f"{EEG}.vmrk").open("a") as markers:
+        markers.write("Mk999=Stimulus,S 99,20000,1,0\n")
     second = ingest_path(person, store, sorter=None)
     assert (Path(first.file).parent.name, Path(second.file).parent.name) == ("v001", "v002")
     assert Session.open(Path(first.file).parent).id == second.session
@@ -81,7 +85,7 @@ def test_published_finds_a_session_by_what_it_was_made_of(person, store):
     result = ingest_path(person, store, sorter=None)
     digests = [d for s in Session.open(Path(result.file).parent).sources for d in s["digests"].values()]
     assert published(store, digests) == Path(result.file).parent
-    assert published(store, digests[1:]) is None
+    assert published(store, [*digests, "blake3:00"]) is None
 
 
 def test_one_broken_file_stops_no_other(person, store, tmp_path):
@@ -98,6 +102,7 @@ def test_one_broken_file_stops_no_other(person, store, tmp_path):
     [
         ("session.toml", "subject = ", "session.toml"),
         ("session.toml", 'subjekt = "1"\n', "subjekt"),
+        ("session.toml", 'expects = ["gazee"]\n', "no modality"),
         ("session.toml", '[areas]\nap = "V1"\n', "[areas] names 'ap'"),
         ("task.toml", '[trials]\nstart = ["S 99"]\n', "task.toml"),
     ],
@@ -119,7 +124,7 @@ def test_areas_must_fit_the_channels(person, store):
 
 def test_a_companion_names_no_recording_of_its_own(person):
     assert [path.name for path in naming_files(person)] == [f"{EEG}.vhdr", f"{GAZE}.asc"]
-    assert {path.name for path in files_of(person)} == set(contents(person))
+    assert {path.name for path in Drop(paths=(person,)).files()} == set(contents(person))
 
 
 def test_a_folder_of_nothing_known_is_refused(tmp_path):
@@ -143,12 +148,97 @@ def test_published_times_are_those_of_the_files(person, store):
     assert np.array_equal(first.segments[0].samples[:10], raw[:10])
 
 
-def test_another_recording_of_the_same_name_is_not_taken_for_a_new_version(person, store, tmp_path):
-    ingest_path(person / f"{EEG}.vhdr", store, sorter=None)
+def test_content_that_a_session_already_holds_is_already_there(person, store):
+    ingest_path(person, store, sorter=None)
+    assert ingest_path(person / f"{GAZE}.asc", store, sorter=None).state == "already"
+
+
+def test_loose_files_of_one_session_are_one_session(person, store):
+    results = ingest_drop([person / f"{EEG}.vhdr", person / f"{GAZE}.asc"], store, sorter=None)
+    assert [result.state for result in results] == ["ingested", "ingested"]
+    assert results[0].file == results[1].file
+    assert {"eeg", "gaze"} <= {stream["name"] for stream in results[1].streams}
+
+
+def test_a_late_device_joins_its_session_in_a_new_version(person, store):
+    first = ingest_path(person / f"{EEG}.vhdr", store, sorter=None)
     late = ingest_path(person / f"{GAZE}.asc", store, sorter=None)
+    assert (Path(first.file).parent.name, Path(late.file).parent.name) == ("v001", "v002")
+    assert {"eeg", "gaze"} <= {stream["name"] for stream in late.streams}
+    together = ingest_path(person, Store(store.root / "other").create(), sorter=None)
+    assert late.sync == together.sync
+    lineage = manifest.read(Path(late.file).parent)["lineage"]
+    assert lineage["follows"] == manifest.digest_of(Path(first.file).parent)
+
+
+def test_a_device_that_comes_first_keeps_the_clock(person, store):
+    """Gaze is published first, so its clock stays the session's when the EEG joins."""
+    first = ingest_path(person / f"{GAZE}.asc", store, sorter=None)
+    late = ingest_path(person / f"{EEG}.vhdr", store, sorter=None)
+    assert Session.open(Path(late.file).parent).clock == GAZE
+    gaze = [next(s for s in result.streams if s["name"] == "gaze") for result in (first, late)]
+    assert gaze[0] == gaze[1]
+
+
+def test_another_recording_of_the_same_name_does_not_join(person, store, tmp_path):
+    """Gaze of another day under the same name: no pulses in common, so it is refused and says what is there."""
+    record_person(tmp_path / "other", duration_s=40, seed=99, subject="sample", devices=("gaze",))
+    ingest_path(person / f"{EEG}.vhdr", store, sorter=None)
+    text = (tmp_path / "other" / f"{GAZE}.asc").read_text()
+    (tmp_path / f"{GAZE}.asc").write_text(text.replace("May  6 10:00:00 2024", "May  7 10:00:00 2024"))
+    late = ingest_path(tmp_path / f"{GAZE}.asc", store, sorter=None)
     assert late.state == "quarantined"
     assert "is there already" in late.reason
     assert len(list(store.sessions.glob("*/v*"))) == 1
+
+
+def test_a_corrected_file_takes_the_place_of_its_drop_and_later_devices_stay(person, store):
+    ingest_path(person / f"{EEG}.vhdr", store, sorter=None)
+    ingest_path(person / f"{GAZE}.asc", store, sorter=None)
+    text = (person / f"{GAZE}.asc").read_text()
+    (person / f"{GAZE}.asc").write_text(text.replace("DISPLAY_COORDS", "SCREEN"))
+    third = ingest_path(person / f"{GAZE}.asc", store, sorter=None)
+    session = Session.open(Path(third.file).parent)
+    assert Path(third.file).parent.name == "v003"
+    assert session.stream_names.count("gaze") == 1
+    assert session["messages"].labels[0].startswith("SCREEN")
+    assert "eeg" in session.stream_names
+
+
+def unnamed(person, kind):
+    """One device's files under names that say nothing."""
+    folder = person.parent / kind
+    folder.mkdir()
+    for file in person.glob(f"*_{kind}.*"):
+        text = file.read_bytes().replace(EEG.encode(), b"tuesday")
+        (folder / f"tuesday{file.suffix}").write_bytes(text)
+    return next(path for path in folder.iterdir() if path.suffix in (".vhdr", ".asc"))
+
+
+def test_files_that_name_nobody_are_one_session_where_they_ran_together_and_share_pulses(person, store):
+    first = ingest_path(unnamed(person, "eeg"), store, sorter=None)
+    second = ingest_path(unnamed(person, "gaze").rename(person.parent / "track.asc"), store, sorter=None)
+    assert (first.session, second.session) == ("sub-tuesday_ses-01", "sub-tuesday_ses-01")
+    assert {"eeg", "gaze"} <= {stream["name"] for stream in second.streams}
+
+
+def test_files_that_name_nobody_and_share_no_pulses_stay_apart(person, store, tmp_path):
+    """Somebody else's gaze at the same time: acquisition dates alone do not make it the same person."""
+    record_person(tmp_path / "other", duration_s=40, seed=99, subject="x", devices=("gaze",))
+    (other,) = (tmp_path / "other").glob("*.asc")
+    ingest_path(unnamed(person, "eeg"), store, sorter=None)
+    assert ingest_path(other.rename(tmp_path / "track.asc"), store, sorter=None).session == "sub-track_ses-01"
+
+
+def test_what_is_expected_and_not_there_yet_is_said(person, store):
+    (person / "session.toml").write_text('subject = "sample"\ntask = "choice"\nexpects = ["eeg", "gaze"]\n')
+    gaze = (person / f"{GAZE}.asc").rename(person.parent / f"{GAZE}.asc")
+    session = Session.open(Path(ingest_path(person, store, sorter=None).file).parent)
+    assert session.missing == ("gaze",)
+    rebuild(store, Catalog.of(store))
+    assert "gaze missing" in review_index(store).read_text()
+    joined = ingest_path(gaze, store, sorter=None)
+    assert Session.open(Path(joined.file).parent).missing == ()
 
 
 def test_runs_are_sessions_of_their_own(store, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from neuroloom.ingest import FormatError, format_of, read
-from neuroloom.ingest.formats import eeglab, head_of
+from neuroloom.ingest.formats import _eeglab_fields, eeglab, head_of
 
 REAL = ("test_raw_2021.set", "test_raw_chanloc.set", "test_raw_chanloc_fids.set", "test_raw_event_duration.set")
 COUNTING = np.arange(40, dtype=np.float32).reshape(20, 2).T  # two channels, 20 samples: 0, 2, 4 ... and 1, 3, 5 ...
@@ -117,16 +117,18 @@ def test_fields_of_matlab_5_equal_those_of_scipy(recordings_dir, name):
     path = recordings_dir / "eeg/eeglab/mne-testing-data" / name
     theirs = loadmat(path, simplify_cells=True)
     theirs = theirs.get("EEG", theirs)
-    ours = eeglab._v5_header(path)
+    ours = _eeglab_fields.of_matlab5(path)
     for key in ("nbchan", "pnts", "trials", "srate"):
         assert ours[key].item() == theirs[key]
     for key in ("event", "urevent", "chanlocs"):
         rows = theirs[key] if isinstance(theirs[key], list) else [theirs[key]] if isinstance(theirs[key], dict) else []
-        assert [_shown(row) for row in eeglab._rows(ours[key])] == [_shown(row) for row in rows]
+        assert [_shown(row) for row in _eeglab_fields.rows(ours[key])] == [_shown(row) for row in rows]
 
 
 def _shown(row):
-    return {key: eeglab._text(value.item() if isinstance(value, np.generic) else value) for key, value in row.items()}
+    return {
+        key: _eeglab_fields.text(value.item() if isinstance(value, np.generic) else value) for key, value in row.items()
+    }
 
 
 def test_real_epochs_that_share_samples_are_refused(recordings_dir):
@@ -350,7 +352,7 @@ def test_complex_samples_are_refused(tmp_path):
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(eeglab, "MAX_UNPACKED_BYTES", 1 << 20)
+    monkeypatch.setattr(_eeglab_fields, "MAX_UNPACKED_BYTES", 1 << 20)
     path = set_file(tmp_path, data=np.zeros((2, 1_000_000), dtype=np.float32))
     assert path.stat().st_size < 20_000
     with pytest.raises(FormatError, match=r"more than 1 MB once unpacked.*separate \.fdt"):

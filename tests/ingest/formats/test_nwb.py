@@ -22,7 +22,7 @@ from neuroloom.ingest import (
     format_of,
     read,
 )
-from neuroloom.ingest.formats import nwb
+from neuroloom.ingest.formats import _nwb_series, nwb
 
 START = datetime(2024, 5, 1, 12, tzinfo=UTC)
 REAL = (
@@ -245,7 +245,7 @@ def test_uneven_timestamps_are_kept_as_they_are(write):
 
 
 def test_timestamps_are_looked_at_block_by_block(write, monkeypatch):
-    monkeypatch.setattr(nwb, "_BLOCK", 4)
+    monkeypatch.setattr(_nwb_series, "_BLOCK", 4)
     times_s = np.delete(np.arange(20) / 10, [7, 8, 12])
     segments = read(write(acquired(series(data=range(17), timestamps=times_s))))[0]["a"].segments
     assert [s.timebase.n_samples for s in segments] == [7, 3, 7]

@@ -8,7 +8,7 @@ import pytest
 import pyxdf
 
 from neuroloom.ingest import Events, FormatError, Signal, Timebase, Timestamps, format_of, read
-from neuroloom.ingest.formats import head_of, xdf
+from neuroloom.ingest.formats import _xdf_chunks, head_of, xdf
 from neuroloom.pipeline import align
 
 REAL = ("clock_resets", "empty_streams", "minimal")
@@ -149,7 +149,7 @@ def test_an_empty_stream_of_unknown_clock_is_named(tmp_path):
 
 @pytest.mark.parametrize("form", ["int8", "int16", "int32", "int64", "float32", "double64"])
 def test_numbers_keep_their_type(tmp_path, form):
-    dtype = xdf._FORMATS[form]
+    dtype = _xdf_chunks.FORMATS[form]
     path = xdf_file(tmp_path, header(form=form), samples([0, 0.01, 0.02], counting(3, dtype=dtype)))
     part = read(path)[0]["eeg"].segments[0].samples
     assert (part.dtype, part[1:3].tolist()) == (np.dtype(dtype), [[2, 3], [4, 5]])
@@ -378,7 +378,7 @@ def test_channels_of_one_name_are_numbered(tmp_path):
 
 
 def test_more_texts_than_stated_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(xdf, "MAX_TEXTS", 3)
+    monkeypatch.setattr(_xdf_chunks, "MAX_TEXTS", 3)
     path = xdf_file(tmp_path, header(form="string", channels=1, rate=0), samples([1.0, 2.0], [("a",), ("b",)]))
     assert read(path)[0]["markers"].labels == ("a", "b")
     more = [samples([1.0, 2.0], [("a",), ("b",)])] * 2

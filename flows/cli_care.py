@@ -1,0 +1,164 @@
+"""The commands that look after sessions once they are there: amend, affected, reingest, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from neuroloom.flows.printing import document, lines, say, table
+
+StoreOption = Annotated[
+    Path | None, typer.Option("--store", help="The store's folder; NEUROLOOM_STORE, else ./store.", show_default=False)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout and nothing else.")]
+Reader = Annotated[str, typer.Option("--reader", help="A format's name.")]
+Version = Annotated[str, typer.Option("--version", help="Of the library when the session was made, as '<1.4'.")]
+Library = Annotated[str, typer.Option("--library", help="Whose version.")]
+File = Annotated[str, typer.Option("--file", help="A file's name, or the beginning of its digest.")]
+Decision = Annotated[str, typer.Option("--decision", help="Text in how a stream or a clock map came to be.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    for command in (amend, affected, reingest, export):
+        app.command()(command)
+
+
+def amend(
+    session_id: str,
+    why: Annotated[str, typer.Option(help="Why; kept in the lineage.")],
+    subject: Annotated[str | None, typer.Option(help="The right subject code.", show_default=False)] = None,
+    session: Annotated[str | None, typer.Option(help="The right session.", show_default=False)] = None,
+    task: Annotated[str | None, typer.Option(help="The right task.", show_default=False)] = None,
+    run: Annotated[str | None, typer.Option(help="The right run.", show_default=False)] = None,
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
+    """Mend a wrong subject code, session, task or run: a new session that follows the old one, which is kept."""
+    from neuroloom.pipeline import amending
+    from neuroloom.pipeline.reviewing import review_index, review_session
+
+    place = _store(store)
+    folder = amending.amend(place, session_id, why=why, subject=subject, session=session, task=task, run=run)
+    review_session(place, folder.parent.name)
+    review_index(place)
+    found = {
+        "session": folder.parent.name,
+        "version": folder.name,
+        "file": str(folder / "session.nwb"),
+        "was": session_id,
+    }
+    if as_json:
+        document(found)
+    else:
+        lines(f"{session_id} is {found['session']} now", f"  {found['file']}")
+
+
+def affected(
+    reader: Reader = "",
+    version: Version = "",
+    library: Library = "neuroloom",
+    file: File = "",
+    decision: Decision = "",
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
+    """Which sessions and trained models a reader, a version, a file or a decision has touched."""
+    found = _affected(_store(store), reader, version, library, file, decision)
+    if as_json:
+        document(found)
+        return
+    table(("session", "version", "why"), [(r["session"], r["version"], "; ".join(r["why"])) for r in found["sessions"]])
+    table(("run", "trained on"), [(row["run"], ", ".join(row["sessions"])) for row in found["runs"]])
+
+
+def reingest(
+    session_ids: Annotated[list[str] | None, typer.Argument(help="Sessions; or say what touched them.")] = None,
+    why: Annotated[str, typer.Option(help="Why; kept in the lineage.")] = "read again",
+    reader: Reader = "",
+    version: Version = "",
+    library: Library = "neuroloom",
+    file: File = "",
+    decision: Decision = "",
+    sorter: Annotated[str | None, typer.Option(help="A spike sorter; 'none' leaves sorting out.")] = None,
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
+    """Make sessions anew from their originals; a new version only where something changed. Exit 3: some failed."""
+    from neuroloom.pipeline.config import Settings
+    from neuroloom.pipeline.reingesting import reingest as made_anew
+
+    place = _store(store)
+    chosen = list(session_ids or [])
+    if not chosen:
+        touched = _affected(place, reader, version, library, file, decision)["sessions"]
+        chosen = sorted({row["session"] for row in touched if place.latest(row["session"]).name == row["version"]})
+    asked = sorter or Settings.of(place).ingest.sorter
+    results: list[dict[str, Any]] = []
+    for session_id in chosen:
+        try:
+            results.append(
+                made_anew(place, session_id, why=why, sorter=None if asked == "none" else asked, progress=say)
+            )
+        except (ValueError, OSError) as error:
+            reason = " ".join(str(error).split())
+            results.append({"session": session_id, "state": "failed", "version": "", "changed": [], "reason": reason})
+    _pages(place, [row["session"] for row in results if row["state"] == "reingested"])
+    if as_json:
+        document({"results": results})
+    else:
+        for row in results:
+            lines(f"{row['session']}: {row['state']} {row['version'] or row.get('reason', '')}")
+            lines(*[f"  {name}" for name in row["changed"][:20]])
+    raise typer.Exit(3 if any(row["state"] == "failed" for row in results) else 0)
+
+
+def export(
+    session_id: str,
+    out: Annotated[Path, typer.Option(help="The BIDS dataset to add it to, or the new folder.")],
+    to: Annotated[str, typer.Option(help="bids, or portable: NWB that opens with nothing extra.")] = "bids",
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
+    """Hand a session on."""
+    from datetime import date
+
+    from neuroloom.ingest.session import Session
+    from neuroloom.pipeline.exporting import export_bids, export_portable
+    from neuroloom.pipeline.store import StoreError
+    from neuroloom.pipeline.subjects import Subjects
+
+    place = _store(store)
+    if why := Subjects.of(place).objection(session_id, date.today()):
+        raise StoreError(f"{session_id}: {why}; it cannot be handed on")
+    ways = {"bids": export_bids, "portable": export_portable}
+    if to not in ways:
+        raise typer.BadParameter(f"{to!r}; one of {', '.join(ways)} is wanted", param_hint="--to")
+    with Session.open(place.latest(session_id)) as session:
+        found = ways[to](session, out)
+    if as_json:
+        document({"session": session_id, "files": [str(file) for file in found.files], "left_out": found.left_out})
+        return
+    lines(*(str(file) for file in found.files), *(f"left out: {name}: {why}" for name, why in found.left_out.items()))
+
+
+def _affected(place: Any, reader: str, version: str, library: str, file: str, decision: str) -> dict[str, Any]:
+    from neuroloom.pipeline.tracing import Touch, affected
+
+    return affected(place, Touch(reader=reader, version=version, library=library, file=file, decision=decision))
+
+
+def _pages(place: Any, sessions: list[str]) -> None:
+    from neuroloom.pipeline.reviewing import review_index, review_session
+
+    for session_id in sessions:
+        review_session(place, session_id)
+    review_index(place)
+
+
+def _store(root: Path | None) -> Any:
+    from neuroloom.pipeline.store import Store
+
+    return Store.here(root).existing()

@@ -1,0 +1,66 @@
+"""What readers of many formats make of a list of channels: names of their own, kinds, groups, lazy columns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuroloom.ingest.streams import ChannelSubset, Samples, Segment, Signal
+
+
+def unique_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Names of which those that occur more than once are numbered, and these, each once: the reader says it."""
+    counts, seen = Counter(names), Counter[str]()
+    unique = []
+    for name in names:
+        unique.append(f"{name}-{seen[name]}" if counts[name] > 1 else name)
+        seen[name] += 1
+    return unique, [name for name, n in counts.items() if n > 1]
+
+
+def kind_of(text: str) -> str:
+    """What the name of a channel, or of its type, says it is: "eog", "ecg", "emg"; "" for any other."""
+    said = text.lower().replace("ekg", "ecg")
+    return next((kind for kind in ("eog", "ecg", "emg") if kind in said), "")
+
+
+def grouped(kinds: Sequence[str], units: Sequence[str]) -> Iterator[tuple[str, str, str, NDArray[np.int64]]]:
+    """Channels that make a Signal: of one kind and unit, in the order of their first.
+
+    Gives kind, unit, what tells the group from others of its kind ("" where it is alone, else " unit"), columns.
+    """
+    groups: dict[tuple[str, str], list[int]] = {}
+    for i, key in enumerate(zip(kinds, units, strict=True)):
+        groups.setdefault(key, []).append(i)
+    n_of_kind = Counter(kind for kind, _ in groups)
+    for (kind, unit), members in groups.items():
+        yield kind, unit, f" {unit}" if n_of_kind[kind] > 1 else "", np.array(members, dtype=np.int64)
+
+
+def grouped_signals(
+    segments: Sequence[Segment], names: Sequence[str], modalities: Sequence[str], units: Sequence[tuple[str, float]]
+) -> Iterator[tuple[Signal, NDArray[np.int64]]]:
+    """A Signal per modality and unit, and its columns; a table of channels and the provenance are the reader's to add.
+
+    units: per channel, with its gain.
+    """
+    for modality, unit, suffix, columns in grouped(modalities, [unit for unit, _ in units]):
+        signal = Signal(
+            name=f"{modality}{suffix}",
+            modality=modality,
+            segments=tuple(replace(s, samples=columns_of(s.samples, columns)) for s in segments),
+            channel_names=tuple(names[i] for i in columns),
+            unit=unit,
+            gain=np.array([units[i][1] for i in columns]),
+            offset=np.zeros(len(columns)),
+        )
+        yield signal, columns
+
+
+def columns_of(samples: Samples, columns: NDArray[np.int64]) -> Samples:
+    """Some columns of lazy samples, in order; the samples themselves where that is all of them."""
+    return samples if len(columns) == samples.shape[1] else ChannelSubset(samples, columns)

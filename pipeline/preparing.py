@@ -1,0 +1,119 @@
+"""A drop made ready to be published: whose it is, what may be said of it, what is computed of it.
+
+drop -> recordings -> names and dates as they may be published -> aligned or joined -> spikes, LFP, quality -> sources
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from neuroloom.ingest.digest import digest_of_bytes, digest_of_file
+from neuroloom.ingest.recording import Recording
+from neuroloom.ingest.session import Session
+from neuroloom.pipeline import subjects
+from neuroloom.pipeline.config import Settings
+from neuroloom.pipeline.identity import identity, is_named
+from neuroloom.pipeline.joining import joined
+from neuroloom.pipeline.privacy import Privacy, privacy_of
+from neuroloom.pipeline.processing import process
+from neuroloom.pipeline.reading import Drop, aligned, with_notes
+from neuroloom.pipeline.sidecar import SessionNotes
+from neuroloom.pipeline.store import Store
+
+Progress = Callable[[str], None]
+DROP_DIGITS = 12  # of the digest that tells which files came together
+
+
+def opened(drop: Drop, store: Store, say: Progress) -> tuple[list[Recording], SessionNotes, Privacy, bool]:
+    """A drop's recordings as they may be published, its notes, whose it is, and whether anything named them."""
+    recordings, notes = drop.recordings(say), drop.notes()
+    named = notes.subject is not None or is_named(recordings)
+    private = privacy_for(drop, store, recordings, notes)
+    notes = notes.model_copy(update={"subject": private.code})
+    return [private.applied(recording) for recording in recordings], notes, private, named
+
+
+def said_named(session: Session, named: bool) -> Session:
+    return replace(session, sources=tuple({"named": named, **source} for source in session.sources))
+
+
+def prepared(
+    drop: Drop, store: Store, *, sorter: str | None, progress: Progress | None = None, there: Session | None = None
+) -> Session:
+    """The session of a drop, or `there` with its devices joined, complete and not saved. Raises as `ingest` refuses."""
+    say = progress or (lambda _: None)
+    recordings, notes, private, named = opened(drop, store, say)
+    if there is None:
+        session = aligned(recordings, notes)
+    else:
+        session = joined(there, recordings, same_clock=notes.same_clock, start_uncertainty_s=notes.start_uncertainty_s)
+    session = with_notes(said_named(session, named), drop)
+    return completed(session, drop, store, private, digests_of(drop), sorter, say)
+
+
+def completed(
+    session: Session,
+    drop: Drop,
+    store: Store,
+    private: Privacy,
+    digests: Mapping[str, str],
+    sorter: str | None,
+    say: Progress,
+) -> Session:
+    """With what is computed of it, where it came from, and what is known of the subject."""
+    session = process(session, sorter=sorter, ica=Settings.of(store).ingest.ica, progress=say)
+    public = {private.text(name): digest for name, digest in digests.items()}
+    return _with_subject(replace(session, sources=_with_digests(session.sources, public)), store)
+
+
+def digests_of(drop: Drop) -> dict[str, str]:
+    return {file.relative_to(drop.root).as_posix(): digest_of_file(file) for file in drop.files()}
+
+
+def privacy_for(drop: Drop, store: Store, recordings: Sequence[Recording], notes: SessionNotes) -> Privacy:
+    """Whose recordings they are, by code, and what must not be published of it."""
+    for name in subjects.FILE_NAMES:
+        if drop.folder is not None and (drop.folder / name).is_file():
+            subjects.take_up(store, drop.folder / name)
+    known = subjects.Subjects.of(store)
+    stated = [recording.subject["name"] for recording in recordings if recording.subject.get("name")]
+    texts = [drop.name, *stated, *(file.name for recording in recordings for file in recording.files)]
+    code = known.code_of(notes.subject or identity(recordings)["sub"], texts)
+    return privacy_of(store, Settings.of(store).privacy, code, [*known[code].names, *stated])
+
+
+def _with_subject(session: Session, store: Store) -> Session:
+    """Each source with what the lab has said of the subject, and whether its dates are the true ones."""
+    settings = Settings.of(store).privacy
+    private = privacy_of(store, settings, session.subject, ())
+    about = subjects.Subjects.of(store)[session.subject].public(private.true_date(session.start))
+    dates = "kept" if settings.keep_dates else "shifted"
+    sources = tuple(
+        {**source, "subject": {**source.get("subject", {}), **about}, "dates": source.get("dates", dates)}
+        for source in session.sources
+    )
+    return replace(session, sources=sources)
+
+
+def _with_digests(sources: Sequence[Mapping[str, Any]], digests: Mapping[str, str]) -> tuple[Mapping[str, Any], ...]:
+    """Each new source with the digests of its files, which several clocks may share, and which drop it came with.
+
+    Sidecars go with the first. Sources that have their digests already came with an earlier drop.
+    """
+    drop = digest_of_bytes("\n".join(sorted(digests.values())).encode()).partition(":")[2][:DROP_DIGITS]
+    named = [
+        dict(source)
+        if "digests" in source
+        else {
+            **source,
+            "drop": drop,
+            "digests": {key: d for key, d in digests.items() if key.rpartition("/")[2] in source["files"]},
+        }
+        for source in sources
+    ]
+    new = [source for source in named if source["drop"] == drop]
+    told = {key for source in new for key in source["digests"]}
+    new[0]["digests"] |= {key: digest for key, digest in digests.items() if key not in told}
+    return tuple(named)

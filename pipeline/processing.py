@@ -1,0 +1,166 @@
+"""What is computed of a session before it is published. What was recorded stays as it is, beside it.
+
+    degrees of gaze             where the screen is known                       `ingest/gaze_geometry.py`
+    blinks, saccades, fixations where the tracker gave none of its own          `ingest/gaze_events.py`
+    spikes, LFP                 of wideband signals whose device has none       `ingest/sorting.py`, `ingest/lfp.py`
+    places on the head          where names tell them                           `ingest/eeg_positions.py`
+    quality                     of every stream                                 `ingest/quality`
+    artefacts of EEG            by its good channels                            `ingest/eeg_artefacts.py`
+    cleaned EEG                 where asked for                                 `ingest/eeg_cleaning.py`
+    checks of the clocks        by eyes, mains hum and dates                    `crosschecks.py`
+
+A stream of that name is not made again: a session that devices join keeps what it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from neuroloom.ingest.session import Session
+from neuroloom.ingest.streams import Intervals, Signal, Stream, Units
+
+Progress = Callable[[str], None]
+LFP_FROM_HZ = 2000.0  # a slower signal is its own LFP
+
+
+def process(session: Session, *, sorter: str | None, ica: bool = False, progress: Progress | None = None) -> Session:
+    """The session with all of it, lazy where it can be.
+
+    sorter: None leaves sorting out. ica: EEG without eyes and muscles is added; where it cannot be, quality says why.
+    """
+    say = progress or (lambda _: None)
+    session = replace(session, streams=tuple(_placed(stream, session) for stream in session.streams))
+    session = _with(session, _degrees(session))
+    session = _with(session, _gaze_events(session))
+    session = _with(session, _spikes_and_lfp(session, sorter, say))
+    session = _with_quality(session, say)
+    session = _with(session, _artefacts(session, say))
+    session = _with_quality(_cleaned(session, say) if ica else session, say)
+    return _clocks_checked(session, say)
+
+
+def _with(session: Session, made: Iterator[Stream]) -> Session:
+    there = {stream.name for stream in session.streams}
+    return replace(session, streams=(*session.streams, *(stream for stream in made if stream.name not in there)))
+
+
+def _clocks_checked(session: Session, say: Progress) -> Session:
+    from neuroloom.pipeline.crosschecks import checked
+
+    if not session.clock_maps:
+        return session
+    say(f"{session.id}: checking clocks")
+    return checked(session)
+
+
+def _said(session: Session, key: str) -> dict[str, Any]:
+    """What the last `session.toml` that says something of it says."""
+    return next((dict(source[key]) for source in reversed(session.sources) if source.get(key)), {})
+
+
+def _with_quality(session: Session, say: Progress) -> Session:
+    from neuroloom.ingest.quality import quality
+
+    new = [stream for stream in session.streams if stream.name not in session.quality]
+    if new:
+        say(f"{session.id}: quality")
+    return replace(session, quality={**session.quality, **quality(new)})
+
+
+def _bad(session: Session, signal: Signal) -> Sequence[str]:
+    return tuple(session.quality.get(signal.name, {}).get("bad_channels", ()))
+
+
+# Gaze --------------------------------------------------------------------------------------------------------------
+
+
+def _degrees(session: Session) -> Iterator[Stream]:
+    from neuroloom.ingest.gaze_geometry import Screen, degrees, is_fit
+
+    screen = _said(session, "screen")
+    for stream in session.streams if screen else ():
+        if isinstance(stream, Signal) and is_fit(stream):
+            yield degrees(stream, Screen(**screen))
+
+
+def _gaze_events(session: Session) -> Iterator[Stream]:
+    from neuroloom.ingest.gaze_events import gaze_events, is_fit
+
+    signals = [stream for stream in session.streams if isinstance(stream, Signal)]
+    replaced = {signal.provenance.get("replaces") for signal in signals}
+    for gaze in signals:
+        if gaze.name in replaced or not is_fit(gaze):
+            continue
+        pupil = next((s for s in signals if s.modality == "pupil" and _together(s, gaze)), None)
+        own = [s.name for s in session.streams if isinstance(s, Intervals) and s.device == gaze.device]
+        yield from (made for made in gaze_events(gaze, pupil) if not any(_kind(made.name) in name for name in own))
+
+
+def _together(pupil: Signal, gaze: Signal) -> bool:
+    """Whether they were sampled together."""
+    counts = [[segment.timebase.n_samples for segment in s.segments] for s in (pupil, gaze)]
+    return pupil.device == gaze.device and counts[0] == counts[1]
+
+
+def _kind(name: str) -> str:
+    return name.rpartition(" ")[2]
+
+
+# Electrodes --------------------------------------------------------------------------------------------------------
+
+
+def _spikes_and_lfp(session: Session, sorter: str | None, say: Progress) -> Iterator[Stream]:
+    for stream in session.streams:
+        if not (isinstance(stream, Signal) and stream.modality == "wideband" and stream.n_samples):
+            continue
+        of_device = [s for s in session.streams if s.device == stream.device]
+        if sorter is not None and not any(isinstance(s, Units) and s.is_sorted for s in of_device):
+            from neuroloom.ingest.sorting import sort
+
+            say(f"{session.id}: sorting {stream.name} with {sorter}")
+            yield replace(sort(stream, sorter=sorter), name=f"{stream.name} units", device=stream.device)
+        if stream.rate_hz > LFP_FROM_HZ and not any(s.modality == "lfp" for s in of_device):
+            from neuroloom.ingest.lfp import extract_lfp
+
+            yield replace(extract_lfp(stream), name=f"{stream.name} lfp", device=stream.device)
+
+
+# EEG ---------------------------------------------------------------------------------------------------------------
+
+
+def _placed(stream: Stream, session: Session) -> Stream:
+    """An EEG with its places and its reference, as far as names and `session.toml` tell what its file does not."""
+    from neuroloom.ingest.eeg_positions import placed
+
+    if not (isinstance(stream, Signal) and stream.modality == "eeg"):
+        return stream
+    said = _said(session, "eeg")
+    eeg = placed(stream, said.get("montage"))
+    known = "reference" in eeg.provenance or "reference" in eeg.table or "reference" not in said
+    return eeg if known else replace(eeg, provenance={**eeg.provenance, "reference": said["reference"]})
+
+
+def _artefacts(session: Session, say: Progress) -> Iterator[Stream]:
+    from neuroloom.ingest.eeg_artefacts import eeg_artefacts, is_fit
+
+    for stream in session.streams:
+        if isinstance(stream, Signal) and is_fit(stream) and not stream.provenance.get("replaces"):
+            say(f"{session.id}: artefacts of {stream.name}")
+            yield eeg_artefacts(stream, _bad(session, stream))
+
+
+def _cleaned(session: Session, say: Progress) -> Session:
+    from neuroloom.ingest.eeg_cleaning import CleaningError, cleaned
+
+    notes = {name: dict(found) for name, found in session.quality.items()}
+    made: list[Stream] = []
+    for stream in session.streams:
+        if isinstance(stream, Signal) and stream.modality == "eeg" and not stream.provenance.get("replaces"):
+            say(f"{session.id}: independent components of {stream.name}")
+            try:
+                made.append(cleaned(stream, _bad(session, stream)))
+            except CleaningError as error:
+                notes[stream.name]["notes"] = [*notes[stream.name]["notes"], f"not cleaned: {error}"]
+    return _with(replace(session, quality=notes), iter(made))
