@@ -259,4 +259,5 @@ def _flicker_s(rises_s: FloatArray) -> float:
     spread_s = 1.4826 * float(np.median(np.abs(short - period_s)))
     trains = np.diff(np.flatnonzero(np.concatenate([[True], intervals_s > 1.6 * period_s, [True]])))
     regular = spread_s < FLICKER_SPREAD * period_s and np.median(trains) >= FLICKER_TRAIN
-    return period_s if regular else 0.0
+    # The mean is finer than the median: crossings fall on whole samples.
+    return float(np.mean(short[np.abs(short - period_s) < FLICKER_SPREAD * period_s])) if regular else 0.0
