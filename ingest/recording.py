@@ -20,7 +20,8 @@ class Recording:
 
     clock: name of the device's clock; two recordings never share one by accident of an equal name, so readers
         build it from the file's name.
-    files: every file it was read from, the first being the one that names the others.
+    files: every file it was read from, the first being the one that names the others; of a recording that is a folder
+        as a whole, that folder.
     repairs: each departure of the file from its format that was mended in the reading, one line each.
     subject: what the file states of the subject, in NWB's words: {"subject_id", "species", "sex", "age", ...}.
     leads_to: a map to a clock that other recordings of the same file share, as the device itself measured it.

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from neuroloom.ingest.timebase import ClockMap, FloatArray, Times, Timestamps
 
 MODALITIES = (
-    "eeg", "meg", "ieeg", "wideband", "lfp", "emg", "eog", "ecg", "gaze", "pupil",
+    "eeg", "meg", "ieeg", "fnirs", "wideband", "lfp", "emg", "eog", "ecg", "gaze", "pupil",
     "position", "behaviour", "sync", "aux", "events", "intervals", "trials", "units",
 )  # fmt: skip
 

@@ -26,6 +26,7 @@ from neuroloom.ingest.timebase import Timebase
 
 TITLE = "BrainVision"
 MODALITY = "eeg"
+KEEPS = "int16, int32 or float32, gaps, markers, channel units; not positions, not filters"
 TESTED_ON = "real files of MNE-Python and its testing data"
 
 _SIGNATURE = re.compile(rb"^(\xef\xbb\xbf)?\s*(Brain ?Vision|BrainVision) (Data Exchange|V-Amp Data) Header File", re.I)

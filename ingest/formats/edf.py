@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,7 @@ from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._annotations import Note, annotated
 from neuroloom.ingest.formats._channels import kind_of, unique_names
 from neuroloom.ingest.formats._dates import later
+from neuroloom.ingest.formats._mapped import Records
 from neuroloom.ingest.formats._triggers import rises
 from neuroloom.ingest.formats._units import kept_unit
 from neuroloom.ingest.recording import Recording
@@ -33,6 +33,10 @@ from neuroloom.ingest.timebase import Timebase
 
 TITLE = "EDF, EDF+, BDF, BDF+"
 MODALITY = "eeg"
+KEEPS = (
+    "int16 or int24, every rate as it is, gaps, annotations, codes of Status; not filters, not what it says of "
+    "the subject"
+)
 TESTED_ON = "real files of MNE-Python and its testing data; gaps (EDF+D) on files written by this project only"
 
 _ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
@@ -241,37 +245,6 @@ def _runs(header: _Header, n_records: int, onsets_s: NDArray[np.float64]) -> lis
     return [(a, b, float(times[a])) for a, b in pairwise(edges)]
 
 
-class _Records:
-    """Channels of equal rate within a run of data records: samples (T, C) decoded when sliced."""
-
-    def __init__(self, raw: NDArray[np.uint8], places: list[tuple[int, int]], sample_bytes: int) -> None:
-        """places: per channel its first sample within a record, and its samples per record."""
-        self.raw, self.places, self.sample_bytes = raw, places, sample_bytes
-        self.per_record = places[0][1]
-        self.shape = (raw.shape[0] * self.per_record, len(places))
-        self.dtype: np.dtype[Any] = np.dtype(np.int16 if sample_bytes == 2 else np.int32)
-
-    def __getitem__(self, part: slice, /) -> NDArray[Any]:
-        start, stop, step = part.indices(self.shape[0])
-        if stop <= start:
-            return np.zeros((0, self.shape[1]), self.dtype)
-        first, last = start // self.per_record, -(-stop // self.per_record)
-        out = np.empty(((last - first) * self.per_record, len(self.places)), self.dtype)
-        for k, (at, count) in enumerate(self.places):
-            block = self.raw[first:last, at * self.sample_bytes : (at + count) * self.sample_bytes]
-            out[:, k] = _integers(np.ascontiguousarray(block), self.sample_bytes).ravel()
-        shift = first * self.per_record
-        return out[start - shift : stop - shift : step]
-
-
-def _integers(block: NDArray[np.uint8], sample_bytes: int) -> NDArray[Any]:
-    if sample_bytes == 2:
-        return block.view("<i2")
-    parts = block.reshape(block.shape[0], -1, 3).astype(np.int32)
-    value = parts[..., 0] | (parts[..., 1] << 8) | (parts[..., 2] << 16)
-    return np.asarray((value ^ 0x800000) - 0x800000)
-
-
 def _signals(header: _Header, raw: NDArray[np.uint8], runs: list[Run], repairs: list[str]) -> list[Signal]:
     names, repeated = unique_names(header.labels)
     repairs += [
@@ -308,9 +281,11 @@ def _segments(
     header: _Header, raw: NDArray[np.uint8], runs: list[Run], places: list[tuple[int, int]]
 ) -> tuple[Segment, ...]:
     """The channels at these places of a record, all of one rate, in each run."""
+    kind = "<i3" if header.sample_bytes == 3 else "<i2"
+    firsts = tuple(at * header.sample_bytes for at, _ in places)
     segments = []
     for first, last, start_s in runs:
-        samples = _Records(raw[first:last], places, header.sample_bytes)
+        samples = Records(raw[first:last], firsts, places[0][1], kind)
         base = Timebase(rate_hz=places[0][1] / header.record_s, start_s=start_s, n_samples=samples.shape[0])
         segments.append(Segment(samples=samples, timebase=base))
     return tuple(segments)

@@ -33,6 +33,10 @@ from neuroloom.ingest.streams import Segment, Signal, Stream
 
 TITLE = "EEGLAB"
 MODALITY = "eeg"
+KEEPS = (
+    "samples as stored, gaps, epochs at their times, events with all their fields, positions; not ICA, not "
+    "rejection marks"
+)
 TESTED_ON = (
     "real files of MNE-Python's testing data, MATLAB 5 with and without .fdt; MATLAB 7.3, gaps and epochs that do not "
     "overlap on files written by this project only"

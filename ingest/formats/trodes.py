@@ -37,6 +37,7 @@ from neuroloom.ingest.timebase import FloatArray
 
 TITLE = "Trodes export (position, digital lines)"
 MODALITY = "position"
+KEEPS = "positions as stored, edges of digital lines"
 TESTED_ON = "a real position file of nelpy's example data; digital lines on files written by this project only"
 
 _MAX_HEADER_BYTES = 1 << 16

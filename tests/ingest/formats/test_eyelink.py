@@ -2,7 +2,7 @@ import mne
 import numpy as np
 import pytest
 
-from neuroloom.ingest import read
+from neuroloom.ingest import FormatError, read
 
 REAL = (
     "gaze/eyelink_asc/mne-testing-data/test_eyelink.asc",
@@ -58,3 +58,17 @@ def test_an_input_that_is_told_again_says_nothing_of_its_end(tmp_path):
     widths_s = read(asc(tmp_path / "a.asc", *lines))[0]["input"].table["high_s"]
     assert np.isnan(widths_s[0])
     assert widths_s[1] == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("EBLINK R 102\t100\t4",),
+        ("END\t104", "START\t50\tRIGHT\tSAMPLES", "50\t3\t4\t9\t...", "52\t3\t4\t9\t..."),
+        ("102\t1\t2\t9\t...",),
+    ],
+)
+def test_times_that_go_back_are_refused_by_name(tmp_path, lines):
+    path = asc(tmp_path / "a.asc", "100\t1\t2\t9\t...", "102\t1\t2\t9\t...", *lines)
+    with pytest.raises(FormatError, match=r"a\.asc: "):
+        read(path)
