@@ -19,6 +19,10 @@ DEPTH = 4  # a recording, its kind, its session, its subject
 NO_RAW_DATA = frozenset({"code", "derivatives", "sourcedata", "stimuli"})
 
 
+class UnknownError(FormatError):
+    """Nothing there is of a known format."""
+
+
 def naming_files(path: Path) -> list[Path]:
     """What names a recording at or below `path`: files, or folders that are a recording as a whole; sorted.
 
@@ -35,7 +39,7 @@ def naming_files(path: Path) -> list[Path]:
             return [owner]
         if is_recording(path):
             raise FormatError(f"{path}: {UNKNOWN}")
-        raise FormatError(f"{path}: no format recognises it; known are {', '.join(formats())}")
+        raise UnknownError(f"{path}: none of the {len(formats())} formats known here recognises it")
     named: list[Path] = []
     companions: set[Path] = set()
     for inner in sorted(path.iterdir()):
@@ -50,7 +54,7 @@ def naming_files(path: Path) -> list[Path]:
             named.append(inner)
     found = [file for file in named if file not in companions]
     if not found:
-        raise FormatError(f"{path}: no file in it is of a known format; known are {', '.join(formats())}")
+        raise UnknownError(f"{path}: no file in it is of a known format; none of {len(formats())} recognises one")
     return found
 
 
@@ -86,5 +90,5 @@ def _owner(path: Path) -> Path | None:
 def _naming_files_or_none(folder: Path) -> list[Path]:
     try:
         return naming_files(folder)
-    except FormatError:
+    except UnknownError:
         return []

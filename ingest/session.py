@@ -30,7 +30,8 @@
       subject, session, task, run, clock, start, clock_maps, sources, quality  the fields of Session
       streams                        in order; each kind, name, modality, device, provenance, and
         signal                       unit, channel_names, gain, offset (per channel), table, segments: n_samples, dtype,
-                                     start_s and rate_hz or the path of timestamps, parts: path and columns;
+                                     start_s and rate_hz or the path of timestamps, with knots (sample, seconds) where
+                                     those say it all; parts: path and columns;
                                      "file" and "digest" where a companion holds it
         events, intervals, units     path, n_rows, and how labels and columns are stored; without rows there is no path
       NaN and infinities are written {"$float": "nan"}; tuples come back as lists, dates and paths as text
@@ -50,6 +51,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from neuroloom.ingest._nwb_read import StoredStreams, session_fields
 from neuroloom.ingest.streams import Events, Signal, Stream, Units
@@ -123,6 +126,14 @@ class Session:
     def uncertainty_ms(self, stream: Stream) -> float:
         """How well the times of a stream are known on the session clock: the residual of its device's clock map."""
         return max((m.residual_ms for m in self.clock_maps if m.source == stream.device), default=0.0)
+
+    def uncertainty_at_ms(self, stream: Stream, times_s: FloatArray) -> FloatArray:
+        """The same at each of these session times, same shape: it grows where pulses are far or scatter more."""
+        found = np.zeros(np.shape(times_s))
+        for clock in self.clock_maps:
+            if clock.source == stream.device:
+                found = np.maximum(found, clock.uncertainty_ms(clock.inverse_seconds(times_s)))
+        return found
 
     @classmethod
     def open(cls, path: Path | str) -> Session:

@@ -109,7 +109,7 @@ def _read(drop: Drop, store: Store, say: Progress) -> tuple[Session, Path | None
         return with_notes(said_named(aligned(recordings, notes), named), drop), None, private
     there = Session.open(versions[-1])
     try:
-        session = joined(there, recordings, same_clock=notes.same_clock)
+        session = joined(there, recordings, same_clock=notes.same_clock, start_uncertainty_s=notes.start_uncertainty_s)
     except AlignmentError as error:
         raise AlignmentError(
             f"{error}; {there.id} is there already, of {_told(there)}: another session needs another name, which a "

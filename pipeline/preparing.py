@@ -47,7 +47,10 @@ def prepared(
     """The session of a drop, or `there` with its devices joined, complete and not saved. Raises as `ingest` refuses."""
     say = progress or (lambda _: None)
     recordings, notes, private, named = opened(drop, store, say)
-    session = aligned(recordings, notes) if there is None else joined(there, recordings, same_clock=notes.same_clock)
+    if there is None:
+        session = aligned(recordings, notes)
+    else:
+        session = joined(there, recordings, same_clock=notes.same_clock, start_uncertainty_s=notes.start_uncertainty_s)
     session = with_notes(said_named(session, named), drop)
     return completed(session, drop, store, private, digests_of(drop), sorter, say)
 

@@ -44,6 +44,7 @@ class Privacy:
 
     def applied(self, recording: Recording) -> Recording:
         """The recording with names and dates as they may be published."""
+        together = recording.started_with
         subject = {key: self.text(value) for key, value in recording.subject.items() if key not in PRIVATE}
         return replace(
             recording,
@@ -54,6 +55,7 @@ class Privacy:
             repairs=tuple(self.text(line) for line in recording.repairs),
             subject=subject,
             leads_to=None if recording.leads_to is None else self._map(recording.leads_to),
+            started_with=together and (self.text(together[0]), together[1]),
         )
 
     def text(self, text: str) -> str:

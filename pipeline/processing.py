@@ -7,6 +7,7 @@
     quality                     of every stream                                 `ingest/quality`
     artefacts of EEG            by its good channels                            `ingest/eeg_artefacts.py`
     cleaned EEG                 where asked for                                 `ingest/eeg_cleaning.py`
+    checks of the clocks        by eyes, mains hum and dates                    `crosschecks.py`
 
 A stream of that name is not made again: a session that devices join keeps what it has.
 """
@@ -37,12 +38,22 @@ def process(session: Session, *, sorter: str | None, ica: bool = False, progress
     session = _with(session, _spikes_and_lfp(session, sorter, say))
     session = _with_quality(session, say)
     session = _with(session, _artefacts(session, say))
-    return _with_quality(_cleaned(session, say) if ica else session, say)
+    session = _with_quality(_cleaned(session, say) if ica else session, say)
+    return _clocks_checked(session, say)
 
 
 def _with(session: Session, made: Iterator[Stream]) -> Session:
     there = {stream.name for stream in session.streams}
     return replace(session, streams=(*session.streams, *(stream for stream in made if stream.name not in there)))
+
+
+def _clocks_checked(session: Session, say: Progress) -> Session:
+    from neuroloom.pipeline.crosschecks import checked
+
+    if not session.clock_maps:
+        return session
+    say(f"{session.id}: checking clocks")
+    return checked(session)
 
 
 def _said(session: Session, key: str) -> dict[str, Any]:

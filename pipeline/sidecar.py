@@ -6,6 +6,7 @@ task = "reach"
 run = "1"
 reference = "probe"                          # the device whose clock the session runs on
 same_clock = [["spikes", "trajectory"]]      # devices on one clock although their files do not say so
+start_uncertainty_s = 0.2                    # how far off start times are: computers whose clocks are kept together
 
 [areas]                                      # the brain area of a signal's channels or of units
 ap = "V1"                                    # all of them
@@ -98,6 +99,7 @@ class SessionNotes(Config):
     run: str | None = None
     reference: str | None = None
     same_clock: tuple[tuple[str, ...], ...] = ()
+    start_uncertainty_s: float | None = Field(default=None, ge=0)
     expects: tuple[str, ...] = ()
     areas: dict[str, str | tuple[str, ...] | dict[str, tuple[float, float]]] = Field(default_factory=dict)
     probe: ProbeNotes | None = None

@@ -12,7 +12,7 @@ takes eighteen times the file's size in memory; gaze at a tenth of a pixel has n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._eye_events import FIXATION_COLUMNS, SACCADE_COLUMNS, eye_intervals
 from neuroloom.ingest.recording import Recording
-from neuroloom.ingest.streams import Events, Intervals, Segment, Signal, Stream
+from neuroloom.ingest.streams import HIGH, Events, Intervals, Segment, Signal, Stream
 from neuroloom.ingest.timebase import times_of
 
 TITLE = "EyeLink ASC"
@@ -53,6 +53,8 @@ class _Found:
     intervals: dict[str, list[tuple[float, float, str, tuple[float, ...]]]] = field(default_factory=dict)
     messages: list[tuple[float, str]] = field(default_factory=list)
     pulses: list[tuple[float, str]] = field(default_factory=list)
+    high_s: list[float] = field(default_factory=list)  # per pulse, until the input changed
+    open_input: int | None = None
     start: datetime | None = None
 
 
@@ -93,7 +95,7 @@ def _streams(path: Path, found: _Found) -> list[Stream]:
     if found.messages:
         streams.append(_events("messages", "events", found.messages))
     if found.pulses:
-        streams.append(_events("input", "sync", found.pulses))
+        streams.append(_events("input", "sync", found.pulses, {HIGH: found.high_s}))
     return streams
 
 
@@ -158,16 +160,28 @@ def _take_line(path: Path, found: _Found, line: str) -> None:
             block.unit = {"GAZE": "px", "HREF": "href", "PUPIL": "camera"}.get(parts[1] if len(parts) > 1 else "", "px")
         case "MSG" if len(parts) > 1:
             found.messages.append((_ms(path, parts[1]), line.rstrip("\n").split(None, 2)[-1] if len(parts) > 2 else ""))
-        case "INPUT" | "BUTTON" if len(parts) > 2:
-            label = parts[2] if parts[0] == "INPUT" else f"button {' '.join(parts[2:])}"
-            if label != "0":  # the line going down again
-                found.pulses.append((_ms(path, parts[1]), label))
+        case "INPUT" if len(parts) > 2:
+            _take_input(found, _ms(path, parts[1]), parts[2])
+        case "BUTTON" if len(parts) > 2:
+            found.pulses.append((_ms(path, parts[1]), f"button {' '.join(parts[2:])}"))
+            found.high_s.append(float("nan"))
         case "EBLINK" | "ESACC" | "EFIX" if len(parts) >= 4:
             values = tuple(_number(cell) for cell in parts[5:])
             row = (_ms(path, parts[2]), _ms(path, parts[3]), parts[1], values)
             found.intervals.setdefault(_INTERVALS[parts[0]], []).append(row)
         case "**" if len(parts) > 2 and parts[1] == "DATE:":
             found.start = _date(" ".join(parts[2:]))
+
+
+def _take_input(found: _Found, time_s: float, value: str) -> None:
+    """A value on the input port lasts until another; 0 is the line going down again."""
+    if found.open_input is not None and value != found.pulses[found.open_input][1]:
+        found.high_s[found.open_input] = time_s - found.pulses[found.open_input][0]
+    found.open_input = None
+    if value != "0":
+        found.open_input = len(found.pulses)
+        found.pulses.append((time_s, value))
+        found.high_s.append(float("nan"))
 
 
 def _eyes(parts: list[str]) -> tuple[str, ...]:
@@ -230,11 +244,14 @@ def _intervals(path: Path, name: str, rows: list[tuple[float, float, str, tuple[
     return eye_intervals(name, [row[:2] for row in rows], labels, table, path=path)
 
 
-def _events(name: str, modality: str, rows: list[tuple[float, str]]) -> Events:
-    rows = sorted(rows, key=lambda row: row[0])
+def _events(
+    name: str, modality: str, rows: list[tuple[float, str]], table: Mapping[str, list[float]] | None = None
+) -> Events:
+    order = sorted(range(len(rows)), key=lambda k: rows[k][0])
     return Events(
         name=name,
         modality=modality,
-        times_s=np.array([time_s for time_s, _ in rows]),
-        labels=tuple(label for _, label in rows),
+        times_s=np.array([rows[k][0] for k in order]),
+        labels=tuple(rows[k][1] for k in order),
+        table={column: tuple(values[k] for k in order) for column, values in (table or {}).items()},
     )

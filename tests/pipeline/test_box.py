@@ -81,7 +81,10 @@ def test_the_scratch_folder_can_be_written(box, calls):
 @confined
 @pytest.mark.skipif(_landlock.version() < 4, reason="this kernel's Landlock does not know TCP")
 def test_nobody_can_be_called_over_the_network(box, calls):
-    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(RefusedError, match="no part of what was dropped|Permission denied"):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        pytest.raises(RefusedError, match="no part of what was dropped|Permission denied"),
+    ):
         box.call(calls.connect, {"port": server.getsockname()[1]})
 
 

@@ -49,7 +49,15 @@ def test_inputs_are_pulses_and_blinks_are_intervals(tmp_path):
     lines = ("100\t1\t2\t9\t...", "INPUT\t101\t1", "INPUT\t103\t0", "102\t1\t2\t9\t...", "EBLINK R 100\t102\t4")
     recording = read(asc(tmp_path / "a.asc", *lines))[0]
     assert recording["input"].times_s.tolist() == [0.101]
+    assert recording["input"].table["high_s"] == (pytest.approx(0.002),)
     assert recording["blinks"].bounds_s.tolist() == [[0.1, 0.102]]
+
+
+def test_an_input_that_is_told_again_says_nothing_of_its_end(tmp_path):
+    lines = ("100\t1\t2\t9\t...", "INPUT\t101\t1", "INPUT\t150\t1", "INPUT\t170\t3")
+    widths_s = read(asc(tmp_path / "a.asc", *lines))[0]["input"].table["high_s"]
+    assert np.isnan(widths_s[0])
+    assert widths_s[1] == pytest.approx(0.02)
 
 
 @pytest.mark.parametrize(
