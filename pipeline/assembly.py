@@ -23,7 +23,7 @@ from neuroloom.ingest.timebase import ClockMap, FloatArray
 from neuroloom.pipeline.alignment import AlignmentError, PulseMatching, align_pulses
 from neuroloom.pipeline.identity import identity
 
-MAX_LINES = 8  # pulse lines tried per device, the fullest first
+MAX_LINES = 8  # pulse lines tried per device: those meant as pulses, then the fullest
 START_UNCERTAINTY_MS = 1000.0  # headers state the second; what two computers' clocks differ by is not in any file
 # The session runs on the clock of the device whose samples matter most to the millisecond.
 REFERENCE_ORDER = ("wideband", "lfp", "units", "ieeg", "eeg", "meg")
@@ -116,12 +116,13 @@ def first_time_s(recording: Recording) -> float:
 def pulse_lines(recording: Recording) -> dict[str, FloatArray]:
     """Times of everything in a recording that another device may have seen too, by name: shapes (P,), seconds."""
     lines: dict[str, FloatArray] = {}
+    sync = {s.name for s in recording.streams if isinstance(s, Events) and s.modality == "sync"}
     for stream in sorted((s for s in recording.streams if isinstance(s, Events)), key=lambda s: s.modality != "sync"):
         lines[stream.name] = stream.times_s
         labels = sorted(set(stream.labels))
         if 1 < len(labels) <= 64:
             lines |= {f"{stream.name} {label}": stream.labelled(label).times_s for label in labels}
-    fullest = sorted(lines, key=lambda name: -lines[name].size)[:MAX_LINES]
+    fullest = sorted(lines, key=lambda name: (name not in sync, -lines[name].size))[:MAX_LINES]
     return {name: lines[name] for name in fullest}
 
 

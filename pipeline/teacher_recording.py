@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 LEAD_S = 3.0  # pulses before the first step and after the last
 MOST_DRIFT_PPM = 60.0
-PULSE_S = (0.08, 0.24)  # between pulses: more of them than of any one symbol, of which some follow each other in rows
+PULSE_S = (0.2, 0.6)  # between pulses
 TRUTH, TRUTH_NUMBERS = "truth.json", "truth.npz"
 MODALITIES = {"projection": "lfp", "local": "lfp", "eeg": "eeg", "spikes": "units"}
 Progress = Callable[[int, int, float], None]

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Doubles = NDArray[np.float64]
-DRAWS = 2000
+DRAWS = 1000
 LEVEL = 0.95
 
 

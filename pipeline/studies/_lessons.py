@@ -108,7 +108,7 @@ class Lessons:
     def the_oracle(self, what: str) -> Oracle:
         """The oracle. Raises ValueError saying what a session cannot give."""
         if self.oracle is None:
-            raise ValueError(f"{self.name} is a recording: it has no {what}, which only a model can tell")
+            raise ValueError(f"{self.name} is a recording; only a model can tell {what}")
         return self.oracle
 
 

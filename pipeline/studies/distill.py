@@ -106,7 +106,7 @@ FULL = Settings(
 )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True)
 class Candidate:
     """Weights of a student's losses beside the answers: `hard` 0 where the teacher's own distribution replaces them."""
 
@@ -247,7 +247,7 @@ def _materials(lessons: Lessons, settings: Settings, key: Key) -> _Prepared:
     if arm == "hard":
         return _Prepared(lessons=Material(inputs=inputs, answers_NT=answers), validation=held)
     if arm == "soft":
-        soft = lessons.the_oracle("own distribution").log_prob_NTV[train].exp()
+        soft = lessons.the_oracle("its own distribution").log_prob_NTV[train].exp()
         return _Prepared(lessons=Material(inputs=inputs, answers_NT=answers, soft_NTV=soft), validation=held)
     if arm == "reading":
         more = lessons.rows(int(key["seed"]), n * (1 + settings.reading), settings.most_recorded)[n:]
