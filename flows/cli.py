@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neuroloom.flows import cli_care, cli_runs
+from neuroloom.flows import cli_care, cli_runs, cli_studies
 from neuroloom.flows.printing import document, lines, say, table
 
 if TYPE_CHECKING:
@@ -224,6 +224,7 @@ def doctor(as_json: JsonOption = False, store: StoreOption = None) -> None:
 
 cli_care.register(app)
 cli_runs.register(app)
+cli_studies.register(app)
 
 
 def main() -> None:

@@ -80,7 +80,7 @@ def record_person(
     pulses = pulses[pulses < duration_s - 1]
     name = f"sub-{subject}_ses-01_task-choice"
     folder.mkdir(parents=True, exist_ok=True)
-    seen = {device: _seen(pulses, clock, duration_s, rng) for device, clock in CLOCKS.items()}
+    seen = {device: pulses_seen(pulses, clock, duration_s, rng) for device, clock in CLOCKS.items()}
     if "probe" in devices:
         write_probe(folder / f"{name}_g0_t0.imec0.ap", brain, seen["probe"], rng)
     if "eeg" in devices:
@@ -99,7 +99,7 @@ def truth_of(brain: Brain) -> str:
     return json.dumps({name: asdict(clock) for name, clock in CLOCKS.items()}, indent=1)
 
 
-def _seen(pulses: FloatArray, clock: DeviceClock, duration_s: float, rng: np.random.Generator) -> FloatArray:
+def pulses_seen(pulses: FloatArray, clock: DeviceClock, duration_s: float, rng: np.random.Generator) -> FloatArray:
     """Pulses on the device's clock: 8 % lost, 4 % extra, 0.2 ms of jitter."""
     kept = pulses[(rng.random(pulses.size) > 0.08) & (pulses > clock.started_s + 0.1)]
     extra = rng.uniform(clock.started_s + 0.2, duration_s - 1, int(0.04 * pulses.size))

@@ -7,7 +7,7 @@ import pytest
 
 from neuroloom.ingest import ClockMap, Events, Recording, Segment, Signal, Timebase
 from neuroloom.pipeline.alignment import AlignmentError
-from neuroloom.pipeline.assembly import align
+from neuroloom.pipeline.assembly import align, pulse_lines
 
 PULSES_S = np.cumsum(np.random.default_rng(0).uniform(0.5, 1.5, 60))  # irregular, as any useful pulses are
 
@@ -191,3 +191,10 @@ def test_the_map_keeps_the_residuals_it_rests_on():
     found = align([device("eeg"), device("gaze", modality="gaze", offset_s=500.0)]).clock_maps[0]
     assert len(found.evidence) == found.n_matched == 60
     assert max(abs(residual_ms) for _, residual_ms in found.evidence) < 0.1
+
+
+def test_pulses_are_tried_before_events_that_are_more():
+    codes = Events(name="codes", modality="events", times_s=np.arange(900) / 10, labels=tuple("abcdefghi" * 100))
+    sync = Events(name="sync", modality="sync", times_s=np.array([1.0, 2.5]), labels=("pulse",) * 2)
+    recording = Recording(streams=(codes, sync), clock="rig", files=(Path("rig.csv"),), format="arrays")
+    assert "sync" in pulse_lines(recording)
