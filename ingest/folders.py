@@ -35,22 +35,37 @@ def naming_files(path: Path) -> list[Path]:
         if is_recording(path):
             raise FormatError(f"{path}: {UNKNOWN}")
         raise FormatError(f"{path}: no format recognises it; known are {', '.join(formats())}")
-    named: list[Path] = []
-    companions: set[Path] = set()
-    for inner in sorted(path.iterdir()):
-        if inner.is_symlink() or inner.name.startswith("."):
-            continue
-        if (name := format_of(inner)) is not None:
-            named.append(inner)
-            companions |= set(files_of(inner, name)[1:])
-        elif inner.is_dir():
-            named += [] if is_root(path) and inner.name in NO_RAW_DATA else _naming_files_or_none(inner)
-        elif is_recording(inner) and inner.stat().st_size:
-            named.append(inner)
-    found = [file for file in named if file not in companions]
+    found = _within(path)
     if not found:
         raise FormatError(f"{path}: no file in it is of a known format; known are {', '.join(formats())}")
     return found
+
+
+def _within(folder: Path) -> list[Path]:
+    """What names a recording in a folder or below; what is damaged too, so that reading it says why."""
+    named: list[Path] = []
+    companions: set[Path] = set()
+    for inner in sorted(folder.iterdir()):
+        if inner.is_symlink() or inner.name.startswith("."):
+            continue
+        files = _files_or_none(inner)
+        if files is not None:
+            named.append(inner)
+            companions |= set(files[1:])
+        elif inner.is_dir():
+            named += [] if is_root(folder) and inner.name in NO_RAW_DATA else _within(inner)
+        elif is_recording(inner) and inner.stat().st_size:
+            named.append(inner)
+    return [file for file in named if file not in companions]
+
+
+def _files_or_none(path: Path) -> tuple[Path, ...] | None:
+    """The files of the recording that `path` names, None where it names none; of a damaged one itself alone."""
+    try:
+        name = format_of(path)
+        return files_of(path, name) if name is not None else None
+    except FormatError:
+        return (path,)
 
 
 def files_of(path: Path, form: str) -> tuple[Path, ...]:
@@ -75,10 +90,3 @@ def _owner(path: Path) -> Path | None:
         if path in formats()[name].files(beside):
             return beside
     return None
-
-
-def _naming_files_or_none(folder: Path) -> list[Path]:
-    try:
-        return naming_files(folder)
-    except FormatError:
-        return []
