@@ -15,6 +15,7 @@ from neuroloom.ingest.formats import FormatError, format_of, formats
 from neuroloom.ingest.formats._bids import is_recording, is_root
 
 UNKNOWN = "its name says it is a recording (BIDS), but no format recognises what is in it"
+DEPTH = 4  # a recording, its kind, its session, its subject
 NO_RAW_DATA = frozenset({"code", "derivatives", "sourcedata", "stimuli"})
 
 
@@ -80,6 +81,11 @@ def companions_of(path: Path) -> tuple[Path, ...]:
         name = format_of(file)
         found += files_of(file, name) if name else (file, *sidecars(file))
     return tuple(dict.fromkeys(found))
+
+
+def dataset_root(path: Path) -> Path | None:
+    """The BIDS dataset that a path lies in, whose files above it belong to it too; None outside of one."""
+    return next((folder for folder in list(path.absolute().parents)[:DEPTH] if is_root(folder)), None)
 
 
 def _owner(path: Path) -> Path | None:

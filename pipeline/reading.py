@@ -3,6 +3,7 @@
 drop (a folder, or loose files of one session)
   -> parts                               of a BIDS tree: one per subject, session, task and run
   -> recordings, each on its own clock
+  -> sortings put into what was sorted, probes where the files have none           (`beside.py`)
   -> aligned session                     `session.toml` says whose it is, which devices share a clock, where they lie
   -> trials                              `task.toml` says what the event codes mean
 """
@@ -11,22 +12,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from neuroloom.ingest import naming_files, read
 from neuroloom.ingest.folders import companions_of
 from neuroloom.ingest.formats import FormatError
+from neuroloom.ingest.formats._companions import is_there
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Events, Signal, Stream, Units
 from neuroloom.pipeline import subjects
 from neuroloom.pipeline.assembly import align
+from neuroloom.pipeline.beside import PROBE_FILE, with_probes, with_sortings
 from neuroloom.pipeline.identity import by_session, identity
 from neuroloom.pipeline.sidecar import FILE_NAME, SessionNotes
 
 Progress = Callable[[str], None]
+Areas = str | tuple[str, ...] | Mapping[str, tuple[float, float]]
 TASK_FILE = "task.toml"
-SIDECARS = (FILE_NAME, TASK_FILE, *subjects.FILE_NAMES)
+SIDECARS = (FILE_NAME, TASK_FILE, PROBE_FILE, *subjects.FILE_NAMES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +85,9 @@ class Drop:
         """Every file of its recordings, sidecars included. Raises FormatError."""
         found = [file for path in self.paths for file in companions_of(path)]
         if self.home is not None:
-            found += [self.home / name for name in SIDECARS if (self.home / name).is_file()]
+            probe = self.notes().probe
+            names = (*SIDECARS, *([probe.file] if probe is not None and probe.file else []))
+            found += [self.home / name for name in names if is_there(self.home / name)]
         return tuple(dict.fromkeys(found))
 
     def recordings(self, progress: Progress = lambda _: None) -> list[Recording]:
@@ -89,7 +96,8 @@ class Drop:
         for file in dict.fromkeys(file for path in self.paths for file in naming_files(path)):
             progress(f"{self.name}: reading {file.name}")
             found += read(file)
-        return found
+        notes = self.notes()
+        return with_sortings(with_probes(found, self.folder, notes.probe), notes.sortings)
 
     def notes(self) -> SessionNotes:
         """What its `session.toml` says."""
@@ -148,24 +156,60 @@ def with_notes(session: Session, drop: Drop) -> Session:
     return _with_trials(session, task, needed=drop.within is None) if task.is_file() else session
 
 
-def _with_areas(session: Session, areas: Mapping[str, str | tuple[str, ...]], path: Path) -> Session:
-    """The brain area per channel or unit, from `[areas]`: stream = "V1", or stream = ["V1", "V1", "M1"]."""
-    rows = {s.name: _n_rows(s) for s in session.streams if isinstance(s, Signal | Units)}
-    placed: dict[str, Stream] = {}
-    for stream in session.streams:
-        if stream.name not in areas or stream.name not in rows:
-            continue
-        given, n_rows = areas[stream.name], rows[stream.name]
-        each = (given,) * n_rows if isinstance(given, str) else given
-        if len(each) != n_rows:
-            raise FormatError(
-                f"{path}: [areas] {stream.name}: {len(each)} areas for {n_rows} channels; one each is wanted"
-            )
-        placed[stream.name] = replace(stream, table=dict(stream.table) | {"area": each})
+def _with_areas(session: Session, areas: Mapping[str, Areas], path: Path) -> Session:
+    """The brain area per channel or unit, from `[areas]`: for all, one each, or by place along the probe.
+
+    Units that were sorted from a signal, and say on which of its channels, have that channel's.
+    """
+    rows = {s.name: s for s in session.streams if isinstance(s, Signal | Units)}
     unknown = sorted(set(areas) - set(rows))
     if unknown:
         raise FormatError(f"{path}: [areas] names {unknown[0]!r}; there are {', '.join(rows) or 'no signals or units'}")
+    placed: dict[str, Stream] = {}
+    for name, given in areas.items():
+        stream = rows[name]
+        placed[name] = replace(stream, table={**stream.table, "area": _areas_of(stream, given, path)})
+    for stream in rows.values():
+        source = str(stream.provenance.get("source", ""))
+        signal = placed.get(source) or placed.get(f"{stream.device} {source}")
+        if isinstance(stream, Units) and isinstance(signal, Signal) and stream.name not in placed:
+            of = dict(zip(signal.channel_names, signal.table["area"], strict=True))
+            if set(stream.table.get("channel", (None,))) <= set(of):
+                column = tuple(of[channel] for channel in stream.table["channel"])
+                placed[stream.name] = replace(stream, table={**stream.table, "area": column})
     return replace(session, streams=tuple(placed.get(stream.name, stream) for stream in session.streams))
+
+
+def _areas_of(stream: Signal | Units, given: Areas, path: Path) -> tuple[str, ...]:
+    n_rows = _n_rows(stream)
+    if isinstance(given, Mapping):
+        return _by_place(stream, given, path)
+    each = (given,) * n_rows if isinstance(given, str) else given
+    if len(each) != n_rows:
+        raise FormatError(f"{path}: [areas] {stream.name}: {len(each)} areas for {n_rows} channels; one each is wanted")
+    return each
+
+
+def _by_place(stream: Signal | Units, given: Mapping[str, tuple[float, float]], path: Path) -> tuple[str, ...]:
+    """The area whose stretch of the probe, from and up to, holds a row's `y_um`; "" where none does."""
+    spans = sorted(given.items(), key=lambda item: item[1])
+    for name, (low, high) in spans:
+        if not low < high:
+            raise FormatError(
+                f"{path}: [areas] {stream.name}: {name} from {low:g} up to {high:g} µm; less to more is wanted"
+            )
+    for (name, (_, high)), (other, (low, _)) in pairwise(spans):
+        if low < high:
+            raise FormatError(
+                f"{path}: [areas] {stream.name}: {name} and {other} overlap at {low:g} µm; one each is wanted"
+            )
+    heights = stream.table.get("y_um")
+    if heights is None or any(y is None for y in heights):
+        raise FormatError(
+            f"{path}: [areas] {stream.name}: by place, and where its contacts lie is not known; a probe.json beside "
+            "it, or [probe], can say"
+        )
+    return tuple(next((name for name, (low, high) in spans if low <= y < high), "") for y in heights)
 
 
 def _n_rows(stream: Signal | Units) -> int:
