@@ -15,9 +15,10 @@ A stream of that name is not made again: a session that devices join keeps what 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
+from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Intervals, Signal, Stream, Units
 from neuroloom.pipeline._limits import memory_for_sorting
@@ -80,10 +81,19 @@ def _bad(session: Session, signal: Signal) -> Sequence[str]:
 def _degrees(session: Session) -> Iterator[Stream]:
     from neuroloom.ingest.gaze_geometry import Screen, degrees, is_fit
 
-    screen = _said(session, "screen")
-    for stream in session.streams if screen else ():
-        if isinstance(stream, Signal) and is_fit(stream):
-            yield degrees(stream, Screen(**screen))
+    said = _said(session, "screen")
+    sizes = [field.name for field in fields(Screen)]
+    for stream in session.streams:
+        if not (isinstance(stream, Signal) and is_fit(stream)):
+            continue
+        known = {**stream.provenance.get("screen", {}), **said}
+        missing = [size for size in sizes if size not in known]
+        if missing and said:
+            raise FormatError(
+                f"session.toml: [screen] {missing[0]}: the file of {stream.name} does not say; it is wanted"
+            )
+        if not missing:
+            yield degrees(stream, Screen(**{size: known[size] for size in sizes}))
 
 
 def _gaze_events(session: Session) -> Iterator[Stream]:

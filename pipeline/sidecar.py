@@ -81,10 +81,13 @@ class EegNotes(Config):
 
 
 class ScreenNotes(Config):
-    """The screen the subject looked at, and how far away it stood; see `ingest/gaze_geometry.py`."""
+    """The screen the subject looked at, and how far away it stood; see `ingest/gaze_geometry.py`.
 
-    width_px: PositiveFloat
-    height_px: PositiveFloat
+    Pixels may be left out where the tracker's file tells them (EyeLink, SMI); what is said here has the last word.
+    """
+
+    width_px: PositiveFloat | None = None
+    height_px: PositiveFloat | None = None
     width_cm: PositiveFloat
     height_cm: PositiveFloat
     distance_cm: PositiveFloat

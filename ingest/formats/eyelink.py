@@ -1,6 +1,6 @@
 """EyeLink ASC, as SR Research's edf2asc writes it: gaze samples and events as lines of text, on the tracker's clock.
 
-    START .. END     a block of recording: a segment; between blocks nothing was recorded
+    START .. END     a block of recording: a segment, more where a second and more is missing in it
     <time> x y pupil [x y pupil]        a sample; "." is a lost one and becomes NaN
     SBLINK/EBLINK, SSACC/ESACC, SFIX/EFIX    intervals, per eye
     MSG, INPUT, BUTTON                  events
@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._eye_events import FIXATION_COLUMNS, SACCADE_COLUMNS, eye_intervals
+from neuroloom.ingest.formats._eyelink_screen import screen_told
+from neuroloom.ingest.formats._row_runs import runs, segments
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import HIGH, Events, Intervals, Segment, Signal, Stream
-from neuroloom.ingest.timebase import times_of
 
 TITLE = "EyeLink ASC"
 MODALITY = "gaze"
@@ -56,6 +57,15 @@ class _Found:
     high_s: list[float] = field(default_factory=list)  # per pulse, until the input changed
     open_input: int | None = None
     start: datetime | None = None
+    screen: dict[str, float] = field(default_factory=dict)
+    n_short: int = 0  # rows of samples with too few cells
+    is_open: bool = False  # a block began and did not end
+
+    @property
+    def repairs(self) -> tuple[str, ...]:
+        short = f"{self.n_short} rows of samples are cut short: left out"
+        ends = "its last block has no END: the file was cut off; read as far as it goes"
+        return (*([short] if self.n_short else []), *([ends] if self.is_open else []))
 
 
 def sniff(path: Path, head: bytes) -> bool:
@@ -81,7 +91,16 @@ def read(path: Path) -> list[Recording]:
         raise
     except ValueError as error:  # what the streams say of times that go back
         raise FormatError(f"{path}: {error}") from error
-    return [Recording(clock=path.stem, format="eyelink", files=(path,), streams=tuple(streams), start=found.start)]
+    return [
+        Recording(
+            clock=path.stem,
+            format="eyelink",
+            files=(path,),
+            streams=tuple(streams),
+            start=found.start,
+            repairs=found.repairs,
+        )
+    ]
 
 
 def _streams(path: Path, found: _Found) -> list[Stream]:
@@ -90,7 +109,7 @@ def _streams(path: Path, found: _Found) -> list[Stream]:
     for eyes, unit in layouts:
         suffix = "" if len(layouts) == 1 else f" {'+'.join(eyes)} {unit}"
         blocks = [block for block in found.blocks if (block.eyes, block.unit) == (eyes, unit) and block.samples]
-        streams += _signals(path, blocks, eyes, unit, suffix)
+        streams += _signals(path, blocks, eyes, unit, suffix, found.screen)
     streams += [_intervals(path, name, rows) for name, rows in found.intervals.items()]
     if found.messages:
         streams.append(_events("messages", "events", found.messages))
@@ -132,6 +151,7 @@ def _take_samples(path: Path, found: _Found, run: list[str]) -> None:
     text = "".join(run).replace("\t.\t", "\tnan\t").replace(" .\t", " nan\t").replace("\t.\t", "\tnan\t")
     rows = [line.split(None, n_columns)[:n_columns] for line in text.splitlines()]
     whole = [row for row in rows if len(row) == n_columns]
+    found.n_short += len(rows) - len(whole)
     try:
         table = np.array(whole, dtype=np.float64)
     except ValueError:
@@ -154,12 +174,17 @@ def _take_line(path: Path, found: _Found, line: str) -> None:
     match parts[0]:
         case "START":
             found.blocks.append(_Block(eyes=_eyes(parts), unit="px"))
+            found.is_open = True
+        case "END":
+            found.is_open = False
         case "SAMPLES" if found.blocks:
             block = found.blocks[-1]
             block.eyes = _eyes(parts) or block.eyes
             block.unit = {"GAZE": "px", "HREF": "href", "PUPIL": "camera"}.get(parts[1] if len(parts) > 1 else "", "px")
         case "MSG" if len(parts) > 1:
-            found.messages.append((_ms(path, parts[1]), line.rstrip("\n").split(None, 2)[-1] if len(parts) > 2 else ""))
+            text = line.rstrip("\n").split(None, 2)[-1] if len(parts) > 2 else ""
+            found.messages.append((_ms(path, parts[1]), text))
+            found.screen |= screen_told(text)
         case "INPUT" if len(parts) > 2:
             _take_input(found, _ms(path, parts[1]), parts[2])
         case "BUTTON" if len(parts) > 2:
@@ -202,26 +227,35 @@ def _date(text: str) -> datetime | None:
         return None
 
 
-def _signals(path: Path, blocks: list[_Block], eyes: tuple[str, ...], unit: str, suffix: str) -> list[Signal]:
+def _signals(
+    path: Path, blocks: list[_Block], eyes: tuple[str, ...], unit: str, suffix: str, screen: dict[str, float]
+) -> list[Signal]:
     """Gaze (x, y per eye) and pupil (per eye) over these blocks, a segment each."""
     gaze_columns = [1 + 3 * e + k for e in range(len(eyes)) for k in (0, 1)]
     pupil_columns = [3 + 3 * e for e in range(len(eyes))]
     names = [eye.lower() for eye in eyes]
-    gaze, pupil = [], []
+    gaze: list[Segment] = []
+    pupil: list[Segment] = []
     for block in blocks:
         table = np.concatenate(block.samples)
         if (np.diff(table[:, 0]) <= 0).any():
             raise FormatError(f"{path}: sample times repeat or jump back within a block; they must increase")
-        times = times_of(table[:, 0] / 1e3)
-        gaze.append(Segment(samples=table[:, gaze_columns].astype(np.float32), timebase=times))
-        pupil.append(Segment(samples=table[:, pupil_columns].astype(np.float32), timebase=times))
+        found = runs(table[:, 0] / 1e3)
+        gaze += segments(table[:, gaze_columns].astype(np.float32), found)
+        pupil += segments(table[:, pupil_columns].astype(np.float32), found)
     common: dict[str, Any] = {"gain": np.ones(len(gaze_columns)), "offset": np.zeros(len(gaze_columns))}
     halves: dict[str, Any] = {"gain": np.ones(len(names)), "offset": np.zeros(len(names))}
     gaze_names = tuple(f"{axis}_{eye}" for eye in names for axis in ("x", "y"))
     pupil_names = tuple(f"pupil_{eye}" for eye in names)
     return [
         Signal(
-            name=f"gaze{suffix}", modality="gaze", segments=tuple(gaze), channel_names=gaze_names, unit=unit, **common
+            name=f"gaze{suffix}",
+            modality="gaze",
+            segments=tuple(gaze),
+            channel_names=gaze_names,
+            unit=unit,
+            provenance={"screen": dict(screen)} if screen and unit == "px" else {},
+            **common,
         ),
         Signal(
             name=f"pupil{suffix}",

@@ -48,13 +48,13 @@ def test_a_call_gives_its_result_and_says_how_far_it_is(box, calls, drop):
 
 @confined
 def test_a_file_that_was_not_named_cannot_be_read(box, calls, drop):
-    with pytest.raises(RefusedError, match="no part of what was dropped|Permission denied"):
+    with pytest.raises(RefusedError, match=r"no part of what was dropped|Permission denied"):
         box.call(calls.count, {"path": str(drop / "beside.dat")}, readable=[drop / "inside.dat"], listable=[drop])
 
 
 @confined
 def test_the_environment_of_another_process_cannot_be_read(box, calls):
-    with pytest.raises(RefusedError, match="no part of what was dropped|Permission denied"):
+    with pytest.raises(RefusedError, match=r"no part of what was dropped|Permission denied"):
         box.call(calls.count, {"path": f"/proc/{os.getpid()}/environ"})
 
 
@@ -62,13 +62,13 @@ def test_the_environment_of_another_process_cannot_be_read(box, calls):
 def test_a_link_in_the_scratch_folder_leads_nowhere(box, calls, drop):
     link = box.scratch / "link"
     link.symlink_to(drop / "beside.dat")
-    with pytest.raises(RefusedError, match="no part of what was dropped|Permission denied"):
+    with pytest.raises(RefusedError, match=r"no part of what was dropped|Permission denied"):
         box.call(calls.count, {"path": str(link)})
 
 
 @confined
 def test_what_may_be_read_cannot_be_written(box, calls, drop):
-    with pytest.raises(RefusedError, match="no part of what was dropped|Permission denied"):
+    with pytest.raises(RefusedError, match=r"no part of what was dropped|Permission denied"):
         box.call(calls.write, {"path": str(drop / "inside.dat")}, readable=[drop])
     assert (drop / "inside.dat").read_bytes() == bytes(10)
 
@@ -83,7 +83,7 @@ def test_the_scratch_folder_can_be_written(box, calls):
 def test_nobody_can_be_called_over_the_network(box, calls):
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
-        pytest.raises(RefusedError, match="no part of what was dropped|Permission denied"),
+        pytest.raises(RefusedError, match=r"no part of what was dropped|Permission denied"),
     ):
         box.call(calls.connect, {"port": server.getsockname()[1]})
 
