@@ -25,6 +25,7 @@ from neuroloom.ingest.formats._annotations import Note, annotated
 from neuroloom.ingest.formats._channels import kind_of, unique_names
 from neuroloom.ingest.formats._dates import later
 from neuroloom.ingest.formats._mapped import Records
+from neuroloom.ingest.formats._subjects import subject_of
 from neuroloom.ingest.formats._triggers import rises
 from neuroloom.ingest.formats._units import kept_unit
 from neuroloom.ingest.recording import Recording
@@ -34,8 +35,8 @@ from neuroloom.ingest.timebase import Timebase
 TITLE = "EDF, EDF+, BDF, BDF+"
 MODALITY = "eeg"
 KEEPS = (
-    "int16 or int24, every rate as it is, gaps, annotations, codes of Status; not filters, not what it says of "
-    "the subject"
+    "int16 or int24, every rate as it is, gaps, annotations, codes of Status, the patient; not filters, not what it "
+    "says of the equipment"
 )
 TESTED_ON = "real files of MNE-Python and its testing data; gaps (EDF+D) on files written by this project only"
 
@@ -57,6 +58,7 @@ class _Header:
     gain: NDArray[np.float64]
     offset: NDArray[np.float64]
     counts: tuple[int, ...]
+    patient: str
 
     @property
     def record_samples(self) -> int:
@@ -95,7 +97,13 @@ def read(path: Path) -> list[Recording]:
     kind = "bdf" if header.sample_bytes == 3 else "edf"
     return [
         Recording(
-            clock=path.stem, format=kind, files=(path,), streams=tuple(streams), start=start, repairs=tuple(repairs)
+            clock=path.stem,
+            format=kind,
+            files=(path,),
+            streams=tuple(streams),
+            start=start,
+            repairs=tuple(repairs),
+            subject=_subject(header.patient),
         )
     ]
 
@@ -133,6 +141,7 @@ def _header(path: Path) -> _Header:
         gain=gain,
         offset=low - gain * dlow,
         counts=tuple(_count(path, t.encode("latin-1"), "samples per record", least=1) for t in columns["samples"]),
+        patient=_decoded(fixed[8:88]).strip(" \0"),
     )
 
 
@@ -174,6 +183,15 @@ def _start(fixed: bytes) -> datetime | None:
         return datetime(year + (1900 if year >= 85 else 2000), month, day, hour, minute, second)
     except ValueError:
         return None
+
+
+def _subject(patient: str) -> dict[str, str]:
+    """`MCH-0234567 F 02-MAY-1951 Haagse_Harry` as EDF+ has it; plain EDF has free text, all of which may be a name."""
+    parts = re.fullmatch(r"(\S+) ([MFX]) (\d\d-[A-Za-z]{3}-\d{4}|X) (\S+).*", patient)
+    if parts is None:
+        return subject_of(name=patient)
+    code, sex, born, name = parts.groups()
+    return subject_of(name=name.replace("_", " "), born=born, sex=sex, code=code)
 
 
 def _whole_records(path: Path, header: _Header, repairs: list[str]) -> int:
