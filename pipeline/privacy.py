@@ -144,7 +144,8 @@ def stated_numbers(recordings: Iterable[Recording]) -> list[str]:
 
 def names_somebody(code: str, names: Iterable[str]) -> bool:
     """True for a code, made of a file's name, that has a name in it, or a word of one."""
-    words = {word.lower() for name in names for word in re.findall(r"[^\W_]+", name)}
+    told = [re.findall(r"[^\W_]+", name.lower()) for name in names]
+    words = {word for one in told if len(one) <= MOST_WORDS for word in one}
     return any(word in code.lower() for word in words - ORDINARY if len(word) >= SHORTEST_ALONE)
 
 

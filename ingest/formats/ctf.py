@@ -101,9 +101,14 @@ def read(path: Path) -> list[Recording]:
             streams=tuple(streams),
             start=res4.start,
             repairs=tuple(repairs),
-            subject=subject_of(code=res4.subject),
+            subject=_subject(res4.subject),
         )
     ]
+
+
+def _subject(text: str) -> dict[str, str]:
+    """The one field is for a number; a name is what some have put there."""
+    return subject_of(code=text) if any(map(str.isdigit, text)) else subject_of(name=text)
 
 
 def _named(path: Path) -> Path:

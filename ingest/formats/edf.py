@@ -1,6 +1,6 @@
 """EDF, EDF+ and BDF: a header of ASCII fields, then data records that hold a stretch of every signal in turn.
 
-    EDF int16, BDF int24     one Signal per rate, unit and kind; the file's own integers, rates never made equal
+    EDF int16, BDF int24     one Signal per rate, unit and modality; the file's own integers, rates never made equal
     EDF+D, BDF+D             records may be apart: a gap of any length is a new segment
     annotations (TAL)        onsets in seconds, kept as events, or as intervals where they last
     BDF Status               trigger codes in its low 16 bits: rising codes become sync events
@@ -40,6 +40,7 @@ KEEPS = (
 )
 TESTED_ON = "real files of MNE-Python and its testing data; gaps (EDF+D) on files written by this project only"
 
+_KINDS = {"sync": "stim"}  # modality: kind, where they differ
 _ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
 
 
@@ -70,7 +71,14 @@ def sniff(path: Path, head: bytes) -> bool:
     """True for version "0" padded with blanks (EDF) or byte 255 and "BIOSEMI" (BDF), with a header of whole signals."""
     if not (head[:8] == b"0       " or head[:8] == b"\xffBIOSEMI") or len(head) < 256:
         return False
-    return re.fullmatch(rb"\d+ *", head[184:192]) is not None and int(head[184:192]) % 256 == 0
+    stated = _complete(head)[184:192]
+    return re.fullmatch(rb"\d+ *", stated) is not None and int(stated) % 256 == 0
+
+
+def _complete(head: bytes) -> bytes:
+    """A header that lacks a blank before the date, so that all that follows is a byte early, with that blank."""
+    is_early = re.fullmatch(rb"\d\d\.\d\d\.\d\d\d\d\.\d\d\.\d\d\d+ *", head[167:191]) is not None
+    return head[:167] + b" " + head[167:] if is_early else head
 
 
 def files(path: Path) -> tuple[Path, ...]:
@@ -81,7 +89,7 @@ def files(path: Path) -> tuple[Path, ...]:
 def read(path: Path) -> list[Recording]:
     """One Recording with a Signal per rate, unit and kind of channel, and its annotations and triggers."""
     repairs: list[str] = []
-    header = _header(path)
+    header = _header(path, repairs)
     n_records = _whole_records(path, header, repairs)
     raw = np.memmap(
         path, np.uint8, mode="r", offset=header.n_bytes, shape=(n_records, header.record_samples * header.sample_bytes)
@@ -108,14 +116,18 @@ def read(path: Path) -> list[Recording]:
     ]
 
 
-def _header(path: Path) -> _Header:
+def _header(path: Path, repairs: list[str]) -> _Header:
     with path.open("rb") as file:
-        fixed = file.read(256)
+        fixed = _complete(file.read(256))
+        n_missing = len(fixed) - 256
+        file.seek(256 - n_missing)
         n_signals = _count(path, fixed[252:256], "number of signals", least=1)
         size = path.stat().st_size
         if 256 * (n_signals + 1) > size:
             raise FormatError(f"{path}: header claims {n_signals} signals; the file has {size} bytes")
         rest = file.read(256 * n_signals)
+    if n_missing:
+        repairs.append("a blank is missing before the date, all that follows is a byte early: read from there")
     sample_bytes = 3 if fixed[:1] == b"\xff" else 2
     columns = _columns(rest, n_signals)
     physical = [[_real(path, t, what) for t in columns[what]] for what in ("physical minimum", "physical maximum")]
@@ -130,7 +142,7 @@ def _header(path: Path) -> _Header:
     span = np.where(dhigh == dlow, 1.0, dhigh - dlow)
     gain = (high - low) / span
     return _Header(
-        n_bytes=_count(path, fixed[184:192], "header size", least=512),
+        n_bytes=_count(path, fixed[184:192], "header size", least=512) - n_missing,
         sample_bytes=sample_bytes,
         start=_start(fixed),
         reserved=fixed[192:236].decode("latin-1").strip(),
@@ -273,8 +285,7 @@ def _signals(header: _Header, raw: NDArray[np.uint8], runs: list[Run], repairs: 
     units = [kept_unit(unit) for unit in header.units]
     for i, label in enumerate(header.labels):
         if label not in _ANNOTATIONS:
-            modality = "sync" if label == "Status" else "eeg" if units[i][0] == "uV" else "aux"
-            groups.setdefault((header.counts[i], units[i][0], modality), []).append(i)
+            groups.setdefault((header.counts[i], units[i][0], _modality(label, units[i][0])), []).append(i)
     signals = []
     for (count, unit, modality), members in groups.items():
         rate_hz = count / header.record_s
@@ -289,10 +300,17 @@ def _signals(header: _Header, raw: NDArray[np.uint8], runs: list[Run], repairs: 
                 unit=unit,
                 gain=header.gain[members] * np.array([units[i][1] for i in members]),
                 offset=header.offset[members] * np.array([units[i][1] for i in members]),
-                table={"kind": tuple(kind_of(header.labels[i]) or ("eeg" if unit == "uV" else "aux") for i in members)},
+                table={"kind": (_KINDS.get(modality, modality),) * len(members)},
             )
         )
     return signals
+
+
+def _modality(label: str, unit: str) -> str:
+    """What a channel measures, as its name and unit tell; MNE takes the same names for trigger channels."""
+    if label.lower() in ("status", "trigger"):
+        return "sync"
+    return (kind_of(label) or "eeg") if unit == "uV" else "aux"
 
 
 def _segments(

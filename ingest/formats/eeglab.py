@@ -123,7 +123,7 @@ def _signals(eeg: Mapping[str, Any], segments: Sequence[Segment], shape: Shape, 
         kept_unit(text(place.get("unit")) or ("" if kind == "misc" else "uV"))
         for place, kind in zip(places, kinds, strict=True)
     ]
-    modalities = ["aux" if kind == "misc" else "eeg" for kind in kinds]
+    modalities = ["aux" if kind == "misc" else kind for kind in kinds]
     signals = []
     for signal, columns in grouped_signals(segments, names, modalities, units):
         table = _channel_table([places[i] for i in columns], [kinds[i] for i in columns])
