@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from neuroloom.ingest.folders import naming_files
+from neuroloom.ingest.bids import with_sidecars
+from neuroloom.ingest.folders import UNKNOWN, naming_files
 from neuroloom.ingest.formats import FormatError, format_of
 from neuroloom.ingest.formats import formats as _formats  # the name stays the folder's
 from neuroloom.ingest.recording import Recording
@@ -21,12 +22,14 @@ __all__ = [
 def read(*paths: str | Path) -> list[Recording]:
     """One Recording per clock found in these files and folders; nothing but headers is read yet.
 
-    Of a folder, every recording that lies in it or below. Raises FormatError, naming the file, where a format is not
-    known or a file is not what its format says.
+    Of a folder, every recording that lies in it or below, each with what its BIDS sidecars say. Raises FormatError,
+    naming the file, where a format is not known or a file is not what its format says.
     """
     recordings: list[Recording] = []
     for path in map(Path, paths):
         for file in naming_files(path):
             name = format_of(file)
-            recordings += _formats()[name].read(file) if name else []
+            if name is None:
+                raise FormatError(f"{file}: {UNKNOWN}")
+            recordings += with_sidecars(file, _formats()[name].read(file))
     return recordings

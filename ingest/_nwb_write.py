@@ -18,7 +18,7 @@ import numpy as np
 from neuroloom.ingest._nwb_layout import Series, encoded, safe_names
 from neuroloom.ingest._nwb_skeleton import Skeleton
 from neuroloom.ingest.digest import Digester, header_of, rows_per_block
-from neuroloom.ingest.streams import Stream
+from neuroloom.ingest.streams import Signal, Stream
 
 LIBVER = ("v110", "v110")  # from 1.10 on HDF5 guards its own metadata with checksums
 GZIP: Mapping[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
@@ -70,7 +70,14 @@ def write_nwb(
     """
     from pynwb import NWBHDF5IO
 
-    skeleton = Skeleton(head, sample_filters=bitshuffle() if fast else GZIP, table_filters=GZIP)
+    skeleton = Skeleton(
+        head,
+        sample_filters=bitshuffle() if fast else GZIP,
+        table_filters=GZIP,
+        with_places=any(
+            "x_um" in s.table for s in streams if isinstance(s, Signal) and s.name not in (elsewhere or {})
+        ),
+    )
     names = [stream.name for stream in streams]
     entries: dict[str, Any] = {}
     for stream, safe_name in zip(streams, safe_names(names), strict=True):

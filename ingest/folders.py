@@ -1,38 +1,61 @@
-"""What lies at a path: which files name a recording, and which only accompany one."""
+"""What lies at a path: which files name a recording, and which only accompany one.
+
+Of a BIDS dataset (`dataset_description.json`) the folders that hold no raw data are not looked at: code, derivatives,
+sourcedata, stimuli. A file that BIDS names as a recording is listed even where no format knows it, so that it is
+refused by name instead of being passed over.
+"""
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 
+from neuroloom.ingest.bids import sidecars
 from neuroloom.ingest.formats import FormatError, format_of, formats
+from neuroloom.ingest.formats._bids import is_recording, is_root
+
+UNKNOWN = "its name says it is a recording (BIDS), but no format recognises what is in it"
+NO_RAW_DATA = frozenset({"code", "derivatives", "sourcedata", "stimuli"})
 
 
 def naming_files(path: Path) -> list[Path]:
     """What names a recording at or below `path`: files, or folders that are a recording as a whole; sorted.
 
-    A file that only accompanies another one (the `.eeg` of a `.vhdr`) is not listed. Links and hidden files are not
-    looked at. Raises FormatError where nothing is there or nothing is recognised.
+    In a folder a file that only accompanies another one (the `.eeg` of a `.vhdr`) is not listed; named by itself it
+    leads to that one. Links and hidden files are not looked at. Raises FormatError where nothing is there or nothing is
+    recognised.
     """
     if not path.exists():
         raise FormatError(f"{path}: no such file or folder")
     if format_of(path) is not None:
         return [path]
     if not path.is_dir():
+        if (owner := _owner(path)) is not None:
+            return [owner]
+        if is_recording(path):
+            raise FormatError(f"{path}: {UNKNOWN}")
         raise FormatError(f"{path}: no format recognises it; known are {', '.join(formats())}")
     named: list[Path] = []
     companions: set[Path] = set()
     for inner in sorted(path.iterdir()):
         if inner.is_symlink() or inner.name.startswith("."):
             continue
-        if inner.is_dir():
-            named += _naming_files_or_none(inner)
-        elif (name := format_of(inner)) is not None:
+        if (name := format_of(inner)) is not None:
             named.append(inner)
-            companions |= set(formats()[name].files(inner)[1:])
+            companions |= set(files_of(inner, name)[1:])
+        elif inner.is_dir():
+            named += [] if is_root(path) and inner.name in NO_RAW_DATA else _naming_files_or_none(inner)
+        elif is_recording(inner) and inner.stat().st_size:
+            named.append(inner)
     found = [file for file in named if file not in companions]
     if not found:
         raise FormatError(f"{path}: no file in it is of a known format; known are {', '.join(formats())}")
     return found
+
+
+def files_of(path: Path, form: str) -> tuple[Path, ...]:
+    """Every file of the recording that `path` names, that one first, sidecars last. Raises FormatError."""
+    return tuple(dict.fromkeys([*formats()[form].files(path), *sidecars(path)]))
 
 
 def companions_of(path: Path) -> tuple[Path, ...]:
@@ -40,8 +63,18 @@ def companions_of(path: Path) -> tuple[Path, ...]:
     found: list[Path] = []
     for file in naming_files(path):
         name = format_of(file)
-        found += formats()[name].files(file) if name else (file,)
+        found += files_of(file, name) if name else (file, *sidecars(file))
     return tuple(dict.fromkeys(found))
+
+
+def _owner(path: Path) -> Path | None:
+    """The file beside it, of a name that begins the same, whose recording it is a part of."""
+    for beside in sorted(path.parent.glob(f"{glob.escape(path.stem)}*")):
+        if beside == path or beside.is_symlink() or not beside.is_file() or (name := format_of(beside)) is None:
+            continue
+        if path in formats()[name].files(beside):
+            return beside
+    return None
 
 
 def _naming_files_or_none(folder: Path) -> list[Path]:

@@ -9,7 +9,8 @@
     session.nwb, in the words of NWB 2 (times in seconds on the session clock)
       /session_start_time            `start`, taken as UTC where it names no time zone; 1970-01-01 where not known
       /general/subject               subject_id, and what a source states under "subject"; sex "U", age "P0Y/" if not
-      /general/extracellular_ephys   a device and an electrode group per electric stream, one electrode per channel
+      /general/extracellular_ephys   a device per electric stream, a group per shank, an electrode per channel: its
+                                     name, its area, and where its place is known rel_x and rel_y, in microns
       /acquisition/<stream>          ElectricalSeries: eeg, ieeg, lfp, emg, eog, ecg (wideband: in its companion);
                                      TimeSeries: meg, fnirs, sync, aux, and electric ones whose unit is no kind of volt
       /processing/ecephys            signals that a step of ours made (LFP in `LFP`); second and later Units

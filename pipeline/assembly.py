@@ -11,6 +11,7 @@ recordings, each on its own clock
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
@@ -186,6 +187,8 @@ def _between(recording: Recording, other: Recording, rule: PulseMatching) -> Clo
         return replace(
             _shift(recording, first_time_s(other)), target=other.clock, method="onsets from its first sample"
         )
+    if _counted_from(recording) is not None and _counted_from(recording) == _counted_from(other):
+        return replace(_shift(recording, 0.0), target=other.clock, method="both count from one first sample")
     mine, theirs = recording.leads_to, other.leads_to
     if mine is not None and theirs is not None and mine.target == theirs.target:
         return through(mine, theirs.inverse())
@@ -218,10 +221,15 @@ def _most_evidence(n_pulses: int, n_others: int) -> float:
     return 2 * min(n_pulses, n_others) ** 2 / max(n_pulses + n_others, 1)
 
 
-def _counts_from_first_sample(events: Recording, other: Recording) -> bool:
-    """BIDS: onsets of `X_events.tsv` count from the first sample of the recording `X_eeg.*` beside it."""
-    stem, ending, _ = events.files[0].name.partition("_events.")
-    return bool(ending) and other.files[0].name.startswith(stem + "_") and "_events." not in other.files[0].name
+def _counted_from(recording: Recording) -> str | None:
+    """BIDS: times in `X_events.tsv` and `X_recording-Y_physio.tsv.gz` count from the first sample of `X_eeg.*`; X."""
+    said = re.fullmatch(r"(.+?)(?:_recording-[A-Za-z0-9+]+)?_(?:events|physio|stim)\..*", recording.files[0].name)
+    return said[1] if said else None
+
+
+def _counts_from_first_sample(recording: Recording, other: Recording) -> bool:
+    stem = _counted_from(recording)
+    return stem is not None and _counted_from(other) is None and other.files[0].name.startswith(stem + "_")
 
 
 def _by_start_times(recording: Recording, home: Recording, reason: str) -> ClockMap:

@@ -27,7 +27,7 @@ from neuroloom.pipeline.identity import grouped
 from neuroloom.pipeline.joining import joined
 from neuroloom.pipeline.preparing import completed, digests_of, opened, said_named
 from neuroloom.pipeline.privacy import Privacy, privacy_of
-from neuroloom.pipeline.reading import Drop, aligned, session_id, with_notes
+from neuroloom.pipeline.reading import Drop, aligned, named_from, session_id, with_notes
 from neuroloom.pipeline.store import Store
 
 Progress = Callable[[str], None]
@@ -63,13 +63,25 @@ def ingest_drop(
 ) -> list[IngestResult]:
     """One result per path: a folder is a session, loose files whose names state the same session are one together.
 
-    One that fails never stops the others.
+    A BIDS tree of several sessions has a result for each of them. One that fails never stops the others.
     """
-    results = {path: _taken_up(path, store) for path in paths if path.name in subjects.FILE_NAMES}
+    results = {path: [_taken_up(path, store)] for path in paths if path.name in subjects.FILE_NAMES}
     for group in grouped(path for path in paths if path not in results):
-        result = ingest_together(group, store, sorter=sorter, progress=progress, archive=archive, in_place=in_place)
-        results |= {path: replace(result, path=str(path)) for path in group}
-    return [results[path] for path in paths]
+        made = []
+        for part in _parts(Drop(paths=tuple(group)), store):
+            made.append(
+                part if isinstance(part, IngestResult) else _ingest(part, store, sorter, progress, archive, in_place)
+            )
+        results |= {path: [replace(result, path=str(path)) for result in made] for path in group}
+    return [result for path in paths for result in results[path]]
+
+
+def _parts(drop: Drop, store: Store) -> list[Drop] | list[IngestResult]:
+    """The sessions of a drop, or why it has none."""
+    try:
+        return drop.parts()
+    except (ValueError, OSError) as error:
+        return [_refuse(drop, store, str(error))]
 
 
 def _taken_up(path: Path, store: Store) -> IngestResult:
@@ -101,8 +113,13 @@ def ingest_together(
     device has a wideband signal and no units; None leaves that out. archive: copy the originals into the store.
     in_place: the files stay where they are, so where that is has to be remembered.
     """
+    return _ingest(Drop(paths=tuple(paths)), store, sorter, progress, archive, in_place)
+
+
+def _ingest(
+    drop: Drop, store: Store, sorter: str | None, progress: Progress | None, archive: bool, in_place: bool
+) -> IngestResult:
     say = progress or (lambda _: None)
-    drop = Drop(paths=tuple(paths))
     try:
         say(f"{drop.name}: computing digests")
         digests = digests_of(drop)
@@ -123,7 +140,8 @@ def ingest_together(
     if archive:
         _archive(drop, store)
     if in_place:
-        origins.note(store, drop.paths, digests, session.id)
+        lies = (drop.within,) if drop.within is not None else drop.paths
+        origins.note(store, lies, digests, session.id, name=drop.name)
     return _result(drop, "ingested", Session.open(folder), folder)
 
 
@@ -226,14 +244,15 @@ def _refuse(drop: Drop, store: Store, reason: str) -> IngestResult:
     line = " ".join(reason.split())
     folder = store.quarantine / drop.name
     folder.mkdir(parents=True, exist_ok=True)
-    path = str(drop.paths[0])
+    path = str(drop.within or drop.paths[0])
     durable.write_json(folder / "reason.json", {"path": path, "reason": line})
     return IngestResult(path=path, state="quarantined", reason=line)
 
 
 def _archive(drop: Drop, store: Store) -> None:
     for file in drop.files():
-        durable.copy_file(file, store.originals / drop.paths[0].stem / file.relative_to(drop.root))
+        target = store.originals / (drop.within or drop.paths[0]).stem / named_from(file, drop.root)
+        durable.copy_file(file, target)
 
 
 def _result(drop: Drop, state: str, session: Session, folder: Path) -> IngestResult:

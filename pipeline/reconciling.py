@@ -294,14 +294,17 @@ def _record(store: Store, catalog: Catalog, drop: Drop, results: Sequence[dict[s
     sessions = [result["session"] for result in results if result["session"]]
     refused = [str(result["reason"]) for result in results if result["state"] == "quarantined"]
     note_published(store, catalog, sessions)
-    if refused:
+    if refused and not sessions:
         reason = inbox.one_line(refused[0])
         custody.quarantine(store, drop, reason)
         catalog.move(drop.id, QUARANTINED, frm=(RUNNING,), owner=drop.owner, reason=reason, sessions=sessions)
         return
-    custody.archive(store, drop, sessions)
+    folder = custody.archive(store, drop, sessions)
     known = all(result["state"] == "already" for result in results)
     reason = f"already there: {', '.join(sessions)}" if known else ""
+    if refused:  # some of several sessions: the files stay together, and a retry finds them where they lie now
+        custody.refused_lies_at(store, Path(drop.folder) / drop.name, folder / custody.FILES / drop.name)
+        reason = inbox.one_line(f"{len(refused)} of {len(results)} sessions refused: {refused[0]}")
     catalog.move(drop.id, DONE, frm=(RUNNING,), owner=drop.owner, reason=reason, sessions=sessions)
 
 

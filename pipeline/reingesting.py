@@ -14,7 +14,7 @@ from typing import Any
 from neuroloom.ingest import durable, manifest
 from neuroloom.pipeline.ingesting import DEFAULT_SORTER, next_version
 from neuroloom.pipeline.origins import origins_of
-from neuroloom.pipeline.preparing import prepared
+from neuroloom.pipeline.preparing import part_of, prepared
 from neuroloom.pipeline.reading import Drop
 from neuroloom.pipeline.store import Store
 
@@ -32,7 +32,8 @@ def reingest(
     staging = store.staging / f"{session_id}-{secrets.token_hex(4)}"
     session = None
     for origin in origins_of(store, session_id):
-        session = prepared(Drop(paths=origin.paths), store, sorter=sorter, progress=progress, there=session)
+        drop = part_of(Drop(paths=origin.paths), store, session_id)
+        session = prepared(drop, store, sorter=sorter, progress=progress, there=session)
     if session is None:
         raise ValueError(f"{session_id}: no originals")
     try:

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
+from neuroloom.ingest.formats._eye_events import FIXATION_COLUMNS, SACCADE_COLUMNS, eye_intervals
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Events, Intervals, Segment, Signal, Stream
 from neuroloom.ingest.timebase import times_of
@@ -33,8 +34,6 @@ TESTED_ON = "real files of MNE-Python's testing data and others"
 
 _BLOCK_LINES = 20_000
 _INTERVALS = {"EBLINK": "blinks", "ESACC": "saccades", "EFIX": "fixations"}
-_SACCADE_COLUMNS = ("x_start", "y_start", "x_stop", "y_stop", "amplitude_deg", "peak_velocity_deg_s")
-_FIXATION_COLUMNS = ("x_mean", "y_mean", "pupil_mean")
 
 
 @dataclass
@@ -90,7 +89,7 @@ def _streams(path: Path, found: _Found) -> list[Stream]:
         suffix = "" if len(layouts) == 1 else f" {'+'.join(eyes)} {unit}"
         blocks = [block for block in found.blocks if (block.eyes, block.unit) == (eyes, unit) and block.samples]
         streams += _signals(path, blocks, eyes, unit, suffix)
-    streams += [_intervals(name, rows) for name, rows in found.intervals.items()]
+    streams += [_intervals(path, name, rows) for name, rows in found.intervals.items()]
     if found.messages:
         streams.append(_events("messages", "events", found.messages))
     if found.pulses:
@@ -221,19 +220,14 @@ def _signals(path: Path, blocks: list[_Block], eyes: tuple[str, ...], unit: str,
     ]
 
 
-def _intervals(name: str, rows: list[tuple[float, float, str, tuple[float, ...]]]) -> Intervals:
-    rows = sorted(rows, key=lambda row: row[0])
-    columns = {"saccades": _SACCADE_COLUMNS, "fixations": _FIXATION_COLUMNS}.get(name, ())
-    table: dict[str, tuple[Any, ...]] = {
+def _intervals(path: Path, name: str, rows: list[tuple[float, float, str, tuple[float, ...]]]) -> Intervals:
+    columns = {"saccades": SACCADE_COLUMNS, "fixations": FIXATION_COLUMNS}.get(name, ())
+    table = {
         column: tuple(row[3][k] if k < len(row[3]) else float("nan") for row in rows)
         for k, column in enumerate(columns)
     }
-    return Intervals(
-        name=name,
-        bounds_s=np.array([row[:2] for row in rows], dtype=np.float64).reshape(-1, 2),
-        labels=tuple({"L": "left", "R": "right"}.get(row[2], row[2]) for row in rows),
-        table=table,
-    )
+    labels = [{"L": "left", "R": "right"}.get(row[2], row[2]) for row in rows]
+    return eye_intervals(name, [row[:2] for row in rows], labels, table, path=path)
 
 
 def _events(name: str, modality: str, rows: list[tuple[float, str]]) -> Events:
