@@ -23,7 +23,8 @@ class Recording:
     files: every file it was read from, the first being the one that names the others; of a recording that is a folder
         as a whole, that folder.
     repairs: each departure of the file from its format that was mended in the reading, one line each.
-    subject: what the file states of the subject, in NWB's words: {"subject_id", "species", "sex", "age", ...}.
+    subject: what the file states of the subject, in NWB's words: {"subject_id", "species", "sex", "age", ...}; and
+        "name", "birth_date" (ISO) and "patient_id" where a header has them, which are not published unless asked for.
     leads_to: a map to a clock that other recordings of the same file share, as the device itself measured it.
     start_uncertainty_s: how far off `start` may be.
     started_with: a name that recordings started together by one program have in common, and to how many seconds their

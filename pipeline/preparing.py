@@ -18,7 +18,7 @@ from neuroloom.pipeline.alignment import AlignmentError
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.identity import identity, is_named
 from neuroloom.pipeline.joining import joined
-from neuroloom.pipeline.privacy import Privacy, privacy_of
+from neuroloom.pipeline.privacy import Privacy, names_somebody, privacy_of, pseudonym, stated_names, stated_numbers
 from neuroloom.pipeline.processing import process
 from neuroloom.pipeline.reading import Drop, aligned, named_from, session_id, with_notes
 from neuroloom.pipeline.sidecar import SessionNotes
@@ -92,10 +92,19 @@ def digests_of(drop: Drop) -> dict[str, str]:
 def privacy_for(drop: Drop, store: Store, recordings: Sequence[Recording], notes: SessionNotes) -> Privacy:
     """Whose recordings they are, by code, and what must not be published of it."""
     known = subjects.Subjects.of(store)
-    stated = [recording.subject["name"] for recording in recordings if recording.subject.get("name")]
+    stated = stated_names(recordings)
+    numbers = stated_numbers(recordings)
     texts = [drop.name, *stated, *(file.name for recording in recordings for file in recording.files)]
+    settings = Settings.of(store).privacy
     code = known.code_of(notes.subject or identity(recordings)["sub"], texts)
-    return privacy_of(store, Settings.of(store).privacy, code, [*known[code].names, *stated])
+    if (
+        code not in known.root
+        and notes.subject is None
+        and not settings.keep_names
+        and names_somebody(code, [*stated, *numbers])
+    ):
+        code = pseudonym(store, stated or numbers)
+    return privacy_of(store, settings, code, [*known[code].names, *stated, *numbers])
 
 
 def _with_subject(session: Session, store: Store) -> Session:

@@ -18,6 +18,7 @@ from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._channel_list import Channel
 from neuroloom.ingest.formats._channels import kind_of
 from neuroloom.ingest.formats._companions import is_there
+from neuroloom.ingest.formats._subjects import subject_of
 from neuroloom.ingest.formats._units import kept_unit
 from neuroloom.ingest.formats._xml import all_of, child, name_of, root_of, text_of
 from neuroloom.ingest.streams import Events
@@ -280,3 +281,15 @@ def _about(event: Element, track: str, start: Start) -> dict[str, Any]:
         if code:
             about[f"key {code}"] = text_of(key, "data")
     return about
+
+
+def subject_in(path: Path) -> dict[str, str]:
+    """What subject.xml says of the person, if it is there."""
+    if not is_there(path / "subject.xml"):
+        return {}
+    fields = all_of(root_of(path / "subject.xml"), "field")
+    said = {text_of(field, "name").lower(): text_of(field, "data") for field in fields}
+    name = " ".join(said.get(key, "") for key in ("first (given) name", "last (family) name"))
+    return subject_of(
+        name=name, born=said.get("date of birth", ""), sex=said.get("gender", ""), code=said.get("patient id", "")
+    )

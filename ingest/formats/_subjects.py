@@ -14,9 +14,11 @@ from datetime import date, datetime
 
 _NOBODY = {
     "", "x", "xx", "xxx", "na", "none", "null", "nn", "anon", "anonym", "anonymous", "anonymized", "anonymised",
-    "unknown", "unspecified", "notspecified", "default", "mneanonymize", "noname", "patient", "subject", "name",
+    "unknown", "unspecified", "notspecified", "default", "mneanonymize", "noname", "patient", "subject", "name", "no",
+    "mne", "anonymize", "0", "1",
 }  # fmt: skip
 _SEXES = {"f": "F", "female": "F", "2": "F", "m": "M", "male": "M", "1": "M", "o": "O", "other": "O"}
+_EARLIEST = 1900  # 30-DEC-1899 is what programs write for none
 _FORMS = ("%d-%b-%Y", "%Y-%m-%d", "%Y.%m.%d", "%Y/%m/%d", "%Y%m%d")
 
 
@@ -39,13 +41,15 @@ def dated(text: str) -> date | None:
     """`02-MAY-1951`, `1951-05-02` and the like; None for a date that could be read in two ways, and for none."""
     for form in _FORMS:
         try:
-            return datetime.strptime(text.strip()[:11], form).date()
+            day = datetime.strptime(re.split(r"[T\s]", text.strip())[0], form).date()
         except ValueError:
             continue
+        return day if day.year >= _EARLIEST else None
     return None
 
 
 def _somebody(text: str) -> str:
     """The words of a name or number; "" for what names nobody."""
-    words = " ".join(text.replace("\0", " ").split())
-    return "" if re.sub(r"[\W_]+", "", words).lower() in _NOBODY else words
+    words = re.findall(r"[^\W_]+", text.lower())
+    is_nobody = "".join(words) in _NOBODY or all(word in _NOBODY for word in words)
+    return "" if is_nobody else " ".join(text.replace("\0", " ").split())

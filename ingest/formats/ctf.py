@@ -32,6 +32,7 @@ from neuroloom.ingest.formats._ctf_res4 import Res4, res4_of
 from neuroloom.ingest.formats._ctf_texts import bad_channels, bad_segments, classes, markers
 from neuroloom.ingest.formats._mapped import Blocks
 from neuroloom.ingest.formats._mne_info import codes_of
+from neuroloom.ingest.formats._subjects import subject_of
 from neuroloom.ingest.formats._triggers import triggers
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Segment, Signal, Stream
@@ -100,8 +101,14 @@ def read(path: Path) -> list[Recording]:
             streams=tuple(streams),
             start=res4.start,
             repairs=tuple(repairs),
+            subject=_subject(res4.subject),
         )
     ]
+
+
+def _subject(text: str) -> dict[str, str]:
+    """The one field is for a number; a name is what some have put there."""
+    return subject_of(code=text) if any(map(str.isdigit, text)) else subject_of(name=text)
 
 
 def _named(path: Path) -> Path:

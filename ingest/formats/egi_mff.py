@@ -35,6 +35,7 @@ from neuroloom.ingest.formats._mff_xml import (
     kind_of_signal,
     pns_channels,
     record_time,
+    subject_in,
 )
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Segment, Signal, Stream
@@ -43,8 +44,8 @@ from neuroloom.ingest.timebase import Timebase
 TITLE = "EGI MFF"
 MODALITY = "eeg"
 KEEPS = (
-    "float32, pauses as gaps, events with their keys, gains, places, bad channels, physiology, averages; not "
-    "impedances, filters, nor what it says of the subject"
+    "float32, pauses as gaps, events with their keys, gains, places, bad channels, physiology, averages, the subject; "
+    "not impedances, not filters"
 )
 TESTED_ON = (
     "real folders of MNE-Python's testing data (256 channels, with pauses; averages); physiology of long recordings on "
@@ -116,6 +117,7 @@ def read(path: Path) -> list[Recording]:
             streams=tuple(streams),
             start=iso_date(start.text),
             repairs=tuple(repairs),
+            subject=subject_in(path),
         )
     ]
 

@@ -25,6 +25,7 @@ from neuroloom.ingest.formats._annotations import Note, annotated
 from neuroloom.ingest.formats._channel_list import Channel, signals_of, uniquely
 from neuroloom.ingest.formats._channels import kind_of
 from neuroloom.ingest.formats._mapped import Records
+from neuroloom.ingest.formats._subjects import subject_of
 from neuroloom.ingest.formats._units import kept_unit
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Events, Intervals, Segment, Signal, Stream
@@ -32,7 +33,7 @@ from neuroloom.ingest.timebase import Timebase
 
 TITLE = "GDF"
 MODALITY = "eeg"
-KEEPS = "numbers as stored, every rate as it is, events; not impedances, filters, nor what it says of the subject"
+KEEPS = "numbers as stored, every rate as it is, events, the patient; not impedances, not filters"
 TESTED_ON = (
     "a real file of MNE-Python's testing data (2.10, one channel of float32); other types, rates, events and 1.x on "
     "files written by this project only"
@@ -74,6 +75,7 @@ class _Header:
     record_s: float
     start: datetime | None
     rows: tuple[_Row, ...]
+    subject: dict[str, str]
 
     @property
     def record_bytes(self) -> int:
@@ -107,6 +109,7 @@ def read(path: Path) -> list[Recording]:
             streams=tuple(streams),
             start=header.start,
             repairs=tuple(repairs),
+            subject=header.subject,
         )
     ]
 
@@ -136,6 +139,7 @@ def _header(path: Path) -> _Header:
         record_s=above / below,
         start=_old_date(fixed) if is_old else _date(fixed),
         rows=tuple(_rows(path, rest, n_channels, is_old)),
+        subject=subject_of(name=_text(fixed[8:88])) if is_old else _subject(fixed),
     )
 
 
@@ -192,9 +196,15 @@ def _unit(code: int, spelled: str) -> str:
     return f"GDF unit {code}"
 
 
-def _date(fixed: bytes) -> datetime | None:
+def _subject(fixed: bytes) -> dict[str, str]:
+    """A number and a name, the sex in two bits, the day of birth."""
+    code, _, name = _text(fixed[8:74]).partition(" ")
+    return subject_of(name=name.replace("_", " "), born=_date(fixed, 176), sex=str(fixed[87] & 3), code=code)
+
+
+def _date(fixed: bytes, at: int = 168) -> datetime | None:
     """Days since year 0, in 64 bits of which 32 are the fraction; 0 is none."""
-    number = struct.unpack_from("<Q", fixed, 168)[0]
+    number = struct.unpack_from("<Q", fixed, at)[0]
     try:
         return datetime(1, 1, 1) + timedelta(days=number / 2**32 - 367) if number else None
     except OverflowError:

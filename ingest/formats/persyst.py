@@ -26,13 +26,14 @@ from neuroloom.ingest.formats._companions import beside
 from neuroloom.ingest.formats._dates import later
 from neuroloom.ingest.formats._header_text import count, lines_of, real
 from neuroloom.ingest.formats._mapped import Mapped, mapped
+from neuroloom.ingest.formats._subjects import subject_of
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Segment, Stream
 from neuroloom.ingest.timebase import FloatArray, Timebase
 
 TITLE = "Persyst (.lay, .dat)"
 MODALITY = "eeg"
-KEEPS = "int16 or int32, gaps, comments, start; not what it says of the patient"
+KEEPS = "int16 or int32, gaps, comments, start, the patient; not the staff, not medication"
 TESTED_ON = (
     "a real file of MNE-Python's testing data (int32); int16, gaps and headers on files written by this project only"
 )
@@ -86,6 +87,7 @@ def read(path: Path) -> list[Recording]:
             streams=tuple(streams),
             start=_start(sections.get("patient", {}), float(times_s[0])),
             repairs=tuple(repairs),
+            subject=_subject(sections.get("patient", {})),
         )
     ]
 
@@ -178,6 +180,12 @@ def _notes(path: Path, comments: Sequence[str], segments: Sequence[Segment], rat
         onset_s += segments[k].timebase.start_s - float(firsts[k])
         notes.append(Note(onset_s, max(lasts_s, 0.0), parts[4].strip() if len(parts) > 4 else ""))
     return sorted(notes, key=lambda note: note.onset_s)
+
+
+def _subject(patient: Mapping[str, str]) -> dict[str, str]:
+    name = patient.get("fullname") or " ".join(patient.get(key, "") for key in ("first", "mi", "last"))
+    code = patient.get("medicalrecordn") or patient.get("id", "")
+    return subject_of(name=name, born=patient.get("birthdate", ""), sex=patient.get("sex", ""), code=code)
 
 
 def _start(patient: Mapping[str, str], second_of_day: float) -> datetime | None:
