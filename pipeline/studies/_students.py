@@ -1,0 +1,282 @@
+"""Students of a study: many of one shape, each on lessons of its own, trained together and stopped one by one.
+
+Everything a student is chosen by is held-out *behaviour*: no electrodes, no oracle. Its weights are a running mean
+(Polyak averaging) and are kept at the best validation; a student that gets no better leaves the group.
+Shapes: N sequences, T steps, K electrodes, V answers, G students, B sequences of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neuroloom.models.student_group import StudentGroup, StudentShape
+
+UNKNOWN = -1  # an answer that was not given
+Weights = dict[str, Tensor]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Material:
+    """What a student may see of some sequences.
+
+    inputs: symbols (N, T), or features (N, T, I). answers_NT: class numbers, UNKNOWN where none was given.
+    electrodes_NTK, with mask_NTK where it is known; soft_NTV: an answer distribution to imitate, NaN where there is
+    none. Both only for training: a student is chosen and tested on behaviour.
+    """
+
+    inputs: Tensor
+    answers_NT: Tensor
+    electrodes_NTK: Tensor | None = None
+    soft_NTV: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Student:
+    """One student's plan: its lessons, the weights of its losses and where it starts.
+
+    hard, soft, electrodes: weights of the cross-entropy of given answers, of that to soft answers, and of the mean
+    squared error to the electrodes.
+    """
+
+    lessons: Material
+    validation: Material
+    hard: float = 1.0
+    soft: float = 0.0
+    electrodes: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schooling:
+    """How students are trained. validate_every: steps; patience: validations without a better one."""
+
+    steps: int = 1500
+    batch_size: int = 32
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.01
+    dropout: float = 0.2
+    clip_norm: float = 1.0
+    averaging: float = 0.98
+    validate_every: int = 25
+    patience: int = 8
+    device: str = "cpu"
+
+
+@dataclass(kw_only=True, eq=False)
+class Schooled:
+    """A trained student: its weights at its best validation (nats per answer), and the steps it took."""
+
+    weights: Weights = field(default_factory=dict)
+    validation_nats: float = float("inf")
+    best_step: int = 0
+    steps: int = 0
+    curve: list[tuple[int, float]] = field(default_factory=list)
+
+
+def school(
+    shape: StudentShape, students: Sequence[Student], schooling: Schooling, progress: Progress | None = None
+) -> list[Schooled]:
+    """Train the students together; each comes back at its best validation."""
+    group = _Group(shape, students, schooling)
+    while group.places and group.step < schooling.steps:
+        group.one_step()
+        if group.step % schooling.validate_every == 0 or group.step == schooling.steps:
+            group.validate()
+            if progress is not None:
+                progress(group.step, schooling.steps)
+    return group.found
+
+
+class _Group:
+    """The students that still learn: `places` says which of all each is."""
+
+    def __init__(self, shape: StudentShape, students: Sequence[Student], schooling: Schooling) -> None:
+        self.students, self.schooling, self.shape = students, schooling, shape
+        self.device = torch.device(schooling.device)
+        self.places = list(range(len(students)))
+        self.network = StudentGroup(shape, tuple(s.seed for s in students)).to(self.device)
+        self.mean = {name: value.detach().clone() for name, value in self.network.named_parameters()}
+        self.optimizer = _Adam(self.network, schooling)
+        self.found = [Schooled() for _ in students]
+        self.stale = [0] * len(students)
+        self.step = 0
+        self.orders: list[Tensor] = [torch.empty(0, dtype=torch.long) for _ in students]
+        self.generators = [torch.Generator().manual_seed(1_000_003 * s.seed + 17) for s in students]
+        self.dropout = [torch.Generator().manual_seed(1_000_003 * s.seed + 18) for s in students]
+
+    def one_step(self) -> None:
+        rows = [self._next_rows(place) for place in self.places]
+        states = self.network(
+            self._gathered(lambda s: s.lessons.inputs, rows),
+            dropout=self.schooling.dropout,
+            generators=[self.dropout[place] for place in self.places],
+        )
+        loss = self._behaviour(states, rows) + self._electrodes(states, rows)
+        self.network.zero_grad(set_to_none=True)
+        loss.sum().backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        with torch.no_grad():
+            keep = min(self.schooling.averaging, self.step / (self.step + 10))
+            for name, value in self.network.named_parameters():
+                self.mean[name].lerp_(value, 1 - keep)
+        self.step += 1
+
+    def _next_rows(self, place: int) -> Tensor:
+        """The next batch of a student; every sequence once before any comes again."""
+        size = self.schooling.batch_size
+        while len(self.orders[place]) < size:
+            more = torch.randperm(len(self.students[place].lessons), generator=self.generators[place])
+            self.orders[place] = torch.cat([self.orders[place], more])
+        rows, self.orders[place] = self.orders[place][:size], self.orders[place][size:]
+        return rows
+
+    def _gathered(self, of: Callable[[Student], Tensor], rows: Sequence[Tensor]) -> Tensor:
+        parts = [of(self.students[place])[chosen] for place, chosen in zip(self.places, rows, strict=True)]
+        return torch.stack(parts).to(self.device)
+
+    def _weights(self, of: Callable[[Student], float]) -> Tensor:
+        return torch.tensor([of(self.students[place]) for place in self.places], device=self.device)
+
+    def _behaviour(self, states_GTBH: Tensor, rows: Sequence[Tensor]) -> Tensor:
+        """Per student (G,): weighted nats of given answers, and of soft answers."""
+        log_prob = self.network.answers(states_GTBH).log_softmax(dim=-1)
+        hard, soft = self._weights(lambda s: s.hard), self._weights(lambda s: s.soft)
+        answers = self._gathered(lambda s: s.lessons.answers_NT, rows).transpose(1, 2)
+        loss = hard * masked_nats(log_prob, answers).mean(dim=(1, 2)) * _share_known(answers)
+        if bool(soft.any()):
+            target = self._gathered(_soft, rows).transpose(1, 2)
+            known = ~target[..., :1].isnan()
+            each = -(torch.where(known, target, 0.0) * log_prob).sum(dim=-1)
+            loss = loss + soft * each.sum(dim=(1, 2)) / known.sum(dim=(1, 2, 3)).clamp_min(1)
+        return loss
+
+    def _electrodes(self, states_GTBH: Tensor, rows: Sequence[Tensor]) -> Tensor:
+        weight = self._weights(lambda s: s.electrodes)
+        if not bool(weight.any()):
+            return torch.zeros_like(weight)
+        target = self._gathered(_electrodes, rows).transpose(1, 2)
+        known = ~target.isnan()
+        apart = torch.where(known, self.network.electrodes(states_GTBH) - target, 0.0)
+        return weight * apart.square().sum(dim=(1, 2, 3)) / known.sum(dim=(1, 2, 3)).clamp_min(1)
+
+    @torch.no_grad()
+    def validate(self) -> None:
+        nats = self._validation_nats()
+        for i, place in enumerate(self.places):
+            found = self.found[place]
+            found.steps = self.step
+            found.curve.append((self.step, nats[i]))
+            if nats[i] < found.validation_nats - 1e-4:
+                found.validation_nats, found.best_step, self.stale[place] = nats[i], self.step, 0
+                found.weights = {name: value[i].cpu().clone() for name, value in self.mean.items()}
+            else:
+                self.stale[place] += 1
+        self._leave([i for i, place in enumerate(self.places) if self.stale[place] < self.schooling.patience])
+
+    def _validation_nats(self) -> list[float]:
+        """Mean nats per given answer, by the averaged weights."""
+        sizes = {len(self.students[place].validation) for place in self.places}
+        rows = [torch.arange(max(sizes)) % len(self.students[place].validation) for place in self.places]
+        trained = {name: value.detach().clone() for name, value in self.network.named_parameters()}
+        _load(self.network, self.mean)
+        total, known = torch.zeros(len(self.places)), torch.zeros(len(self.places))
+        for start in range(0, max(sizes), 64):
+            part = [r[start : start + 64] for r in rows]
+            log_prob = self.network.answers(self.network(self._gathered(lambda s: s.validation.inputs, part)))
+            answers = self._gathered(lambda s: s.validation.answers_NT, part).transpose(1, 2)
+            total += masked_nats(log_prob.log_softmax(dim=-1), answers).sum(dim=(1, 2)).cpu()
+            known += (answers != UNKNOWN).sum(dim=(1, 2)).cpu()
+        _load(self.network, trained)
+        return [float(value) for value in total / known.clamp_min(1)]
+
+    def _leave(self, staying: list[int]) -> None:
+        if len(staying) == len(self.places):
+            return
+        index = torch.tensor(staying, dtype=torch.long, device=self.device)
+        self.optimizer.keep(index)
+        self.mean = {name: value[index] for name, value in self.mean.items()}
+        for parameter in self.network.parameters():
+            parameter.data = parameter.data[index]
+        self.places = [self.places[i] for i in staying]
+
+
+class _Adam:
+    """AdamW (Loshchilov and Hutter 2019) with the gradient clipped per student; students can leave.
+
+    Design rationale: `torch.optim` would clip over the whole group, and its state cannot lose a student.
+    """
+
+    def __init__(self, network: StudentGroup, schooling: Schooling) -> None:
+        self.network, self.schooling, self.count = network, schooling, 0
+        self.first = {name: torch.zeros_like(p) for name, p in network.named_parameters()}
+        self.second = {name: torch.zeros_like(p) for name, p in network.named_parameters()}
+
+    @torch.no_grad()
+    def step(self) -> None:
+        self.count += 1
+        asked, named = self.schooling, [(n, p) for n, p in self.network.named_parameters() if p.grad is not None]
+        squares = sum(p.grad.flatten(1).square().sum(dim=1) for _, p in named if p.grad is not None)
+        factor = asked.clip_norm / torch.as_tensor(squares).sqrt().clamp_min(asked.clip_norm)
+        rate = asked.learning_rate * min(1.0, self.count / 20)
+        for name, p in named:
+            grad = p.grad * factor.view(-1, *[1] * (p.ndim - 1)) if p.grad is not None else torch.zeros_like(p)
+            first, second = self.first[name].lerp_(grad, 0.1), self.second[name].lerp_(grad.square(), 0.01)
+            size = (second / (1 - 0.99**self.count)).sqrt_().add_(1e-8)
+            p.mul_(1 - rate * asked.weight_decay).addcdiv_(first, size, value=-rate / (1 - 0.9**self.count))
+
+    def keep(self, index: Tensor) -> None:
+        """Only these students from now on."""
+        self.first = {name: value[index] for name, value in self.first.items()}
+        self.second = {name: value[index] for name, value in self.second.items()}
+
+
+def log_probs(shape: StudentShape, weights: Sequence[Weights], inputs: Tensor, device: str = "cpu") -> Tensor:
+    """What trained students answer to the same inputs (N, T): logarithms of probabilities (G, N, T, V)."""
+    group = StudentGroup(shape, tuple(range(len(weights)))).to(device)
+    _load(group, {name: torch.stack([w[name] for w in weights]).to(device) for name in weights[0]})
+    parts = []
+    with torch.no_grad():
+        for rows in torch.split(inputs, 64):
+            states = group(rows.to(device).expand(len(weights), *rows.shape))
+            parts.append(group.answers(states).log_softmax(dim=-1).transpose(1, 2).cpu())
+    return torch.cat(parts, dim=1)
+
+
+def masked_nats(log_prob: Tensor, answers: Tensor) -> Tensor:
+    """Nats per answer, 0 where none was given; shape of `answers`."""
+    known = answers != UNKNOWN
+    found = log_prob.gather(-1, torch.where(known, answers, 0)[..., None])[..., 0]
+    return torch.where(known, -found, 0.0)
+
+
+def _share_known(answers_GTB: Tensor) -> Tensor:
+    """What turns a mean over all steps into one over given answers."""
+    return answers_GTB[0].numel() / (answers_GTB != UNKNOWN).sum(dim=(1, 2)).clamp_min(1)
+
+
+def _soft(student: Student) -> Tensor:
+    soft = student.lessons.soft_NTV
+    if soft is None:
+        raise ValueError("a student is to imitate soft answers, but its lessons have none")
+    return soft
+
+
+def _electrodes(student: Student) -> Tensor:
+    electrodes = student.lessons.electrodes_NTK
+    if electrodes is None:
+        raise ValueError("a student is to imitate electrodes, but its lessons have none")
+    return electrodes
+
+
+def _load(group: StudentGroup, weights: Mapping[str, Any]) -> None:
+    for name, parameter in group.named_parameters():
+        parameter.data = weights[name]
