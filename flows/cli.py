@@ -78,6 +78,7 @@ def ingest(
     as_json: JsonOption = False,
     archive: Annotated[bool, typer.Option("--archive", help="Copy the originals into the store.")] = False,
     sorter: Annotated[str | None, typer.Option(help="A spike sorter; 'none' leaves sorting out.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse files with faults instead of mending them.")] = False,
     pages: Annotated[bool, typer.Option(help="Write the review pages too.")] = True,
     store: StoreOption = None,
 ) -> None:
@@ -92,7 +93,13 @@ def ingest(
     chosen = sorter or settings.ingest.sorter
     with box_of(place, settings.box) as inside:
         results = ingest_paths(
-            paths, place, sorter=None if chosen == "none" else chosen, archive=archive, inside=inside, progress=say
+            paths,
+            place,
+            sorter=None if chosen == "none" else chosen,
+            archive=archive,
+            strict=strict or settings.ingest.strict,
+            inside=inside,
+            progress=say,
         )
     written = _pages(place, [r["session"] for r in results if r["state"] == "ingested"]) if pages else {}
     if as_json:
@@ -141,8 +148,17 @@ def show(session_id: str, as_json: JsonOption = False, store: StoreOption = None
     )
     for source in found["sources"]:
         lines(f"  from {', '.join(source.get('files', ()))} ({source.get('format', '')})")
-        lines(*[f"    mended: {repair}" for repair in source.get("repairs", ())])
+        lines(*[line for entry in source.get("repairs", ()) for line in _ledger_lines(entry)])
     lines(*[f"  {line}" for name, finding in found["quality"].items() for line in _quality_lines(name, finding)])
+
+
+def _ledger_lines(entry: dict[str, str] | str) -> list[str]:
+    """A fault that was mended as a diff: what the file has, what was used; a remark as it is."""
+    from neuroloom.ingest.ledger import told
+
+    if isinstance(entry, str) or "remark" in entry:
+        return [f"    remark: {told(entry)}"]
+    return [f"    - {entry['found']}", f"    + {entry['used']}"]
 
 
 @app.command()

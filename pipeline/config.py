@@ -5,6 +5,7 @@ settle_s = 10          # a drop must lie unchanged for this long
 [ingest]
 sorter = "spykingcircus2"   # "none": do not sort
 ica = true                  # add EEG without eyes and muscles; needs `pip install neuroloom[ica]`
+strict = true               # refuse files with faults instead of mending them
 [privacy]
 keep_dates = true           # dates are shifted otherwise, names replaced by codes
 [box]
@@ -53,11 +54,13 @@ class IngestSettings(Config):
 
     in_flight: runs at once. lease_s: a run that has not been heard of for this long is dead. queue_s: a hand-over that
     no run took up for this long is repeated. small_bytes, batch: that many drops of at most that size share a run.
-    min_free_bytes: nothing is started with less free space. sorter, ica: see `processing.py`.
+    min_free_bytes: nothing is started with less free space. sorter, ica: see `processing.py`. strict: a file with a
+    fault that could be mended in the reading is refused.
     """
 
     sorter: str = "spykingcircus2"
     ica: bool = False
+    strict: bool = False
     in_flight: int = Field(default=2, ge=1)
     lease_s: float = Field(default=120.0, gt=0)
     queue_s: float = Field(default=1800.0, gt=0)

@@ -54,12 +54,14 @@ class How:
 
     sorter: spikes are sorted where a device has a wideband signal and no units; None leaves that out. archive: copy the
     originals into the store. in_place: the files stay where they are, so where that is has to be remembered.
+    strict: files with faults are refused instead of mended.
     inside: where files are read. files: those that may be read, None for the drop's folder and all that lies in it.
     """
 
     sorter: str | None = DEFAULT_SORTER
     archive: bool = False
     in_place: bool = False
+    strict: bool = False
     inside: Inside = field(default_factory=Unboxed)
     files: Sequence[Path] | None = None
     progress: Progress = lambda _: None
@@ -105,7 +107,7 @@ def _ingest(drop: Drop, store: Store, how: How) -> list[IngestResult]:
         )
     except (ValueError, OSError) as error:
         return [_refuse(drop, store, str(error))]
-    return [_ingest_part(making.drop_of(part), part, store, how) for part in parts]
+    return [_ingest_part(replace(making.drop_of(part), strict=how.strict), part, store, how) for part in parts]
 
 
 def _ingest_part(drop: Drop, part: Mapping[str, Any], store: Store, how: How) -> IngestResult:

@@ -88,13 +88,15 @@ def remade(
 
 def written(drop: Drop) -> dict[str, Any]:
     """A drop as JSON has it."""
-    return {"paths": [str(p) for p in drop.paths], "within": None if drop.within is None else str(drop.within)}
+    within = None if drop.within is None else str(drop.within)
+    return {"paths": [str(p) for p in drop.paths], "within": within, "strict": drop.strict}
 
 
 def drop_of(part: Mapping[str, Any]) -> Drop:
     """What `written` says."""
     within = part["within"]
-    return Drop(paths=tuple(Path(p) for p in part["paths"]), within=None if within is None else Path(within))
+    paths = tuple(Path(p) for p in part["paths"])
+    return Drop(paths=paths, within=None if within is None else Path(within), strict=part["strict"])
 
 
 def _read(drop: Drop, store: Store, say: Progress) -> tuple[Session, Path | None, Privacy]:

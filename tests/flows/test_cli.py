@@ -164,6 +164,18 @@ def test_a_run_is_never_overwritten_by_another(neuroloom, person, tmp_path):
     assert "another steps" in said.err
 
 
+def test_a_fault_is_shown_as_a_diff_and_refused_when_strict(neuroloom, person):
+    samples = person / f"{SESSION}_eeg.eeg"
+    samples.write_bytes(samples.read_bytes() + b"\x00")
+    refused = neuroloom("ingest", person, "--strict", "--no-pages", "--json")
+    assert refused.code == 3
+    assert "a file without faults is wanted" in refused.document["results"][0]["reason"]
+    assert neuroloom("ingest", person, "--no-pages").code == 0
+    shown = neuroloom("show", SESSION).out.splitlines()
+    assert f"    - {samples.name}: 1 bytes after the last whole sample" in shown
+    assert "    + left out" in shown
+
+
 def test_names_cannot_obey_the_terminal(neuroloom, tmp_path):
     name = "a\x1b[31m.txt"
     (tmp_path / name).write_text("hello")
