@@ -83,13 +83,18 @@ def ingest(
     store: StoreOption = None,
 ) -> None:
     """Recordings in, sessions and their pages out, without a server. The originals stay where they are."""
+    from neuroloom.pipeline.box import box_of
     from neuroloom.pipeline.config import Settings
     from neuroloom.pipeline.reconciling import ingest_paths
 
     _need(paths)
     place = _store(store).create()
-    chosen = sorter or Settings.of(place).ingest.sorter
-    results = ingest_paths(paths, place, sorter=None if chosen == "none" else chosen, archive=archive, progress=say)
+    settings = Settings.of(place)
+    chosen = sorter or settings.ingest.sorter
+    with box_of(place, settings.box) as inside:
+        results = ingest_paths(
+            paths, place, sorter=None if chosen == "none" else chosen, archive=archive, inside=inside, progress=say
+        )
     written = _pages(place, [r["session"] for r in results if r["state"] == "ingested"]) if pages else {}
     if as_json:
         document({"results": results})

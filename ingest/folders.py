@@ -15,7 +15,12 @@ from neuroloom.ingest.formats import FormatError, format_of, formats
 from neuroloom.ingest.formats._bids import is_recording, is_root
 
 UNKNOWN = "its name says it is a recording (BIDS), but no format recognises what is in it"
+DEPTH = 4  # a recording, its kind, its session, its subject
 NO_RAW_DATA = frozenset({"code", "derivatives", "sourcedata", "stimuli"})
+
+
+class UnknownError(FormatError):
+    """Nothing there is of a known format."""
 
 
 def naming_files(path: Path) -> list[Path]:
@@ -34,7 +39,7 @@ def naming_files(path: Path) -> list[Path]:
             return [owner]
         if is_recording(path):
             raise FormatError(f"{path}: {UNKNOWN}")
-        raise FormatError(f"{path}: no format recognises it; known are {', '.join(formats())}")
+        raise UnknownError(f"{path}: none of the {len(formats())} formats known here recognises it")
     named: list[Path] = []
     companions: set[Path] = set()
     for inner in sorted(path.iterdir()):
@@ -49,7 +54,7 @@ def naming_files(path: Path) -> list[Path]:
             named.append(inner)
     found = [file for file in named if file not in companions]
     if not found:
-        raise FormatError(f"{path}: no file in it is of a known format; known are {', '.join(formats())}")
+        raise UnknownError(f"{path}: no file in it is of a known format; none of {len(formats())} recognises one")
     return found
 
 
@@ -67,6 +72,11 @@ def companions_of(path: Path) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def dataset_root(path: Path) -> Path | None:
+    """The BIDS dataset that a path lies in, whose files above it belong to it too; None outside of one."""
+    return next((folder for folder in list(path.absolute().parents)[:DEPTH] if is_root(folder)), None)
+
+
 def _owner(path: Path) -> Path | None:
     """The file beside it, of a name that begins the same, whose recording it is a part of."""
     for beside in sorted(path.parent.glob(f"{glob.escape(path.stem)}*")):
@@ -80,5 +90,5 @@ def _owner(path: Path) -> Path | None:
 def _naming_files_or_none(folder: Path) -> list[Path]:
     try:
         return naming_files(folder)
-    except FormatError:
+    except UnknownError:
         return []

@@ -144,15 +144,16 @@ class Session:
         """
         return cls(**session_fields(Path(path)))
 
-    def save(self, folder: Path | str, *, progress: Progress | None = None) -> Session:
+    def save(self, folder: Path | str, *, progress: Progress | None = None, point: bool = False) -> Session:
         """Publish: write everything into a new folder, verify it, make it durable; the folder is whole or absent.
 
-        progress: called with the bytes of samples written and their total.
+        progress: called with the bytes of samples written and their total. point: companions taken over from an older
+        version are symbolic links to it, which the caller makes real; else they are linked.
         Returns the session as it now lies in `folder`. Raises FileExistsError where `folder` is there already.
         """
         from neuroloom.ingest._session_write import write_session
 
-        write_session(self, Path(folder), progress)
+        write_session(self, Path(folder), progress, point=point)
         return Session.open(folder)
 
     def close(self) -> None:

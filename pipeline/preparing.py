@@ -91,9 +91,6 @@ def digests_of(drop: Drop) -> dict[str, str]:
 
 def privacy_for(drop: Drop, store: Store, recordings: Sequence[Recording], notes: SessionNotes) -> Privacy:
     """Whose recordings they are, by code, and what must not be published of it."""
-    for name in subjects.FILE_NAMES:
-        if drop.home is not None and (drop.home / name).is_file():
-            subjects.take_up(store, drop.home / name)
     known = subjects.Subjects.of(store)
     stated = [recording.subject["name"] for recording in recordings if recording.subject.get("name")]
     texts = [drop.name, *stated, *(file.name for recording in recordings for file in recording.files)]

@@ -20,6 +20,7 @@ from typing import Any
 
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Intervals, Signal, Stream, Units
+from neuroloom.pipeline._limits import memory_for_sorting
 
 Progress = Callable[[str], None]
 LFP_FROM_HZ = 2000.0  # a slower signal is its own LFP
@@ -120,7 +121,9 @@ def _spikes_and_lfp(session: Session, sorter: str | None, say: Progress) -> Iter
             from neuroloom.ingest.sorting import sort
 
             say(f"{session.id}: sorting {stream.name} with {sorter}")
-            yield replace(sort(stream, sorter=sorter), name=f"{stream.name} units", device=stream.device)
+            with memory_for_sorting():
+                units = sort(stream, sorter=sorter)
+            yield replace(units, name=f"{stream.name} units", device=stream.device)
         if stream.rate_hz > LFP_FROM_HZ and not any(s.modality == "lfp" for s in of_device):
             from neuroloom.ingest.lfp import extract_lfp
 
