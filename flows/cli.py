@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -142,10 +143,9 @@ def show(session_id: str, as_json: JsonOption = False, store: StoreOption = None
         return
     lines(f"{found['session']} {found['version']}  {found['file']}", f"clock: {found['clock']}")
     lines(*[f"  {_stream_line(stream)}" for stream in found["streams"]])
-    lines(*[f"  {_sync_line(sync)}" for sync in found["sync"]])
-    lines(
-        *[f"    {check['kind']} {check['verdict']}".rstrip() + f": {check['words']}" for check in found["clock_checks"]]
-    )
+    for sync in found["sync"]:
+        lines(f"  {_sync_line(sync)}")
+        lines(*[f"    {_check_line(check)}" for check in found["clock_checks"] if check["from"] == sync["from"]])
     for source in found["sources"]:
         lines(f"  from {', '.join(source.get('files', ()))} ({source.get('format', '')})")
         lines(*[line for entry in source.get("repairs", ()) for line in _ledger_lines(entry)])
@@ -291,10 +291,24 @@ def _clock_checks(session: Session) -> list[dict[str, Any]]:
     from dataclasses import asdict
 
     checks = [{"from": m.source} | asdict(check) for m in session.clock_maps for check in m.checks]
+    checks += [
+        {"from": m.source, "kind": "held-out error", "verdict": "", "words": _models(m.tried)}
+        for m in session.clock_maps
+        if m.tried
+    ]
     notes = [
         {"from": m.source, "kind": "note", "verdict": "", "words": note} for m in session.clock_maps for note in m.notes
     ]
     return checks + notes
+
+
+def _models(tried: Sequence[tuple[str, float]]) -> str:
+    return ", ".join(f"{model} {held_out_ms:.2f} ms" for model, held_out_ms in tried)
+
+
+def _check_line(check: dict[str, Any]) -> str:
+    verdict = f"{check['verdict']}. " if check["verdict"] else ""
+    return f"{check['kind']}: {verdict}{check['words']}"
 
 
 def _stream_line(stream: dict[str, Any]) -> str:

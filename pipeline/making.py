@@ -22,6 +22,7 @@ from neuroloom.ingest.session import Session
 from neuroloom.pipeline.alignment import AlignmentError
 from neuroloom.pipeline.assembly import length_s
 from neuroloom.pipeline.config import Settings
+from neuroloom.pipeline.discovery import proves_together
 from neuroloom.pipeline.joining import joined
 from neuroloom.pipeline.preparing import completed, digests_of, opened, part_of, prepared, said_named
 from neuroloom.pipeline.privacy import Privacy, privacy_of
@@ -135,7 +136,7 @@ def _beside(
         except AlignmentError:
             continue
         clocks = {recording.clock for recording in recordings}
-        if all(m.method.startswith("pulses") for m in session.clock_maps if m.source in clocks):
+        if all(proves_together(m) for m in session.clock_maps if m.source in clocks):
             return session, folder
     return None
 

@@ -63,6 +63,14 @@ def test_sessions_show_and_verify_know_the_session(neuroloom, person):
     assert (verified.code, verified.document["results"][0]["sound"]) == (0, True)
 
 
+def test_show_says_what_the_clocks_rest_on_and_what_else_speaks_for_them(neuroloom, person):
+    neuroloom("ingest", person, "--no-pages")
+    told = neuroloom("show", SESSION).out
+    assert "pulses, linear (input = markers S  1)" in told
+    assert "    start times: confirms. The devices' own start times agree" in told
+    assert "    held-out error: offset " in told
+
+
 def test_verify_names_the_damaged_dataset_and_exits_1(neuroloom, person, tmp_path):
     neuroloom("ingest", person, "--no-pages")
     path = tmp_path / "store" / "sessions" / SESSION / "v001" / "session.nwb"
