@@ -11,11 +11,11 @@ from neuroloom.ingest.formats import formats as _formats  # the name stays the f
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Events, Intervals, Segment, Signal, Stream, Units
-from neuroloom.ingest.timebase import ClockMap, Timebase, Timestamps, times_of
+from neuroloom.ingest.timebase import ClockMap, CrossCheck, PiecewiseTimebase, Timebase, Timestamps, times_of
 
 __all__ = [
-    "ClockMap", "Events", "FormatError", "Intervals", "Recording", "Segment", "Session", "Signal", "Stream",
-    "Timebase", "Timestamps", "Units", "format_of", "naming_files", "read", "times_of",
+    "ClockMap", "CrossCheck", "Events", "FormatError", "Intervals", "PiecewiseTimebase", "Recording", "Segment",
+    "Session", "Signal", "Stream", "Timebase", "Timestamps", "Units", "format_of", "naming_files", "read", "times_of",
 ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from neuroloom.ingest.formats import FormatError, format_of, formats
 from neuroloom.ingest.formats._bids import is_recording, is_root
 
 UNKNOWN = "its name says it is a recording (BIDS), but no format recognises what is in it"
+DEPTH = 4  # a recording, its kind, its session, its subject
 NO_RAW_DATA = frozenset({"code", "derivatives", "sourcedata", "stimuli"})
 
 
@@ -34,23 +35,38 @@ def naming_files(path: Path) -> list[Path]:
             return [owner]
         if is_recording(path):
             raise FormatError(f"{path}: {UNKNOWN}")
-        raise FormatError(f"{path}: no format recognises it; known are {', '.join(formats())}")
+        raise FormatError(f"{path}: none of the {len(formats())} formats known here recognises it")
+    found = _within(path)
+    if not found:
+        raise FormatError(f"{path}: no file in it is of a known format; none of {len(formats())} recognises one")
+    return found
+
+
+def _within(folder: Path) -> list[Path]:
+    """What names a recording in a folder or below; what is damaged too, so that reading it says why."""
     named: list[Path] = []
     companions: set[Path] = set()
-    for inner in sorted(path.iterdir()):
+    for inner in sorted(folder.iterdir()):
         if inner.is_symlink() or inner.name.startswith("."):
             continue
-        if (name := format_of(inner)) is not None:
+        files = _files_or_none(inner)
+        if files is not None:
             named.append(inner)
-            companions |= set(files_of(inner, name)[1:])
+            companions |= set(files[1:])
         elif inner.is_dir():
-            named += [] if is_root(path) and inner.name in NO_RAW_DATA else _naming_files_or_none(inner)
+            named += [] if is_root(folder) and inner.name in NO_RAW_DATA else _within(inner)
         elif is_recording(inner) and inner.stat().st_size:
             named.append(inner)
-    found = [file for file in named if file not in companions]
-    if not found:
-        raise FormatError(f"{path}: no file in it is of a known format; known are {', '.join(formats())}")
-    return found
+    return [file for file in named if file not in companions]
+
+
+def _files_or_none(path: Path) -> tuple[Path, ...] | None:
+    """The files of the recording that `path` names, None where it names none; of a damaged one itself alone."""
+    try:
+        name = format_of(path)
+        return files_of(path, name) if name is not None else None
+    except FormatError:
+        return (path,)
 
 
 def files_of(path: Path, form: str) -> tuple[Path, ...]:
@@ -67,6 +83,11 @@ def companions_of(path: Path) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def dataset_root(path: Path) -> Path | None:
+    """The BIDS dataset that a path lies in, whose files above it belong to it too; None outside of one."""
+    return next((folder for folder in list(path.absolute().parents)[:DEPTH] if is_root(folder)), None)
+
+
 def _owner(path: Path) -> Path | None:
     """The file beside it, of a name that begins the same, whose recording it is a part of."""
     for beside in sorted(path.parent.glob(f"{glob.escape(path.stem)}*")):
@@ -75,10 +96,3 @@ def _owner(path: Path) -> Path | None:
         if path in formats()[name].files(beside):
             return beside
     return None
-
-
-def _naming_files_or_none(folder: Path) -> list[Path]:
-    try:
-        return naming_files(folder)
-    except FormatError:
-        return []

@@ -22,8 +22,8 @@
     [fields.hand]                # a column taken from the table of the events themselves instead of from codes
     column = "hand_raised"       # of those that have such a column, the first within the trial
 
-    [fields.target]              # or from the text of a message: what the first pair of brackets catches
-    pattern = "TARGET (\\S+)"    # a regular expression over labels
+    [fields.target]              # or from the text of a message
+    label = "TARGET *"           # "*" stands for the value
 
 A code may hold "*" for anything ("New trial*", "TRIALID *"). Without `[streams]` a code is looked for in the stream
 where trials start, then in the others; all streams of a session are on one clock. Each column also gives `<column>_s`,

@@ -16,14 +16,15 @@ import site
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import neuroloom
 from neuroloom.pipeline import _landlock
+from neuroloom.pipeline._limits import data_bytes, limit
 
-IMPORTED_EARLY = ("neuroloom.pipeline.ingesting", "h5py", "hdf5plugin", "pynwb", "mne", "scipy.signal")
+IMPORTED_EARLY = ("neuroloom.pipeline.making", "h5py", "hdf5plugin", "pynwb", "mne", "scipy.signal")
 SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/sys/devices/system")
 SYSTEM_FILES = (
     "/etc/ld.so.cache",
@@ -89,19 +90,28 @@ def _outcome(request: Mapping[str, Any], say: Callable[[str], None]) -> dict[str
         return {"gave": function(**request["arguments"], progress=say)}
     except MemoryError:
         return {"wanted": f"wanted more than {request['limits']['memory_bytes'] >> 20} MiB of memory"}
+    except PermissionError as error:
+        return {"refused": _not_allowed(error, request)}
     except (ValueError, OSError) as error:
         return {"refused": str(error) or type(error).__name__}
 
 
+def _not_allowed(error: PermissionError, request: Mapping[str, Any]) -> str:
+    path = Path(os.fsdecode(error.filename)) if error.filename else None
+    if path is None or any(path.is_relative_to(folder) for folder in request["readable"]):
+        return str(error)
+    return f"{path}: its reader wanted to open it, which is no part of what was dropped"
+
+
 def _confine(request: Mapping[str, Any]) -> None:
     limits = request["limits"]
-    used = _data_bytes()
-    _limit(
+    used = data_bytes()
+    limit(
         resource.RLIMIT_DATA, used + limits["memory_bytes"], used + max(limits["sorting_bytes"], limits["memory_bytes"])
     )
-    _limit(resource.RLIMIT_CPU, limits["cpu_s"], limits["cpu_s"] + 5)
-    _limit(resource.RLIMIT_NOFILE, limits["open_files"], limits["open_files"])
-    _limit(resource.RLIMIT_CORE, 0, 0)
+    limit(resource.RLIMIT_CPU, limits["cpu_s"], limits["cpu_s"] + 5)
+    limit(resource.RLIMIT_NOFILE, limits["open_files"], limits["open_files"])
+    limit(resource.RLIMIT_CORE, 0, 0)
     if _landlock.version():
         _landlock.restrict(_rules(request))
 
@@ -123,35 +133,9 @@ def _rules(request: Mapping[str, Any]) -> Iterator[tuple[Path, int]]:
 def _installation() -> set[str]:
     """Where Python, its packages and the system's libraries lie."""
     packages = {*site.getsitepackages(), *sysconfig.get_paths().values()}
-    own = {str(Path(path).resolve()) for path in neuroloom.__path__}
+    own = {str(part.resolve()) for path in neuroloom.__path__ for part in (Path(path), *Path(path).iterdir())}
     imported = {str(Path(folder).resolve()) for folder in sys.path if folder and Path(folder).is_dir()}
     return {*SYSTEM, sys.prefix, sys.base_prefix, *packages, *own, *imported}
-
-
-def _data_bytes() -> int:
-    """What counts against RLIMIT_DATA now."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmData:"):
-            return int(line.split()[1]) << 10
-    return 0
-
-
-def _limit(what: int, soft: int, hard: int) -> None:
-    _, highest = resource.getrlimit(what)
-    if highest != resource.RLIM_INFINITY:
-        soft, hard = min(soft, highest), min(hard, highest)
-    resource.setrlimit(what, (soft, hard))
-
-
-@contextmanager
-def memory_for_sorting() -> Iterator[None]:
-    """While spikes are sorted, memory is limited by `Limits.sorting_bytes`; outside a box nothing changes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def _end_with_parent() -> None:

@@ -1,21 +1,22 @@
 """A box for what nobody can trust: files of others, read by readers of others.
 
-    with Box(scratch, limits) as box:
-        made = box.call(make_session, {"paths": [...]}, readable=[...])
+    with box_of(store, settings) as box:
+        made = box.call(making.made, {"part": ...}, readable=[...])
 
 The call runs in a child process, forked per call from a process that has imported everything already. The child
 
-    reads      what is named, this installation and the system's libraries, nothing else     (Landlock)
-    writes     into the box's scratch folder, nothing else; no TCP                           (Landlock)
-    has        so much memory, CPU time, open files and wall time, and then ends              (limits)
+    reads      what is named, published sessions, this installation, the system's libraries    (Landlock)
+    writes     into the box's scratch folder, nothing else; no TCP, no signals to others       (Landlock)
+    has        so much memory, CPU time, open files and wall time, and then ends                (limits)
     gives      JSON through a pipe, never a pickle
 
 A child that crashes, hangs or wants too much is a BoxError with the reason; this process and the next call go on.
 Where the kernel has no Landlock the limits still hold, and that is said once.
 
 Design rationale: the whole way from files to a staged session runs inside, since readers are lazy: samples are decoded
-while the session is written. What comes out is checked and published outside. To give a trusted reader more (a licence
-server's socket, a vendor's library in /opt), name the folders in `[box] readable` of neuroloom.toml, or raise a limit.
+while the session is written. What comes out is checked and published outside. To give a trusted reader more (a vendor's
+library in /opt, more memory), name the folders in `[box] readable` of neuroloom.toml, or raise a limit there; `on =
+false` leaves the box out, for readers that must call a licence server.
 """
 
 from __future__ import annotations
@@ -23,21 +24,27 @@ from __future__ import annotations
 import json
 import logging
 import os
+import secrets
 import select
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from neuroloom.pipeline import _landlock
+from neuroloom.pipeline.config import BoxSettings
+from neuroloom.pipeline.store import Store
 
 Progress = Callable[[str], None]
+_PREFIX = "box-"
 LOG = "log.txt"  # what a child prints, in the scratch folder
 REPLY_BYTES = 64 << 20  # of one reply
 LOG_BYTES = 2000  # of what a child printed, where it ended without a word
@@ -70,6 +77,78 @@ class Limits:
         return self.wall_s + self.wall_s_per_gb * n_bytes / 1e9
 
 
+class Inside(Protocol):
+    """Where files are read: in a box, or in this process."""
+
+    def call(
+        self,
+        function: Callable[..., Any],
+        arguments: Mapping[str, Any],
+        *,
+        readable: Iterable[Path] = (),
+        listable: Iterable[Path] = (),
+        n_bytes: int = 0,
+        progress: Progress | None = None,
+    ) -> Any: ...
+
+    def workplace(self, store: Store) -> AbstractContextManager[Path]: ...
+
+
+class Unboxed:
+    """Calls in this process: for files that are one's own, and where a box was left out on purpose."""
+
+    def call(
+        self, function: Callable[..., Any], arguments: Mapping[str, Any], *, progress: Progress | None = None, **_: Any
+    ) -> Any:
+        """What the function gives, or raises."""
+        return function(**arguments, progress=progress or (lambda _: None))
+
+    @contextmanager
+    def workplace(self, store: Store) -> Iterator[Path]:
+        """A new folder where the call may write, removed afterwards."""
+        yield from _new_folder(store.staging)
+
+
+@contextmanager
+def box_of(store: Store, settings: BoxSettings) -> Iterator[Inside]:
+    """The box that a store's settings ask for, with a scratch folder among what is staged; removed afterwards."""
+    if not settings.on:
+        yield Unboxed()
+        return
+    sweep(store)
+    scratch = store.staging / f"{_PREFIX}{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    scratch.mkdir(parents=True)
+    published = (store.sessions, store.settings_file, store.subjects_file, store.secret_file)
+    limits = Limits(
+        memory_bytes=settings.memory_mb << 20,
+        sorting_bytes=settings.sorting_mb << 20,
+        wall_s=settings.wall_s,
+        wall_s_per_gb=settings.wall_s_per_gb,
+    )
+    try:
+        with Box(scratch, limits, readable=[*published, *map(Path, settings.readable)]) as box:
+            yield box
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def sweep(store: Store) -> None:
+    """Remove what boxes of this machine left that were killed."""
+    for folder in store.staging.glob(f"{_PREFIX}{socket.gethostname()}-*"):
+        pid = folder.name.split("-")[-2]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _new_folder(parent: Path) -> Iterator[Path]:
+    folder = parent / f"made-{secrets.token_hex(6)}"
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 class Box:
     """A process that forks a confined child per call; see the head of this file.
 
@@ -84,8 +163,10 @@ class Box:
         self._replies = -1
         self._unread = b""
         self._log_from = 0
+        self._is_ready = False
 
     def __enter__(self) -> Self:
+        self._start()  # in this thread, which outlives it: the kernel ends it with the thread that started it
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -117,9 +198,18 @@ class Box:
             "scratch": str(self.scratch),
             "limits": {**asdict(self.limits), "cpu_s": int(seconds * (os.cpu_count() or 1)) + 1},
         }
+        if not self._is_ready and self._reply(SECONDS_TO_START) is None:
+            self.close()
+            raise BoxError(f"the box was not ready after {SECONDS_TO_START:.0f} s ({self._last_words()})")
+        self._is_ready = True
         self._log_from = (self.scratch / LOG).stat().st_size
         self._send(request)
         return self._result(seconds, progress or (lambda _: None))
+
+    @contextmanager
+    def workplace(self, store: Store) -> Iterator[Path]:
+        """A new folder where a call may write, removed afterwards; on the file system of the store where it is ours."""
+        yield from _new_folder(self.scratch)
 
     def close(self) -> None:
         """End the process and all it has started."""
@@ -155,9 +245,7 @@ class Box:
                 cwd=self.scratch,
             )
         os.close(theirs)
-        if self._reply(SECONDS_TO_START) is None:
-            self.close()
-            raise BoxError(f"the box was not ready after {SECONDS_TO_START:.0f} s ({self._last_words()})")
+        self._is_ready = False
 
     def _send(self, request: Mapping[str, Any]) -> None:
         assert self._process is not None

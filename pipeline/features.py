@@ -16,7 +16,8 @@ Bins are aligned to multiples of `bin_s` on the session clock: bin i is `[start_
 Shapes: T time bins, C channels of a port.
 
 On disk, `FOLDER/KEY/`: `features.json`, and per port `NNN.values.npy` (T, C) float32, `NNN.valid.npy` (T, C) bool,
-`NNN.extrapolated.npy` (T,) bool: uncompressed, opened as memory maps. KEY is a digest of the session and the config.
+`NNN.extrapolated.npy` (T,) bool, `NNN.uncertainty_ms.npy` (T,) float32: uncompressed, opened as memory maps. KEY is a
+digest of the session and the config.
 """
 
 from __future__ import annotations
@@ -99,6 +100,8 @@ class FeatureConfig:
 class PortFeatures:
     """One port's values (T, C), where they are known (T, C), and where their time is extrapolated (T,).
 
+    uncertainty_ms: how well its times are known on the whole (the residual of its device's clock map);
+        uncertainty_T_ms: in each bin, shape (T,): more where pulses scatter, and further from them.
     reach_bins: a value may depend on samples up to this many bins after its own bin (the low-pass is zero-phase);
         whoever must be causal lags the port by that much more.
     positions_mm: per channel x, y, z as the stream's table has them, None where not known; empty where it has none.
@@ -109,6 +112,7 @@ class PortFeatures:
     valid: Flags
     extrapolated: Flags
     uncertainty_ms: float
+    uncertainty_T_ms: Floats
     reach_bins: int = 0
     class_names: tuple[str, ...] = ()
     positions_mm: tuple[Place, ...] = ()
@@ -181,9 +185,9 @@ def open_features(home: Path) -> Features:
         raise ValueError(f"{listing}: version {said.get('format_version')}; {FORMAT_VERSION} is wanted")
     ports = {}
     for number, row in enumerate(said["ports"]):
-        values, valid, extrapolated = (
+        values, valid, extrapolated, uncertainty_T_ms = (
             np.load(home / f"{number:03d}.{what}.npy", mmap_mode="r", allow_pickle=False)
-            for what in ("values", "valid", "extrapolated")
+            for what in ("values", "valid", "extrapolated", "uncertainty_ms")
         )
         ports[row["port"]["name"]] = PortFeatures(
             port=Port.from_table(row["port"]),
@@ -191,6 +195,7 @@ def open_features(home: Path) -> Features:
             valid=valid,
             extrapolated=extrapolated,
             uncertainty_ms=row["uncertainty_ms"],
+            uncertainty_T_ms=uncertainty_T_ms,
             reach_bins=row["reach_bins"],
             class_names=tuple(row["class_names"]),
             positions_mm=tuple(None if place is None else tuple(place) for place in row["positions_mm"]),
@@ -228,7 +233,7 @@ def _write(session: Session, config: FeatureConfig, home: Path) -> None:
 def _listing(features: Features) -> dict[str, Any]:
     rows = []
     for made in features.ports.values():
-        for array in (made.values, made.valid, made.extrapolated):
+        for array in (made.values, made.valid, made.extrapolated, made.uncertainty_T_ms):
             if isinstance(array, np.memmap):
                 array.flush()
         row = {key: getattr(made, key) for key in ("uncertainty_ms", "reach_bins", "class_names", "positions_mm")}
@@ -417,11 +422,13 @@ class _Builder:
             valid=self._array("valid", shape, np.bool_),
             extrapolated=self._array("extrapolated", shape[:1], np.bool_),
             uncertainty_ms=self.session.uncertainty_ms(stream),
+            uncertainty_T_ms=self._array("uncertainty_ms", shape[:1], np.float32),
             reach_bins=reach_bins,
             class_names=class_names,
             positions_mm=positions_mm(stream, range(len(channels)) if rows is None else rows),
         )
         made.extrapolated[:] = self._extrapolated(stream)
+        made.uncertainty_T_ms[:] = self.session.uncertainty_at_ms(stream, self.grid.centres_s())
         self.ports[name] = made
         return made
 

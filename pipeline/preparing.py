@@ -47,7 +47,10 @@ def prepared(
     """The session of a drop, or `there` with its devices joined, complete and not saved. Raises as `ingest` refuses."""
     say = progress or (lambda _: None)
     recordings, notes, private, named = opened(drop, store, say)
-    session = aligned(recordings, notes) if there is None else joined(there, recordings, same_clock=notes.same_clock)
+    if there is None:
+        session = aligned(recordings, notes)
+    else:
+        session = joined(there, recordings, same_clock=notes.same_clock, start_uncertainty_s=notes.start_uncertainty_s)
     session = with_notes(said_named(session, named), drop)
     return completed(session, drop, store, private, digests_of(drop), sorter, say)
 
@@ -88,9 +91,6 @@ def digests_of(drop: Drop) -> dict[str, str]:
 
 def privacy_for(drop: Drop, store: Store, recordings: Sequence[Recording], notes: SessionNotes) -> Privacy:
     """Whose recordings they are, by code, and what must not be published of it."""
-    for name in subjects.FILE_NAMES:
-        if drop.home is not None and (drop.home / name).is_file():
-            subjects.take_up(store, drop.home / name)
     known = subjects.Subjects.of(store)
     stated = stated_names(recordings)
     numbers = stated_numbers(recordings)

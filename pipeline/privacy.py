@@ -56,6 +56,7 @@ class Privacy:
 
     def applied(self, recording: Recording) -> Recording:
         """The recording with names and dates as they may be published."""
+        together = recording.started_with
         return replace(
             recording,
             clock=self.text(recording.clock),
@@ -65,6 +66,7 @@ class Privacy:
             repairs=tuple(self.text(line) for line in recording.repairs),
             subject=self._subject(recording),
             leads_to=None if recording.leads_to is None else self._map(recording.leads_to),
+            started_with=together and (self.text(together[0]), together[1]),
         )
 
     def text(self, text: str) -> str:
@@ -171,16 +173,22 @@ def shift_of(store: Store, code: str) -> timedelta:
     return -timedelta(days=SHORTEST_SHIFT_DAYS + drawn % (LONGEST_SHIFT_DAYS - SHORTEST_SHIFT_DAYS))
 
 
-def _secret(store: Store) -> bytes:
+def make_secret(store: Store) -> None:
+    """Draw the store's secret, where it has none yet."""
     path = store.secret_file
-    if not path.is_file():
-        fresh = path.with_name(f".secret-{secrets.token_hex(4)}")
-        durable.write_text(fresh, secrets.token_hex(32))
-        fresh.chmod(0o600)
-        try:
-            os.link(fresh, path)  # whoever is first decides; a second process finds it there
-        except FileExistsError:
-            pass
-        finally:
-            fresh.unlink()
-    return bytes.fromhex(path.read_text(encoding="ascii"))
+    if path.is_file():
+        return
+    fresh = path.with_name(f".secret-{secrets.token_hex(4)}")
+    durable.write_text(fresh, secrets.token_hex(32))
+    fresh.chmod(0o600)
+    try:
+        os.link(fresh, path)  # whoever is first decides; a second process finds it there
+    except FileExistsError:
+        pass
+    finally:
+        fresh.unlink()
+
+
+def _secret(store: Store) -> bytes:
+    make_secret(store)
+    return bytes.fromhex(store.secret_file.read_text(encoding="ascii"))

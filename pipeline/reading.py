@@ -141,6 +141,7 @@ def aligned(recordings: Sequence[Recording], notes: SessionNotes) -> Session:
         run=notes.run,
         reference=notes.reference,
         same_clock=notes.same_clock,
+        start_uncertainty_s=notes.start_uncertainty_s,
     )
 
 

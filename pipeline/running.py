@@ -5,6 +5,7 @@ sessions = ["sub-01_ses-01"]       # all of the store where it is left out
 topology = "four-areas"            # a bundled name, or a file beside the config
 length_s = 2.0
 bin_s = 0.02
+max_uncertainty_ms = 10.0          # bins whose time is known worse do not count; all do where it is left out
 steps = 2000
 seed = 0
 # inputs = ["stimulus"]            # ports that come in, and that are asked for; all where they are left out
@@ -68,6 +69,7 @@ T = TypeVar("T")
 class RunConfig(Config):
     """What a training run is asked for. inputs, targets: port names; all where they are left out.
 
+    use_extrapolated, max_uncertainty_ms: which times are good enough to train on; see `WindowConfig`.
     versions: session -> version, as they were when the run was prepared; not for the config file.
     """
 
@@ -80,6 +82,8 @@ class RunConfig(Config):
     targets: tuple[str, ...] | None = None
     held_out: float = Field(default=0.2, gt=0, lt=1)
     validation: float = Field(default=0.15, gt=0, lt=1)
+    use_extrapolated: bool = False
+    max_uncertainty_ms: float | None = Field(default=None, gt=0)
     area_size: int = Field(default=32, ge=1)
     steps: int = Field(default=2000, ge=1)
     batch_size: int = Field(default=32, ge=1)
@@ -309,6 +313,8 @@ def windows_of(config: RunConfig, store: Store) -> Windows:
         bin_s=config.bin_s,
         held_out=config.held_out,
         validation=config.validation,
+        use_extrapolated=config.use_extrapolated,
+        max_uncertainty_ms=config.max_uncertainty_ms,
         inputs=config.inputs,
         targets=config.targets,
         kinds=config.kinds,

@@ -45,6 +45,7 @@ class WindowConfig:
     inputs, targets: names of ports; by default all ports but the choice come in, and all but stimuli are asked for.
     kinds: stream -> kind of port where it is not the usual one; see `FeatureConfig`.
     use_extrapolated: whether times beyond a clock map's pulses count.
+    max_uncertainty_ms: bins whose time is known worse than this do not count; None: all do, whatever is known.
     """
 
     length_s: float = 2.0
@@ -57,6 +58,7 @@ class WindowConfig:
     targets: tuple[str, ...] | None = None
     kinds: Mapping[str, str] = field(default_factory=dict)
     use_extrapolated: bool = False
+    max_uncertainty_ms: float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -130,8 +132,9 @@ class Batch:
     """Windows of one session. Values outside a mask are 0 and mean nothing.
 
     inputs, targets: port name -> (B, T, C); masks of the same shapes. Spikes are counts, choices class indices,
-    stimuli impulses, all else is scaled. uncertainty_ms: how well the times of a port are known. first_bins: (B,).
-    scored: (T,), False for bins that only warm the network up.
+    stimuli impulses, all else is scaled. uncertainty_ms: port name -> (B,), how well a window's times are known: the
+    root mean square over its bins, of targets and inputs at their own time (an input's lag is known exactly).
+    first_bins: (B,). scored: (T,), False for bins that only warm the network up.
     """
 
     session: str
@@ -140,7 +143,7 @@ class Batch:
     input_masks: Mapping[str, Tensor]
     targets: Mapping[str, Tensor]
     masks: Mapping[str, Tensor]
-    uncertainty_ms: Mapping[str, float]
+    uncertainty_ms: Mapping[str, Tensor]
     scored: NDArray[np.bool_]
 
 
@@ -221,6 +224,11 @@ class SessionData:
         values = self.scalers[name].scaled(values) if self.is_scaled(name) else values
         return np.where(valid, values, 0).astype(np.float32), valid
 
+    def uncertainty_at(self, name: str, first: int, last: int) -> float:
+        """How well the times of a port are known over bins `[first, last)`, ms: root mean square of those there are."""
+        known = np.asarray(self.features[name].uncertainty_T_ms[max(first, 0) : max(last, 0)], dtype=np.float64)
+        return float(np.sqrt(np.mean(known**2))) if known.size else float("nan")
+
     def is_scaled(self, name: str) -> bool:
         """Whether the values of a port are in standard deviations of the training time, as targets."""
         port = self.features[name].port
@@ -237,6 +245,8 @@ class SessionData:
         after = (last - first) - before - len(values)
         if not self.config.use_extrapolated:
             valid &= ~np.asarray(made.extrapolated[inside])[:, None]
+        if self.config.max_uncertainty_ms is not None:
+            valid &= (np.asarray(made.uncertainty_T_ms[inside]) <= self.config.max_uncertainty_ms)[:, None]
         if before or after:
             values = np.pad(values, ((before, after), (0, 0)))
             valid = np.pad(valid, ((before, after), (0, 0)))
@@ -342,7 +352,10 @@ class Split:
             input_masks={name: pair[1] for name, pair in inputs.items()},
             targets={name: pair[0] for name, pair in targets.items()},
             masks={name: pair[1] for name, pair in targets.items()},
-            uncertainty_ms={n: data.features[n].uncertainty_ms for n in {*data.input_names, *data.target_names}},
+            uncertainty_ms={
+                name: torch.tensor([data.uncertainty_at(name, start, start + length) for start in starts])
+                for name in dict.fromkeys((*data.input_names, *data.target_names))
+            },
             scored=np.arange(length + warm_up_bins) >= warm_up_bins,
         )
 
@@ -400,6 +413,7 @@ def windows(
     shuffle_recording: bool = False,
     surrogate: bool = False,
     use_extrapolated: bool = False,
+    max_uncertainty_ms: float | None = None,
     seed: int = 0,
     folder: Path | None = None,
     features: FeatureConfig | None = None,
@@ -423,6 +437,7 @@ def windows(
         targets=None if targets is None else tuple(targets),
         kinds=dict(kinds or {}),
         use_extrapolated=use_extrapolated,
+        max_uncertainty_ms=max_uncertainty_ms,
         seed=seed,
     )
     features = features or FeatureConfig()

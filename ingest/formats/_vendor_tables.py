@@ -58,6 +58,10 @@ def _is_psychopy(names: Names) -> bool:
     return has_loop or ("expName" in names and bool({"psychopyVersion", "frameRate"} & names))
 
 
+def _is_presentation(names: Names) -> bool:
+    return {"Event Type", "Code", "Time"} <= names and bool({"TTime", "ReqTime", "RT Uncertainty"} & names)
+
+
 _VENDORS: dict[str, Callable[[Names], bool]] = {
     "pupil_core": _is_pupil_core,
     "pupil_cloud": _is_pupil_cloud,
@@ -66,6 +70,7 @@ _VENDORS: dict[str, Callable[[Names], bool]] = {
     "tobii": _is_tobii,
     "smi": _is_smi,
     "psychopy_trials": _is_psychopy,
+    "presentation": _is_presentation,
 }
 
 

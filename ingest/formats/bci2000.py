@@ -259,9 +259,9 @@ def _events(header: _Header, vectors: Segment, repairs: list[str]) -> list[Event
         return np.column_stack([state.of(block) for state in states])
 
     found = []
-    for state, (times_s, labels) in zip(states, rises([vectors], len(states), values), strict=True):
-        if len(labels) > min(max(1000, vectors.samples.shape[0] // 4), MAX_EVENTS):
-            repairs.append(f"state {state.name}: changes at {len(labels)} samples; left out")
-        elif labels:
-            found.append(Events(name=state.name, modality="sync", times_s=times_s, labels=labels))
+    for state, codes in zip(states, rises([vectors], len(states), values), strict=True):
+        if len(codes.labels) > min(max(1000, vectors.samples.shape[0] // 4), MAX_EVENTS):
+            repairs.append(f"state {state.name}: changes at {len(codes.labels)} samples; left out")
+        elif codes.labels:
+            found.append(codes.events(state.name))
     return found

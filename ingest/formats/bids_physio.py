@@ -146,9 +146,35 @@ def _signals(
                 unit=unit,
                 gain=np.array([told[k][3] for k in members]),
                 offset=np.zeros(len(members)),
+                provenance=_where(path, said) if kind == "gaze" else {},
             )
         )
     return made
+
+
+def _where(path: Path, said: Mapping[str, Any]) -> dict[str, Any]:
+    """What the places of gaze are places of, and the screen as `events.json` states it (metres)."""
+    system = str(said.get("SampleCoordinateSystem", "gaze-on-screen"))
+    if system != "gaze-on-screen":
+        return {"coordinates": system}
+    shown = stated(path, "events").get("StimulusPresentation")
+    shown = shown if isinstance(shown, dict) else {}
+    origin = shown.get("ScreenOrigin", ["top", "left"])
+    if origin != ["top", "left"]:
+        return {"coordinates": f"screen from {origin}"}
+    numbers = [*_pair(shown, "ScreenResolution"), *_pair(shown, "ScreenSize"), shown.get("ScreenDistance")]
+    names = ("width_px", "height_px", "width_cm", "height_cm", "distance_cm")
+    screen = {
+        name: float(value) * (1.0 if name.endswith("px") else 100.0)
+        for name, value in zip(names, numbers, strict=True)
+        if isinstance(value, int | float) and np.isfinite(value) and value > 0
+    }
+    return {"screen": screen} if screen else {}
+
+
+def _pair(said: Mapping[str, Any], key: str) -> list[Any]:
+    value = said.get(key)
+    return value if isinstance(value, list) and len(value) == 2 else [None, None]
 
 
 def _channel(path: Path, said: Mapping[str, Any], name: str) -> tuple[str, str, str, float]:

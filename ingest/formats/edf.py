@@ -29,7 +29,7 @@ from neuroloom.ingest.formats._subjects import subject_of
 from neuroloom.ingest.formats._triggers import rises
 from neuroloom.ingest.formats._units import kept_unit
 from neuroloom.ingest.recording import Recording
-from neuroloom.ingest.streams import Events, Segment, Signal, Stream
+from neuroloom.ingest.streams import Segment, Signal, Stream
 from neuroloom.ingest.timebase import Timebase
 
 TITLE = "EDF, EDF+, BDF, BDF+"
@@ -334,5 +334,5 @@ def _triggers(header: _Header, raw: NDArray[np.uint8], runs: list[Run]) -> list[
     place = header.labels.index("Status")
     at = int(np.concatenate([[0], np.cumsum(header.counts)])[place])
     segments = _segments(header, raw, runs, [(at, header.counts[place])])
-    ((times_s, labels),) = rises(segments, 1, lambda block: block & 0xFFFF)
-    return [Events(name="triggers", modality="sync", times_s=times_s, labels=labels)] if labels else []
+    (codes,) = rises(segments, 1, lambda block: block & 0xFFFF)
+    return [codes.events("triggers")] if codes.labels else []

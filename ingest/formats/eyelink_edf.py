@@ -12,7 +12,7 @@ import re
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._eye_events import FIXATION_COLUMNS, SACCADE_COLUMNS, eye_intervals
 from neuroloom.ingest.formats._eyelink_edf_child import row_dtype
+from neuroloom.ingest.formats._eyelink_screen import screen_told
+from neuroloom.ingest.formats._row_runs import runs, segments
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Events, Intervals, Segment, Signal, Stream
-from neuroloom.ingest.timebase import times_of
 
 TITLE = "EyeLink EDF"
 MODALITY = "gaze"
@@ -82,11 +83,14 @@ def read(path: Path) -> list[Recording]:
     if not any(block.samples for block in found.blocks) and not found.moments:
         raise FormatError(f"{path}: neither samples nor messages; a recording holds some")
     streams: list[Stream] = []
+    screen: dict[str, float] = {}
+    for message in found.moments.get("messages", ()):
+        screen |= screen_told(message["label"])
     layouts = list(dict.fromkeys((b.eyes, b.unit) for b in found.blocks if b.samples))
     for eyes, unit in layouts:
         suffix = "" if len(layouts) == 1 else f" {'+'.join(eyes)} {unit}"
         blocks = [b for b in found.blocks if (b.eyes, b.unit) == (eyes, unit) and b.samples]
-        streams += _signals(path, blocks, eyes, unit, suffix)
+        streams += _signals(path, blocks, eyes, unit, suffix, screen)
     streams += [_intervals(path, name, found.intervals[name]) for name in _COLUMNS if name in found.intervals]
     streams += [_events(name, found.moments[name]) for name in ("messages", "input") if name in found.moments]
     return [
@@ -160,28 +164,32 @@ def _date(path: Path) -> datetime | None:
 # Streams ------------------------------------------------------------------------------------------------------------
 
 
-def _signals(path: Path, blocks: list[_Block], eyes: tuple[str, ...], unit: str, suffix: str) -> list[Signal]:
+def _signals(
+    path: Path, blocks: list[_Block], eyes: tuple[str, ...], unit: str, suffix: str, screen: dict[str, float]
+) -> list[Signal]:
     """Gaze (x, y per eye) and pupil (per eye), a segment per block."""
     names = [eye.lower() for eye in eyes]
     gaze_columns = [3 * e + k for e in range(len(eyes)) for k in (0, 1)]
     pupil_columns = [3 * e + 2 for e in range(len(eyes))]
-    gaze, pupil = [], []
+    gaze: list[Segment] = []
+    pupil: list[Segment] = []
     for block in blocks:
         rows = np.concatenate(block.samples)
         if (np.diff(rows["ms"]) <= 0).any():
             raise FormatError(f"{path}: sample times repeat or jump back within a block; they must increase")
-        times = times_of(rows["ms"] / 1e3)
-        gaze.append(Segment(samples=rows["values"][:, gaze_columns], timebase=times))
-        pupil.append(Segment(samples=rows["values"][:, pupil_columns], timebase=times))
+        found = runs(rows["ms"] / 1e3)
+        gaze += segments(rows["values"][:, gaze_columns], found)
+        pupil += segments(rows["values"][:, pupil_columns], found)
+    on = {"screen": dict(screen)} if screen and unit == "px" else {}
     measured = {"pupil": ", ".join(dict.fromkeys(block.pupil for block in blocks))}
     return [
-        _signal(f"gaze{suffix}", "gaze", gaze, [f"{axis}_{eye}" for eye in names for axis in "xy"], unit, {}),
+        _signal(f"gaze{suffix}", "gaze", gaze, [f"{axis}_{eye}" for eye in names for axis in "xy"], unit, on),
         _signal(f"pupil{suffix}", "pupil", pupil, [f"pupil_{eye}" for eye in names], "a.u.", measured),
     ]
 
 
 def _signal(
-    name: str, modality: str, parts: list[Segment], channels: list[str], unit: str, provenance: dict[str, str]
+    name: str, modality: str, parts: list[Segment], channels: list[str], unit: str, provenance: Mapping[str, Any]
 ) -> Signal:
     return Signal(
         name=name,

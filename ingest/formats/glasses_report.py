@@ -65,7 +65,10 @@ def read(path: Path) -> list[Recording]:
     groups, first = [], 0
     for name, (modality, unit, channels, _) in there.items():
         columns = tuple(range(first, first + len(channels)))
-        groups.append(Group(name=name, modality=modality, unit=unit, channels=channels, columns=columns))
+        where = {"coordinates": "image of the scene camera"} if modality == "gaze" else {}
+        groups.append(
+            Group(name=name, modality=modality, unit=unit, channels=channels, columns=columns, provenance=where)
+        )
         first += len(channels)
     clock = Group(name="video time", modality="aux", unit="s", channels=("video_time",), columns=(0,))
     streams = [

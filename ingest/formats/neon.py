@@ -246,6 +246,7 @@ def _signals(path: Path, stream: str, parts: Sequence[_Part]) -> list[Signal]:
             unit=unit,
             gain=np.ones(len(channels)),
             offset=np.zeros(len(channels)),
+            provenance={"coordinates": "image of the scene camera"} if modality == "gaze" and unit == "px" else {},
         )
         made.append(signal)
     return made

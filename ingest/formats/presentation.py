@@ -26,6 +26,7 @@ import numpy as np
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._messages import shown
 from neuroloom.ingest.formats._people import stated_subject
+from neuroloom.ingest.formats._sidecars import sidecar
 from neuroloom.ingest.formats._tables import is_known, is_text, number, typed
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Events
@@ -45,7 +46,7 @@ Row = tuple[int, list[str]]
 
 def sniff(path: Path, head: bytes) -> bool:
     """True for its first line and the header of its events."""
-    if not is_text(head):
+    if not is_text(head) or sidecar(path, "event_table") is not None:
         return False
     text = _decoded(head)
     return text.lstrip("\ufeff").startswith("Scenario -") and "Event Type\tCode\tTime" in text

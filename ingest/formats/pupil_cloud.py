@@ -184,7 +184,10 @@ def _signals(table: TextTable, zero_ns: int, repairs: list[str]) -> list[Signal]
     groups, first = [], 0
     for name, modality, unit, _, channels in there:
         columns = tuple(range(first, first + len(channels)))
-        groups.append(Group(name=name, modality=modality, unit=unit, channels=channels, columns=columns))
+        where = {"coordinates": "image of the scene camera"} if modality == "gaze" and unit == "px" else {}
+        groups.append(
+            Group(name=name, modality=modality, unit=unit, channels=channels, columns=columns, provenance=where)
+        )
         first += len(channels)
     return signals(groups, *rows.in_order(table.path, f"samples of {table.path.name}", repairs))
 

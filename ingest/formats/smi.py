@@ -7,6 +7,7 @@
 
 In samples an eye that was lost is all zeros, place and pupil; it becomes NaN. A stated sample rate must agree with the
 times, which proves their unit. Columns that say what each sample is of ("L Event Info") become intervals.
+What the preamble states of the screen goes with the gaze, for degrees of visual angle.
 """
 
 from __future__ import annotations
@@ -274,7 +275,7 @@ def _samples(table: TextTable, said: dict[str, str], repairs: list[str]) -> list
     streams: list[Stream] = []
     if len(rows):
         times_s, values = rows.in_order(table.path, "samples", repairs)
-        made = signals(_groups(columns), times_s, values)
+        made = signals(_groups(columns, _screen(said)), times_s, values)
         _check_rate(table.path, said, made)
         streams += [*made, *_intervals(table.path, rows.times_s, what), *_stimuli(rows.times_s, shown_ones)]
     if messages:
@@ -297,14 +298,36 @@ def _values(table: TextTable, line: int, cells: Sequence[str], columns: Sequence
     return values
 
 
-def _groups(columns: Sequence[_Column]) -> list[Group]:
+def _screen(said: dict[str, str]) -> dict[str, float]:
+    """What the preamble states of the screen: pixels, size and how far away it stood; only what is a size."""
+    found: dict[str, float] = {}
+    for key, names, scale in (
+        ("calibration area", ("width_px", "height_px"), 1.0),
+        ("stimulus dimension [mm]", ("width_cm", "height_cm"), 0.1),
+        ("head distance [mm]", ("distance_cm",), 0.1),
+    ):
+        values = [number(cell, comma=True) for cell in said.get(key, "").split()]
+        if len(values) == len(names) and all(value is not None and value > 0 for value in values):
+            found |= {name: value * scale for name, value in zip(names, values, strict=True) if value is not None}
+    return found
+
+
+def _groups(columns: Sequence[_Column], screen: dict[str, float]) -> list[Group]:
     groups, first = [], 0
     for name in dict.fromkeys(column.name for column in columns):
         members = [column for column in columns if column.name == name]
         channels = tuple("_".join(part for part in (c.axis or name.split()[0], c.eye) if part) for c in members)
         at = tuple(range(first, first + len(members)))
-        unit = members[0].unit
-        groups.append(Group(name=name, modality=members[0].modality, unit=unit, channels=channels, columns=at))
+        groups.append(
+            Group(
+                name=name,
+                modality=members[0].modality,
+                unit=members[0].unit,
+                channels=channels,
+                columns=at,
+                provenance={"screen": screen} if name == "gaze" and screen else {},
+            )
+        )
         first += len(members)
     return groups
 

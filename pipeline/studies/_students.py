@@ -111,12 +111,14 @@ class _Group:
         self.step = 0
         self.orders: list[Tensor] = [torch.empty(0, dtype=torch.long) for _ in students]
         self.generators = [torch.Generator().manual_seed(1_000_003 * s.seed + 17) for s in students]
-        self.dropout = torch.Generator(device=self.device).manual_seed(students[0].seed if students else 0)
+        self.dropout = [torch.Generator().manual_seed(1_000_003 * s.seed + 18) for s in students]
 
     def one_step(self) -> None:
         rows = [self._next_rows(place) for place in self.places]
         states = self.network(
-            self._gathered(lambda s: s.lessons.inputs, rows), dropout=self.schooling.dropout, generator=self.dropout
+            self._gathered(lambda s: s.lessons.inputs, rows),
+            dropout=self.schooling.dropout,
+            generators=[self.dropout[place] for place in self.places],
         )
         loss = self._behaviour(states, rows) + self._electrodes(states, rows)
         self.network.zero_grad(set_to_none=True)

@@ -130,6 +130,21 @@ def test_times_beyond_the_clock_maps_pulses_are_flagged_and_carry_its_residual()
     made = build_features(session(replace(UNITS, device="probe"), clock_maps=(clock_map,)), bin_s=0.1)["units"]
     assert made.extrapolated.tolist() == [True, False, False, True]
     assert made.uncertainty_ms == 2.1
+    assert made.uncertainty_T_ms.tolist() == pytest.approx([2.1] * 4)
+
+
+def test_each_bin_says_how_well_its_time_is_known(tmp_path: Path) -> None:
+    """Pulses up to 1 s; beyond them the clock may wander by 10 ppm, here made 1 % so that it shows within seconds."""
+    clock_map = ClockMap(
+        source="probe", target="eeg", offset_s=0.0, span_s=(0.0, 1.0), residual_ms=0.0, n_matched=9, n_lost=0,
+        n_extra=0, method="pulses", wander_ppm=1e4,
+    )  # fmt: skip
+    late = replace(UNITS, device="probe", spike_times_s=(np.array([0.05, 3.95]),) * 3)
+    whole = session(late, clock_maps=(clock_map,))
+    made = build_features(whole, bin_s=0.1, folder=tmp_path, digest="d")["units"]
+    assert made.uncertainty_T_ms[[5, 14, 39]].tolist() == pytest.approx([0.0, 4.5, 29.5])
+    again = build_features(whole, bin_s=0.1, folder=tmp_path, digest="d")["units"]
+    assert np.array_equal(again.uncertainty_T_ms, made.uncertainty_T_ms)
 
 
 def test_band_power_of_a_sine_is_half_its_squared_amplitude() -> None:

@@ -96,3 +96,12 @@ def test_an_event_of_no_kind_is_refused(real, tmp_path):
     assert format_of(path) == "smi"
     with pytest.raises(FormatError, match="'Glissade L' is of no kind that its headers name"):
         read(path)
+
+
+def test_what_the_preamble_says_of_the_screen_goes_with_the_gaze(tmp_path):
+    said = "## Calibration Area:\t1680\t1050\n## Stimulus Dimension [mm]:\t474\t297\n## Head Distance [mm]:\t700\n##\n"
+    rows = "2000\tSMP\t1\t100\t200\t3.5\t1\t-\t-\n4000\tSMP\t1\t100\t200\t3.5\t1\t-\t-\n"
+    (recording,) = read(samples(tmp_path / "s.txt", rows, HEAD + said))
+    assert recording["gaze"].provenance["screen"] == pytest.approx(
+        {"width_px": 1680, "height_px": 1050, "width_cm": 47.4, "height_cm": 29.7, "distance_cm": 70}
+    )
