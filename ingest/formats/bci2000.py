@@ -259,9 +259,9 @@ def _events(header: _Header, vectors: Segment, repairs: list[str]) -> list[Event
         return np.column_stack([state.of(block) for state in states])
 
     found = []
-    for state, codes in zip(states, rises([vectors], len(states), values), strict=True):
-        if len(codes.labels) > min(max(1000, vectors.samples.shape[0] // 4), MAX_EVENTS):
-            repairs.append(f"state {state.name}: changes at {len(codes.labels)} samples; left out")
-        elif codes.labels:
-            found.append(codes.events(state.name))
+    for state, made in zip(states, rises([vectors], len(states), values), strict=True):
+        if len(made.labels) > min(max(1000, vectors.samples.shape[0] // 4), MAX_EVENTS):
+            repairs.append(f"state {state.name}: changes at {len(made.labels)} samples; left out")
+        elif made.labels:
+            found.append(made.events(state.name))
     return found
