@@ -32,7 +32,7 @@ class ConfigError(ValueError):
 class Config(BaseModel):
     """Frozen, and a key that is not known is an error instead of a silent typo."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 class InboxSettings(Config):
