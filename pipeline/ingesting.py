@@ -99,6 +99,7 @@ def ingest_together(paths: Sequence[Path], store: Store, **how: Any) -> IngestRe
 
 def _ingest(drop: Drop, store: Store, how: How) -> list[IngestResult]:
     """One result for each session of a drop."""
+    drop = replace(drop, paths=tuple(path.absolute() for path in drop.paths))  # a box has another working folder
     make_secret(store)
     try:
         _take_up_subjects(drop, store)
