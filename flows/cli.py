@@ -81,13 +81,13 @@ def ingest(
     store: StoreOption = None,
 ) -> None:
     """Recordings in, sessions and their pages out, without a server. The originals stay where they are."""
-    from neuroloom.pipeline.config import Settings
+    from neuroloom.pipeline.config import AS_SET
     from neuroloom.pipeline.reconciling import ingest_paths
 
     _need(paths)
     place = _store(store).create()
-    chosen = sorter or Settings.of(place).ingest.sorter
-    results = ingest_paths(paths, place, sorter=None if chosen == "none" else chosen, archive=archive, progress=say)
+    chosen_sorter = None if sorter == "none" else sorter or AS_SET
+    results = ingest_paths(paths, place, sorter=chosen_sorter, archive=archive, progress=say)
     written = _pages(place, [r["session"] for r in results if r["state"] == "ingested"]) if pages else {}
     if as_json:
         document({"results": results})

@@ -87,7 +87,7 @@ def reingest(
     store: StoreOption = None,
 ) -> None:
     """Make sessions anew from their originals; a new version only where something changed. Exit 3: some failed."""
-    from neuroloom.pipeline.config import Settings
+    from neuroloom.pipeline.config import AS_SET
     from neuroloom.pipeline.reingesting import reingest as made_anew
 
     place = _store(store)
@@ -95,13 +95,11 @@ def reingest(
     if not chosen:
         touched = _affected(place, reader, version, library, file, decision)["sessions"]
         chosen = sorted({row["session"] for row in touched if place.latest(row["session"]).name == row["version"]})
-    asked = sorter or Settings.of(place).ingest.sorter
+    chosen_sorter = None if sorter == "none" else sorter or AS_SET
     results: list[dict[str, Any]] = []
     for session_id in chosen:
         try:
-            results.append(
-                made_anew(place, session_id, why=why, sorter=None if asked == "none" else asked, progress=say)
-            )
+            results.append(made_anew(place, session_id, why=why, sorter=chosen_sorter, progress=say))
         except (ValueError, OSError) as error:
             reason = " ".join(str(error).split())
             results.append({"session": session_id, "state": "failed", "version": "", "changed": [], "reason": reason})

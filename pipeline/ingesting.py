@@ -22,7 +22,7 @@ from neuroloom.pipeline import origins, subjects
 from neuroloom.pipeline.alignment import AlignmentError
 from neuroloom.pipeline.assembly import length_s
 from neuroloom.pipeline.catalog import Catalog, note_new
-from neuroloom.pipeline.config import Settings
+from neuroloom.pipeline.config import AS_SET, Settings
 from neuroloom.pipeline.identity import grouped
 from neuroloom.pipeline.joining import joined
 from neuroloom.pipeline.preparing import completed, digests_of, opened, said_named
@@ -31,7 +31,6 @@ from neuroloom.pipeline.reading import Drop, aligned, session_id, with_notes
 from neuroloom.pipeline.store import Store
 
 Progress = Callable[[str], None]
-DEFAULT_SORTER = "spykingcircus2"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +55,7 @@ def ingest_drop(
     paths: Sequence[Path],
     store: Store,
     *,
-    sorter: str | None = DEFAULT_SORTER,
+    sorter: str | None = AS_SET,
     progress: Progress | None = None,
     archive: bool = False,
     in_place: bool = False,
@@ -90,7 +89,7 @@ def ingest_together(
     paths: Sequence[Path],
     store: Store,
     *,
-    sorter: str | None = DEFAULT_SORTER,
+    sorter: str | None = AS_SET,
     progress: Progress | None = None,
     archive: bool = False,
     in_place: bool = False,
@@ -98,7 +97,8 @@ def ingest_together(
     """A folder, or loose files of one session, published in the store.
 
     Where the session is published already, these devices join it in a new version. sorter: spikes are sorted where a
-    device has a wideband signal and no units; None leaves that out. archive: copy the originals into the store.
+    device has a wideband signal and no units; as the settings say, by name, or None, which leaves that out.
+    archive: copy the originals into the store.
     in_place: the files stay where they are, so where that is has to be remembered.
     """
     say = progress or (lambda _: None)

@@ -13,11 +13,11 @@ from neuroloom.ingest.digest import digest_of_bytes, digest_of_file
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.session import Session
 from neuroloom.pipeline import subjects
-from neuroloom.pipeline.config import Settings
+from neuroloom.pipeline.config import AS_SET, Settings
 from neuroloom.pipeline.identity import identity, is_named
 from neuroloom.pipeline.joining import joined
 from neuroloom.pipeline.privacy import Privacy, privacy_of
-from neuroloom.pipeline.processing import process
+from neuroloom.pipeline.processing import process, said_of
 from neuroloom.pipeline.reading import Drop, aligned, with_notes
 from neuroloom.pipeline.sidecar import SessionNotes
 from neuroloom.pipeline.store import Store
@@ -60,7 +60,12 @@ def completed(
     say: Progress,
 ) -> Session:
     """With what is computed of it, where it came from, and what is known of the subject."""
-    session = process(session, sorter=sorter, ica=Settings.of(store).ingest.ica, progress=say)
+    settings = Settings.of(store)
+    spikes = said_of(session, "spikes")
+    chain, curation = settings.spikes.but(spikes)
+    chosen = spikes.get("sorter", settings.ingest.sorter) if sorter == AS_SET else sorter
+    chosen = None if chosen == "none" else chosen
+    session = process(session, sorter=chosen, chain=chain, curation=curation, ica=settings.ingest.ica, progress=say)
     public = {private.text(name): digest for name, digest in digests.items()}
     return _with_subject(replace(session, sources=_with_digests(session.sources, public)), store)
 

@@ -283,7 +283,7 @@ def ingest_claimed(
         return []
     with _lease(catalog, drop, settings.ingest.lease_s):
         paths = [Path(drop.folder) / path for path in drop.paths]
-        results = ingest_drop(paths, store, sorter=settings.ingest.sorter_or_none, progress=progress)
+        results = ingest_drop(paths, store, progress=progress)
     if not catalog.renew(drop.id, owner=drop.owner, lease_s=settings.ingest.lease_s):
         raise LeaseLostError(f"{drop.name}: another run has taken it over")
     _record(store, catalog, drop, [result.to_dict() for result in results])

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from neuroloom.ingest import durable, manifest
-from neuroloom.pipeline.ingesting import DEFAULT_SORTER, next_version
+from neuroloom.pipeline.config import AS_SET
+from neuroloom.pipeline.ingesting import next_version
 from neuroloom.pipeline.origins import origins_of
 from neuroloom.pipeline.preparing import prepared
 from neuroloom.pipeline.reading import Drop
@@ -22,7 +23,7 @@ Progress = Callable[[str], None]
 
 
 def reingest(
-    store: Store, session_id: str, *, why: str, sorter: str | None = DEFAULT_SORTER, progress: Progress | None = None
+    store: Store, session_id: str, *, why: str, sorter: str | None = AS_SET, progress: Progress | None = None
 ) -> dict[str, Any]:
     """{"session", "state": "reingested" | "unchanged", "version", "changed": datasets that differ}.
 
