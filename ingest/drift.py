@@ -13,10 +13,11 @@ to end for that, and cut again: how far the probe has moved during a gap shows i
 
 from __future__ import annotations
 
-from itertools import pairwise
+from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neuroloom.ingest._aligned_recording import aligned
 
@@ -45,8 +46,8 @@ def corrected(recording: Any, preset: str) -> tuple[Any, dict[str, Any]]:
     """
     from spikeinterface.preprocessing import correct_motion
 
-    lengths = [recording.get_num_samples(k) for k in range(recording.get_num_segments())]
-    whole = recording if len(lengths) == 1 else _end_to_end(recording)
+    one = recording.get_num_segments() == 1
+    whole = recording if one else _end_to_end(recording)
     try:
         moved, motion = correct_motion(
             whole,
@@ -67,7 +68,7 @@ def corrected(recording: Any, preset: str) -> tuple[Any, dict[str, Any]]:
         if len(motion.temporal_bins_s[0]) > 1
         else 0,
     }
-    return aligned(moved if len(lengths) == 1 else _cut(moved, recording, lengths)), said
+    return aligned(moved if one else _cut(moved, recording)), said
 
 
 def _end_to_end(recording: Any) -> Any:
@@ -76,15 +77,35 @@ def _end_to_end(recording: Any) -> Any:
     return concatenate_recordings([recording])
 
 
-def _cut(moved: Any, recording: Any, lengths: list[int]) -> Any:
-    """The segments again, each with the start and the rate that it had."""
-    from spikeinterface.core import append_recordings
+def _cut(moved: Any, recording: Any) -> Any:
+    """The segments of `recording` again, each at its own times, read from `moved`, where they lie end to end."""
+    return _cut_class()(recording, moved)
 
-    ends = np.cumsum([0, *lengths])
-    parts = [moved.frame_slice(int(a), int(b)) for a, b in pairwise(ends)]
-    cut = append_recordings(parts)
-    for segment, of in zip(cut.segments, recording.segments, strict=True):
-        times = of.get_times_kwargs()
-        segment.t_start, segment.time_vector = times["t_start"], times["time_vector"]
-        segment.sampling_frequency = times["sampling_frequency"]
-    return cut
+
+@cache
+def _cut_class() -> Any:
+    """SpikeInterface's class, made on first use: importing SpikeInterface takes a second."""
+    from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, BasePreprocessorSegment
+
+    class CutSegment(BasePreprocessorSegment):  # type: ignore[misc]
+        def __init__(self, parent: Any, moved: Any, begin: int) -> None:
+            super().__init__(parent)
+            self.moved, self.begin = moved, begin
+
+        def get_traces(self, start_frame: int, end_frame: int, channel_indices: Any) -> NDArray[Any]:
+            traces = self.moved.get_traces(self.begin + start_frame, self.begin + end_frame, channel_indices)
+            return np.asarray(traces)
+
+    class CutRecording(BasePreprocessor):  # type: ignore[misc]
+        name = "cut"
+
+        def __init__(self, recording: Any, moved: Any) -> None:
+            super().__init__(recording, dtype=moved.get_dtype())
+            begin = 0
+            for parent in recording.segments:
+                self.add_recording_segment(CutSegment(parent, moved.segments[0], begin))
+                begin += parent.get_num_samples()
+            self._kwargs = {"recording": recording, "moved": moved}
+            self._serializability = {"memory": True, "json": False, "pickle": False}
+
+    return CutRecording

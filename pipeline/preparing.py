@@ -63,11 +63,16 @@ def completed(
     settings = Settings.of(store)
     spikes = said_of(session, "spikes")
     chain, curation = settings.spikes.but(spikes)
-    chosen = spikes.get("sorter", settings.ingest.sorter) if sorter == AS_SET else sorter
-    chosen = None if chosen == "none" else chosen
+    chosen = sorter_of(sorter, spikes, settings)
     session = process(session, sorter=chosen, chain=chain, curation=curation, ica=settings.ingest.ica, progress=say)
     public = {private.text(name): digest for name, digest in digests.items()}
     return _with_subject(replace(session, sources=_with_digests(session.sources, public)), store)
+
+
+def sorter_of(asked: str | None, said: Mapping[str, Any], settings: Settings) -> str | None:
+    """The sorter asked for, else that of the session, else that of the store; None where spikes are not looked for."""
+    chosen = said.get("sorter", settings.ingest.sorter) if asked == AS_SET else asked
+    return None if chosen == "none" else chosen
 
 
 def digests_of(drop: Drop) -> dict[str, str]:
