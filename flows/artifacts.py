@@ -80,6 +80,17 @@ def run_page(run: str, metrics: Sequence[Mapping[str, Any]], scores: Sequence[Ma
         create_table_artifact(rows, key=f"{key}-scores", description="held-out time")
 
 
+def study_page(run: str, sentence: str, wanted: Sequence[Mapping[str, Any]]) -> None:
+    """What a study says: its sentence with a link to the page, and what was wanted beside what was found."""
+    key = f"run-{artifact_key(run)}"
+    link = f"[review page]({review_url()}/run-{run}.html)" if review_url() else ""
+    text = f"## {plain(run)}\n\n{plain(sentence)}\n\n{link}"
+    create_markdown_artifact(bounded(text), key=key, description="what the study says")
+    rows = [{name: plain(row[name]) for name in ("what", "wanted", "found", "met")} for row in wanted]
+    if rows:
+        create_table_artifact(rows, key=f"{key}-wanted", description="wanted and found")
+
+
 def counts_table(counts: Mapping[str, int]) -> None:
     """How many drops are in each state."""
     rows = [{"state": state, "drops": str(n)} for state, n in counts.items()] or [{"state": "none", "drops": "0"}]
@@ -94,7 +105,7 @@ def ports_table(features: Any) -> None:
             "kind": made.port.kind,
             "channels": str(made.port.n_channels),
             "known": f"{float(made.valid.mean()):.0%}",
-            "times known to": f"{made.uncertainty_ms:.2f} ms",
+            "times known to": f"{made.uncertainty_ms:.2f} ms, at worst {float(made.uncertainty_T_ms.max()):.2f} ms",
         }
         for name, made in features.ports.items()
     ]

@@ -87,7 +87,8 @@ def reingest(
     store: StoreOption = None,
 ) -> None:
     """Make sessions anew from their originals; a new version only where something changed. Exit 3: some failed."""
-    from neuroloom.pipeline.config import AS_SET
+    from neuroloom.pipeline.box import BoxError, box_of
+    from neuroloom.pipeline.config import AS_SET, Settings
     from neuroloom.pipeline.reingesting import reingest as made_anew
 
     place = _store(store)
@@ -95,14 +96,16 @@ def reingest(
     if not chosen:
         touched = _affected(place, reader, version, library, file, decision)["sessions"]
         chosen = sorted({row["session"] for row in touched if place.latest(row["session"]).name == row["version"]})
-    chosen_sorter = None if sorter == "none" else sorter or AS_SET
+    settings = Settings.of(place)
+    how: dict[str, Any] = {"why": why, "sorter": None if sorter == "none" else sorter or AS_SET, "progress": say}
     results: list[dict[str, Any]] = []
-    for session_id in chosen:
-        try:
-            results.append(made_anew(place, session_id, why=why, sorter=chosen_sorter, progress=say))
-        except (ValueError, OSError) as error:
-            reason = " ".join(str(error).split())
-            results.append({"session": session_id, "state": "failed", "version": "", "changed": [], "reason": reason})
+    with box_of(place, settings.box) as inside:
+        for session_id in chosen:
+            try:
+                results.append(made_anew(place, session_id, inside=inside, **how))
+            except (ValueError, OSError, BoxError) as error:
+                told = {"version": "", "changed": [], "reason": " ".join(str(error).split())}
+                results.append({"session": session_id, "state": "failed", **told})
     _pages(place, [row["session"] for row in results if row["state"] == "reingested"])
     if as_json:
         document({"results": results})

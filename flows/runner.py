@@ -21,6 +21,7 @@ from prefect.schedules import Interval
 from prefect.types.entrypoint import EntrypointType
 
 from neuroloom.flows.recordings import ingest_recording
+from neuroloom.flows.studying import study
 from neuroloom.flows.sweep import sweep
 from neuroloom.flows.training import build_features, evaluate, train
 from neuroloom.flows.watcher import watch
@@ -40,6 +41,7 @@ def deployments(settings: Settings) -> list[RunnerDeployment]:
         _deployment(build_features, "features", concurrency_limit=1),
         _deployment(train, "training", concurrency_limit=1),
         _deployment(evaluate, "evaluation", concurrency_limit=1),
+        _deployment(study, "studies", concurrency_limit=1),
     ]
 
 

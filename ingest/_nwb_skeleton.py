@@ -26,7 +26,7 @@ from neuroloom.ingest._nwb_layout import (
     table_entry,
 )
 from neuroloom.ingest.streams import Events, Intervals, Signal, Stream, Table, Units
-from neuroloom.ingest.timebase import Timebase
+from neuroloom.ingest.timebase import PiecewiseTimebase, Timebase
 
 if TYPE_CHECKING:
     from neuroloom.ingest._nwb_write import FileHead
@@ -157,7 +157,16 @@ class Skeleton:
         base = series.segment.timebase
         if isinstance(base, Timebase):
             return {"starting_time": base.start_s, "rate": base.rate_hz}
+        if isinstance(base, PiecewiseTimebase):
+            return {"timestamps": self._declared_times(base.n_samples)}
         return {"timestamps": self._column(base.times_s)}
+
+    def _declared_times(self, n_samples: int) -> Any:
+        """Room for a time per sample: stock readers know no rate that changes. Filled block by block, like samples."""
+        from hdmf.backends.hdf5.h5_utils import H5DataIO
+
+        filters = {"chunks": (min(n_samples, MAX_CHUNK_BYTES // 8),), **self._table_filters} if n_samples else {}
+        return H5DataIO(shape=(n_samples,), dtype=np.dtype("<f8"), **filters)
 
     def _electrodes(self, signal: Signal, safe_name: str) -> list[int]:
         """One row of the electrodes table per channel, in a group per shank; returns the row numbers."""

@@ -11,6 +11,7 @@ group of eight, and `torch.func.vmap` over `nn.GRU` is not possible (its kernel 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,11 +103,14 @@ class StudentGroup(nn.Module):
         """A parameter by name, group in front."""
         return self.get_parameter(name)
 
-    def forward(self, inputs_GBT: Tensor, *, dropout: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
+    def forward(
+        self, inputs_GBT: Tensor, *, dropout: float = 0.0, generators: Sequence[torch.Generator] = ()
+    ) -> Tensor:
         """Hidden states of all layers side by side, (G, T, B, L H).
 
         inputs: symbols (G, B, T), or features (G, B, T, I). dropout: chance that a unit of one layer is not seen by
-        the next, for a whole sequence (Gal and Ghahramani 2016).
+        the next, for a whole sequence (Gal and Ghahramani 2016), drawn from one generator per student: what becomes of
+        a student does not depend on who is beside it.
         """
         gates = self._first_gates(inputs_GBT)
         states = []
@@ -115,7 +119,7 @@ class StudentGroup(nn.Module):
             hidden = GruLayer.apply(gates, weight, bias, self.product)  # type: ignore[no-untyped-call]
             seen = hidden.transpose(0, 1)
             if dropout:
-                seen = seen * _kept(seen, dropout, generator)
+                seen = seen * _kept(seen, dropout, generators)
             states.append(seen)
             if layer + 1 < self.shape.layers:
                 gates = self._gates(seen, layer + 1)
@@ -151,9 +155,9 @@ class StudentGroup(nn.Module):
         return out.view(G, T, B, -1).transpose(0, 1).contiguous()
 
 
-def _kept(seen_GTBH: Tensor, dropout: float, generator: torch.Generator | None) -> Tensor:
-    G, _, B, H = seen_GTBH.shape
-    drawn = torch.rand(G, 1, B, H, generator=generator, device=seen_GTBH.device)
+def _kept(seen_GTBH: Tensor, dropout: float, generators: Sequence[torch.Generator]) -> Tensor:
+    _, _, B, H = seen_GTBH.shape
+    drawn = torch.stack([torch.rand(1, B, H, generator=each) for each in generators]).to(seen_GTBH.device)
     return (drawn >= dropout).to(seen_GTBH.dtype) / (1 - dropout)
 
 

@@ -5,12 +5,15 @@ settle_s = 10          # a drop must lie unchanged for this long
 [ingest]
 sorter = "spykingcircus2"   # "none": do not sort
 ica = true                  # add EEG without eyes and muscles; needs `pip install neuroloom[ica]`
+strict = true               # refuse files with faults instead of mending them
 [spikes.chain]
 reference = "local"         # what is done to traces before spikes are looked for: `docs/spikes.md`
 [spikes.curation]
 min_snr = 5                 # which units are accepted
 [privacy]
 keep_dates = true           # dates are shifted otherwise, names replaced by codes
+[box]
+memory_mb = 4096       # that a reader may use; readable = ["/opt/vendor"] lets it read a vendor's library
 [server]
 port = 4200
 """
@@ -39,7 +42,7 @@ class ConfigError(ValueError):
 class Config(BaseModel):
     """Frozen, and a key that is not known is an error instead of a silent typo."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 class InboxSettings(Config):
@@ -61,11 +64,13 @@ class IngestSettings(Config):
 
     in_flight: runs at once. lease_s: a run that has not been heard of for this long is dead. queue_s: a hand-over that
     no run took up for this long is repeated. small_bytes, batch: that many drops of at most that size share a run.
-    min_free_bytes: nothing is started with less free space. sorter, ica: see `processing.py`.
+    min_free_bytes: nothing is started with less free space. sorter, ica: see `processing.py`. strict: a file with a
+    fault that could be mended in the reading is refused.
     """
 
     sorter: str = "spykingcircus2"
     ica: bool = False
+    strict: bool = False
     in_flight: int = Field(default=2, ge=1)
     lease_s: float = Field(default=120.0, gt=0)
     queue_s: float = Field(default=1800.0, gt=0)
@@ -114,6 +119,22 @@ class PrivacySettings(Config):
     keep_dates: bool = False
 
 
+class BoxSettings(Config):
+    """What the process may use that reads recordings: see `box.py`. Sizes in MiB, over what the imports take.
+
+    on: False reads in the run's own process, without limits. sorting_mb: while spikes are sorted. readable: folders
+    that readers need besides the installation, such as a vendor's library. wall_s, wall_s_per_gb: time for any
+    recording, and so much more per 1e9 bytes.
+    """
+
+    on: bool = True
+    memory_mb: int = Field(default=2048, ge=256)
+    sorting_mb: int = Field(default=16384, ge=256)
+    wall_s: float = Field(default=900.0, gt=0)
+    wall_s_per_gb: float = Field(default=3600.0, ge=0)
+    readable: tuple[str, ...] = ()
+
+
 class ServerSettings(Config):
     """Where the embedded pages listen (always on this machine only), and how often the sweep runs. Port 0: any free."""
 
@@ -129,6 +150,7 @@ class Settings(Config):
     ingest: IngestSettings = IngestSettings()
     spikes: SpikeSettings = SpikeSettings()
     privacy: PrivacySettings = PrivacySettings()
+    box: BoxSettings = BoxSettings()
     server: ServerSettings = ServerSettings()
 
     @classmethod

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from neuroloom.ingest.folders import companions_of, naming_files
+from neuroloom.ingest.folders import companions_of, files_of, naming_files
 from neuroloom.ingest.formats import FormatError, format_of, formats
 from neuroloom.ingest.formats._companions import hides
 from neuroloom.pipeline.identity import session_key
@@ -132,7 +132,7 @@ class Scanner:
             form: str | None = ""
             try:
                 form = format_of(self.inbox / name)
-                files = formats()[form].files(self.inbox / name) if form else ()
+                files = files_of(self.inbox / name, form) if form else ()
             except (FormatError, OSError):
                 return form or "", ()  # not remembered: a companion may be on its way
             self._known[stamp] = (form or "", tuple(f.name for f in files[1:] if f.parent == self.inbox))

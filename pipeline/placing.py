@@ -1,170 +1,106 @@
-"""What was dropped beside a recording and belongs to it: existing sortings, and where its electrodes lie.
+"""Which area a channel sits in, by where it lies: the nearest centre, with the distance said.
 
-    sortings     phy, Kilosort, SpikeInterface: spikes counted in samples become Units of the recording that was sorted
-                 (found by the name of the file, or where the drop has but one wide band); the recording is then not
-                 sorted again. `[sortings]` of session.toml says it where nothing else does, of an NWB file of units too
-    probes       `probe.json` (probeinterface's format) or `[probe]` of session.toml, where the files have none
+    stated      its area is named, and the topology has it: that stands
+    nearest     it has coordinates (columns x_mm, y_mm, z_mm of its stream): the nearest area's, at a stated distance
+    learned     neither: the network learns which area it sits in
 
-Design rationale: both happen before recordings are aligned, on the device's own clock: which sample a spike is at has
-nothing to do with other devices.
+Coordinates mean something only in the frame of the topology's positions, and no file says that they are: so whoever
+wants them used asks for it. Sensors outside the head (EEG, MEG) are left to their lead field, behaviour sits nowhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from neuroloom.ingest.formats import FormatError
-from neuroloom.ingest.formats._companions import is_there
-from neuroloom.ingest.probes import ProbeError, known_probe, read_probe, with_probe
-from neuroloom.ingest.recording import Recording
-from neuroloom.ingest.sortings import COUNTED, PlacingError, counts, placed
-from neuroloom.ingest.streams import Signal, Units
-from neuroloom.pipeline.sidecar import FILE_NAME, ProbeNotes
+from neuroloom.models.encoders import EVERYWHERE
+from neuroloom.models.ports import SENSORS
+from neuroloom.models.topology import Topology, TopologyError
+from neuroloom.pipeline.features import PortFeatures
+from neuroloom.pipeline.windowing import Windows
 
-PROBE_FILE = "probe.json"
-Place = tuple[Recording, Signal]
+STATED, NEAREST, LEARNED = "stated", "nearest", "learned"
 
 
-def with_sortings(recordings: Sequence[Recording], said: Mapping[str, str]) -> list[Recording]:
-    """The recordings, with the spikes of sortings among them put into those that were sorted.
+@dataclass(frozen=True, kw_only=True)
+class PlacedChannel:
+    """A channel and its area. area: "" where it is learned. distance_mm: to the area's centre, None if not measured."""
 
-    said: device of a sorting -> stream or device that was sorted. Raises FormatError where none fits.
+    session: str
+    port: str
+    channel: str
+    area: str
+    how: str
+    distance_mm: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return asdict(self)
+
+
+def place_channels(
+    data: Windows, topology: Topology, *, within_mm: float = 20.0
+) -> tuple[Windows, tuple[PlacedChannel, ...]]:
+    """The same windows with every electrode and unit that has coordinates in the nearest area, and what was decided.
+
+    Raises ValueError naming a channel farther than `within_mm` from every centre, or where the topology has no
+    positions: then the channels' frame is likely another one.
     """
-    sortings = [r for r in recordings if _is_sorting(r, said)]
-    others = [r for r in recordings if r not in sortings]
-    alone = [r for r in sortings if not _wide_bands(others)]
-    for sorting in alone:
-        if any("segment" in stream.provenance for stream in sorting.streams):
-            raise FormatError(
-                f"{sorting.files[0]}: sorted in {len(sorting.streams)} segments, whose times only the recording that "
-                "was sorted has; both dropped together are wanted"
-            )
-    for sorting in (r for r in sortings if r not in alone):
-        recording, signal = _sorted_from(sorting, others, said)
-        others[others.index(recording)] = _joined(recording, signal, sorting)
-    return [*others, *alone]
+    sessions, placed = {}, []
+    for session, one in data.sessions.items():
+        ports = dict(one.features.ports)
+        for name, made in one.features.ports.items():
+            if made.port.kind in (*EVERYWHERE, *SENSORS):
+                continue
+            found = _placed(session, made, topology, within_mm)
+            ports[name] = replace(made, port=replace(made.port, areas=tuple(channel.area for channel in found)))
+            placed += found
+        sessions[session] = replace(one, features=replace(one.features, ports=ports))
+    return replace(data, sessions=sessions), tuple(placed)
 
 
-def _is_sorting(recording: Recording, said: Mapping[str, str]) -> bool:
-    units = [stream for stream in recording.streams if isinstance(stream, Units)]
-    counted = any(counts(stream) for stream in units)
-    return len(units) == len(recording.streams) > 0 and (counted or recording.clock in said)
-
-
-def _wide_bands(recordings: Sequence[Recording]) -> list[Place]:
-    return [
-        (recording, stream)
-        for recording in recordings
-        for stream in recording.streams
-        if isinstance(stream, Signal) and stream.modality == "wideband" and stream.segments
-    ]
-
-
-def _sorted_from(sorting: Recording, others: Sequence[Recording], said: Mapping[str, str]) -> Place:
-    places = _wide_bands(others)
-    names = [f"{signal.name} of {recording.clock}" for recording, signal in places]
-    told = said.get(sorting.clock)
-    if told is not None:
-        found = [(r, s) for r, s in places if told in (r.clock, s.name)]
-    else:
-        sources = {str(name) for stream in sorting.streams for name in stream.provenance.get("source", ())}
-        found = [(r, s) for r, s in places if sources & {file.name for file in r.files}] or places
-    if len(found) != 1:
-        raise FormatError(
-            f"{sorting.files[0]}: a sorting of which of {', '.join(names)}? [sortings] of session.toml can say: "
-            f'"{sorting.clock}" = "..."'
-        )
-    return found[0]
-
-
-def _joined(recording: Recording, signal: Signal, sorting: Recording) -> Recording:
-    parts = [stream for stream in sorting.streams if isinstance(stream, Units)]
-    if not counts(parts[0]):  # seconds, from the first sample of what was sorted
-        parts = [replace(part, provenance={**part.provenance, COUNTED: signal.rate_hz}) for part in parts]
-    try:
-        units = replace(placed(parts, signal), name=f"{signal.name} units")
-    except PlacingError as error:
-        raise FormatError(f"{sorting.files[0]}: {error}") from error
-    taken = {stream.name for stream in recording.streams}
-    if units.name in taken:
-        units = replace(units, name=f"{signal.name} units {sorting.clock}")
-    return replace(
-        recording,
-        streams=(*recording.streams, units),
-        files=(*recording.files, *sorting.files),
-        format=f"{recording.format}, {sorting.format}",
-        repairs=(*recording.repairs, *sorting.repairs),
+def summary(placed: Sequence[PlacedChannel]) -> str:
+    """One line: how many channels were placed in which way, and how far from their areas."""
+    counts = Counter(channel.how for channel in placed)
+    away = sorted(channel.distance_mm for channel in placed if channel.distance_mm is not None)
+    span = f" ({away[0]:.0f} to {away[-1]:.0f} mm from the centre)" if away else ""
+    return (
+        f"{counts[STATED]} channels in the area that is stated, {counts[NEAREST]} in the nearest{span}, "
+        f"{counts[LEARNED]} to be learned"
     )
 
 
-def with_probes(recordings: Sequence[Recording], folder: Path | None, said: ProbeNotes | None) -> list[Recording]:
-    """The recordings, with electrode positions where a signal of electrodes has none.
-
-    folder: of the drop, where `probe.json` may lie. said: `[probe]` of its `session.toml`.
-    Raises FormatError where the probe is not known, or fits no signal.
-    """
-    source = _probe_said(folder, said)
-    if source is None:
-        return list(recordings)
-    named, probe = source
-    reasons: list[str] = []
-    placed_any = False
-    found = []
-    for recording in recordings:
-        streams = []
-        for stream in recording.streams:
-            if (
-                isinstance(stream, Signal)
-                and stream.modality in ("wideband", "lfp", "ieeg")
-                and not _has_places(stream)
-            ):
-                try:
-                    stream, placed_any = with_probe(stream, probe), True
-                except ProbeError as error:
-                    reasons.append(str(error))
-            streams.append(stream)
-        found.append(replace(recording, streams=tuple(streams)))
-    if not placed_any:
-        why = reasons[0] if reasons else "every signal of electrodes has its positions already, or there is none"
-        raise FormatError(f"{named}: fits no signal: {why}")
+def _placed(session: str, made: PortFeatures, topology: Topology, within_mm: float) -> list[PlacedChannel]:
+    port, found = made.port, []
+    areas = port.areas or ("",) * port.n_channels
+    positions = made.positions_mm or (None,) * port.n_channels
+    for channel, area, position_mm in zip(port.channel_names, areas, positions, strict=True):
+        at: Any = {"session": session, "port": port.name, "channel": channel}
+        if area in topology.area_names:
+            found.append(PlacedChannel(**at, area=area, how=STATED))
+        elif position_mm is not None:
+            name, away_mm = nearest_area(topology, position_mm)
+            if away_mm > within_mm:
+                raise ValueError(
+                    f"{session}: {port.name}, channel {channel!r} at {[round(x) for x in position_mm]} mm lies "
+                    f"{away_mm:.0f} mm from {name}, the nearest area of {topology.name!r}; at most {within_mm:g} mm "
+                    "is wanted. Channels and areas must be in one frame"
+                )
+            found.append(PlacedChannel(**at, area=name, how=NEAREST, distance_mm=away_mm))
+        else:
+            found.append(PlacedChannel(**at, area="", how=LEARNED))
     return found
 
 
-def _has_places(signal: Signal) -> bool:
-    return any(x is not None for x in signal.table.get("x_um", ()))
-
-
-def _probe_said(folder: Path | None, said: ProbeNotes | None) -> tuple[str, Any] | None:
-    """What to call the probe in messages, and the probe; None where nothing is said of one."""
-    if folder is None:
-        return None
-    try:
-        if said is not None and said.model:
-            named = f"{folder / FILE_NAME}: [probe] {said.manufacturer} {said.model}"
-            return named, _chosen(known_probe(said.manufacturer, said.model), said)
-        path = folder / (said.file if said is not None else PROBE_FILE)
-        if said is None and not is_there(path):
-            return None
-        if path.parent != folder or not is_there(path):
-            raise FormatError(f"{folder / FILE_NAME}: [probe] file {path.name!r} is no file of the drop; one is wanted")
-        return str(path), _chosen(read_probe(path), said)
-    except ProbeError as error:
-        raise FormatError(str(error)) from error
-
-
-def _chosen(probe: Any, said: ProbeNotes | None) -> Any:
-    """The contacts that were recorded, in order, each at a channel of its own."""
-    if said is None or said.contacts is None:
-        return probe
-    first, last = said.contacts
-    one = probe.probes[0] if hasattr(probe, "probes") else probe
-    if last > one.get_contact_count():
-        raise ProbeError(f"[probe] contacts {first} to {last} of a probe that has {one.get_contact_count()}")
-    chosen = one.get_slice(np.arange(first, last))
-    chosen.set_device_channel_indices(np.arange(last - first))
-    return chosen
+def nearest_area(topology: Topology, position_mm: Sequence[float]) -> tuple[str, float]:
+    """The area whose centre is nearest, and how far away it is, mm. Raises TopologyError where none has a position."""
+    centres = [(area.name, area.position_mm) for area in topology.areas if area.position_mm is not None]
+    if not centres:
+        raise TopologyError(f"{topology.name}: no area has a position; channels cannot be placed by their coordinates")
+    away = [(float(np.linalg.norm(np.subtract(centre, position_mm))), name) for name, centre in centres]
+    distance_mm, name = min(away)
+    return name, distance_mm

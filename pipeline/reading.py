@@ -1,8 +1,9 @@
 """From the files of a drop to recordings, and from recordings to a session: only headers are read, nothing is written.
 
 drop (a folder, or loose files of one session)
+  -> parts                               of a BIDS tree: one per subject, session, task and run
   -> recordings, each on its own clock
-  -> sortings put into what was sorted, probes where the files have none           (`placing.py`)
+  -> sortings put into what was sorted, probes where the files have none           (`beside.py`)
   -> aligned session                     `session.toml` says whose it is, which devices share a clock, where they lie
   -> trials                              `task.toml` says what the event codes mean
 """
@@ -23,8 +24,8 @@ from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Events, Signal, Stream, Units
 from neuroloom.pipeline import subjects
 from neuroloom.pipeline.assembly import align
-from neuroloom.pipeline.identity import identity
-from neuroloom.pipeline.placing import PROBE_FILE, with_probes, with_sortings
+from neuroloom.pipeline.beside import PROBE_FILE, with_probes, with_sortings
+from neuroloom.pipeline.identity import by_session, identity
 from neuroloom.pipeline.sidecar import FILE_NAME, SessionNotes
 
 Progress = Callable[[str], None]
@@ -38,9 +39,16 @@ class Drop:
     """What was dropped together and is one session: a folder, or loose files.
 
     folder: where sidecars are looked for; None for loose files, beside which anything may lie.
+    within: the folder that was dropped, where this is the part of it that is one session. strict: files with faults
+        are refused instead of mended.
+
+    Design rationale: in a BIDS dataset every run is a recording on a clock of its own, and nothing relates two of them.
+    So each subject, session, task and run is a session here; that of a folder without BIDS's levels stays one.
     """
 
     paths: tuple[Path, ...]
+    within: Path | None = None
+    strict: bool = False
 
     @property
     def name(self) -> str:
@@ -50,20 +58,38 @@ class Drop:
     @property
     def folder(self) -> Path | None:
         """The folder, where it is one."""
-        return self.paths[0] if len(self.paths) == 1 and self.paths[0].is_dir() else None
+        return self.paths[0] if len(self.paths) == 1 and self.within is None and self.paths[0].is_dir() else None
+
+    @property
+    def home(self) -> Path | None:
+        """Where sidecars lie that hold for all of what was dropped together: what codes mean, who was recorded."""
+        return self.folder or self.within
 
     @property
     def root(self) -> Path:
         """What the files' names are relative to."""
-        return self.folder or self.paths[0].parent
+        return self.home or self.paths[0].parent
+
+    def parts(self) -> list[Drop]:
+        """The sessions that a BIDS tree holds, else this alone. Raises FormatError."""
+        if self.folder is None:
+            return [self]
+        named = naming_files(self.folder)
+        found = by_session(self.folder, named)
+        if len(found) < 2:
+            return [self]
+        if (self.folder / FILE_NAME).is_file():
+            said = f"says what one session is, but {len(found)} lie in its folder"
+            raise FormatError(f"{self.folder / FILE_NAME}: {said}; take it away, or drop the folder of each")
+        return [Drop(paths=tuple(files), within=self.folder) for files in found]
 
     def files(self) -> tuple[Path, ...]:
         """Every file of its recordings, sidecars included. Raises FormatError."""
         found = [file for path in self.paths for file in companions_of(path)]
-        if self.folder is not None:
+        if self.home is not None:
             probe = self.notes().probe
             names = (*SIDECARS, *([probe.file] if probe is not None and probe.file else []))
-            found += [self.folder / name for name in names if is_there(self.folder / name)]
+            found += [self.home / name for name in names if is_there(self.home / name)]
         return tuple(dict.fromkeys(found))
 
     def recordings(self, progress: Progress = lambda _: None) -> list[Recording]:
@@ -71,13 +97,18 @@ class Drop:
         found: list[Recording] = []
         for file in dict.fromkeys(file for path in self.paths for file in naming_files(path)):
             progress(f"{self.name}: reading {file.name}")
-            found += read(file)
+            found += read(file, strict=self.strict)
         notes = self.notes()
         return with_sortings(with_probes(found, self.folder, notes.probe), notes.sortings)
 
     def notes(self) -> SessionNotes:
         """What its `session.toml` says."""
         return SessionNotes.beside(self.folder) if self.folder is not None else SessionNotes()
+
+
+def named_from(file: Path, root: Path) -> Path:
+    """A file's name within what was dropped; what BIDS keeps above a subject's folder goes by its own name."""
+    return file.relative_to(root) if file.is_relative_to(root) else Path(file.name)
 
 
 def session_id(drop: Drop, recordings: Sequence[Recording], notes: SessionNotes) -> str:
@@ -112,19 +143,20 @@ def aligned(recordings: Sequence[Recording], notes: SessionNotes) -> Session:
         run=notes.run,
         reference=notes.reference,
         same_clock=notes.same_clock,
+        start_uncertainty_s=notes.start_uncertainty_s,
     )
 
 
 def with_notes(session: Session, drop: Drop) -> Session:
     """With the areas, trials and expectations that the drop's sidecars tell of. Raises FormatError naming the file."""
-    if drop.folder is None:
+    if drop.home is None:
         return session
     notes = drop.notes()
-    session = _with_areas(session, notes.areas, drop.folder / FILE_NAME)
+    session = _with_areas(session, notes.areas, drop.home / FILE_NAME)
     if said := notes.for_sources():
         session = replace(session, sources=tuple(dict(source) | said for source in session.sources))
-    task = drop.folder / TASK_FILE
-    return _with_trials(session, task) if task.is_file() else session
+    task = drop.home / TASK_FILE
+    return _with_trials(session, task, needed=drop.within is None) if task.is_file() else session
 
 
 def _with_areas(session: Session, areas: Mapping[str, Areas], path: Path) -> Session:
@@ -187,12 +219,20 @@ def _n_rows(stream: Signal | Units) -> int:
     return len(stream.channel_names) if isinstance(stream, Signal) else len(stream.unit_names)
 
 
-def _with_trials(session: Session, path: Path) -> Session:
+def _with_trials(session: Session, path: Path, *, needed: bool) -> Session:
+    """needed: False where the folder holds further sessions, which may be of other tasks."""
     from neuroloom.ingest.task import Task
 
     task = Task.read(path)
-    for stream in session.streams:
-        if isinstance(stream, Events) and stream.labels and task.knows(stream):
-            return replace(session, streams=(*session.streams, replace(task.trials(stream), device=stream.device)))
-    names = [s.name for s in session.streams if isinstance(s, Events)]
-    raise FormatError(f"{path}: none of its codes is in the events {names}; one stream must hold them")
+    events = [stream for stream in session.streams if isinstance(stream, Events) and stream.labels]
+    start = next((stream for stream in events if task.knows(stream)), None)
+    if start is None and not needed:
+        return session
+    if start is None:
+        raise FormatError(f"{path}: none of its codes is in the events {[s.name for s in events]}; one must hold them")
+    try:
+        trials = task.trials(start, events)
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
+    name = trials.name if trials.name not in session.stream_names else f"{trials.name} {task.name}"
+    return replace(session, streams=(*session.streams, replace(trials, name=name, device=start.device)))

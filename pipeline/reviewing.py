@@ -27,8 +27,12 @@ def review_session(store: Store, session_id: str) -> Path:
 
 def review_run(store: Store, name: str) -> Path:
     """Write the page of a run; gives its path."""
+    from neuroloom.pipeline import studying
     from neuroloom.pipeline.review import write_run
 
+    if (store.run_folder(name) / studying.REQUEST).is_file():
+        studying.conclude(name, store)
+        return store.review / f"run-{name}.html"
     return write_run(store.run_folder(name), store.review)
 
 

@@ -6,6 +6,7 @@ task = "reach"
 run = "1"
 reference = "probe"                          # the device whose clock the session runs on
 same_clock = [["spikes", "trajectory"]]      # devices on one clock although their files do not say so
+start_uncertainty_s = 0.2                    # how far off start times are: computers whose clocks are kept together
 
 [areas]                                      # the brain area of a signal's channels or of units
 ap = "V1"                                    # all of them
@@ -85,10 +86,13 @@ class EegNotes(Config):
 
 
 class ScreenNotes(Config):
-    """The screen the subject looked at, and how far away it stood; see `ingest/gaze_geometry.py`."""
+    """The screen the subject looked at, and how far away it stood; see `ingest/gaze_geometry.py`.
 
-    width_px: PositiveFloat
-    height_px: PositiveFloat
+    Pixels may be left out where the tracker's file tells them (EyeLink, SMI); what is said here has the last word.
+    """
+
+    width_px: PositiveFloat | None = None
+    height_px: PositiveFloat | None = None
     width_cm: PositiveFloat
     height_cm: PositiveFloat
     distance_cm: PositiveFloat
@@ -109,6 +113,7 @@ class SessionNotes(Config):
     run: str | None = None
     reference: str | None = None
     same_clock: tuple[tuple[str, ...], ...] = ()
+    start_uncertainty_s: float | None = Field(default=None, ge=0)
     expects: tuple[str, ...] = ()
     areas: dict[str, str | tuple[str, ...] | dict[str, tuple[float, float]]] = Field(default_factory=dict)
     probe: ProbeNotes | None = None

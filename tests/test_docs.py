@@ -8,7 +8,7 @@ import pytest
 from neuroloom.ingest.formats.__main__ import table
 
 DOCS = Path(__file__).parents[1] / "docs"
-RECORDINGS = "".join((DOCS / name).read_text(encoding="utf-8") for name in ("recordings.md", "spikes.md"))
+RECORDINGS = "".join((DOCS / name).read_text(encoding="utf-8") for name in ("recordings.md", "spikes.md", "time.md"))
 
 
 def test_the_table_of_formats_is_that_of_the_readers():
@@ -34,7 +34,8 @@ def _read(name: str, path: Path) -> object:
         case "neuroloom.toml":
             return read_config(path, Settings)
         case _:
-            return FeatureConfig(**read_run_config(path).features)
+            config = read_run_config(path)
+            return FeatureConfig(**config.features) if config.features else config
 
 
 @pytest.mark.parametrize("text", re.findall(r"```toml\n(.*?)```", RECORDINGS, re.DOTALL))

@@ -46,6 +46,7 @@ class Res4:
     n_before: int
     n_averaged: int
     start: datetime | None
+    subject: str
     channels: tuple[Channel, ...]
     clock: int | None
     stated: dict[str, Any] = field(default_factory=dict)
@@ -87,6 +88,7 @@ def _parsed(path: Path, raw: bytes) -> Res4:
         n_averaged=n_averaged,
         start=_date(_text(raw[1033:1288]), _text(raw[778:1033])),
         channels=tuple(uniquely(channels, [])),
+        subject=_text(raw[1712:1744]),
         clock=names.index(SYSTEM_CLOCK) if SYSTEM_CLOCK in names else None,
         stated=stated | ({"ctf_compensation_grade": grades[-1]} if grades and grades[-1] else {}),
     )

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroloom.ingest.streams import Events
+from neuroloom.ingest.formats._edges import high_s
+from neuroloom.ingest.streams import HIGH, Events
 from neuroloom.ingest.timebase import FloatArray, Times
 
 _BLOCK_SAMPLES = 1 << 20
@@ -59,8 +60,7 @@ def _events(name: str, times_s: FloatArray, flips: NDArray[np.uint64], words: ND
         if not mine.any():
             continue
         rises.append(times_s[mine & up])
-        falls = np.append(times_s[mine & ~up], np.nan)
-        widths.append(falls[np.searchsorted(falls[:-1], rises[-1], side="right")] - rises[-1])
+        widths.append(high_s(rises[-1], times_s[mine & ~up]))
         bits.append(np.full(rises[-1].size, bit))
     order = np.argsort(np.concatenate(rises), kind="stable")
     return Events(
@@ -68,7 +68,7 @@ def _events(name: str, times_s: FloatArray, flips: NDArray[np.uint64], words: ND
         modality="sync",
         times_s=np.concatenate(rises)[order],
         labels=tuple(str(bit) for bit in np.concatenate(bits)[order].tolist()),
-        table={"high_s": tuple(np.concatenate(widths)[order].tolist())},
+        table={HIGH: tuple(np.concatenate(widths)[order].tolist())},
     )
 
 

@@ -2,6 +2,8 @@
 
 Mapped      a map of shape (T, C), in any order of bytes
 Blocks      a map of shape (blocks, C, samples of a block), as many formats write what they buffered
+Records     a map of records in which each channel has a stretch of its own
+SampleRange some samples, one after another, of others
 mapped      a map of so many samples of a file, which must be there
 """
 
@@ -15,6 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from neuroloom.ingest.formats import FormatError
+from neuroloom.ingest.streams import Samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +96,27 @@ class Records:
             out[:, k] = (int24(block) if self.kind == "<i3" else block.view(self.kind)).ravel()
         shift = first * self.per_record
         return out[start - shift : stop - shift : step]
+
+
+@dataclass(frozen=True, eq=False)
+class SampleRange:
+    """Samples (stop - first, C) of `source`, from sample `first` on."""
+
+    source: Samples
+    first: int
+    stop: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.stop - self.first, self.source.shape[1])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.source.dtype
+
+    def __getitem__(self, part: slice, /) -> NDArray[Any]:
+        start, stop, step = part.indices(self.shape[0])
+        return self.source[self.first + start : self.first + max(stop, start) : step]
 
 
 def int24(block: NDArray[np.uint8]) -> NDArray[np.int32]:

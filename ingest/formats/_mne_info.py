@@ -2,6 +2,7 @@
 
 signals_of_info     one Signal per kind and unit, in the order of their first channels
 codes_of            whole numbers of trigger channels
+subject_of_info     the person, in the words of `Recording.subject`
 info_of             the header as one of MNE's readers gives it, or a FormatError
 """
 
@@ -19,6 +20,7 @@ from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._channel_list import KINDS
 from neuroloom.ingest.formats._channels import grouped
 from neuroloom.ingest.formats._messages import one_line
+from neuroloom.ingest.formats._subjects import subject_of
 from neuroloom.ingest.formats._units import kept_unit
 from neuroloom.ingest.streams import Segment, Signal
 
@@ -123,3 +125,14 @@ def codes_of(signal: Signal, samples: NDArray[Any]) -> NDArray[np.int64]:
     codes = np.rint(np.clip(np.nan_to_num(samples * signal.gain), -(2.0**31), 2.0**31)).astype(np.int64)
     codes[codes < 0] &= 0xFFFF
     return np.asarray(codes)
+
+
+def subject_of_info(info: Any) -> dict[str, str]:
+    """What the header says of the person."""
+    said = info["subject_info"] or {}
+    return subject_of(
+        name=" ".join(str(said.get(f"{which}_name") or "") for which in ("first", "middle", "last")),
+        born=said.get("birthday"),
+        sex=str(said.get("sex") or ""),
+        code=str(said.get("his_id") or ""),
+    )

@@ -2,6 +2,7 @@
 
     X_motion.json       SamplingFrequency; SamplingFrequencyEffective, where it is a number, is the measured rate
     X_channels.tsv      name, type and units of each column, and where stated tracked_point, component and placement
+                        (both may lie in a folder above, with fewer entities in their names)
 
 Columns of type LATENCY hold the time of each sample, in seconds. BIDS has no line of names in the table; one that is
 there all the same is left out, and said. `n/a` is NaN.
@@ -24,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from neuroloom.ingest.formats import FormatError, _gzip
+from neuroloom.ingest.formats._bids import applicable
 from neuroloom.ingest.formats._channel_list import KINDS, Channel, signals_of
 from neuroloom.ingest.formats._channels import columns_of
 from neuroloom.ingest.formats._companions import beside
@@ -32,6 +34,7 @@ from neuroloom.ingest.formats._header_text import decoded, text_of
 from neuroloom.ingest.formats._messages import one_line
 from neuroloom.ingest.formats._row_runs import runs, segments
 from neuroloom.ingest.formats._units import kept_unit
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Segment
 from neuroloom.ingest.timebase import FloatArray, Timebase
@@ -64,22 +67,31 @@ def _is_row(line: str) -> bool:
 
 
 def files(path: Path) -> tuple[Path, ...]:
-    """The table, the .json and the table of channels. Raises FormatError where one is missing."""
+    """The table, the .json and the table of channels, beside it or above. Raises FormatError where one is missing."""
+    sides, table = _about(path)
+    return (path, *sides, table)
+
+
+def _about(path: Path) -> tuple[tuple[Path, ...], Path]:
+    """What BIDS says of it: files .json, the most general first, and the nearest table of channels."""
     stem = _NAME.sub("", path.name)
-    return (
-        path,
-        beside(path, f"{stem}_motion.json", "its sidecar"),
+    sides = applicable(path, "motion", ".json") or (beside(path, f"{stem}_motion.json", "its sidecar"),)
+    tables = applicable(path, "channels", ".tsv") or (
         beside(path, f"{stem}_channels.tsv", "the table of its channels"),
     )
+    return tuple(sides), tables[-1]
 
 
 def read(path: Path) -> list[Recording]:
     """One Recording: a Signal per type and unit of channel."""
-    _, side, table = files(path)
+    sides, table = _about(path)
     repairs: list[str] = []
-    stated, rows = _json(side), _channel_rows(table)
+    stated: dict[str, Any] = {}
+    for file in sides:
+        stated |= _json(file)
+    rows = _channel_rows(table)
     values = _values(path, [row["name"] for row in rows], repairs)
-    found = _segments(path, values, rows, _rate(side, stated))
+    found = _segments(path, values, rows, _rate(sides[-1], stated))
     kept = [k for k, row in enumerate(rows) if row.get("type", "").upper() != "LATENCY"]
     columns = np.array(kept, dtype=np.int64)
     parts = [Segment(samples=columns_of(s.samples, columns), timebase=s.timebase) for s in found]
@@ -152,7 +164,9 @@ def _values(path: Path, names: Sequence[str], repairs: list[str]) -> FloatArray:
     for k, block in enumerate(_blocks(path)):
         if k == 0 and not _is_row(block.partition("\n")[0]):
             line, _, block = block.partition("\n")
-            repairs.append(f"a line of names above the numbers, which BIDS has not, left out: {line.strip()[:60]!r}")
+            repairs.append(
+                Defect(f"a line of names above the numbers, which BIDS has not, left out: {line.strip()[:60]!r}")
+            )
         if not block.strip():
             continue
         try:

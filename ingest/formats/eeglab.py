@@ -27,7 +27,9 @@ from neuroloom.ingest.formats._channels import grouped_signals, kind_of, unique_
 from neuroloom.ingest.formats._eeglab_fields import fields, is_eeglab, number, rows, text
 from neuroloom.ingest.formats._eeglab_samples import Shape, data_file, embedded, mapped
 from neuroloom.ingest.formats._eeglab_times import continuous, epochs, events_of, was_resampled
+from neuroloom.ingest.formats._subjects import subject_of
 from neuroloom.ingest.formats._units import kept_unit
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Segment, Signal, Stream
 
@@ -86,6 +88,7 @@ def read(path: Path) -> list[Recording]:
             files=(path,) if data is None else (path, data),
             streams=tuple(streams),
             repairs=tuple(repairs),
+            subject=subject_of(code=text(eeg.get("subject"))),
         )
     ]
 
@@ -110,18 +113,18 @@ def _signals(eeg: Mapping[str, Any], segments: Sequence[Segment], shape: Shape, 
     """Channels in volts together, as recorded; others apart by unit."""
     places = rows(eeg.get("chanlocs"))
     if len(places) != shape.n_channels:
-        repairs.append(f"names {len(places)} of its {shape.n_channels} channels: numbered")
+        repairs.append(Defect(f"names {len(places)} of its {shape.n_channels} channels: numbered"))
         places = [{} for _ in range(shape.n_channels)]
     stated = [text(place.get("labels")) or f"Ch{i + 1}" for i, place in enumerate(places)]
     names, _ = unique_names(stated)
     if len(set(stated)) < len(stated):
-        repairs.append(f"{len(stated) - len(set(stated))} channels have the name of another: numbered")
+        repairs.append(Defect(f"{len(stated) - len(set(stated))} channels have the name of another: numbered"))
     kinds = [_kind(text(place.get("type")), name) for place, name in zip(places, names, strict=True)]
     units = [
         kept_unit(text(place.get("unit")) or ("" if kind == "misc" else "uV"))
         for place, kind in zip(places, kinds, strict=True)
     ]
-    modalities = ["aux" if kind == "misc" else "eeg" for kind in kinds]
+    modalities = ["aux" if kind == "misc" else kind for kind in kinds]
     signals = []
     for signal, columns in grouped_signals(segments, names, modalities, units):
         table = _channel_table([places[i] for i in columns], [kinds[i] for i in columns])

@@ -34,6 +34,8 @@ from neuroloom.ingest.formats._companions import is_there
 from neuroloom.ingest.formats._messages import shown
 from neuroloom.ingest.formats._sidecars import Stated, Text, TimeUnit, read_toml, sidecar, validated
 from neuroloom.ingest.formats._tables import TextTable, find_table, is_known, is_text, number, texts, typed, whole
+from neuroloom.ingest.formats._vendor_tables import vendor_table
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Events
 from neuroloom.ingest.timebase import FloatArray
@@ -41,7 +43,7 @@ from neuroloom.ingest.timebase import FloatArray
 TITLE = "event table (BIDS events.tsv, CSV, TSV)"
 MODALITY = "events"
 KEEPS = "onset, duration, label and every other column"
-TESTED_ON = "real files of bids-examples and EMDAT (Tobii Studio)"
+TESTED_ON = "real files of bids-examples and EMDAT"
 
 MAX_BYTES = 1 << 25  # of text: its rows are held in memory
 _FORM = "event_table"
@@ -71,7 +73,9 @@ def sniff(path: Path, head: bytes) -> bool:
     """True for `*_events.tsv` with onsets, for other texts with columns of time and label, or beside a sidecar."""
     if not is_text(head) or sidecar(path, "gaze_table") is not None:
         return False
-    return sidecar(path, _FORM) is not None or _found(path, _Sidecar()) is not None
+    if sidecar(path, _FORM) is not None:
+        return True
+    return _found(path, _Sidecar()) is not None and vendor_table(path) is None
 
 
 def files(path: Path) -> tuple[Path, ...]:
@@ -171,10 +175,14 @@ def _rows(table: TextTable, onset: int, seconds: float, repairs: list[str]) -> t
     if not kept:
         raise FormatError(f"{table.path}: no row with an onset; at least one event is wanted")
     if without:
-        repairs.append(f"{len(without)} rows without an onset left out: lines {', '.join(map(str, without[:20]))}")
+        repairs.append(
+            Defect(f"{len(without)} rows without an onset left out: lines {', '.join(map(str, without[:20]))}")
+        )
     onsets_s = np.array([onset_s for onset_s, _ in kept])
     if (np.diff(onsets_s) < 0).any():
-        repairs.append(f"{int((np.diff(onsets_s) < 0).sum())} rows earlier than the row before: sorted by onset")
+        repairs.append(
+            Defect(f"{int((np.diff(onsets_s) < 0).sum())} rows earlier than the row before: sorted by onset")
+        )
     order = np.argsort(onsets_s, kind="stable")
     return onsets_s[order], [kept[i][1] for i in order]
 

@@ -43,7 +43,7 @@ from neuroloom.ingest.formats._fif_tags import (
     parts_of,
     text_of,
 )
-from neuroloom.ingest.formats._mne_info import codes_of, info_of, signals_of_info
+from neuroloom.ingest.formats._mne_info import codes_of, info_of, signals_of_info, subject_of_info
 from neuroloom.ingest.formats._triggers import triggers
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Segment, Signal, Stream
@@ -52,8 +52,8 @@ from neuroloom.ingest.timebase import Timebase
 TITLE = "FIF"
 MODALITY = "meg"
 KEEPS = (
-    "samples as stored, gaps, positions, bad channels, codes, annotations, event lists beside it; projections "
-    "as names only; not digitised points"
+    "samples as stored, gaps, positions, bad channels, codes, annotations, event lists beside it, the subject; "
+    "projections as names only; not digitised points"
 )
 TESTED_ON = (
     "real files of MNE-Python and its testing data (MEGIN, Neuromag-122, CTF and EEG, all float32); int16, gaps, "
@@ -127,6 +127,7 @@ def read(path: Path) -> list[Recording]:
             streams=tuple(streams),
             start=later(info["meas_date"], pieces[0].first / rate_hz),
             repairs=tuple(repairs),
+            subject=subject_of_info(info),
         )
     ]
 

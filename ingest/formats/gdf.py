@@ -25,14 +25,16 @@ from neuroloom.ingest.formats._annotations import Note, annotated
 from neuroloom.ingest.formats._channel_list import Channel, signals_of, uniquely
 from neuroloom.ingest.formats._channels import kind_of
 from neuroloom.ingest.formats._mapped import Records
+from neuroloom.ingest.formats._subjects import subject_of
 from neuroloom.ingest.formats._units import kept_unit
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Events, Intervals, Segment, Signal, Stream
 from neuroloom.ingest.timebase import Timebase
 
 TITLE = "GDF"
 MODALITY = "eeg"
-KEEPS = "numbers as stored, every rate as it is, events; not impedances, filters, nor what it says of the subject"
+KEEPS = "numbers as stored, every rate as it is, events, the patient; not impedances, not filters"
 TESTED_ON = (
     "a real file of MNE-Python's testing data (2.10, one channel of float32); other types, rates, events and 1.x on "
     "files written by this project only"
@@ -74,6 +76,7 @@ class _Header:
     record_s: float
     start: datetime | None
     rows: tuple[_Row, ...]
+    subject: dict[str, str]
 
     @property
     def record_bytes(self) -> int:
@@ -107,6 +110,7 @@ def read(path: Path) -> list[Recording]:
             streams=tuple(streams),
             start=header.start,
             repairs=tuple(repairs),
+            subject=header.subject,
         )
     ]
 
@@ -136,6 +140,7 @@ def _header(path: Path) -> _Header:
         record_s=above / below,
         start=_old_date(fixed) if is_old else _date(fixed),
         rows=tuple(_rows(path, rest, n_channels, is_old)),
+        subject=subject_of(name=_text(fixed[8:88])) if is_old else _subject(fixed),
     )
 
 
@@ -192,9 +197,15 @@ def _unit(code: int, spelled: str) -> str:
     return f"GDF unit {code}"
 
 
-def _date(fixed: bytes) -> datetime | None:
+def _subject(fixed: bytes) -> dict[str, str]:
+    """A number and a name, the sex in two bits, the day of birth."""
+    code, _, name = _text(fixed[8:74]).partition(" ")
+    return subject_of(name=name.replace("_", " "), born=_date(fixed, 176), sex=str(fixed[87] & 3), code=code)
+
+
+def _date(fixed: bytes, at: int = 168) -> datetime | None:
     """Days since year 0, in 64 bits of which 32 are the fraction; 0 is none."""
-    number = struct.unpack_from("<Q", fixed, 168)[0]
+    number = struct.unpack_from("<Q", fixed, at)[0]
     try:
         return datetime(1, 1, 1) + timedelta(days=number / 2**32 - 367) if number else None
     except OverflowError:
@@ -216,7 +227,7 @@ def _whole_records(path: Path, header: _Header, repairs: list[str]) -> int:
     if there < 1:
         raise FormatError(f"{path}: no whole record of {header.record_bytes} bytes; at least one is wanted")
     if header.n_records > there:
-        repairs.append(f"header states {header.n_records} records, {there} are there: those were read")
+        repairs.append(Defect(f"header states {header.n_records} records, {there} are there: those were read"))
     return there if header.n_records <= 0 else min(there, header.n_records)
 
 
@@ -260,14 +271,14 @@ def _events(path: Path, header: _Header, n_records: int, repairs: list[str]) -> 
             raise FormatError(f"{path}: {n} events; up to {MAX_EVENTS} are wanted")
         table = file.read(n * width)
     if len(table) < n * width:
-        repairs.append(f"table of events is cut off: {len(table)} of its {n * width} bytes are there; left out")
+        repairs.append(Defect(f"table of events is cut off: {len(table)} of its {n * width} bytes are there; left out"))
         return []
     at, codes = np.frombuffer(table, "<u4", n), np.frombuffer(table, "<u2", n, 4 * n).tolist()
     about = np.frombuffer(table, "<u2", n, 6 * n).tolist() if mode == 3 else [0] * n
     lasts = np.frombuffer(table, "<u4", n, 8 * n).tolist() if mode == 3 else [0] * n
     if not (np.isfinite(rate_hz) and rate_hz > 0):
         rate_hz = max(row.count for row in header.rows) / header.record_s
-        repairs.append(f"events state no rate: taken to count samples at {rate_hz:g} Hz")
+        repairs.append(Defect(f"events state no rate: taken to count samples at {rate_hz:g} Hz"))
     notes = [
         Note((place - 1) / rate_hz, last / rate_hz, str(code), f"{channel}" if channel else "")
         for place, code, channel, last in zip(at.tolist(), codes, about, lasts, strict=True)

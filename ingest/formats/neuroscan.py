@@ -31,6 +31,8 @@ from neuroloom.ingest.formats._channel_list import Channel, signals_of
 from neuroloom.ingest.formats._channels import kind_of
 from neuroloom.ingest.formats._mapped import Blocks, Mapped, mapped
 from neuroloom.ingest.formats._sidecars import Stated, read_toml, sidecar, validated
+from neuroloom.ingest.formats._subjects import subject_of
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Events, Intervals, Segment, Stream
 from neuroloom.ingest.timebase import Timebase
@@ -38,8 +40,8 @@ from neuroloom.ingest.timebase import Timebase
 TITLE = "Neuroscan CNT"
 MODALITY = "eeg"
 KEEPS = (
-    "int16 or int32, codes, keys, rejected stretches, bad channels, places on the plan of the head; not filters, not "
-    "epoched (.eeg) or averaged (.avg) files"
+    "int16 or int32, codes, keys, rejected stretches, bad channels, places on the plan of the head, the patient; not "
+    "filters, not epoched (.eeg) or averaged (.avg) files"
 )
 TESTED_ON = (
     "two real files of MNE-Python's testing data, one of int16 and one of int32; samples in blocks and events of "
@@ -129,6 +131,7 @@ def read(path: Path) -> list[Recording]:
             streams=tuple(streams),
             start=side.start or _start(head, repairs),
             repairs=tuple(repairs),
+            subject=_subject(head),
         )
     ]
 
@@ -215,7 +218,7 @@ def _n_samples(path: Path, header: _Header, frame_bytes: int, repairs: list[str]
     if stated <= 0 or there < 1:
         raise FormatError(f"{path}: no whole sample of {frame_bytes} bytes; at least one is wanted")
     if stated > there:
-        repairs.append(f"header states {stated} samples, {there} are there: those were read")
+        repairs.append(Defect(f"header states {stated} samples, {there} are there: those were read"))
     return min(stated, there)
 
 
@@ -260,14 +263,14 @@ def _table(path: Path, header: _Header, repairs: list[str]) -> tuple[int, list[_
         file.seek(header.table_at)
         kind, n_bytes, _ = struct.unpack("<Bii", file.read(9))
         if kind not in _EVENTS or n_bytes < 0:
-            repairs.append(f"no table of events at byte {header.table_at}, which the header states")
+            repairs.append(Defect(f"no table of events at byte {header.table_at}, which the header states"))
             return 0, []
         layout = _EVENTS[kind]
         if n_bytes > MAX_EVENTS * layout.size:
             raise FormatError(f"{path}: {n_bytes // layout.size} events; up to {MAX_EVENTS} are wanted")
         content = file.read(n_bytes)
     if len(content) < n_bytes:
-        repairs.append(f"table of events is cut off: {len(content)} of {n_bytes} bytes are there")
+        repairs.append(Defect(f"table of events is cut off: {len(content)} of {n_bytes} bytes are there"))
     rows = layout.iter_unpack(content[: len(content) // layout.size * layout.size])
     return kind, [_Event(row[0], row[1], row[2] & 0xF, row[2] >> 4, row[3]) for row in rows]
 
@@ -324,6 +327,12 @@ def _rejected(placed: Sequence[tuple[_Event, float]], base: Timebase) -> list[tu
     return found
 
 
+def _subject(head: bytes) -> dict[str, str]:
+    """A number, a name and a sex, of 20, 20 and 1 letters."""
+    code, name, sex = (head[a:b].partition(b"\0")[0].decode("latin-1") for a, b in ((21, 41), (121, 141), (143, 144)))
+    return subject_of(name=name, sex=sex, code=code)
+
+
 def _start(head: bytes, repairs: list[str]) -> datetime | None:
     """`01/25/18` or `25/01/18`, and `14:35:20`; None where it cannot be told which number is the month."""
     said = re.match(r"\s*(\d\d?)[/.-](\d\d?)[/.-](\d\d)\D+(\d\d?):(\d\d):(\d\d)", head[225:247].decode("latin-1"))
@@ -331,7 +340,8 @@ def _start(head: bytes, repairs: list[str]) -> datetime | None:
         return None
     one, two, year, hour, minute, second = (int(part) for part in said.groups())
     if one != two and max(one, two) <= 12:
-        repairs.append(f"date {said[1]}/{said[2]}/{said[3]} may be month/day or day/month: not taken")
+        # Without the date itself: repairs are published, dates are shifted.
+        repairs.append("its date may be month/day or day/month: not taken")
         return None
     month, day = (one, two) if one <= 12 else (two, one)
     try:

@@ -15,6 +15,7 @@ from neuroloom.ingest.formats._companions import beside
 from neuroloom.ingest.formats._dates import iso_date
 from neuroloom.ingest.formats._header_text import count, lines_of, real
 from neuroloom.ingest.formats._mapped import Mapped, mapped
+from neuroloom.ingest.formats._subjects import subject_of
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Segment
 from neuroloom.ingest.timebase import Timebase
@@ -65,6 +66,7 @@ def read(path: Path) -> list[Recording]:
             streams=tuple(signals_of([segment], channels, repairs)),
             start=iso_date(stated.get("start_ts", "")),
             repairs=tuple(repairs),
+            subject=subject_of(code=stated.get("pat_id", "")),
         )
     ]
 

@@ -3,7 +3,8 @@
     data blocks       each states when it began: between two that do not follow one another nothing was recorded
     X.21E             names of the electrodes, by their numbers; without it, the vendor's own names
     X.LOG             events, with a table of their fractions of a second
-    X.PNT, .CMT ...   belong to the recording; what they say of the patient is not read
+    X.PNT             the patient: number, name and date of birth at places that do not change
+    X.CMT ...         belong to the recording and are not read
 
 The scale goes by the number of the electrode: microvolts for electrodes, millivolts for the DC inputs and marks.
 
@@ -31,8 +32,10 @@ from neuroloom.ingest.formats._channels import columns_of, kind_of
 from neuroloom.ingest.formats._companions import is_there
 from neuroloom.ingest.formats._header_text import decoded, lines_of
 from neuroloom.ingest.formats._mapped import mapped
+from neuroloom.ingest.formats._subjects import subject_of
 from neuroloom.ingest.formats._triggers import triggers
 from neuroloom.ingest.formats._units import kept_unit
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Segment, Signal, Stream
 from neuroloom.ingest.timebase import Timebase
@@ -40,8 +43,7 @@ from neuroloom.ingest.timebase import Timebase
 TITLE = "Nihon Kohden (.EEG)"
 MODALITY = "eeg"
 KEEPS = (
-    "16-bit numbers as int16, gaps between data blocks, names, events, the word of marks; not what it says of the "
-    "patient"
+    "16-bit numbers as int16, gaps between data blocks, names, events, the word of marks, the patient; not the staff"
 )
 TESTED_ON = (
     "a real file of MNE-Python's testing data (EEG-1100C), and the vendor's own export of it; several data blocks on "
@@ -54,6 +56,7 @@ DEVICES = (
 )  # fmt: skip
 MAX_TRIGGERS = 1_000_000
 _COMPANIONS = (".21E", ".PNT", ".LOG", ".11D", ".CMT", ".CN2")
+_PATIENT_BYTES = 1642
 _LISTS_AT, _LIST_BYTES = 0x91, 20
 _UV, _MV = (-3200.0, 3199.902, "uV"), (-12002.9, 12002.56, "mV")
 _MARKS = "marks"
@@ -111,8 +114,20 @@ def read(path: Path) -> list[Recording]:
             streams=tuple(streams),
             start=blocks[0].start,
             repairs=tuple(repairs),
+            subject=_subject(path),
         )
     ]
+
+
+def _subject(path: Path) -> dict[str, str]:
+    """What X.PNT says, if it is there and whole."""
+    beside = next((file for file in map(path.with_suffix, (".PNT", ".pnt")) if is_there(file)), None)
+    if beside is None:
+        return {}
+    with beside.open("rb") as file:
+        raw = file.read(_PATIENT_BYTES)
+    code, name, born = (raw[at : at + n].partition(b"\0")[0] for at, n in ((1540, 10), (1582, 22), (1632, 10)))
+    return subject_of(name=decoded(name), born=decoded(born), code=decoded(code))
 
 
 # Blocks -------------------------------------------------------------------------------------------------------------
@@ -190,7 +205,9 @@ def _segments(path: Path, blocks: Sequence[_Block], repairs: list[str]) -> list[
     for block in blocks:
         there = min(block.n_samples, (path.stat().st_size - block.first) // (2 * width))
         if there < block.n_samples:
-            repairs.append(f"a data block states {block.n_samples} samples, {max(there, 0)} are there: those were read")
+            repairs.append(
+                Defect(f"a data block states {block.n_samples} samples, {max(there, 0)} are there: those were read")
+            )
         if there < 1:
             continue
         expected_s = found[-1].timebase.stop_s if found else 0.0
@@ -293,7 +310,7 @@ def _notes(path: Path, blocks: Sequence[_Block], repairs: list[str]) -> list[Not
             notes.append(_note(row, finer[j] if len(finer) == len(rows) else b"", blocks))
     known = [note for note in notes if note is not None]
     if len(known) < len(notes):
-        repairs.append(f"{len(notes) - len(known)} rows of the log state no time: left out")
+        repairs.append(Defect(f"{len(notes) - len(known)} rows of the log state no time: left out"))
     return sorted(known, key=lambda note: note.onset_s)
 
 

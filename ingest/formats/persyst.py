@@ -26,13 +26,15 @@ from neuroloom.ingest.formats._companions import beside
 from neuroloom.ingest.formats._dates import later
 from neuroloom.ingest.formats._header_text import count, lines_of, real
 from neuroloom.ingest.formats._mapped import Mapped, mapped
+from neuroloom.ingest.formats._subjects import subject_of
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Segment, Stream
 from neuroloom.ingest.timebase import FloatArray, Timebase
 
 TITLE = "Persyst (.lay, .dat)"
 MODALITY = "eeg"
-KEEPS = "int16 or int32, gaps, comments, start; not what it says of the patient"
+KEEPS = "int16 or int32, gaps, comments, start, the patient; not the staff, not medication"
 TESTED_ON = (
     "a real file of MNE-Python's testing data (int32); int16, gaps and headers on files written by this project only"
 )
@@ -86,6 +88,7 @@ def read(path: Path) -> list[Recording]:
             streams=tuple(streams),
             start=_start(sections.get("patient", {}), float(times_s[0])),
             repairs=tuple(repairs),
+            subject=_subject(sections.get("patient", {})),
         )
     ]
 
@@ -112,7 +115,7 @@ def _data(path: Path, sections: Sections, repairs: list[str]) -> Path:
     stated = sections.get("fileinfo", {}).get("file", "")
     name = re.split(r"[\\/]", stated)[-1]
     if name != stated:
-        repairs.append(f"names {stated!r} for its samples; {name!r} beside it is taken")
+        repairs.append(Defect(f"names {stated!r} for its samples; {name!r} beside it is taken"))
     return beside(path, name, "the file of its samples")
 
 
@@ -129,7 +132,7 @@ def _samples(path: Path, data: Path, info: Mapping[str, str], n_channels: int, r
     if n_samples == 0:
         raise FormatError(f"{data}: no whole sample of {frame_bytes} bytes; at least one is wanted")
     if rest:
-        repairs.append(f"{data.name}: {rest} bytes after the last whole sample left out")
+        repairs.append(Defect(f"{data.name}: {rest} bytes after the last whole sample left out"))
     return Mapped(mapped(data, _DTYPES[kind], (n_samples, n_channels), offset=offset))
 
 
@@ -162,7 +165,9 @@ def _sample_times(
         if gap_s > 1.5 / rate_hz:
             kept.append((first, time_s))
         elif gap_s < -1.5 / rate_hz:
-            repairs.append(f"SampleTimes: sample {first} is {-gap_s:.3f} s earlier than the ones before allow: ignored")
+            repairs.append(
+                Defect(f"SampleTimes: sample {first} is {-gap_s:.3f} s earlier than the ones before allow: ignored")
+            )
     return [first for first, _ in kept], np.array([time_s for _, time_s in kept])
 
 
@@ -178,6 +183,12 @@ def _notes(path: Path, comments: Sequence[str], segments: Sequence[Segment], rat
         onset_s += segments[k].timebase.start_s - float(firsts[k])
         notes.append(Note(onset_s, max(lasts_s, 0.0), parts[4].strip() if len(parts) > 4 else ""))
     return sorted(notes, key=lambda note: note.onset_s)
+
+
+def _subject(patient: Mapping[str, str]) -> dict[str, str]:
+    name = patient.get("fullname") or " ".join(patient.get(key, "") for key in ("first", "mi", "last"))
+    code = patient.get("medicalrecordn") or patient.get("id", "")
+    return subject_of(name=name, born=patient.get("birthdate", ""), sex=patient.get("sex", ""), code=code)
 
 
 def _start(patient: Mapping[str, str], second_of_day: float) -> datetime | None:

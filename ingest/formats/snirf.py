@@ -31,17 +31,16 @@ from neuroloom.ingest.formats._hdf5 import SIGNATURE, StoredRows, check_stored, 
 from neuroloom.ingest.formats._messages import one_line
 from neuroloom.ingest.formats._row_runs import runs, segments
 from neuroloom.ingest.formats._snirf_channels import Probe, channels_of, probe_of
+from neuroloom.ingest.formats._subjects import subject_of
 from neuroloom.ingest.formats._units import kept_unit
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Events, Segment, Signal, Stream
 from neuroloom.ingest.timebase import FloatArray, Timebase
 
 TITLE = "SNIRF"
 MODALITY = "fnirs"
-KEEPS = (
-    "samples as stored, wavelengths, places of sources and detectors, stimuli, aux; not landmarks, not what it says of "
-    "the subject"
-)
+KEEPS = "samples as stored, wavelengths, places of sources and detectors, stimuli, aux, the subject; not landmarks"
 TESTED_ON = (
     "real files of MNE-Python's testing data (NIRx and MNE-NIRS, continuous wave); several recordings, data blocks and "
     "processed data on files written by this project only"
@@ -50,6 +49,7 @@ TESTED_ON = (
 MAX_CHUNK_BYTES = 1 << 26
 MAX_SMALL_BYTES = 1 << 24  # of times, stimuli, places
 MAX_TIMES_BYTES = 1 << 28
+_PERSON = {"subjectname", "patientname", "name", "dateofbirth", "birthdate", "sex", "gender", "subjectid"}
 _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "unknown": 1.0}
 _READ_ERRORS = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
 
@@ -115,6 +115,7 @@ def _recording(path: Path, nirs: h5py.Group, clock: str) -> Recording:
         streams=tuple(streams),
         start=later(_date(path, tags), min(signal.start_s for signal in signals)),
         repairs=tuple(repairs),
+        subject=_subject(path, tags),
     )
 
 
@@ -241,12 +242,21 @@ def _stimuli(path: Path, nirs: h5py.Group, seconds: float, repairs: list[str]) -
             rows.append((float(row[0]) * seconds, float(row[1]) * seconds, value, name))
     known = sorted((row for row in rows if np.isfinite(row[0])), key=lambda row: row[0])
     if len(known) < len(rows):
-        repairs.append(f"{len(rows) - len(known)} stimuli without an onset left out")
+        repairs.append(Defect(f"{len(rows) - len(known)} stimuli without an onset left out"))
     if not known:
         return []
     onsets_s, lasts_s, values, labels = zip(*known, strict=True)
     table = {"duration_s": lasts_s, "amplitude": values}
     return [Events(name="stimuli", modality="sync", times_s=np.array(onsets_s), labels=labels, table=table)]
+
+
+def _subject(path: Path, tags: Any) -> dict[str, str]:
+    """SubjectID is the one tag of these that the format asks for; the others are those that programs write."""
+    said = {key.lower(): _text(path, tags, key) for key in tags if key.lower() in _PERSON}
+    name = said.get("subjectname") or said.get("patientname") or said.get("name", "")
+    born = said.get("dateofbirth") or said.get("birthdate", "")
+    sex = said.get("sex") or said.get("gender", "")
+    return subject_of(name=name, born=born, sex=sex, code=said.get("subjectid", ""))
 
 
 def _date(path: Path, tags: Any) -> datetime | None:

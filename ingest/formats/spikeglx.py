@@ -41,6 +41,9 @@ KEEPS = (
     "digital words that goes up, electrode positions, shanks and sample shifts; not the LF's copy of the sync word"
 )
 
+# "Time synchronization errors of 5 to 10 ms (owing to T-zero error)" without a sync pulse, less with one (SpikeGLX user
+# manual, "Synchronization"). Doubled, for safety.
+TOGETHER_S = 0.02
 _NAMES = {"ap": "ap", "lf": "lf", "nidq": "nidq", "obx": "obx"}
 _MODALITIES = {"ap": "wideband", "lf": "lfp", "nidq": "aux", "obx": "aux"}
 
@@ -127,8 +130,15 @@ def _recording(clock: str, metas: Sequence[Meta]) -> Recording:
         files=tuple(file for meta in metas for file in (meta.path, _binary(meta.path))),
         streams=tuple(streams),
         start=min(dates, default=None),
+        started_with=_together(metas[0].path),
         repairs=tuple(dict.fromkeys(repairs)),
     )
+
+
+def _together(path: Path) -> tuple[str, float] | None:
+    """What the devices' files of one trigger have in common: they begin at the same moment."""
+    run, trigger, device = run_of(path)
+    return (f"{run}_t{trigger}", TOGETHER_S) if device else None
 
 
 def _is_joined(meta: Meta) -> bool:

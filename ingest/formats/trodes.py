@@ -28,10 +28,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
+from neuroloom.ingest.formats._edges import high_s
 from neuroloom.ingest.formats._messages import shown
 from neuroloom.ingest.formats._row_runs import runs, segments
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
-from neuroloom.ingest.streams import Events, Signal, Stream
+from neuroloom.ingest.streams import HIGH, Events, Signal, Stream
 from neuroloom.ingest.timebase import FloatArray
 
 TITLE = "Trodes export (position, digital lines)"
@@ -155,7 +157,7 @@ def _records(path: Path, header: _Header, repairs: list[str]) -> NDArray[Any]:
     if n_records < 1:
         raise FormatError(f"{path}: no whole record of {header.dtype.itemsize} bytes after its header; one is wanted")
     if rest:
-        repairs.append(f"{rest} bytes after the last whole record left out")
+        repairs.append(Defect(f"{rest} bytes after the last whole record left out"))
     return np.memmap(path, header.dtype, mode="r", offset=header.n_bytes, shape=(n_records,))
 
 
@@ -208,7 +210,7 @@ def _frames(
         return None
     alike = np.all([raw[name][again] == raw[name][again - 1] for name in fields], axis=0)
     repairs.append(
-        f"records at the time of the one before left out: {again.size}, {int((~alike).sum())} of another place"
+        Defect(f"records at the time of the one before left out: {again.size}, {int((~alike).sum())} of another place")
     )
     return np.delete(np.arange(len(raw), dtype=np.int64), again)
 
@@ -231,5 +233,7 @@ def _edges(path: Path, header: _Header, raw: NDArray[Any], repairs: list[str]) -
     times_s = _times_s(path, header, raw, repairs)
     state = np.asarray(raw["state"]) != 0
     up = np.flatnonzero(state[1:] & ~state[:-1]) + 1
+    down = np.flatnonzero(~state[1:] & state[:-1]) + 1
     label = header.settings.get("id") or "1"
-    return Events(name=label, modality="sync", times_s=times_s[up], labels=(label,) * up.size)
+    widths_s = tuple(high_s(times_s[up], times_s[down]).tolist())
+    return Events(name=label, modality="sync", times_s=times_s[up], labels=(label,) * up.size, table={HIGH: widths_s})

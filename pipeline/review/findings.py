@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from neuroloom.ingest.ledger import told
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Signal
+from neuroloom.pipeline.crosschecks import contradicted
 from neuroloom.pipeline.review.text import number
 
 MOST_FINDINGS = 200
@@ -48,7 +50,7 @@ def bad_channels(session: Session, stream: str) -> dict[str, str]:
 
 def findings(session: Session) -> tuple[Finding, ...]:
     """Everything worth telling, bad things first; at most `MOST_FINDINGS`, the last saying how many more there are."""
-    found = [*_of_quality(session), *_of_streams(session), *_of_sources(session)]
+    found = [*_of_quality(session), *_of_clocks(session), *_of_streams(session), *_of_sources(session)]
     found.sort(key=lambda finding: not finding.is_bad)
     if len(found) > MOST_FINDINGS:
         more = Finding(about="", words=f"{len(found) - MOST_FINDINGS} further findings are not listed here.")
@@ -86,6 +88,15 @@ def _of_quality(session: Session) -> Iterator[Finding]:
             yield Finding(about=about, words=f"{words[:1].upper()}{words[1:]}.")
 
 
+def _of_clocks(session: Session) -> Iterator[Finding]:
+    for clock in session.clock_maps:
+        for check in contradicted(clock):
+            words = f"Its clock map is contradicted by {check.kind}: {check.words}"
+            yield Finding(about=clock.source, words=words, is_bad=True)
+        for note in clock.notes:
+            yield Finding(about=clock.source, words=f"{note[:1].upper()}{note[1:]}.")
+
+
 def _of_streams(session: Session) -> Iterator[Finding]:
     for modality in session.missing:
         yield Finding(about="session", words=f"{modality} is expected and not here yet.", is_bad=True)
@@ -100,10 +111,10 @@ def _of_streams(session: Session) -> Iterator[Finding]:
 
 def _of_sources(session: Session) -> Iterator[Finding]:
     for source in session.sources:
-        for repair in source.get("repairs", ()):
-            yield Finding(
-                about=str(source.get("clock", source.get("format", ""))), words=f"Mended in reading: {repair}"
-            )
+        about = str(source.get("clock", source.get("format", "")))
+        for entry in source.get("repairs", ()):
+            mended = not isinstance(entry, str) and "found" in entry
+            yield Finding(about=about, words=f"{'Mended in reading' if mended else 'Of the reading'}: {told(entry)}")
 
 
 def _shown(name: str, value: Any) -> str:

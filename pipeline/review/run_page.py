@@ -35,8 +35,9 @@ def write_run(run: RunView | Path, folder: Path) -> Path:
         rows=view.scores[:MOST_ROWS],
         n_more_rows=max(0, len(view.scores) - MOST_ROWS),
         verdict=_verdict(view.scores),
+        choice=view.choice[:MOST_ROWS],
         network=_network(view, coloured_by),
-        settings=list(_settings(view.config))[:MOST_SETTINGS],
+        settings=list(settings_rows(view.config))[:MOST_SETTINGS],
     )
 
 
@@ -57,14 +58,14 @@ def _verdict(rows: Sequence[ScoreRow]) -> str:
     return f"The network scores above every baseline in {', '.join(told)}." if told else ""
 
 
-def _settings(config: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+def settings_rows(config: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
     """Every setting with its whole name: `training.steps`, "2000"."""
     for key, value in config.items():
         name = f"{before}{key}"
         if key in ("inputs", "outputs") and isinstance(value, list):
             yield name, ", ".join(_port(port) for port in value if isinstance(port, Mapping)) or "none"
         elif isinstance(value, Mapping) and value:
-            yield from _settings(value, f"{name}.")
+            yield from settings_rows(value, f"{name}.")
         else:
             yield name, _setting(value)
 

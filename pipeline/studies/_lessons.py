@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from neuroloom.models.teachers import Teacher, kinds, sampled
+from neuroloom.pipeline.store import Store
 from neuroloom.pipeline.synthesis import ElectrodeConfig, Floats, Tape, implant, scaled
 
 CALIBRATION = 64  # sequences that set scales, and are used for nothing else
@@ -100,10 +101,14 @@ class Lessons:
         scales = {name: float(state.square().mean().sqrt()) for name, state in oracle.calibration.items()}
         return scaled({name: _flat(oracle.states[name][rows]) for name in scales}, scales)
 
+    def facts(self) -> dict[str, Any]:
+        """What a report should say of the teacher."""
+        return {"teacher": self.name, "teacher_digest": self.digest, **self.remarks}
+
     def the_oracle(self, what: str) -> Oracle:
         """The oracle. Raises ValueError saying what a session cannot give."""
         if self.oracle is None:
-            raise ValueError(f"{self.name} is a recording: it has no {what}, which only a model can tell")
+            raise ValueError(f"{self.name} is a recording; only a model can tell {what}")
         return self.oracle
 
 
@@ -191,3 +196,18 @@ def split(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Training and validation, by time: the last block validates, and counts as data that was used."""
     n_validation = max(1, round(VALIDATION * len(rows)))
     return rows[: len(rows) - n_validation], rows[len(rows) - n_validation :]
+
+
+def lessons_for(
+    asked: Mapping[str, Any], store: Store, *, n: int, n_recorded: int, n_test: int, length: int, progress: Any = None,
+    attention: bool = False, seed: int = 0,
+) -> Lessons:  # fmt: skip
+    """The lessons of whatever a study's `teacher` table names: a kind with its settings, or `session = "..."`."""
+    settings = dict(asked)
+    if session_id := settings.pop("session", ""):
+        from neuroloom.pipeline.studies._session_lessons import of_session
+
+        return of_session(str(session_id), settings, store)
+    kind = settings.pop("kind", "hidden_markov")
+    teacher = open_teacher(kind, settings, store.derived / "teachers", progress)
+    return of_teacher(teacher, n=n, n_recorded=n_recorded, n_test=n_test, length=length, attention=attention, seed=seed)

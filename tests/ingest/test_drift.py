@@ -8,8 +8,9 @@ import pytest
 from neuroloom.ingest import Segment, Signal, Timebase
 from neuroloom.ingest.preprocessing import LEFT_TO_SORTER, Chain, preprocess
 
+pytestmark = pytest.mark.slow
 RATE_HZ = 10_000.0
-SECONDS, N_CHANNELS, SPACING_UM, STEP_UM = 40, 40, 20.0, 30.0
+SECONDS, N_CHANNELS, SPACING_UM, STEP_UM = 24, 36, 20.0, 30.0
 
 
 def moving(step_um=STEP_UM) -> Signal:

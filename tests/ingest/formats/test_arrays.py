@@ -404,5 +404,5 @@ def test_a_wrong_declaration_names_its_entry(tmp_path, entry, message):
 
 def test_another_toml_is_not_claimed(tmp_path):
     (tmp_path / "session.toml").write_text('subject = "01"\n')
-    with pytest.raises(FormatError, match="no format recognises it"):
+    with pytest.raises(FormatError, match=r"none of the .* formats known here recognises it"):
         read(tmp_path / "session.toml")

@@ -332,7 +332,7 @@ def test_epochs_whose_events_contradict_each_other_are_refused(tmp_path):
 def test_kinds_are_those_stated(tmp_path):
     channels = [{"labels": "A", "type": "EOG"}, {"labels": "B", "type": "Trigger"}]
     (recording,) = read(set_file(tmp_path, channels=channels))
-    assert recording["eeg"].table["kind"] == ("eog",)
+    assert recording["eog"].table["kind"] == ("eog",)
     assert (recording["aux"].channel_names, recording["aux"].unit) == (("B",), "a.u.")
 
 

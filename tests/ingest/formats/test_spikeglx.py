@@ -192,6 +192,17 @@ def test_a_file_still_growing_is_refused(meta, tmp_path):
         read(tmp_path / meta.name)
 
 
+def test_sync_pulses_say_how_long_they_lasted(meta):
+    widths_s = read(meta)[0]["sync"].table["high_s"]
+    assert np.allclose(widths_s, 0.005)
+
+
+def test_files_of_one_run_are_known_to_have_started_together(meta):
+    run, within_s = read(meta)[0].started_with
+    assert run == meta.name.removesuffix(".imec0.ap.meta")
+    assert within_s == 0.02
+
+
 @pytest.mark.parametrize(
     ("entry", "said"),
     [

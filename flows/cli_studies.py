@@ -1,0 +1,76 @@
+"""The commands about teachers and studies: record-teacher, study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from neuroloom.flows.printing import document, lines, say
+
+StoreOption = Annotated[
+    Path | None, typer.Option("--store", help="The store's folder; NEUROLOOM_STORE, else ./store.", show_default=False)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout and nothing else.")]
+SAY_EVERY = 100  # steps
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    for command in (record_teacher, study):
+        app.command()(command)
+
+
+def record_teacher(
+    config: Annotated[Path, typer.Argument(help="A TOML file; pipeline/teacher_recording.py explains it.")],
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
+    """Record a teacher network as a person would be: recordings into the inbox, their truth kept aside."""
+    from neuroloom.pipeline import teacher_recording
+    from neuroloom.pipeline.store import Store
+
+    place = Store.here(store).create()
+    asked = teacher_recording.read_recording_config(config)
+    drop = teacher_recording.record_teacher(asked, place, progress=_tell)
+    aside = place.run_folder(asked.name)
+    if as_json:
+        document({"name": asked.name, "drop": str(drop), "truth": str(aside / teacher_recording.TRUTH)})
+        return
+    lines(
+        f"{drop}: recorded", f"  truth: {aside}", f"  `neuroloom up` takes it from there, or `neuroloom ingest {drop}`"
+    )
+
+
+def study(
+    name: Annotated[str, typer.Argument(help="A study; a name that is not known lists those that are.")],
+    full: Annotated[bool, typer.Option("--full", help="The full grid: hours instead of minutes.")] = False,
+    config: Annotated[Path | None, typer.Option("--config", help="A TOML file with other settings.")] = None,
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
+    """Run a study on teachers whose truth is known; the same again goes on where it stopped."""
+    from neuroloom.pipeline import studying
+    from neuroloom.pipeline.reviewing import review_index
+    from neuroloom.pipeline.store import Store
+
+    place = Store.here(store).create()
+    run = studying.prepare_study(name, place, full=full, config=config)
+    report = studying.run_study(run, place, progress=lambda done, wanted, what: say(f"{done} of {wanted}: {what}"))
+    review_index(place)
+    folder, page = place.run_folder(run), place.review / f"run-{run}.html"
+    if as_json:
+        document({"run": run, "folder": str(folder), "page": str(page), **report.to_json()})
+        return
+    lines(report.sentence, *[f"  {_wanted(row)}" for row in report.wanted], f"  page: {page}", f"  tables: {folder}")
+
+
+def _wanted(row: Mapping[str, Any]) -> str:
+    return f"{'met' if row['met'] else 'MISSED'}: {row['what']}: {row['found']} ({row['wanted']} wanted)"
+
+
+def _tell(step: int, steps: int, loss: float) -> None:
+    if step % SAY_EVERY == 0:
+        say(f"teacher: step {step} of {steps}, loss {loss:.4f}")

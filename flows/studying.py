@@ -1,0 +1,50 @@
+"""`study`, on request from the dashboard: a grid of cells that is taken up where it stopped."""
+
+from __future__ import annotations
+
+import time
+from typing import cast
+from uuid import UUID
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+
+from neuroloom.flows.artifacts import PERIOD_S, study_page
+from neuroloom.pipeline import studying
+from neuroloom.pipeline.reviewing import review_index
+from neuroloom.pipeline.store import Store
+
+
+@flow(name="study", flow_run_name="study {name}")
+def study(name: str, full: bool = False) -> None:
+    """Run a study's cells that are missing, then write its report and page."""
+    run = studying.prepare_study(name, Store.here(), full=full)
+    cells(run)
+    conclusion(run)
+
+
+@task(task_run_name="cells of {run}", cache_policy=NO_CACHE, persist_result=False)
+def cells(run: str) -> None:
+    """The cells, with a progress bar that moves at most every two seconds."""
+    artifact = cast(UUID, create_progress_artifact(0.0, description=f"cells of {run}"))
+    log, last_s = get_run_logger(), 0.0
+
+    def tell(done: int, wanted: int, what: str) -> None:
+        nonlocal last_s
+        log.info("%d of %d: %s", done, wanted, what)
+        if time.monotonic() - last_s > PERIOD_S:
+            last_s = time.monotonic()
+            update_progress_artifact(artifact, progress=min(100.0, 100.0 * done / wanted))
+
+    studying.solve_cells(run, Store.here(), tell)
+    update_progress_artifact(artifact, progress=100.0)
+
+
+@task(task_run_name="report of {run}", cache_policy=NO_CACHE, persist_result=False)
+def conclusion(run: str) -> None:
+    """Report, tables and page."""
+    store = Store.here()
+    report = studying.conclude(run, store)
+    review_index(store)
+    study_page(run, report.sentence, [dict(row) for row in report.wanted])

@@ -1,0 +1,145 @@
+"""The pictures of studies, each drawn from the rows of its table alone.
+
+curves     y over x, a line per group, with intervals
+bars       one value per row with its interval, and a line where nothing is gained
+heat       a value per pair of conditions, written into its cell
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from neuroloom.pipeline.studies._report import Row, Table
+
+if TYPE_CHECKING:
+    from neuroloom.pipeline.review.figures import Picture
+
+Draw = Callable[[Table], "Picture | None"]
+
+
+def curves(
+    *,
+    title: str,
+    x: str,
+    y: str,
+    by: str,
+    x_label: str,
+    y_label: str,
+    log_x: bool = False,
+    log_y: bool = False,
+    level: float | None = None,
+) -> Draw:
+    """y over x, a line per value of column `by`, with `y_low` and `y_high` as its interval. level: to compare with."""
+
+    def draw(table: Table) -> Picture | None:
+        from neuroloom.pipeline.review.figures import CYCLE, MUTED, drawing, label, log_axis, picture
+
+        rows = [row for row in table.rows if _known(row.get(x)) and _known(row.get(y))]
+        if not rows:
+            return None
+        with drawing(760, 420) as figure:
+            axes = figure.add_subplot()
+            for i, group in enumerate(dict.fromkeys(str(row[by]) for row in rows)):
+                part = sorted((row for row in rows if str(row[by]) == group), key=lambda row: float(row[x]))
+                at, value = [float(row[x]) for row in part], [float(row[y]) for row in part]
+                axes.plot(at, value, "o-", color=CYCLE[i % len(CYCLE)], markersize=4, label=label(group, 40))
+                if all(_known(row.get(f"{y}_low")) for row in part):
+                    low, high = ([float(row[f"{y}_{end}"]) for row in part] for end in ("low", "high"))
+                    axes.fill_between(at, low, high, color=CYCLE[i % len(CYCLE)], alpha=0.18, linewidth=0)
+                    axes.vlines(at, low, high, color=CYCLE[i % len(CYCLE)], linewidth=1)
+            if level is not None:
+                axes.axhline(level, color=MUTED, linewidth=1, linestyle="--")
+            axes.set(xlabel=x_label, ylabel=y_label, title=title)
+            for asked, name in ((log_x, "x"), (log_y, "y")):
+                if asked:
+                    getattr(axes, f"set_{name}scale")("log")
+                    log_axis(getattr(axes, f"{name}axis"), (1.0, 3.0) if name == "y" else (1.0,))
+            axes.grid()
+            axes.legend(fontsize=8)
+            return picture(figure, title=title, alt=_alt(title, rows, x, y, by), caption=table.caption)
+
+    return draw
+
+
+def bars(*, title: str, name: str, value: str, x_label: str, level: float | None = None, log: bool = False) -> Draw:
+    """One line per row: its value with its interval. level: where nothing is gained."""
+
+    def draw(table: Table) -> Picture | None:
+        from neuroloom.pipeline.review.figures import BLUE, MUTED, drawing, label, picture
+
+        rows = [row for row in table.rows if _known(row.get(value))]
+        if not rows:
+            return None
+        with drawing(760, 90 + 26 * len(rows)) as figure:
+            axes = figure.add_subplot()
+            at = list(range(len(rows)))
+            axes.plot([float(row[value]) for row in rows], at, "o", color=BLUE)
+            low, high = ([float(row.get(f"{value}_{e}") or row[value]) for row in rows] for e in ("low", "high"))
+            axes.hlines(at, low, high, color=BLUE)
+            if level is not None:
+                axes.axvline(level, color=MUTED, linewidth=1, linestyle="--")
+            if log:
+                axes.set_xscale("log")
+                axes.xaxis.set_major_formatter(lambda number, _: f"{number:g}")
+                axes.xaxis.set_minor_formatter(lambda number, _: "")
+            axes.set_yticks(at, [label(str(row[name]), 44) for row in rows])
+            axes.invert_yaxis()
+            axes.margins(y=0.1)
+            axes.set(xlabel=x_label, title=title)
+            axes.grid(axis="x")
+            told = "; ".join(f"{row[name]} {_short(row[value])}" for row in rows)
+            return picture(figure, title=title, alt=f"{title}: {told}"[:900], caption=table.caption)
+
+    return draw
+
+
+def heat(*, title: str, x: str, y: str, value: str, x_label: str, y_label: str, log: bool = True) -> Draw:
+    """A value per pair of conditions, as colour and in figures."""
+
+    def draw(table: Table) -> Picture | None:
+        from neuroloom.pipeline.review.figures import drawing, picture
+
+        rows = [row for row in table.rows if _known(row.get(value))]
+        if not rows:
+            return None
+        across, down = (sorted({float(row[side]) for row in rows}) for side in (x, y))
+        cells = {(float(row[x]), float(row[y])): row for row in rows}
+        with drawing(170 + 90 * len(across), 130 + 46 * len(down)) as figure:
+            import numpy as np
+            from matplotlib.colors import LogNorm, Normalize
+
+            axes = figure.add_subplot()
+            grid = np.array([[_value(cells.get((a, d)), value) for a in across] for d in down])
+            ends = (float(np.nanmin(grid)), float(np.nanmax(grid)))
+            norm = LogNorm(*ends) if log and ends[0] > 0 else Normalize(*ends)
+            axes.imshow(grid, norm=norm, cmap="viridis", aspect="auto", origin="lower")
+            for (i, j), found in np.ndenumerate(grid):
+                row = cells.get((across[j], down[i]))
+                if row is not None and found == found:
+                    dark = float(norm(found)) < 0.6
+                    text = f"{row.get(f'{value}_bound', '')}{found:.2g}"
+                    axes.text(j, i, text, ha="center", va="center", color="white" if dark else "black")
+            axes.set_xticks(range(len(across)), [f"{a:g}" for a in across])
+            axes.set_yticks(range(len(down)), [f"{d:g}" for d in down])
+            axes.set(xlabel=x_label, ylabel=y_label, title=title)
+            return picture(figure, title=title, alt=_alt(title, rows, x, value, y), caption=table.caption)
+
+    return draw
+
+
+def _known(value: Any) -> bool:
+    return isinstance(value, int | float) and value == value
+
+
+def _value(row: Row | None, value: str) -> float:
+    return float("nan") if row is None else float(row[value])
+
+
+def _short(value: Any) -> str:
+    return f"{float(value):.2f}"
+
+
+def _alt(title: str, rows: Sequence[Row], x: str, y: str, by: str) -> str:
+    told = "; ".join(f"{row[by]} at {row[x]}: {_short(row[y])}" for row in rows[:24])
+    return f"{title}: {told}"[:900]

@@ -1,0 +1,134 @@
+"""From what electrodes recorded to what was going on: linear and small non-linear classifiers of steps.
+
+All are fitted on training rows and chosen on validation rows. A decoder that is asked about rows it was fitted on would
+only repeat what it learned: `cross_fitted` never asks it so.
+Shapes: R rows (steps), F features, C classes; N sequences, T steps, K channels, W steps of a window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
+UNKNOWN = -1  # a class that is not known: not fitted to
+FOLDS = 5
+Rows = tuple[Tensor, Tensor]  # features (R, F), classes (R,)
+Classifier = Callable[[Tensor], Tensor]  # features (R, F) -> log-probabilities (R, C)
+
+
+def windowed(e_NTK: Tensor, window: int) -> Tensor:
+    """The last `window` steps side by side, newest first, zeros before a sequence begins: (N, T, W K)."""
+    padded = nn.functional.pad(e_NTK, (0, 0, window - 1, 0))
+    steps = e_NTK.shape[1]
+    return torch.cat([padded[:, window - 1 - back : window - 1 - back + steps] for back in range(window)], dim=-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaler:
+    """Mean and deviation per feature of the rows it was made of; a flat feature stays flat; NaN becomes 0."""
+
+    mean: Tensor
+    std: Tensor
+
+    @classmethod
+    def of(cls, rows: Tensor) -> Scaler:
+        """rows: (..., F); NaN where nothing is known."""
+        flat = rows.reshape(-1, rows.shape[-1]).double()
+        known = ~flat.isnan()
+        n = known.sum(dim=0).clamp_min(1)
+        mean = torch.where(known, flat, 0.0).sum(dim=0) / n
+        std = (torch.where(known, flat - mean, 0.0).square().sum(dim=0) / n).sqrt()
+        return cls(mean=mean.float(), std=torch.where(std > 1e-9, std, torch.inf).float())
+
+    def __call__(self, rows: Tensor, *, keep_unknown: bool = False) -> Tensor:
+        scaled = (rows - self.mean) / self.std
+        return scaled if keep_unknown else torch.nan_to_num(scaled, nan=0.0)
+
+
+def linear(x_RF: Tensor, y_R: Tensor, n_classes: int, penalty: float, iterations: int = 60) -> Classifier:
+    """Multinomial logistic regression by L-BFGS. penalty: of squared weights, over a mean loss."""
+    weight = torch.zeros(x_RF.shape[1], n_classes, requires_grad=True)
+    bias = torch.zeros(n_classes, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=iterations, history_size=10, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = (
+            nn.functional.cross_entropy(x_RF @ weight + bias, y_R, ignore_index=UNKNOWN)
+            + penalty * weight.square().sum()
+        )
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    fitted, constant = weight.detach(), bias.detach()
+    return lambda rows: (rows @ fitted + constant).log_softmax(dim=-1)
+
+
+def best_linear(
+    train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor], n_classes: int
+) -> tuple[Classifier, float]:
+    """The penalty that does best on validation rows, and its classifier."""
+    found = [(linear(*train, n_classes, penalty), penalty) for penalty in PENALTIES]
+    return min(found, key=lambda each: nats(each[0], *validation))
+
+
+def mlp(
+    train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor], n_classes: int, *, units: int = 128, seed: int = 0,
+    epochs: int = 30, patience: int = 4,
+) -> Classifier:  # fmt: skip
+    """One hidden layer, AdamW, kept where it does best on validation rows."""
+    x, y = train
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = nn.Sequential(
+            nn.Linear(x.shape[1], units), nn.GELU(), nn.Dropout(0.2), nn.Linear(units, n_classes), nn.LogSoftmax(dim=-1)
+        )
+        optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.05)
+        best, kept, stale = float("inf"), {name: v.clone() for name, v in network.state_dict().items()}, 0
+        for _ in range(epochs):
+            network.train()
+            for rows in torch.split(torch.randperm(len(x)), 256):
+                loss = nn.functional.nll_loss(network(x[rows]), y[rows])
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+            network.eval()
+            found = nats(network, *validation)
+            if found < best:
+                best, stale, kept = found, 0, {name: v.clone() for name, v in network.state_dict().items()}
+            elif (stale := stale + 1) >= patience:
+                break
+    network.load_state_dict(kept)
+    network.eval()
+    return lambda rows: network(rows).detach()
+
+
+@torch.no_grad()
+def nats(classifier: Classifier, x_RF: Tensor, y_R: Tensor) -> float:
+    """Mean cross-entropy."""
+    return float(-classifier(x_RF).gather(-1, y_R[:, None]).mean())
+
+
+def cross_fitted(x_NTF: Tensor, y_NT: Tensor, n_classes: int, penalty: float) -> Tensor:
+    """Log-probabilities (N, T, C) of every sequence, by a decoder fitted on the other blocks of sequences.
+
+    Raises ValueError for a single sequence: there is no other.
+    """
+    if len(x_NTF) < 2:
+        raise ValueError("one sequence cannot be decoded by what was fitted on the others; two at least are wanted")
+    folds = torch.tensor_split(torch.arange(len(x_NTF)), min(FOLDS, len(x_NTF)))
+    parts = [_without(fold, folds, x_NTF, y_NT, n_classes, penalty) for fold in folds]
+    return torch.cat(parts)
+
+
+def _without(
+    fold: Tensor, folds: Sequence[Tensor], x_NTF: Tensor, y_NT: Tensor, n_classes: int, penalty: float
+) -> Tensor:
+    others = torch.cat([other for other in folds if other is not fold])
+    decoder = linear(x_NTF[others].flatten(0, 1), y_NT[others].flatten(), n_classes, penalty)
+    return decoder(x_NTF[fold].flatten(0, 1)).view(*y_NT[fold].shape, n_classes)

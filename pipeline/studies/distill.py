@@ -1,0 +1,298 @@
+"""Distillation: is one recorded sample worth more than one plain sample of behaviour, and how much more?
+
+A student learns from N sequences of a teacher's behaviour, and from what electrodes recorded meanwhile:
+
+    loss = nats(answers) + strength * mean (R h - e)^2 + nats(answers decoded from electrodes)
+
+h: the student's states, R: a learned linear map, thrown away afterwards: at the test there are no electrodes. Each arm
+is a set of candidates, and behaviour alone is always among them; which is taken is decided by held-out behaviour.
+
+    hard        behaviour alone, over a curve of N: what everything is measured against
+    electrodes  regression on electrodes, for every number of channels and every noise
+    combined    the same, and the teacher's answers decoded from the electrodes (by a decoder that was fitted on other
+                sequences) as soft answers; reported also by part: "decoded" is the soft answers alone
+    reading     electrodes also while it only reads: more sequences with electrodes and without any answer
+    shuffled    control: the same electrode values at wrong times
+    surrogate   control: other values with the same covariance and spectra
+    soft, full  upper bounds that no recording gives: the teacher's own distribution, its whole noiseless state
+
+Shapes: N sequences, T steps, K channels, V answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from neuroloom.models.student_group import StudentShape
+from neuroloom.pipeline.config import Config
+from neuroloom.pipeline.store import Store
+from neuroloom.pipeline.studies import _decoders, _distill_report
+from neuroloom.pipeline.studies._cells import Key, Result
+from neuroloom.pipeline.studies._lessons import Lessons, lessons_for, split
+from neuroloom.pipeline.studies._report import Report
+from neuroloom.pipeline.studies._students import (
+    UNKNOWN,
+    Material,
+    Schooled,
+    Schooling,
+    Student,
+    log_probs,
+    masked_nats,
+    school,
+)
+from neuroloom.pipeline.synthesis import ElectrodeConfig, Facts, shuffled, surrogate
+
+TITLE = "What is one recorded sample worth?"
+ALSO = ("distillation",)
+SMALL_TEACHER = {
+    "kind": "hidden_markov", "n_symbols": 16, "n_topics": 6, "successors": 3, "stay": 0.97, "width": 48, "blocks": 2,
+    "heads": 2, "context": 32, "steps": 400,
+}  # fmt: skip
+UPPER_BOUNDS = ("soft", "full")
+
+
+class Settings(Config):
+    """What is asked. Defaults are the quick profile.
+
+    curve: sequences of behaviour alone. budgets: sequences with electrodes. channels x snr_db: the grid; at: its cell
+    (channels, dB) where the other arms and the controls stand. presets: further electrodes by name. strengths: of the
+    regression on electrodes whose channels have unit variance; 0 is always a candidate. reading: sequences with
+    electrodes and without answers, per sequence with answers; 0 leaves the arm out.
+    upper_bounds: let students see what no recording gives, as controls and for G.
+    """
+
+    teacher: dict[str, Any] = Field(default_factory=lambda: dict(SMALL_TEACHER))
+    length: int = Field(default=32, ge=2)
+    n_test: int = Field(default=300, ge=2)
+    seeds: int = Field(default=3, ge=1)
+    curve: tuple[int, ...] = (16, 64, 256, 1024, 4096)
+    budgets: tuple[int, ...] = (64,)
+    channels: tuple[int, ...] = (6, 24, 96)
+    snr_db: tuple[float, ...] = (-10.0, 0.0, 10.0)
+    at: tuple[int, float] = (24, 0.0)
+    presets: dict[str, ElectrodeConfig] = Field(
+        default_factory=lambda: {"eeg-like": ElectrodeConfig(kind="eeg", n_channels=12, snr_db=-10.0, low_pass=0.7)}
+    )
+    strengths: tuple[float, ...] = (10.0, 40.0, 120.0)
+    reading: int = Field(default=0, ge=0)
+    upper_bounds: bool = True
+    units: int = Field(default=48, ge=1)
+    schooling: dict[str, Any] = Field(default_factory=lambda: {"steps": 1500})
+
+    @property
+    def most_recorded(self) -> int:
+        """Sequences with electrodes that one seed may see."""
+        return max(self.budgets) * (1 + self.reading)
+
+
+FULL = Settings(
+    teacher={"kind": "hidden_markov"},
+    length=64,
+    curve=(64, 256, 1024, 4096, 16384),
+    budgets=(256,),
+    channels=(8, 32, 128, 512),
+    snr_db=(-20.0, -10.0, 0.0, 10.0, float("inf")),
+    at=(128, 0.0),
+    presets={"eeg-like": ElectrodeConfig(kind="eeg", n_channels=32, snr_db=-10.0, low_pass=0.7)},
+    reading=3,
+    units=128,
+    schooling={"steps": 4000},
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """Weights of a student's losses beside the answers: `hard` 0 where the teacher's own distribution replaces them."""
+
+    strength: float = 0.0
+    soft: float = 0.0
+    hard: float = 1.0
+
+
+def opened(settings: Settings, store: Store, progress: Any = None) -> Lessons:
+    """The teacher's lessons, with enough recorded sequences that no two seeds share one."""
+    return lessons_for(
+        settings.teacher,
+        store,
+        n=max(*settings.curve, settings.seeds * settings.most_recorded),
+        n_recorded=settings.seeds * settings.most_recorded,
+        n_test=settings.n_test,
+        length=settings.length,
+        progress=progress,
+    )
+
+
+def keys(settings: Settings) -> list[Key]:
+    """Every cell: an arm, its sequences, its electrodes, a seed. Behaviour alone comes first."""
+    cells: list[dict[str, Any]] = [{"arm": "hard", "n": n} for n in sorted({*settings.curve, *settings.budgets})]
+    k, snr = settings.at
+    for n in settings.budgets:
+        cells += [{"arm": arm, "n": n, "k": k, "snr_db": snr} for arm in ("combined", "shuffled", "surrogate")]
+        cells += [{"arm": "reading", "n": n, "k": k, "snr_db": snr}] if settings.reading else []
+        cells += [{"arm": arm, "n": n} for arm in UPPER_BOUNDS if settings.upper_bounds]
+        cells += [
+            {"arm": "electrodes", "n": n, "k": channels, "snr_db": noise}
+            for channels in settings.channels
+            for noise in settings.snr_db
+            if (channels, noise) != settings.at
+        ]
+        cells += [{"arm": "electrodes", "n": n, "preset": name} for name in settings.presets]
+    return [{**cell, "seed": seed} for cell in cells for seed in range(settings.seeds)]
+
+
+def together(asked: Sequence[Key]) -> list[list[Key]]:
+    """Seeds of one cell are trained side by side."""
+    batches: dict[str, list[Key]] = {}
+    for key in asked:
+        batches.setdefault(str({name: value for name, value in key.items() if name != "seed"}), []).append(key)
+    return list(batches.values())
+
+
+def solve(lessons: Lessons, settings: Settings, asked: Sequence[Key]) -> list[Result]:
+    """Train the candidates of cells that differ in their seed only; each result names all of them and their losses."""
+    arm = asked[0]["arm"]
+    prepared = [_materials(lessons, settings, key) for key in asked]
+    candidates = _candidates(arm, settings)
+    students = [
+        Student(
+            lessons=one.lessons,
+            validation=one.validation,
+            hard=candidate.hard,
+            soft=candidate.soft,
+            electrodes=candidate.strength,
+            seed=int(key["seed"]),
+        )
+        for key, one in zip(asked, prepared, strict=True)
+        for candidate in candidates
+    ]
+    seen = prepared[0].lessons.electrodes_NTK
+    shape = StudentShape(
+        n_inputs=lessons.n_inputs,
+        n_outputs=lessons.n_outputs,
+        n_electrodes=0 if seen is None else seen.shape[-1],
+        units=settings.units,
+        reads_symbols=lessons.reads_symbols,
+    )
+    found = school(shape, students, Schooling(**settings.schooling))
+    scores = test_scores(lessons, shape, found)
+    rows = [
+        {"strength": c.strength, "soft": c.soft, "validation_nats": f.validation_nats, "best_step": f.best_step} | score
+        for c, f, score in zip(candidates * len(asked), found, scores, strict=True)
+    ]
+    per = len(candidates)
+    return [
+        {"candidates": rows[i * per : (i + 1) * per], "facts": one.facts.to_json() if one.facts else {}}
+        for i, one in enumerate(prepared)
+    ]
+
+
+def report(settings: Settings, found: Sequence[tuple[Key, Result]], facts: Mapping[str, Any]) -> Report:
+    """What came of it."""
+    return _distill_report.report(settings, found, facts)
+
+
+def test_scores(lessons: Lessons, shape: StudentShape, found: Sequence[Schooled]) -> list[dict[str, float]]:
+    """On fresh sequences: nats per answer, and where the teacher can be asked, the divergence from it (nats)."""
+    answers = log_probs(shape, [one.weights for one in found], lessons.test_inputs)
+    scores = []
+    for log_prob in answers:
+        nats = masked_nats(log_prob, lessons.test_answers_NT).sum() / (lessons.test_answers_NT != UNKNOWN).sum()
+        score = {"nats": float(nats)}
+        if lessons.oracle is not None:
+            truth = lessons.oracle.test_log_prob_NTV
+            score["kl"] = float((truth.exp() * (truth - log_prob)).sum(dim=-1).mean())
+        scores.append(score)
+    return scores
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Prepared:
+    lessons: Material
+    validation: Material
+    facts: Facts | None = None
+
+
+def _candidates(arm: str, settings: Settings) -> list[Candidate]:
+    plain = Candidate()
+    regression = [Candidate(strength=strength) for strength in settings.strengths]
+    if arm == "hard":
+        return [plain]
+    if arm == "soft":
+        return [Candidate(soft=1.0, hard=0.0)]
+    if arm == "combined":
+        return [
+            plain,
+            *regression,
+            Candidate(soft=1.0),
+            *(Candidate(strength=c.strength, soft=1.0) for c in regression),
+        ]
+    return [plain, *regression]
+
+
+def _materials(lessons: Lessons, settings: Settings, key: Key) -> _Prepared:
+    """What the student of a cell may see. Scalers and decoders know its training rows only."""
+    n, arm = int(key["n"]), key["arm"]
+    if arm in UPPER_BOUNDS and not settings.upper_bounds:
+        raise ValueError(f"the arm {arm!r} sees what no recording gives; upper_bounds = true is wanted for it")
+    rows = lessons.rows(int(key["seed"]), n, settings.most_recorded)
+    train, validate = split(rows)
+    held = Material(inputs=lessons.inputs[validate], answers_NT=lessons.answers_NT[validate])
+    inputs, answers = lessons.inputs[train], lessons.answers_NT[train]
+    if arm == "hard":
+        return _Prepared(lessons=Material(inputs=inputs, answers_NT=answers), validation=held)
+    if arm == "soft":
+        soft = lessons.the_oracle("its own distribution").log_prob_NTV[train].exp()
+        return _Prepared(lessons=Material(inputs=inputs, answers_NT=answers, soft_NTV=soft), validation=held)
+    if arm == "reading":
+        more = lessons.rows(int(key["seed"]), n * (1 + settings.reading), settings.most_recorded)[n:]
+        inputs = torch.cat([inputs, lessons.inputs[more]])
+        answers = torch.cat([answers, torch.full_like(lessons.answers_NT[more], UNKNOWN)])
+        train, rows = torch.cat([train, more]), torch.cat([rows, more])
+    e_NTK, facts = _electrodes(lessons, settings, key, rows)
+    position = torch.cat([torch.nonzero(rows == row)[0] for row in train])
+    scaler = _decoders.Scaler.of(e_NTK[position])
+    seen = scaler(e_NTK, keep_unknown=True)
+    soft_NTV = _decoded(lessons, seen, rows, train, validate) if arm == "combined" else None
+    material = Material(inputs=inputs, answers_NT=answers, electrodes_NTK=seen[position], soft_NTV=soft_NTV)
+    return _Prepared(lessons=material, validation=held, facts=facts)
+
+
+def _electrodes(lessons: Lessons, settings: Settings, key: Key, rows: Tensor) -> tuple[Tensor, Facts | None]:
+    """What was recorded of these rows, (N, T, K), or a control made from it."""
+    shape, seed = (len(rows), lessons.length, -1), int(key["seed"])
+    if key["arm"] == "full":
+        return torch.as_tensor(lessons.clean_state(rows)).view(shape), None
+    tape = lessons.tape(electrodes_of(settings, key), rows)
+    values = tape.values_TK
+    if key["arm"] == "shuffled":
+        values = shuffled(values, seed)
+    if key["arm"] == "surrogate":
+        values = surrogate(values, seed)
+    return torch.as_tensor(values).view(shape), tape.facts
+
+
+def electrodes_of(settings: Settings, key: Key) -> ElectrodeConfig:
+    """A cell's electrodes: every seed has its own subject and its own noise."""
+    seeds = {"subject_seed": int(key["seed"]), "noise_seed": int(key["seed"])}
+    if "preset" in key:
+        return settings.presets[key["preset"]].model_copy(update=seeds)
+    return ElectrodeConfig(n_channels=int(key["k"]), snr_db=float(key["snr_db"])).model_copy(update=seeds)
+
+
+def _decoded(lessons: Lessons, seen_NTK: Tensor, rows: Tensor, train: Tensor, validate: Tensor) -> Tensor:
+    """The teacher's answers as a decoder reads them from electrodes: probabilities (N, T, V) of the training rows."""
+    place = {int(row): i for i, row in enumerate(rows)}
+    features = torch.nan_to_num(_decoders.windowed(seen_NTK, 2))
+    x, x_held = (features[[place[int(row)] for row in part]] for part in (train, validate))
+    y, y_held = lessons.answers_NT[train], lessons.answers_NT[validate]
+    known, known_held = y != UNKNOWN, y_held != UNKNOWN
+    _, penalty = _decoders.best_linear(
+        (x[known], y[known]), (x_held[known_held], y_held[known_held]), lessons.n_outputs
+    )
+    return _decoders.cross_fitted(x, y, lessons.n_outputs, penalty).exp()

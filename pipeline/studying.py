@@ -1,0 +1,151 @@
+"""A study, run cell by cell from where it stopped: `runs/NAME/{study.json, cells/, report.json, *.csv}` and its page.
+
+prepare_study   writes down what is asked for
+solve_cells     the cells that are missing; may be stopped at any instant
+conclude        report, tables and page from the cells there are
+run_study       all of it
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from neuroloom.ingest import durable
+from neuroloom.pipeline.catalog import DONE, RETRY, RUNNING, Catalog
+from neuroloom.pipeline.config import Config, ConfigError, read_config
+from neuroloom.pipeline.custody import slug
+from neuroloom.pipeline.store import Store, StoreError
+from neuroloom.pipeline.studies import study_of
+from neuroloom.pipeline.studies._cells import Cells, Key
+from neuroloom.pipeline.studies._report import Report
+
+REQUEST, FACTS = "study.json", "facts.json"
+ARITHMETIC = 1  # part of every cell's name: raise it where the same settings would give other numbers
+Progress = Callable[[int, int, str], None]
+
+
+def prepare_study(study: str, store: Store, *, full: bool = False, config: Path | None = None) -> str:
+    """Write down what is asked for; gives the run's name.
+
+    Raises ValueError for a study that is not there, ConfigError for settings it does not have or a name that is taken
+    by a study with other settings.
+    """
+    own, part = study_of(study)
+    settings = part.FULL if full else part.Settings()
+    name = f"{own}-{'full' if full else 'quick'}"
+    if config is not None:
+        given = read_config(config, part.Settings).model_dump(exclude_unset=True)
+        settings = settings.model_validate({**settings.model_dump(), **given})
+        name = slug(config.stem)
+    folder = store.create().run_folder(name)
+    asked = {"study": own, "settings": _plain(settings)}
+    there = _document(folder / REQUEST)
+    if there and there != asked:
+        raise ConfigError(f"{folder}: holds another study or other settings; give this one another name")
+    folder.mkdir(parents=True, exist_ok=True)
+    durable.write_json(folder / REQUEST, asked)
+    return name
+
+
+def run_study(name: str, store: Store, progress: Progress | None = None) -> Report:
+    """Solve what is missing and conclude; noted in the catalog."""
+    catalog = Catalog.of(store)
+    catalog.put_run(name, kind="study", state=RUNNING, reason="")
+    try:
+        solve_cells(name, store, progress)
+        found = conclude(name, store)
+        catalog.put_run(name, state=DONE, summary={"sentence": found.sentence})
+        return found
+    except BaseException as error:
+        catalog.put_run(name, state=RETRY, reason=f"stopped: {' '.join(str(error).split()) or type(error).__name__}")
+        raise
+    finally:
+        catalog.close()
+
+
+def solve_cells(name: str, store: Store, progress: Progress | None = None) -> None:
+    """Solve the cells that have no result yet. progress: cells done, cells in all, what was done."""
+    part, settings = _asked(name, store)
+    cells, wanted = _cells(name, store, settings), part.keys(settings)
+    missing = cells.missing(wanted)
+    if not missing:
+        return
+    bench = part.opened(settings, store, _told(progress))
+    durable.write_json(store.run_folder(name) / FACTS, bench.facts())
+    done = len(wanted) - len(missing)
+    for batch in part.together(missing):
+        for key, result in zip(batch, part.solve(bench, settings, batch), strict=True):
+            cells.put(key, result)
+        done += len(batch)
+        if progress is not None:
+            progress(done, len(wanted), ", ".join(f"{k} {v}" for k, v in batch[0].items() if k != "seed"))
+
+
+def conclude(name: str, store: Store) -> Report:
+    """Report, tables and page from the cells there are. Raises StoreError where there is none."""
+    from neuroloom.pipeline.review.study_page import write_study
+
+    part, settings = _asked(name, store)
+    cells, wanted = _cells(name, store, settings), part.keys(settings)
+    found = [(key, result) for key in wanted if (result := cells.get(key)) is not None]
+    if not found:
+        raise StoreError(f"{name}: no cell has a result yet; `neuroloom study` makes them")
+    report: Report = part.report(settings, found, _facts(name, store, len(found), len(wanted)))
+    report.save(store.run_folder(name))
+    write_study(name, report, _plain(settings), store.review)
+    return report
+
+
+def progress_of(name: str, store: Store) -> tuple[int, int]:
+    """Cells done, and cells in all."""
+    part, settings = _asked(name, store)
+    wanted = part.keys(settings)
+    return len(wanted) - len(_cells(name, store, settings).missing(wanted)), len(wanted)
+
+
+def _facts(name: str, store: Store, n_found: int, n_wanted: int) -> dict[str, Any]:
+    facts = _document(store.run_folder(name) / FACTS)
+    return facts | {"cells": f"{n_found} of {n_wanted}", "torch": version("torch"), "python": platform.python_version()}
+
+
+def _cells(name: str, store: Store, settings: Config) -> Cells:
+    asked = _document(store.run_folder(name) / REQUEST)
+    common = {"study": asked["study"], "settings": asked["settings"], "arithmetic": ARITHMETIC}
+    return Cells(folder=store.run_folder(name) / "cells", common=common)
+
+
+def _asked(name: str, store: Store) -> tuple[Any, Any]:
+    found = _document(store.run_folder(name) / REQUEST)
+    if not found:
+        raise StoreError(f"{name}: no such study in {store.root}; `neuroloom study NAME` begins one")
+    _, part = study_of(found["study"])
+    return part, part.Settings.model_validate(found["settings"])
+
+
+def _told(progress: Progress | None) -> Callable[[int, int, float], None] | None:
+    if progress is None:
+        return None
+    return lambda step, steps, loss: progress(step, steps, f"teacher, loss {loss:.3f}") if step % 100 == 0 else None
+
+
+def _plain(settings: Config) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(settings.model_dump_json())
+    return found
+
+
+def _document(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StoreError(f"{path}: is not JSON ({error})") from error
+    return found
+
+
+__all__ = ["Key", "conclude", "prepare_study", "progress_of", "run_study", "solve_cells"]

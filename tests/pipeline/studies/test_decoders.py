@@ -1,0 +1,69 @@
+"""Decoders of steps on data small enough to know what can be read."""
+
+import pytest
+import torch
+
+from neuroloom.pipeline.studies import _decoders
+from neuroloom.pipeline.studies._decoders import Scaler, cross_fitted, linear, mlp, nats, windowed
+
+
+def noisy(n=200, seed=0):
+    """Two classes, told by one of two features; their best nats are far below log 2."""
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.randint(2, (n,), generator=generator)
+    x = torch.randn(n, 2, generator=generator)
+    x[:, 0] += 4.0 * y
+    return x - x.mean(0), y
+
+
+def exclusive(n=400, seed=0):
+    """A class that only the product of two features tells."""
+    x = torch.randn(n, 2, generator=torch.Generator().manual_seed(seed))
+    return x, (x[:, 0] * x[:, 1] > 0).long()
+
+
+def test_a_window_holds_the_last_steps_newest_first():
+    e = torch.tensor([[[1.0], [2.0], [3.0]]])
+    assert windowed(e, 2)[0].tolist() == [[1, 0], [2, 1], [3, 2]]
+
+
+def test_a_flat_channel_stays_flat():
+    scaler = Scaler.of(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))
+    assert scaler(torch.tensor([[3.0, 9.0]])).tolist() == [[1.0, 0.0]]
+
+
+def test_what_is_not_known_is_scaled_to_nothing():
+    scaler = Scaler.of(torch.tensor([[1.0], [3.0], [float("nan")]]))
+    assert scaler(torch.tensor([[float("nan")], [3.0]])).tolist() == [[0.0], [1.0]]
+
+
+def test_a_linear_decoder_reads_a_class():
+    assert nats(linear(*noisy(), 2, 1e-3), *noisy(seed=1)) < 0.15
+
+
+def test_a_small_network_reads_what_no_linear_decoder_can():
+    x, y = exclusive()
+    held = exclusive(seed=1)
+    assert nats(linear(x, y, 2, 1e-3), *held) > 0.65
+    assert nats(mlp((x, y), held, 2, epochs=60), *held) < 0.4
+
+
+def test_rows_of_unknown_class_are_not_fitted_to():
+    x, y = noisy()
+    y[::2] = _decoders.UNKNOWN
+    assert nats(linear(x, y, 2, 1e-3), *noisy(seed=1)) < 0.15
+
+
+def test_a_sequence_is_decoded_by_what_was_fitted_on_others():
+    """Noise with one class per sequence: fitted on itself a decoder would know it, fitted on others it cannot."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(6, 4, 300, generator=generator), torch.randint(2, (6, 4), generator=generator)
+    own = linear(x.flatten(0, 1), y.flatten(), 2, 1e-4)
+    assert nats(own, x.flatten(0, 1), y.flatten()) < 0.05
+    found = cross_fitted(x, y, 2, 1e-4)
+    assert float(-found.gather(-1, y[..., None]).mean()) > 0.5
+
+
+def test_one_sequence_cannot_be_decoded_by_others():
+    with pytest.raises(ValueError, match="two at least"):
+        cross_fitted(torch.zeros(1, 4, 2), torch.zeros(1, 4, dtype=torch.long), 2, 0.1)

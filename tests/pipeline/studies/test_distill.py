@@ -1,0 +1,156 @@
+"""The distillation study on a language of six symbols: what students may see, what is chosen, what is said."""
+
+import json
+from html import unescape
+
+import pytest
+import torch
+
+from neuroloom.pipeline import studying
+from neuroloom.pipeline.config import ConfigError
+from neuroloom.pipeline.store import Store
+from neuroloom.pipeline.studies import _distill_report, distill, study_of
+from neuroloom.pipeline.studies._students import UNKNOWN
+
+TINY = distill.Settings(
+    teacher={
+        "kind": "hidden_markov", "n_symbols": 6, "n_topics": 2, "successors": 2, "width": 16, "blocks": 1, "heads": 2,
+        "context": 12, "steps": 60, "batch": 16,
+    },
+    length=8, n_test=20, seeds=2, curve=(4, 16, 64), budgets=(16,), channels=(2, 4), snr_db=(0.0,), at=(4, 0.0),
+    presets={}, strengths=(10.0,), reading=1, units=8, schooling={"steps": 20, "validate_every": 10, "batch_size": 8},
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return Store.here(tmp_path_factory.mktemp("store")).create()
+
+
+@pytest.fixture(scope="module")
+def lessons(store):
+    return distill.opened(TINY, store)
+
+
+@pytest.fixture(scope="module")
+def run(store, tmp_path_factory):
+    config = tmp_path_factory.mktemp("config") / "small.toml"
+    said = json.loads(TINY.model_dump_json())
+    teacher = "".join(f"{key} = {json.dumps(value)}\n" for key, value in said.pop("teacher").items())
+    schooling = "".join(f"{key} = {json.dumps(value)}\n" for key, value in said.pop("schooling").items())
+    said.pop("presets")
+    lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in said.items())
+    config.write_text(f"{lines}presets = {{}}\n[teacher]\n{teacher}\n[schooling]\n{schooling}")
+    name = studying.prepare_study("distillation", store, config=config)
+    studying.run_study(name, store)
+    return name
+
+
+def one(arm, **more):
+    return {"arm": arm, "n": 16, "k": 4, "snr_db": 0.0, "seed": 0} | more
+
+
+def test_it_answers_to_both_its_names():
+    assert study_of("distillation")[1] is study_of("distill")[1] is distill
+
+
+def test_a_study_that_is_not_there_is_refused_with_those_that_are():
+    with pytest.raises(ValueError, match="no study 'telepathy'; there are: "):
+        study_of("telepathy")
+
+
+def test_behaviour_alone_sees_no_electrodes(lessons):
+    material = distill._materials(lessons, TINY, one("hard")).lessons
+    assert material.electrodes_NTK is None
+    assert material.soft_NTV is None
+
+
+def test_nobody_is_validated_on_electrodes(lessons):
+    for arm in ("hard", "electrodes", "combined", "shuffled", "surrogate", "reading", "full", "soft"):
+        validation = distill._materials(lessons, TINY, one(arm)).validation
+        assert validation.electrodes_NTK is None
+        assert validation.soft_NTV is None
+
+
+def test_two_seeds_share_no_recorded_sequence(lessons):
+    mine, other = (set(lessons.rows(seed, 16, TINY.most_recorded).tolist()) for seed in (0, 1))
+    assert not mine & other
+
+
+def test_validation_counts_in_n(lessons):
+    found = distill._materials(lessons, TINY, one("electrodes"))
+    assert len(found.lessons) + len(found.validation) == 16
+
+
+def test_electrodes_have_unit_variance_over_training_time(lessons):
+    seen = distill._materials(lessons, TINY, one("electrodes")).lessons.electrodes_NTK
+    assert seen.flatten(0, 1).std(dim=0, correction=0) == pytest.approx(torch.ones(4), abs=1e-4)
+
+
+def test_who_only_reads_gives_no_answers(lessons):
+    material = distill._materials(lessons, TINY, one("reading")).lessons
+    assert (material.answers_NT == UNKNOWN).all(dim=1).sum() == 16
+    assert not material.electrodes_NTK.isnan().any()
+
+
+def test_electrodes_on_sequences_that_were_not_recorded_are_refused(lessons):
+    with pytest.raises(ValueError, match="has no electrodes; 64 have"):
+        lessons.tape(distill.electrodes_of(TINY, one("electrodes")), torch.tensor([64]))
+
+
+def test_an_upper_bound_needs_to_be_asked_for(lessons):
+    with pytest.raises(ValueError, match="upper_bounds = true is wanted"):
+        distill._materials(lessons, TINY.model_copy(update={"upper_bounds": False}), one("full"))
+
+
+def test_behaviour_alone_is_always_a_candidate():
+    for arm in ("electrodes", "combined", "shuffled", "surrogate", "reading"):
+        assert distill.Candidate() in distill._candidates(arm, TINY)
+
+
+def test_held_out_behaviour_chooses_and_not_the_test():
+    good = {"strength": 0.0, "soft": 0.0, "validation_nats": 1.0, "kl": 0.9}
+    lucky = {"strength": 9.0, "soft": 0.0, "validation_nats": 2.0, "kl": 0.1}
+    found = [({"arm": "electrodes", "n": 1, "seed": 0}, {"candidates": [lucky, good], "facts": {}})]
+    (arm,) = _distill_report.arms_of(found, "kl")
+    assert (arm.losses, arm.chosen) == ((0.9,), (0.0,))
+
+
+def test_it_says_a_sentence_and_keeps_the_numbers_behind_it(store, run):
+    folder = store.run_folder(run)
+    report = json.loads((folder / "report.json").read_text())
+    assert report["sentence"].startswith("With 4 noisy channels")
+    tables = {path.stem for path in folder.glob("*.csv")}
+    assert tables == {"exchange", "learning", "grid", "participation", "candidates"}
+    assert report["sentence"] in unescape((store.review / f"run-{run}.html").read_text())
+
+
+def test_every_arm_is_beside_its_controls(store, run):
+    rows = json.loads((store.run_folder(run) / "report.json").read_text())["tables"]["exchange"]
+    assert {row["arm"].partition(",")[0] for row in rows} == {
+        "electrodes", "decoded", "electrodes + decoded", "reading", "shuffled", "surrogate", "soft", "full",
+    }  # fmt: skip
+
+
+def test_what_is_solved_is_not_solved_again(store, run, monkeypatch):
+    monkeypatch.setattr(distill, "opened", lambda *_: pytest.fail("the teacher was asked again"))
+    studying.run_study(run, store)
+
+
+def test_a_cell_that_is_damaged_is_solved_again(store, run):
+    folder = store.run_folder(run) / "cells"
+    path = sorted(folder.glob("hard_4_0-*.json"))[0]
+    before = json.loads(path.read_text())
+    path.write_text("{")
+    assert studying.progress_of(run, store) == (len(list(folder.iterdir())) - 1, len(list(folder.iterdir())))
+    studying.run_study(run, store)
+    assert json.loads(path.read_text())["result"]["candidates"][0]["kl"] == pytest.approx(
+        before["result"]["candidates"][0]["kl"], rel=1e-3
+    )
+
+
+def test_a_name_with_other_settings_is_refused(store, run, tmp_path):
+    config = tmp_path / "small.toml"
+    config.write_text("seeds = 1\n")
+    with pytest.raises(ConfigError, match="other settings; give this one another name"):
+        studying.prepare_study("distill", store, config=config)
