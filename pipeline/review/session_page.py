@@ -64,7 +64,9 @@ def write_session(session: Session, folder: Path) -> Path:
         clocks=clock_rows(session),
         signals=list(_signal_parts(session)),
         n_untraced=max(0, len(_traced(session)) - MOST_TRACED),
-        units=[(u, spikes.raster(session, u), spikes.unit_table(session, u)) for u in _units(session)],
+        units=[
+            (u, spikes.raster(session, u), spikes.unit_table(session, u), spikes.found_by(u)) for u in _units(session)
+        ],
         saccades=gaze.main_sequence(session),
         events=[(s, *_label_counts(s)) for s in session.streams if isinstance(s, Events)],
         unit_sign=traces.unit_sign,
