@@ -10,7 +10,7 @@ import pytest
 from neuroloom.ingest.formats.__main__ import table
 
 DOCS = Path(__file__).parents[1] / "docs"
-RECORDINGS = (DOCS / "recordings.md").read_text(encoding="utf-8")
+RECORDINGS = "".join((DOCS / name).read_text(encoding="utf-8") for name in ("recordings.md", "spikes.md", "time.md"))
 NETWORKS = (DOCS / "networks.md").read_text(encoding="utf-8")
 
 
@@ -37,7 +37,8 @@ def _read(name: str, path: Path) -> object:
         case "neuroloom.toml":
             return read_config(path, Settings)
         case _:
-            return FeatureConfig(**read_run_config(path).features)
+            config = read_run_config(path)
+            return FeatureConfig(**config.features) if config.features else config
 
 
 @pytest.mark.parametrize("text", re.findall(r"```toml\n(.*?)```", RECORDINGS, re.DOTALL))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from neuroloom.ingest import durable
+from neuroloom.pipeline.studies._report import plain
 
 Key = Mapping[str, Any]
 Result = dict[str, Any]
@@ -46,9 +47,9 @@ class Cells:
         return result
 
     def put(self, key: Key, result: Result) -> None:
-        """Keep a result for good."""
+        """Keep a result for good; what is not finite becomes None."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        durable.write_json(self.path(key), {"key": dict(key), "result": result})
+        durable.write_json(self.path(key), plain({"key": key, "result": result}))
 
     def missing(self, keys: Sequence[Key]) -> list[Key]:
         """Those without a result, in order."""

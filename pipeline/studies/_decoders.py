@@ -16,6 +16,7 @@ from torch import Tensor, nn
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 UNKNOWN = -1  # a class that is not known: not fitted to
 FOLDS = 5
+Rows = tuple[Tensor, Tensor]  # features (R, F), classes (R,)
 Classifier = Callable[[Tensor], Tensor]  # features (R, F) -> log-probabilities (R, C)
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from neuroloom.models.student_group import StudentGroup, StudentShape
+from neuroloom.pipeline.studies._adam import Adam
 
 UNKNOWN = -1  # an answer that was not given
 Weights = dict[str, Tensor]
@@ -105,7 +106,7 @@ class _Group:
         self.places = list(range(len(students)))
         self.network = StudentGroup(shape, tuple(s.seed for s in students)).to(self.device)
         self.mean = {name: value.detach().clone() for name, value in self.network.named_parameters()}
-        self.optimizer = _Adam(self.network, schooling)
+        self.optimizer = Adam(self.network, schooling.learning_rate, schooling.weight_decay, schooling.clip_norm)
         self.found = [Schooled() for _ in students]
         self.stale = [0] * len(students)
         self.step = 0
@@ -207,36 +208,6 @@ class _Group:
         for parameter in self.network.parameters():
             parameter.data = parameter.data[index]
         self.places = [self.places[i] for i in staying]
-
-
-class _Adam:
-    """AdamW (Loshchilov and Hutter 2019) with the gradient clipped per student; students can leave.
-
-    Design rationale: `torch.optim` would clip over the whole group, and its state cannot lose a student.
-    """
-
-    def __init__(self, network: StudentGroup, schooling: Schooling) -> None:
-        self.network, self.schooling, self.count = network, schooling, 0
-        self.first = {name: torch.zeros_like(p) for name, p in network.named_parameters()}
-        self.second = {name: torch.zeros_like(p) for name, p in network.named_parameters()}
-
-    @torch.no_grad()
-    def step(self) -> None:
-        self.count += 1
-        asked, named = self.schooling, [(n, p) for n, p in self.network.named_parameters() if p.grad is not None]
-        squares = sum(p.grad.flatten(1).square().sum(dim=1) for _, p in named if p.grad is not None)
-        factor = asked.clip_norm / torch.as_tensor(squares).sqrt().clamp_min(asked.clip_norm)
-        rate = asked.learning_rate * min(1.0, self.count / 20)
-        for name, p in named:
-            grad = p.grad * factor.view(-1, *[1] * (p.ndim - 1)) if p.grad is not None else torch.zeros_like(p)
-            first, second = self.first[name].lerp_(grad, 0.1), self.second[name].lerp_(grad.square(), 0.01)
-            size = (second / (1 - 0.99**self.count)).sqrt_().add_(1e-8)
-            p.mul_(1 - rate * asked.weight_decay).addcdiv_(first, size, value=-rate / (1 - 0.9**self.count))
-
-    def keep(self, index: Tensor) -> None:
-        """Only these students from now on."""
-        self.first = {name: value[index] for name, value in self.first.items()}
-        self.second = {name: value[index] for name, value in self.second.items()}
 
 
 def log_probs(shape: StudentShape, weights: Sequence[Weights], inputs: Tensor, device: str = "cpu") -> Tensor:

@@ -63,6 +63,14 @@ def test_sessions_show_and_verify_know_the_session(neuroloom, person):
     assert (verified.code, verified.document["results"][0]["sound"]) == (0, True)
 
 
+def test_show_says_what_the_clocks_rest_on_and_what_else_speaks_for_them(neuroloom, person):
+    neuroloom("ingest", person, "--no-pages")
+    told = neuroloom("show", SESSION).out
+    assert "pulses, linear (input = markers S  1)" in told
+    assert "    start times: confirms. The devices' own start times agree" in told
+    assert "    held-out error: offset " in told
+
+
 def test_verify_names_the_damaged_dataset_and_exits_1(neuroloom, person, tmp_path):
     neuroloom("ingest", person, "--no-pages")
     path = tmp_path / "store" / "sessions" / SESSION / "v001" / "session.nwb"
@@ -169,6 +177,18 @@ def test_a_run_is_never_overwritten_by_another(neuroloom, person, tmp_path):
     said = neuroloom("train", tmp_path / "one.toml")
     assert said.code == 2
     assert "another steps" in said.err
+
+
+def test_a_fault_is_shown_as_a_diff_and_refused_when_strict(neuroloom, person):
+    samples = person / f"{SESSION}_eeg.eeg"
+    samples.write_bytes(samples.read_bytes() + b"\x00")
+    refused = neuroloom("ingest", person, "--strict", "--no-pages", "--json")
+    assert refused.code == 3
+    assert "a file without faults is wanted" in refused.document["results"][0]["reason"]
+    assert neuroloom("ingest", person, "--no-pages").code == 0
+    shown = neuroloom("show", SESSION).out.splitlines()
+    assert f"    - {samples.name}: 1 bytes after the last whole sample" in shown
+    assert "    + left out" in shown
 
 
 def test_names_cannot_obey_the_terminal(neuroloom, tmp_path):

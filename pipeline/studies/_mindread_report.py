@@ -1,0 +1,170 @@
+"""What a mind reading study says: bits per step of every target by every decoder, beside what there is to read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from neuroloom.pipeline.studies import _charts
+from neuroloom.pipeline.studies._cells import Key, Result
+from neuroloom.pipeline.studies._exchange import Estimate, mean_of
+from neuroloom.pipeline.studies._report import Plot, Report, Row, Table
+
+if TYPE_CHECKING:
+    from neuroloom.pipeline.studies.mindread import Settings
+
+WANTED = (("token", 0.95), ("answer", 0.60), ("topic", 0.75))
+
+
+def rows_of(found: Sequence[tuple[Key, Result]]) -> list[Row]:
+    """A row per electrodes, target and decoder: mean over seeds (and heads) with its interval over seeds."""
+    grouped: dict[tuple[Any, ...], dict[int, list[Mapping[str, Any]]]] = {}
+    facts: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for key, result in found:
+        facts[key["k"], key["snr_db"]] = result["facts"]
+        for one in result["read"]:
+            place = (key["k"], key["snr_db"], one["target"], one["decoder"])
+            grouped.setdefault(place, {}).setdefault(int(key["seed"]), []).append(one)
+    rows: list[Row] = []
+    for (k, snr, target, decoder), seeds in grouped.items():
+        row: dict[str, Any] = {"target": target, "decoder": decoder, "k": k, "snr_db": snr}
+        row |= {name: facts[k, snr].get(name) for name in ("k_over_d", "capacity_bits")}
+        row |= mean_of([_mean(each, "bits") for each in seeds.values()]).cells("bits")
+        row |= {"right": _mean([one for each in seeds.values() for one in each], "right"), "seeds": len(seeds)}
+        row["entropy"] = _mean([one for each in seeds.values() for one in each], "entropy")
+        ceilings = [one["ceiling"] for each in seeds.values() for one in each if one["ceiling"] is not None]
+        row["ceiling"] = sum(ceilings) / len(ceilings) if ceilings else None
+        row["of_ceiling"] = row["bits"] / row["ceiling"] if ceilings and row["ceiling"] > 0 else None
+        row["overfits"] = row["bits"] < 0
+        rows.append(row)
+    return rows
+
+
+def _mean(parts: Sequence[Mapping[str, Any]], name: str) -> float:
+    return sum(float(one[name]) for one in parts) / len(parts)
+
+
+def report(settings: Settings, found: Sequence[tuple[Key, Result]], facts: Mapping[str, Any]) -> Report:
+    """What came of it."""
+    rows = rows_of(found)
+    prior = _prior_rows(found)
+    k, snr = settings.at
+    at = [row for row in rows if row["k"] == k and row["snr_db"] == snr]
+    return Report(
+        study="mindread",
+        title="What can be read from a mind?",
+        sentence=_sentence(settings, at),
+        conditions={**facts, "seeds": settings.seeds, "test": "the last fifth of the sequences, unseen"},
+        plots=(
+            Plot(
+                table=Table(
+                    name="bits",
+                    caption=f"Bits per step at k={k}, {snr:g} dB, with 95 % intervals over seeds. Below 0: the decoder "
+                    "fits noise.",
+                    rows=tuple({"what": f"{row['target']}, {row['decoder']}", **row} for row in at),
+                ),
+                draw=_charts.bars(title="What was read", name="what", value="bits", x_label="bits per step", level=0.0),
+            ),
+            Plot(
+                table=Table(
+                    name="noise",
+                    caption="Bits of the window's linear decoder over noise.",
+                    rows=tuple(
+                        {**row, "line": f"{row['target']}, k={row['k']}"}
+                        for row in rows
+                        if row["decoder"] == "linear, window" and math.isfinite(row["snr_db"])
+                    ),
+                ),
+                draw=_charts.curves(
+                    title="What is read, by noise", x="snr_db", y="bits", by="line", x_label="SNR, dB",
+                    y_label="bits per step", level=0.0,
+                ),
+            ),
+            Plot(
+                table=Table(
+                    name="language_model",
+                    caption="The token read without and with a language model's prior (a bigram table of the training "
+                    "text). retrieval: share of sequences found among the ten likeliest.",
+                    rows=tuple(prior),
+                ),
+                draw=_charts.curves(
+                    title="A language model as prior", x="snr_db", y="bits", by="line", x_label="SNR, dB",
+                    y_label="bits per token", level=0.0,
+                ),
+            ),
+        ),
+        tables=(Table(name="all", caption="Every target, decoder and cell.", rows=tuple(rows)),),
+        remarks=_remarks(settings, rows),
+        wanted=_wanted(at, prior, settings),
+    )  # fmt: skip
+
+
+def _sentence(settings: Settings, at: Sequence[Row]) -> str:
+    k, snr = settings.at
+    best = {target: _best(at, target) for target, _ in WANTED}
+    told = [
+        f"{_estimate(row)} bits of the {target}"
+        + (f" ({row['of_ceiling']:.0%} of what there is)" if row["of_ceiling"] else "")
+        for target, row in best.items()
+        if row is not None
+    ]
+    if not told:
+        return "Nothing to say yet: the cell that the headline stands on has no result."
+    return (
+        f"From {k} channels at {snr:g} dB could be read, per step and over {settings.seeds} seeds: {', '.join(told)}."
+    )
+
+
+def _best(rows: Sequence[Row], target: str) -> Row | None:
+    return max((row for row in rows if row["target"] == target), key=lambda row: float(row["bits"]), default=None)
+
+
+def _estimate(row: Row) -> Estimate:
+    return Estimate(value=row["bits"], low=row["bits_low"], high=row["bits_high"])
+
+
+def _remarks(settings: Settings, rows: Sequence[Row]) -> tuple[str, ...]:
+    over = sorted({f"{r['target']} by {r['decoder']} at k={r['k']}, {r['snr_db']:g} dB" for r in rows if r["overfits"]})
+    beyond = [r for r in rows if r["capacity_bits"] is not None and r["bits"] > r["capacity_bits"]]
+    return (
+        "The best decoder of a target is named after the fact in the sentence; the tables have all of them.",
+        f"Overfitting (negative bits): {'; '.join(over[:12])}." if over else "No decoder overfits (negative bits).",
+        f"{len(beyond)} rows lie above the channel's Gaussian capacity per sample; a window gathers several samples."
+        if beyond
+        else "No row lies above the channel's Gaussian capacity per sample.",
+    )
+
+
+def _wanted(at: Sequence[Row], prior: Sequence[Row], settings: Settings) -> tuple[Row, ...]:
+    found = []
+    for target, least in WANTED:
+        row = _best(at, target)
+        if row is not None and row["of_ceiling"] is not None:
+            told = f"{row['of_ceiling']:.2f} ({row['decoder']})"
+            met = row["of_ceiling"] >= least
+            found.append(
+                {"what": f"{target}, of what there is", "wanted": f"at least {least:g}", "found": told, "met": met}
+            )
+    k, snr = settings.at
+    lines = {row["decoder"]: row for row in prior if row["k"] == k and row["snr_db"] == snr - 10}
+    if len(lines) == 2 and lines["plain"]["bits"] > 0:
+        ratio = lines["prior"]["bits"] / lines["plain"]["bits"]
+        what = f"token bits with the prior over those without, k={k}, {snr - 10:g} dB"
+        found.append({"what": what, "wanted": "at least 2", "found": f"{ratio:.2f}", "met": ratio >= 2})
+    return tuple(found)
+
+
+def _prior_rows(found: Sequence[tuple[Key, Result]]) -> list[Row]:
+    grouped: dict[tuple[Any, ...], list[Result]] = {}
+    for key, result in found:
+        if "language_model" in result:
+            grouped.setdefault((key["k"], key["snr_db"]), []).append(result)
+    rows: list[Row] = []
+    for (k, snr), results in grouped.items():
+        for decoder in ("plain", "prior"):
+            row: dict[str, Any] = {"line": f"k={k}, {decoder}", "decoder": decoder, "k": k, "snr_db": snr}
+            row |= mean_of([float(one["language_model"][decoder]) for one in results]).cells("bits")
+            row |= {"retrieval_top10": sum(one["retrieval"][decoder] for one in results) / len(results)}
+            rows.append(row | {"among": results[0]["retrieval"]["among"], "seeds": len(results)})
+    return rows

@@ -1,0 +1,262 @@
+"""Mind reading: what of a teacher's mind can be read from noisy electrodes, in bits, beside what there is to read.
+
+    token        the symbol it reads now               ceiling: its entropy
+    answer       what it answers                       ceiling: entropy less the teacher's own uncertainty
+    topic        the hidden topic behind the symbols   ceiling: what the symbols so far tell of it (exact posterior)
+    attention    does a head look mostly at the symbol before? (each head at its median, mean over heads)
+    certainty    is the teacher more certain than usual?
+
+    bits = H(target) - cross-entropy of the decoder on sequences it has never seen, nobody of which it was fitted on
+
+A negative number says that the decoder fits noise, and is shown as it is. Decoders: linear; linear over a window of the
+last steps; one hidden layer over the same window; and the window's decoder with a language model as prior:
+p(target | symbols before, e) in proportion to p(target | e) / p(target) * p(target | the decoded past). The language
+model is a table of which symbol follows which, fitted to what was shown in the training sequences; it never sees the
+test sequences' symbols, only beliefs about them.
+Capacity: no decoder can give more bits per sample than the channel carries for Gaussian signals; see synthesis.py.
+Shapes: N sequences, T steps, K channels, C classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from neuroloom.pipeline.config import Config
+from neuroloom.pipeline.store import Store
+from neuroloom.pipeline.studies import _mindread_report
+from neuroloom.pipeline.studies._cells import Key, Result
+from neuroloom.pipeline.studies._decoders import Rows, Scaler, best_linear, mlp, windowed
+from neuroloom.pipeline.studies._lessons import Lessons, lessons_for
+from neuroloom.pipeline.studies._report import Report
+from neuroloom.pipeline.studies.distill import SMALL_TEACHER
+from neuroloom.pipeline.synthesis import ElectrodeConfig
+
+TITLE = "What can be read from a mind?"
+ALSO = ("mindreading", "mind-reading")
+BITS = 1 / math.log(2)
+
+
+class Settings(Config):
+    """What is asked. Defaults are the quick profile.
+
+    sequences: with electrodes, per seed; a fifth of them chooses, a fifth is the test. window: steps a decoder may look
+    back. retrieval: of so many test sequences the right one is looked for by its decoded symbols.
+    """
+
+    teacher: dict[str, Any] = Field(default_factory=lambda: dict(SMALL_TEACHER))
+    length: int = Field(default=32, ge=2)
+    sequences: int = Field(default=300, ge=5)
+    seeds: int = Field(default=3, ge=1)
+    channels: tuple[int, ...] = (6, 24)
+    snr_db: tuple[float, ...] = (-10.0, 0.0, 10.0)
+    at: tuple[int, float] = (24, 0.0)
+    window: int = Field(default=4, ge=1)
+    retrieval: int = Field(default=50, ge=2)
+    units: int = Field(default=128, ge=1)
+
+
+FULL = Settings(
+    teacher={"kind": "hidden_markov"}, length=64, sequences=1250, channels=(8, 32, 128),
+    snr_db=(-10.0, 0.0, 10.0), at=(128, 0.0),
+)  # fmt: skip
+
+
+def opened(settings: Settings, store: Store, progress: Any = None) -> Lessons:
+    """The teacher's lessons, recorded throughout, with its attention."""
+    n = settings.seeds * settings.sequences
+    return lessons_for(
+        settings.teacher, store, n=n, n_recorded=n, n_test=1, length=settings.length, progress=progress, attention=True
+    )
+
+
+def keys(settings: Settings) -> list[Key]:
+    """Every cell: electrodes and a seed."""
+    return [
+        {"k": k, "snr_db": snr, "seed": seed}
+        for k in settings.channels
+        for snr in settings.snr_db
+        for seed in range(settings.seeds)
+    ]
+
+
+def together(asked: Sequence[Key]) -> list[list[Key]]:
+    """One by one."""
+    return [[key] for key in asked]
+
+
+def solve(lessons: Lessons, settings: Settings, asked: Sequence[Key]) -> list[Result]:
+    """Every target decoded in every way, for each cell."""
+    return [_cell(lessons, settings, key) for key in asked]
+
+
+def report(settings: Settings, found: Sequence[tuple[Key, Result]], facts: Mapping[str, Any]) -> Report:
+    """What came of it."""
+    return _mindread_report.report(settings, found, facts)
+
+
+def _cell(lessons: Lessons, settings: Settings, key: Key) -> Result:
+    rows = lessons.rows(int(key["seed"]), settings.sequences, settings.sequences)
+    seeds = {"subject_seed": int(key["seed"]), "noise_seed": int(key["seed"])}
+    asked = ElectrodeConfig(n_channels=int(key["k"]), snr_db=float(key["snr_db"])).model_copy(update=seeds)
+    tape = lessons.tape(asked, rows)
+    e_NTK = torch.as_tensor(tape.values_TK).view(len(rows), lessons.length, -1)
+    parts = _parts(len(rows))
+    e_NTK = Scaler.of(e_NTK[parts[0]])(e_NTK)
+    read: list[dict[str, Any]] = []
+    for name, (target_NT, n_classes, ceiling) in targets(lessons, rows, parts).items():
+        read += _read(name, e_NTK, target_NT, n_classes, ceiling, parts, settings, int(key["seed"]))
+    return {"read": read, "facts": tape.facts.to_json()} | _with_prior(lessons, rows, e_NTK, parts, settings)
+
+
+def _parts(n: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Training, choosing and test, by time: three, one and one fifths."""
+    order, fifth = torch.arange(n), max(1, n // 5)
+    return order[: n - 2 * fifth], order[n - 2 * fifth : n - fifth], order[n - fifth :]
+
+
+Target = tuple[Tensor, int, float | None]
+
+
+def targets(lessons: Lessons, rows: Tensor, parts: tuple[Tensor, Tensor, Tensor]) -> dict[str, Target]:
+    """Per name: classes (N, T), how many there are, and the bits there are to read at the test, None where unknown.
+
+    What only a model can tell is left out for a session.
+    """
+    test = parts[2]
+    symbols, answers = lessons.inputs[rows], lessons.answers_NT[rows]
+    found: dict[str, Target] = {"token": (symbols, lessons.n_inputs, _entropy(symbols[test], lessons.n_inputs))}
+    oracle = lessons.oracle
+    if oracle is None:
+        return found | {"answer": (answers, lessons.n_outputs, None)}
+    log_prob = oracle.log_prob_NTV[rows]
+    uncertain_NT = -(log_prob.exp() * log_prob).sum(dim=-1)
+    own = float(uncertain_NT[test].mean()) * BITS
+    found["answer"] = (answers, lessons.n_outputs, _entropy(answers[test], lessons.n_outputs) - own)
+    if oracle.topic_NT is not None and oracle.posterior_NTZ is not None:
+        topic, posterior = oracle.topic_NT[rows], oracle.posterior_NTZ[rows]
+        told = float(-posterior[test].gather(-1, topic[test][..., None]).log().mean()) * BITS
+        n_topics = posterior.shape[-1]
+        found["topic"] = (topic, n_topics, _entropy(topic[test], n_topics) - told)
+    for layer, attention in oracle.attention.items():
+        for head in range(attention.shape[1]):
+            before = attention[rows][:, head].diagonal(offset=-1, dim1=-2, dim2=-1)
+            before = torch.nn.functional.pad(before, (1, 0))
+            found[f"attention {layer}.{head}"] = (_above_median(before, parts[0]), 2, None)
+    return found | {"certainty": (_above_median(-uncertain_NT, parts[0]), 2, None)}
+
+
+def _above_median(value_NT: Tensor, train: Tensor) -> Tensor:
+    return (value_NT > value_NT[train].median()).long()
+
+
+def _entropy(target_NT: Tensor, n_classes: int) -> float:
+    share = torch.bincount(target_NT.flatten(), minlength=n_classes).double() / target_NT.numel()
+    return float(-(share * share.clamp_min(1e-12).log()).sum()) * BITS
+
+
+def _read(
+    name: str,
+    e_NTK: Tensor,
+    target_NT: Tensor,
+    n_classes: int,
+    ceiling: float | None,
+    parts: tuple[Tensor, Tensor, Tensor],
+    settings: Settings,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Bits of one target by each decoder; attention (there are many heads) and certainty by the window alone."""
+    train, choose, test = parts
+    entropy = _entropy(target_NT[test], n_classes)
+
+    def rows(features: Tensor, part: Tensor) -> Rows:
+        return features[part].flatten(0, 1), target_NT[part].flatten()
+
+    wide = windowed(e_NTK, settings.window)
+    decoders = {"linear, window": best_linear(rows(wide, train), rows(wide, choose), n_classes)[0]}
+    features = {"linear, window": wide, "linear": e_NTK, "network, window": wide}
+    if name in ("token", "answer", "topic"):
+        decoders["linear"] = best_linear(rows(e_NTK, train), rows(e_NTK, choose), n_classes)[0]
+        decoders["network, window"] = mlp(
+            rows(wide, train), rows(wide, choose), n_classes, units=settings.units, seed=seed
+        )
+    found = []
+    for decoder, classifier in decoders.items():
+        log_prob = classifier(rows(features[decoder], test)[0])
+        y = target_NT[test].flatten()
+        bits = entropy + float(log_prob.gather(-1, y[:, None]).mean()) * BITS
+        right = float((log_prob.argmax(dim=-1) == y).double().mean())
+        said = {"target": name.partition(" ")[0], "place": name, "decoder": decoder, "bits": bits, "right": right}
+        found.append(said | {"entropy": entropy, "ceiling": ceiling})
+    return found
+
+
+def _with_prior(
+    lessons: Lessons, rows: Tensor, e_NTK: Tensor, parts: tuple[Tensor, Tensor, Tensor], settings: Settings
+) -> Result:
+    """The token with and without a language model's prior, and the right sequence looked for among others."""
+    train, choose, test = parts
+    symbols, n = lessons.inputs[rows], lessons.n_inputs
+    if not lessons.reads_symbols:
+        return {}
+    x = {i: (e_NTK[part].flatten(0, 1), symbols[part].flatten()) for i, part in enumerate((train, choose))}
+    decoder, _ = best_linear(x[0], x[1], n)
+    share = (torch.bincount(symbols[train].flatten(), minlength=n) + 1.0).log() - math.log(symbols[train].numel() + n)
+    table = bigrams(symbols[train], n)
+
+    def both(part: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+        likelihood = decoder(e_NTK[part].flatten(0, 1)).view(len(part), lessons.length, n) - share
+        return likelihood + share, filtered(likelihood * weight, share, table)
+
+    weights = (0.25, 0.5, 0.75, 1.0)  # how far the decoder's evidence is trusted: it was fitted without a prior
+    weight = min(weights, key=lambda w: _nats(both(choose, w)[1], symbols[choose]))
+    plain, with_prior = both(test, weight)
+    entropy = _entropy(symbols[test], n)
+    told = {
+        name: entropy - _nats(each, symbols[test]) * BITS for name, each in (("plain", plain), ("prior", with_prior))
+    }
+    return {
+        "language_model": told | {"trust": weight},
+        "retrieval": {
+            "plain": retrieved(plain, symbols[test], settings.retrieval),
+            "prior": retrieved(with_prior, symbols[test], settings.retrieval),
+            "among": min(settings.retrieval, len(test)),
+        },
+    }
+
+
+def bigrams(symbols_NT: Tensor, n: int) -> Tensor:
+    """Log-probabilities (C, C) of (column) a symbol after (row) another; each pair counts half a time more."""
+    pairs = symbols_NT[:, :-1].flatten() * n + symbols_NT[:, 1:].flatten()
+    counts = torch.bincount(pairs, minlength=n * n).view(n, n) + 0.5
+    return (counts / counts.sum(dim=1, keepdim=True)).log()
+
+
+def filtered(likelihood_NTC: Tensor, share_C: Tensor, table_CC: Tensor) -> Tensor:
+    """Beliefs about each symbol from the evidence so far (forward filtering, Rabiner 1989); log-probabilities."""
+    belief = (likelihood_NTC[:, 0] + share_C).log_softmax(dim=-1)
+    found = [belief]
+    for step in range(1, likelihood_NTC.shape[1]):
+        expected = torch.logsumexp(belief[:, :, None] + table_CC, dim=1)
+        belief = (expected + likelihood_NTC[:, step]).log_softmax(dim=-1)
+        found.append(belief)
+    return torch.stack(found, dim=1)
+
+
+def retrieved(log_prob_NTC: Tensor, symbols_NT: Tensor, among: int) -> float:
+    """Share of sequences that are among the ten likeliest of `among` candidates, by their decoded symbols."""
+    candidates = symbols_NT[:among]
+    scores = torch.stack(
+        [log_prob_NTC[:among].gather(-1, c.expand(len(candidates), -1)[..., None]).sum((1, 2)) for c in candidates]
+    )
+    rank = (scores > scores.diagonal()).sum(dim=0)
+    return float((rank < 10).double().mean())
+
+
+def _nats(log_prob_NTC: Tensor, symbols_NT: Tensor) -> float:
+    return float(-log_prob_NTC.gather(-1, symbols_NT[..., None]).mean())

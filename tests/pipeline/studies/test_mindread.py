@@ -1,0 +1,83 @@
+"""Mind reading: what there is to read, and that a decoder is asked only about sequences it has not seen."""
+
+import math
+
+import pytest
+import torch
+
+from neuroloom.pipeline.store import Store
+from neuroloom.pipeline.studies import _mindread_report, mindread
+from neuroloom.pipeline.studies.mindread import bigrams, filtered, retrieved
+
+TINY = mindread.Settings(
+    teacher={
+        "kind": "hidden_markov", "n_symbols": 6, "n_topics": 2, "successors": 2, "width": 16, "blocks": 1, "heads": 2,
+        "context": 12, "steps": 60, "batch": 16,
+    },
+    length=8, sequences=40, seeds=2, channels=(8,), snr_db=(float("inf"),), at=(8, float("inf")), window=2,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def lessons(tmp_path_factory):
+    return mindread.opened(TINY, Store.here(tmp_path_factory.mktemp("store")))
+
+
+@pytest.fixture(scope="module")
+def found(lessons):
+    return [(key, mindread.solve(lessons, TINY, [key])[0]) for key in mindread.keys(TINY)]
+
+
+def test_time_is_cut_into_blocks_that_share_nothing():
+    train, choose, test = (set(part.tolist()) for part in mindread._parts(10))
+    assert (train, choose, test) == ({0, 1, 2, 3, 4, 5}, {6, 7}, {8, 9})
+
+
+def test_a_fair_coin_has_one_bit():
+    assert mindread._entropy(torch.tensor([[0, 1], [1, 0]]), 2) == pytest.approx(1)
+
+
+def test_without_noise_the_token_is_read(found):
+    row = max((r for r in _mindread_report.rows_of(found) if r["target"] == "token"), key=lambda r: r["bits"])
+    assert row["of_ceiling"] > 0.8
+
+
+def test_no_more_is_read_than_there_is(found):
+    for row in _mindread_report.rows_of(found):
+        assert row["bits"] < (row["ceiling"] or row["entropy"]) + 0.1
+
+
+def test_every_target_is_there(found):
+    assert {row["target"] for row in _mindread_report.rows_of(found)} == {
+        "token", "answer", "topic", "attention", "certainty",
+    }  # fmt: skip
+
+
+def test_a_decoder_that_fits_noise_is_said_to(found):
+    key, result = found[0]
+    noise = {
+        "target": "topic",
+        "place": "topic",
+        "decoder": "linear",
+        "bits": -0.2,
+        "right": 0.5,
+        "entropy": 1.0,
+        "ceiling": 1.0,
+    }
+    report = mindread.report(TINY, [(key, {**result, "read": [noise]})], {})
+    assert any("Overfitting (negative bits): topic by linear" in remark for remark in report.remarks)
+
+
+def test_a_language_model_fills_in_what_is_not_seen():
+    """0 and 1 take turns; the second step carries no evidence."""
+    table = bigrams(torch.tensor([[0, 1] * 50]), 2)
+    evidence = torch.tensor([[[4.0, 0.0], [0.0, 0.0]]])
+    belief = filtered(evidence, torch.full((2,), math.log(0.5)), table).exp()
+    assert belief[0, 1, 1] > 0.9
+
+
+def test_the_right_sequence_is_found_by_what_was_decoded():
+    symbols = torch.arange(20)[:, None]
+    certain = torch.full((20, 1, 20), -9.0).scatter(-1, symbols[..., None], 0.0)
+    assert retrieved(certain, symbols, 20) == 1.0
+    assert retrieved(-certain, symbols, 20) == 0.0
