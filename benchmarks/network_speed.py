@@ -79,7 +79,7 @@ def random_topology(n_areas: int, density: float, max_delay_bins: int, seed: int
 def packed_states(network: ModularNetwork, drive_TABH: Tensor) -> Tensor:
     """States of the packed network under a given drive, (T, A, B, H)."""
     drive_NTBH = drive_TABH.transpose(0, 1) + network._bias()[:, None]
-    return torch.stack(network._run(drive_NTBH))
+    return network.run(drive_NTBH).transpose(0, 1)
 
 
 def step_s(run: Callable[[], Tensor], parameters: list[nn.Parameter], repeats: int, device: str) -> float:

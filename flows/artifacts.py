@@ -105,7 +105,7 @@ def ports_table(features: Any) -> None:
             "kind": made.port.kind,
             "channels": str(made.port.n_channels),
             "known": f"{float(made.valid.mean()):.0%}",
-            "times known to": f"{made.uncertainty_ms:.2f} ms",
+            "times known to": f"{made.uncertainty_ms:.2f} ms, at worst {float(made.uncertainty_T_ms.max()):.2f} ms",
         }
         for name, made in features.ports.items()
     ]

@@ -17,6 +17,7 @@ from neuroloom.flows import cli_care, cli_runs, cli_studies
 from neuroloom.flows.printing import document, lines, say, table
 
 if TYPE_CHECKING:
+    from neuroloom.ingest.session import Session
     from neuroloom.pipeline.store import Store
 
 app = typer.Typer(
@@ -81,13 +82,18 @@ def ingest(
     store: StoreOption = None,
 ) -> None:
     """Recordings in, sessions and their pages out, without a server. The originals stay where they are."""
+    from neuroloom.pipeline.box import box_of
     from neuroloom.pipeline.config import Settings
     from neuroloom.pipeline.reconciling import ingest_paths
 
     _need(paths)
     place = _store(store).create()
-    chosen = sorter or Settings.of(place).ingest.sorter
-    results = ingest_paths(paths, place, sorter=None if chosen == "none" else chosen, archive=archive, progress=say)
+    settings = Settings.of(place)
+    chosen = sorter or settings.ingest.sorter
+    with box_of(place, settings.box) as inside:
+        results = ingest_paths(
+            paths, place, sorter=None if chosen == "none" else chosen, archive=archive, inside=inside, progress=say
+        )
     written = _pages(place, [r["session"] for r in results if r["state"] == "ingested"]) if pages else {}
     if as_json:
         document({"results": results})
@@ -123,13 +129,16 @@ def show(session_id: str, as_json: JsonOption = False, store: StoreOption = None
     with Session.open(folder) as session:
         found = session.summary()
         found |= {"version": folder.name, "file": str(folder / "session.nwb"), "quality": session.quality}
-        found |= {"sources": session.sources}
+        found |= {"sources": session.sources, "clock_checks": _clock_checks(session)}
     if as_json:
         document(found)
         return
     lines(f"{found['session']} {found['version']}  {found['file']}", f"clock: {found['clock']}")
     lines(*[f"  {_stream_line(stream)}" for stream in found["streams"]])
     lines(*[f"  {_sync_line(sync)}" for sync in found["sync"]])
+    lines(
+        *[f"    {check['kind']} {check['verdict']}".rstrip() + f": {check['words']}" for check in found["clock_checks"]]
+    )
     for source in found["sources"]:
         lines(f"  from {', '.join(source.get('files', ()))} ({source.get('format', '')})")
         lines(*[f"    mended: {repair}" for repair in source.get("repairs", ())])
@@ -259,6 +268,17 @@ def _pages(store: Store, sessions: list[str]) -> dict[str, Path]:
         written[session] = review_session(store, session)
     review_index(store)
     return written
+
+
+def _clock_checks(session: Session) -> list[dict[str, Any]]:
+    """What else speaks for or against the clock maps, and what is to be known of them."""
+    from dataclasses import asdict
+
+    checks = [{"from": m.source} | asdict(check) for m in session.clock_maps for check in m.checks]
+    notes = [
+        {"from": m.source, "kind": "note", "verdict": "", "words": note} for m in session.clock_maps for note in m.notes
+    ]
+    return checks + notes
 
 
 def _stream_line(stream: dict[str, Any]) -> str:

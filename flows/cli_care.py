@@ -87,6 +87,7 @@ def reingest(
     store: StoreOption = None,
 ) -> None:
     """Make sessions anew from their originals; a new version only where something changed. Exit 3: some failed."""
+    from neuroloom.pipeline.box import BoxError, box_of
     from neuroloom.pipeline.config import Settings
     from neuroloom.pipeline.reingesting import reingest as made_anew
 
@@ -95,16 +96,17 @@ def reingest(
     if not chosen:
         touched = _affected(place, reader, version, library, file, decision)["sessions"]
         chosen = sorted({row["session"] for row in touched if place.latest(row["session"]).name == row["version"]})
-    asked = sorter or Settings.of(place).ingest.sorter
+    settings = Settings.of(place)
+    asked = sorter or settings.ingest.sorter
+    how: dict[str, Any] = {"why": why, "sorter": None if asked == "none" else asked, "progress": say}
     results: list[dict[str, Any]] = []
-    for session_id in chosen:
-        try:
-            results.append(
-                made_anew(place, session_id, why=why, sorter=None if asked == "none" else asked, progress=say)
-            )
-        except (ValueError, OSError) as error:
-            reason = " ".join(str(error).split())
-            results.append({"session": session_id, "state": "failed", "version": "", "changed": [], "reason": reason})
+    with box_of(place, settings.box) as inside:
+        for session_id in chosen:
+            try:
+                results.append(made_anew(place, session_id, inside=inside, **how))
+            except (ValueError, OSError, BoxError) as error:
+                told = {"version": "", "changed": [], "reason": " ".join(str(error).split())}
+                results.append({"session": session_id, "state": "failed", **told})
     _pages(place, [row["session"] for row in results if row["state"] == "reingested"])
     if as_json:
         document({"results": results})

@@ -27,6 +27,7 @@ def train(
 ) -> None:
     """Train a network on sessions as a TOML file says; the same again goes on where it stopped."""
     from neuroloom.pipeline import running
+    from neuroloom.pipeline.choosing import told
     from neuroloom.pipeline.reviewing import review_run
     from neuroloom.pipeline.store import Store
 
@@ -36,11 +37,12 @@ def train(
     run = running.train_run(asked.name, place, progress=_tell)
     page = review_run(place, asked.name)
     found: dict[str, Any] = {"run": asked.name, "folder": str(folder), "steps": asked.steps, "page": str(page)}
-    found |= {"best_step": run.best_step, "best_loss": run.best_loss}
+    found |= {"best_step": run.best_step, "best_loss": run.best_loss, "choice": list(run.choice)}
     if as_json:
         document(found)
     else:
         lines(f"{asked.name}: best at step {run.best_step}, validation loss {run.best_loss:.4f}", f"  {folder}")
+        lines(*(f"  {line}" for line in told(run.choice)))
 
 
 def evaluate(run: str, as_json: JsonOption = False, store: StoreOption = None) -> None:

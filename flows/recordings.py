@@ -12,8 +12,10 @@ from prefect import flow, get_client, get_run_logger, runtime, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
+from prefect.utilities.annotations import quote
 
 from neuroloom.flows import artifacts
+from neuroloom.pipeline.box import Inside, box_of
 from neuroloom.pipeline.catalog import Catalog, Drop
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.reconciling import fail, ingest_claimed
@@ -27,7 +29,8 @@ def ingest_recording(drop_ids: list[int]) -> State[Any]:
     store = Store.here()
     catalog, settings = Catalog.of(store), Settings.of(store)
     owner = str(runtime.flow_run.id)
-    outcomes = [_ingest_one(store, catalog, settings, drop_id, owner) for drop_id in drop_ids]
+    with box_of(store, settings.box) as inside:
+        outcomes = [_ingest_one(store, catalog, settings, drop_id, owner, inside) for drop_id in drop_ids]
     sessions = [session for outcome in outcomes for session in outcome["sessions"]]
     if sessions:
         name_run(sessions)
@@ -39,12 +42,14 @@ def ingest_recording(drop_ids: list[int]) -> State[Any]:
     return Completed(message=f"{len(drop_ids)} drops, {len(sessions)} sessions")
 
 
-def _ingest_one(store: Store, catalog: Catalog, settings: Settings, drop_id: int, owner: str) -> dict[str, Any]:
+def _ingest_one(
+    store: Store, catalog: Catalog, settings: Settings, drop_id: int, owner: str, inside: Inside
+) -> dict[str, Any]:
     drop = catalog.claim(drop_id, owner=owner, lease_s=settings.ingest.lease_s)
     if drop is None:
         get_run_logger().info("drop %d has ended, or another run holds it", drop_id)
         return {"sessions": [], "failed": False}
-    state = ingest_claimed_drop(drop_id, return_state=True)
+    state = ingest_claimed_drop(drop_id, quote(inside), return_state=True)
     if not state.is_completed():
         fail(store, catalog, settings, drop, f"the reader stopped ({(state.message or 'no message')[:200]})")
         return {"sessions": [], "failed": True}
@@ -55,13 +60,16 @@ def _ingest_one(store: Store, catalog: Catalog, settings: Settings, drop_id: int
 
 
 @task(task_run_name="drop {drop_id}", cache_policy=NO_CACHE, persist_result=False)
-def ingest_claimed_drop(drop_id: int) -> list[dict[str, Any]]:
-    """Read, align, sort, publish one claimed drop; results as `neuroloom ingest --json` has them."""
+def ingest_claimed_drop(drop_id: int, inside: quote) -> list[dict[str, Any]]:
+    """Read, align, sort, publish one claimed drop; results as `neuroloom ingest --json` has them.
+
+    inside: where its files are read, quoted: Prefect is not to look into it.
+    """
     store = Store.here()
     catalog, settings = Catalog.of(store), Settings.of(store)
     drop = _claimed(catalog, drop_id)
     progress = artifacts.Progress(f"drop {drop_id}", get_run_logger())
-    results = ingest_claimed(store, catalog, settings, drop, progress=progress)
+    results = ingest_claimed(store, catalog, settings, drop, inside=inside.unquote(), progress=progress)
     progress.finish()
     catalog.close()
     return results

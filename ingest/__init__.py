@@ -4,29 +4,32 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from neuroloom.ingest.folders import naming_files
+from neuroloom.ingest.bids import with_sidecars
+from neuroloom.ingest.folders import UNKNOWN, naming_files
 from neuroloom.ingest.formats import FormatError, format_of
 from neuroloom.ingest.formats import formats as _formats  # the name stays the folder's
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Events, Intervals, Segment, Signal, Stream, Units
-from neuroloom.ingest.timebase import ClockMap, Timebase, Timestamps, times_of
+from neuroloom.ingest.timebase import ClockMap, CrossCheck, PiecewiseTimebase, Timebase, Timestamps, times_of
 
 __all__ = [
-    "ClockMap", "Events", "FormatError", "Intervals", "Recording", "Segment", "Session", "Signal", "Stream",
-    "Timebase", "Timestamps", "Units", "format_of", "naming_files", "read", "times_of",
+    "ClockMap", "CrossCheck", "Events", "FormatError", "Intervals", "PiecewiseTimebase", "Recording", "Segment",
+    "Session", "Signal", "Stream", "Timebase", "Timestamps", "Units", "format_of", "naming_files", "read", "times_of",
 ]  # fmt: skip
 
 
 def read(*paths: str | Path) -> list[Recording]:
     """One Recording per clock found in these files and folders; nothing but headers is read yet.
 
-    Of a folder, every recording that lies in it or below. Raises FormatError, naming the file, where a format is not
-    known or a file is not what its format says.
+    Of a folder, every recording that lies in it or below, each with what its BIDS sidecars say. Raises FormatError,
+    naming the file, where a format is not known or a file is not what its format says.
     """
     recordings: list[Recording] = []
     for path in map(Path, paths):
         for file in naming_files(path):
             name = format_of(file)
-            recordings += _formats()[name].read(file) if name else []
+            if name is None:
+                raise FormatError(f"{file}: {UNKNOWN}")
+            recordings += with_sidecars(file, _formats()[name].read(file))
     return recordings

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from neuroloom.ingest.streams import Events, Intervals, Segment, Signal, Stream, Table, Units
-from neuroloom.ingest.timebase import ClockMap, Timebase
+from neuroloom.ingest.timebase import ClockMap, CrossCheck, PiecewiseTimebase, Timebase
 
 INDEX_PATH = "/scratch/neuroloom"
 INDEX_VERSION = 1
@@ -127,6 +127,8 @@ def signal_entry(signal: Signal, series: Sequence[Series]) -> dict[str, Any]:
             entry |= {"start_s": base.start_s, "rate_hz": base.rate_hz}
         else:
             entry |= {"timestamps": f"{mine[0].path}/timestamps" if mine else None}
+        if isinstance(base, PiecewiseTimebase):
+            entry |= {"knots": base.knots}
         entry["parts"] = [
             {"path": f"{s.path}/data"} | ({} if s.is_whole else {"columns": list(s.columns)}) for s in mine
         ]
@@ -193,9 +195,10 @@ def _common(stream: Stream, kind: str) -> dict[str, Any]:
 
 def clock_map_of(entry: Mapping[str, Any]) -> ClockMap:
     """A ClockMap from its entry in the index."""
+    pairs = {name: tuple((a, b) for a, b in entry.get(name, ())) for name in ("evidence", "knots", "tried")}
     first_s, last_s = entry["span_s"]
-    evidence = tuple((at_s, residual_ms) for at_s, residual_ms in entry["evidence"])
-    return ClockMap(**{**entry, "span_s": (first_s, last_s), "evidence": evidence})
+    texts = {"notes": tuple(entry.get("notes", ())), "checks": tuple(CrossCheck(**c) for c in entry.get("checks", ()))}
+    return ClockMap(**{**entry, **pairs, **texts, "span_s": (first_s, last_s)})
 
 
 def clock_map_entry(clock: ClockMap) -> dict[str, Any]:

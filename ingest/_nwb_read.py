@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from neuroloom.ingest._nwb_layout import INDEX_PATH, INDEX_VERSION, MAIN_FILE, clock_map_of, decoded
 from neuroloom.ingest.streams import Events, Intervals, Segment, Signal, Stream, Table, Units
-from neuroloom.ingest.timebase import FloatArray, Timebase, Times, Timestamps
+from neuroloom.ingest.timebase import FloatArray, PiecewiseTimebase, Timebase, Times, Timestamps
 
 FIRST_PLUGIN_FILTER = 256  # HDF5 itself has those below
 
@@ -207,6 +207,8 @@ def _segment(file: SessionFile, entry: Mapping[str, Any], n_channels: int) -> Se
     base: Times
     if "rate_hz" in entry:
         base = Timebase(rate_hz=entry["rate_hz"], start_s=entry["start_s"], n_samples=shape[0])
+    elif "knots" in entry:
+        base = PiecewiseTimebase(knots=tuple((at, time_s) for at, time_s in entry["knots"]), n_samples=shape[0])
     else:
         base = Timestamps(times_s=file.read(entry["timestamps"]) if entry["timestamps"] else np.zeros(0))
     return Segment(samples=StoredSamples(file, shape, np.dtype(entry["dtype"]), parts), timebase=base)

@@ -26,7 +26,7 @@ from neuroloom.ingest._nwb_layout import (
     table_entry,
 )
 from neuroloom.ingest.streams import Events, Intervals, Signal, Stream, Table, Units
-from neuroloom.ingest.timebase import Timebase
+from neuroloom.ingest.timebase import PiecewiseTimebase, Timebase
 
 if TYPE_CHECKING:
     from neuroloom.ingest._nwb_write import FileHead
@@ -47,14 +47,23 @@ MIN_CHUNK_BYTES, MAX_CHUNK_BYTES = 1 << 17, 1 << 20
 class Skeleton:
     """Collects the streams of one file into an NWBFile whose series are declared and still empty.
 
-    series: those whose samples are to be filled in.
+    series: those whose samples are to be filled in. with_places: some channels' places on a probe are known, so the
+    electrodes table has columns for them; NaN where they are not.
     """
 
-    def __init__(self, head: FileHead, *, sample_filters: Mapping[str, Any], table_filters: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        head: FileHead,
+        *,
+        sample_filters: Mapping[str, Any],
+        table_filters: Mapping[str, Any],
+        with_places: bool = False,
+    ) -> None:
         from pynwb import NWBFile
         from pynwb.file import Subject
 
         self.series: list[Series] = []
+        self._with_places = with_places
         self._sample_filters = dict(sample_filters)
         self._table_filters = dict(table_filters)
         start = head.start if head.start is not None else UNKNOWN_START
@@ -148,23 +157,52 @@ class Skeleton:
         base = series.segment.timebase
         if isinstance(base, Timebase):
             return {"starting_time": base.start_s, "rate": base.rate_hz}
+        if isinstance(base, PiecewiseTimebase):
+            return {"timestamps": self._declared_times(base.n_samples)}
         return {"timestamps": self._column(base.times_s)}
 
+    def _declared_times(self, n_samples: int) -> Any:
+        """Room for a time per sample: stock readers know no rate that changes. Filled block by block, like samples."""
+        from hdmf.backends.hdf5.h5_utils import H5DataIO
+
+        filters = {"chunks": (min(n_samples, MAX_CHUNK_BYTES // 8),), **self._table_filters} if n_samples else {}
+        return H5DataIO(shape=(n_samples,), dtype=np.dtype("<f8"), **filters)
+
     def _electrodes(self, signal: Signal, safe_name: str) -> list[int]:
-        """One row of the electrodes table per channel; returns the row numbers."""
+        """One row of the electrodes table per channel, in a group per shank; returns the row numbers."""
         device_name = f"{safe_name}_device"
         device = self.nwb.create_device(name=device_name, description=plain(f"recorded {signal.name}: {signal.device}"))
-        group = self.nwb.create_electrode_group(
-            name=safe_name, description=plain(f"channels of {signal.name}"), location="unknown", device=device
-        )
+        groups = self._shanks(signal, safe_name, device)
         if self.nwb.electrodes is None or "channel_name" not in self.nwb.electrodes.colnames:
-            self.nwb.add_electrode_column(name="channel_name", description="name of the channel in the recording")
+            self._add_electrode_columns()
         areas = next((signal.table[key] for key in ("area", "location") if key in signal.table), None)
         first = len(self.nwb.electrodes) if self.nwb.electrodes is not None else 0
         for i, name in enumerate(signal.channel_names):
             location = plain(str(areas[i])) if areas is not None and areas[i] else "unknown"
-            self.nwb.add_electrode(group=group, location=location, channel_name=plain(name))
+            place = {f"rel_{axis}": _place(signal, f"{axis}_um", i) for axis in "xy"} if self._with_places else {}
+            self.nwb.add_electrode(group=groups[i], location=location, channel_name=plain(name), **place)
         return list(range(first, first + len(signal.channel_names)))
+
+    def _add_electrode_columns(self) -> None:
+        self.nwb.add_electrode_column(name="channel_name", description="name of the channel in the recording")
+        if self._with_places:
+            for axis, what in (("x", "across the probe"), ("y", "along the probe, away from its tip")):
+                self.nwb.add_electrode_column(name=f"rel_{axis}", description=f"place {what}, in microns")
+
+    def _shanks(self, signal: Signal, safe_name: str, device: Any) -> list[Any]:
+        """The electrode group of each channel: one for all where its shanks are not told apart."""
+        shanks = [str(shank) for shank in signal.table.get("group", ("",) * len(signal.channel_names))]
+        several = len(set(shanks)) > 1
+        made = {
+            shank: self.nwb.create_electrode_group(
+                name=f"{safe_name}_shank{k}" if several else safe_name,
+                description=plain(f"channels of {signal.name}" + (f", shank {shank}" if several else "")),
+                location="unknown",
+                device=device,
+            )
+            for k, shank in enumerate(dict.fromkeys(shanks))
+        }
+        return [made[shank] for shank in shanks]
 
     def _electrical(self, series: Series, rows: Sequence[int]) -> Any:
         from pynwb.ecephys import ElectricalSeries
@@ -299,6 +337,12 @@ def plain(text: str) -> str:
     """Text as NWB attributes can hold it: printable, not empty, at most 1,000 characters."""
     kept = "".join(c if c.isprintable() and not "\ud800" <= c <= "\udfff" else "?" for c in text)
     return re.sub(r"\s+", " ", kept).strip()[:1000] or "unknown"
+
+
+def _place(signal: Signal, column: str, channel: int) -> float:
+    """A channel's place in µm, NaN where it is not known."""
+    value = signal.table[column][channel] if column in signal.table else None
+    return float(value) if isinstance(value, int | float) else float("nan")
 
 
 def _description(series: Series) -> str:

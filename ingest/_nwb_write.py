@@ -18,7 +18,8 @@ import numpy as np
 from neuroloom.ingest._nwb_layout import Series, encoded, safe_names
 from neuroloom.ingest._nwb_skeleton import Skeleton
 from neuroloom.ingest.digest import Digester, header_of, rows_per_block
-from neuroloom.ingest.streams import Stream
+from neuroloom.ingest.streams import Signal, Stream
+from neuroloom.ingest.timebase import PiecewiseTimebase
 
 LIBVER = ("v110", "v110")  # from 1.10 on HDF5 guards its own metadata with checksums
 GZIP: Mapping[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
@@ -70,7 +71,14 @@ def write_nwb(
     """
     from pynwb import NWBHDF5IO
 
-    skeleton = Skeleton(head, sample_filters=bitshuffle() if fast else GZIP, table_filters=GZIP)
+    skeleton = Skeleton(
+        head,
+        sample_filters=bitshuffle() if fast else GZIP,
+        table_filters=GZIP,
+        with_places=any(
+            "x_um" in s.table for s in streams if isinstance(s, Signal) and s.name not in (elsewhere or {})
+        ),
+    )
     names = [stream.name for stream in streams]
     entries: dict[str, Any] = {}
     for stream, safe_name in zip(streams, safe_names(names), strict=True):
@@ -81,6 +89,10 @@ def write_nwb(
         io = NWBHDF5IO(mode="w", file=file)
         io.write(skeleton.nwb)
         digests = {f"{s.path}/data": _fill(file[f"{s.path}/data"], s, on_bytes) for s in skeleton.series}
+        for series in skeleton.series:
+            base = series.segment.timebase
+            if isinstance(base, PiecewiseTimebase):
+                digests[f"{series.path}/timestamps"] = _fill_times(file[f"{series.path}/timestamps"], base)
     return Written(entries=entries, digests=digests)
 
 
@@ -102,4 +114,16 @@ def _fill(dataset: Any, series: Series, on_bytes: Callable[[int], None]) -> str:
         dataset[first : first + rows] = block
         digester.update(block)
         on_bytes(block.nbytes)
+    return digester.digest()
+
+
+def _fill_times(dataset: Any, base: PiecewiseTimebase) -> str:
+    """A time per sample into its dataset; returns the digest of what was given to HDF5."""
+    digester = Digester()
+    digester.update(header_of(dataset.shape, dataset.dtype))
+    rows = rows_per_block(dataset.shape, 8, dataset.chunks[0] if dataset.chunks else 1)
+    for first in range(0, base.n_samples, rows):
+        block = base.seconds(np.arange(first, min(first + rows, base.n_samples)))
+        dataset[first : first + rows] = block
+        digester.update(block)
     return digester.digest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
@@ -34,7 +33,7 @@ SUBJECT_FIELDS = ("species", "sex", "age", "strain", "genotype")
 UNKNOWN_SUBJECT = {"sex": "U", "age": "P0Y/"}
 
 
-def write_session(session: Session, folder: Path, progress: Progress | None) -> None:
+def write_session(session: Session, folder: Path, progress: Progress | None, *, point: bool = False) -> None:
     """Write, verify and publish; see `Session.save`."""
     names = session.stream_names
     doubled = sorted({name for name in names if names.count(name) > 1})
@@ -47,7 +46,7 @@ def write_session(session: Session, folder: Path, progress: Progress | None) -> 
         elsewhere: dict[str, dict[str, Any]] = {}
         for stream, stem in zip(wideband, safe_names(["session", *(s.name for s in wideband)])[1:], strict=True):
             file_name = f"{stem}.nwb"
-            entry, files[file_name] = _companion(session, stream, staging / file_name, counter)
+            entry, files[file_name] = _companion(session, stream, staging / file_name, counter, point)
             elsewhere[stream.name] = {**entry, "file": file_name, "digest": files[file_name]["digest"]}
         path = staging / MAIN_FILE
         written = write_nwb(path, head_of(session), tuple(session.streams), elsewhere=elsewhere, on_bytes=counter.add)
@@ -55,8 +54,10 @@ def write_session(session: Session, folder: Path, progress: Progress | None) -> 
         manifest.write(staging, _manifest_fields(session), files)
 
 
-def _companion(session: Session, stream: Signal, path: Path, counter: _Counter) -> tuple[Any, dict[str, Any]]:
-    """Write a wideband stream, or link the companion it was opened from where that says the same of it.
+def _companion(
+    session: Session, stream: Signal, path: Path, counter: _Counter, point: bool
+) -> tuple[Any, dict[str, Any]]:
+    """Write a wideband stream, or take over the companion it was opened from where that says the same of it.
 
     Returns its index entry and its manifest entry.
     """
@@ -65,7 +66,10 @@ def _companion(session: Session, stream: Signal, path: Path, counter: _Counter) 
     if older is not None and older[0]["streams"] == encoded([signal_entry(stream, series_of(stream, path.stem))]):
         index, older_path, files_entry = older
         if {key: value for key, value in index.items() if key != "streams"} == encoded(head.index):
-            _link_or_copy(older_path, path)
+            if point:
+                path.symlink_to(older_path.resolve())
+            else:
+                durable.link_or_copy(older_path, path)
             if digest_of_file(path) != files_entry["digest"]:
                 raise SessionFileError(f"{older_path}: its digest does not fit the manifest; the file is damaged")
             counter.add(
@@ -84,14 +88,6 @@ def _older_companion(stream: Signal) -> tuple[dict[str, Any], Path, dict[str, An
         return None
     entry = manifest.read(path.parent)["files"].get(path.name)
     return (read_index(SessionFile(path)), path, entry) if entry is not None else None
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    """One file under two names where the file system can, so that a new version costs no space."""
-    try:
-        target.hardlink_to(source)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 class _Counter:

@@ -77,6 +77,14 @@ def copy_file(source: Path, target: Path) -> str:
     return digest
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """One file under two names where the file system can, so that it takes no space twice."""
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def json_bytes(document: Mapping[str, Any]) -> bytes:
     """JSON in one fixed spelling (sorted keys, ASCII, indented), so that equal documents are equal bytes.
 

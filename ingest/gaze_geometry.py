@@ -18,6 +18,7 @@ from neuroloom.ingest.eyes import eyes, unseen
 from neuroloom.ingest.streams import Samples, Signal
 from neuroloom.ingest.timebase import FloatArray
 
+ON_SCREEN = ("screen", "DACS")  # Tobii calls the screen's its display area
 TO_CM = {"cm": 1.0, "mm": 0.1, "m": 100.0}  # gaze on a screen measured from its upper left corner, as in pixels
 
 
@@ -38,8 +39,17 @@ class Screen:
 
 
 def is_fit(gaze: Signal) -> bool:
-    """Whether it is gaze on a screen: in pixels or in lengths, with the columns of an eye."""
-    return gaze.modality == "gaze" and (gaze.unit == "px" or gaze.unit in TO_CM) and bool(eyes(gaze))
+    """Whether it is gaze on a screen: in pixels or in lengths, with the columns of an eye.
+
+    Readers say in the provenance's "coordinates" where gaze is placed on something else: the image of a scene camera,
+    or the medium that was shown (Tobii's MCS).
+    """
+    is_place = gaze.unit == "px" or gaze.unit in TO_CM
+    return gaze.modality == "gaze" and is_place and bool(eyes(gaze)) and _is_on_screen(gaze)
+
+
+def _is_on_screen(gaze: Signal) -> bool:
+    return gaze.provenance.get("coordinates", "screen") in ON_SCREEN
 
 
 def degrees(gaze: Signal, screen: Screen) -> Signal:
@@ -47,6 +57,8 @@ def degrees(gaze: Signal, screen: Screen) -> Signal:
 
     Raises ValueError where `is_fit` is False.
     """
+    if not _is_on_screen(gaze):
+        raise ValueError(f"{gaze.name}: lies in {gaze.provenance['coordinates']}; gaze on a screen is wanted")
     if not is_fit(gaze):
         raise ValueError(f"{gaze.name}: is in {gaze.unit}; gaze in px, cm, mm or m, with channels x and y, is wanted")
     columns = [column for eye in eyes(gaze).values() for column in eye]

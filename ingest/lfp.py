@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroloom.ingest.streams import Samples, Segment, Signal
-from neuroloom.ingest.timebase import FloatArray, Timebase
+from neuroloom.ingest.timebase import FloatArray, Timestamps
 
 STOP_DB = 80.0  # suppression above the new Nyquist frequency; 60 dB is what the LFP must have
 RATE_TOLERANCE = 1e-3  # the new rate may differ by this share, which spares a long filter for an odd ratio
@@ -122,15 +122,14 @@ class Resampled:
 
 def _resampled(segment: Segment, ratio: Fraction, taps: FloatArray) -> Segment:
     base = segment.timebase
+    if isinstance(base, Timestamps):
+        raise ValueError("timestamps instead of a rate; an LFP needs a regular rate")
     n = base.n_samples
     # The last sample must not stand for more than half a sample beyond the end: the next segment may begin there.
     within = ((n - 1) * ratio.numerator) // ratio.denominator + 1 if n else 0
     n_made = min(within, int(n * ratio + Fraction(1, 2)))
     samples = Resampled(segment.samples, ratio.numerator, ratio.denominator, taps, n_made)
-    return Segment(
-        samples=samples,
-        timebase=Timebase(rate_hz=base.rate_hz * float(ratio), start_s=base.start_s, n_samples=n_made),
-    )
+    return Segment(samples=samples, timebase=base.resampled(float(ratio), n_made))
 
 
 def _ratio(from_hz: float, to_hz: float) -> Fraction:

@@ -1,22 +1,61 @@
-"""Wideband to what spikes are sorted on: band-pass, bad channels out, common median reference; every decision noted."""
+"""Wideband to what spikes are sorted on: a chain of steps, stated once, every decision noted.
+
+    to µV -> phase shift of multiplexed converters -> notch -> band-pass -> bad channels out -> reference
+
+    Chain                 what is done, with which numbers; the defaults need nothing set
+    preprocess(signal)    the recording, lazily, and what was decided
+
+Traces come in blocks of `BLOCK_S` from a fixed grid, each computed with margins of its own, so any stretch read lazily
+is bit for bit what is saved: see `_aligned_recording.py`. The margins are stated with the decisions.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
-
-from neuroloom.ingest.spikeinterface_bridge import from_spikeinterface, to_spikeinterface
+from neuroloom.ingest._aligned_recording import BLOCK_S, aligned
+from neuroloom.ingest.bad_channels import bad_by_coherence, bad_by_level, find_bad_channels
+from neuroloom.ingest.spikeinterface_bridge import from_spikeinterface, positions_um, to_spikeinterface
 from neuroloom.ingest.streams import Signal
 
 MIN_SEGMENT_S = 0.05  # below this a 300 Hz filter has nothing to settle on
-COHERENCE_MIN_CHANNELS = 16  # the coherence method compares each channel with the median of 11 neighbours
-MAX_BAD_SHARE = 1 / 3  # a detector that rejects more than this does not fit the recording and is not believed
 MIN_REFERENCE_CHANNELS = 8  # the median over fewer channels holds the spike itself
-NOISY_TIMES_MEDIAN, DEAD_TIMES_MEDIAN = 5.0, 0.1
-SAMPLED_STRETCHES, STRETCH_S = 40, 0.5
+SHIFT_MARGIN_MS = 40.0  # SpikeInterface's own, as the International Brain Laboratory has it
+NOTCH_Q = 30.0
+# A filter's answer to a border falls by e per period of its slowest pole: after ten, 0.005 % of it is left.
+MARGIN_TIMES = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chain:
+    """What is done to traces before spikes are looked for.
+
+    band_hz: Butterworth, order 5, forward and backward. phase_shift: undo that converters take their channels in turn,
+    where the channel table says how late each is (`sample_shift`). notch_hz: mains hum and its harmonics, taken out
+    before the band. bad_channels: "auto" (coherence and power where that can be judged, and level), "coherence",
+    "level" or "none". reference: "median" or "average" of all good channels, "local" (median of those at 30 to
+    `local_um` µm around), or "none"; with fewer than 8 channels there is none.
+    """
+
+    band_hz: tuple[float, float] = (300.0, 6000.0)
+    phase_shift: bool = True
+    notch_hz: tuple[float, ...] = ()
+    bad_channels: Literal["auto", "coherence", "level", "none"] = "auto"
+    reference: Literal["median", "average", "local", "none"] = "median"
+    local_um: float = 150.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.band_hz[0] < self.band_hz[1]:
+            raise ValueError(f"band_hz is {list(self.band_hz)}; from less to more, both above 0, is wanted")
+        if not all(0 < hz < 1e6 for hz in self.notch_hz) or not self.local_um > LOCAL_INNER_UM:
+            raise ValueError(
+                f"notch_hz {list(self.notch_hz)}, local_um {self.local_um}: numbers above 0, and 30, are wanted"
+            )
+
+
+LOCAL_INNER_UM = 30.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,102 +78,104 @@ class Preprocessed:
         return from_spikeinterface(self.recording, name=name)
 
 
-def preprocess(signal: Signal, band_hz: tuple[float, float] = (300.0, 6000.0), *, seed: int = 0) -> Preprocessed:
-    """Band-pass each segment, leave out bad channels, subtract the median over the good ones.
+def preprocess(signal: Signal, chain: Chain | None = None, *, seed: int = 0) -> Preprocessed:
+    """The chain applied to each segment by itself, lazily.
 
     Bad channels are found with the coherence and power method of the International Brain Laboratory ("Spike sorting
     pipeline for the International Brain Laboratory", 2022, as in SpikeInterface); with fewer than 16 channels, or where
     that method rejects more than a third of them, by comparing each channel's level with the median level.
-    Raises ValueError where the signal is irregular, too slow for the band, or holds no segment of 50 ms.
+    Raises ValueError where the signal is irregular, too slow for the band, holds no segment of 50 ms, or a local
+    reference is asked for without positions.
     """
     import spikeinterface.preprocessing as spre
 
-    low_hz, high_hz = _band(signal, band_hz)
+    chain = chain or Chain()
+    low_hz, high_hz = _band(signal, chain.band_hz)
     kept = tuple(i for i, s in enumerate(signal.segments) if s.timebase.n_samples >= MIN_SEGMENT_S * signal.rate_hz)
     if not kept:
         raise ValueError(f"{signal.name}: no segment lasts {MIN_SEGMENT_S * 1000:g} ms; spikes need at least one")
     raw = to_spikeinterface(signal)
     if len(kept) < len(signal.segments):
         raw = raw.select_segments(list(kept))
-    band = spre.bandpass_filter(_in_microvolts(raw), freq_min=low_hz, freq_max=high_hz, dtype="float32")
-    bad, method = find_bad_channels(raw, band, seed=seed)
+    margins_ms = _margins_ms(low_hz, high_hz, chain.notch_hz)
+    shifted, shift_decision = _phase_shifted(_in_microvolts(raw), signal, chain)
+    for hz, margin_ms in zip(chain.notch_hz, margins_ms["notch"], strict=True):
+        shifted = spre.notch_filter(shifted, freq=hz, q=NOTCH_Q, margin_ms=margin_ms, dtype="float32")
+    band = spre.bandpass_filter(
+        shifted, freq_min=low_hz, freq_max=high_hz, margin_ms=margins_ms["band"], dtype="float32"
+    )
+    bad, method = _bad_channels(raw, band, chain, seed)
     good = [channel for channel in raw.channel_ids if str(channel) not in bad]
-    clean = band.select_channels(good) if bad else band
-    referenced = len(good) >= MIN_REFERENCE_CHANNELS
-    if referenced:
-        clean = spre.common_reference(clean, reference="global", operator="median")
+    clean, reference = _referenced(band.select_channels(good) if bad else band, signal, chain)
     decisions = {
+        "phase_shift": shift_decision,
+        "notch_hz": list(chain.notch_hz),
         "band_hz": [low_hz, high_hz],
         "filter": "Butterworth, order 5, forward and backward",
         "bad_channels": bad,
         "bad_channel_method": method,
-        "reference": "median of the good channels" if referenced else f"none: fewer than {MIN_REFERENCE_CHANNELS}",
+        "reference": reference,
         "positions": raw.get_annotation("positions"),
         "segments_too_short": [i for i in range(len(signal.segments)) if i not in kept],
+        "block_s": BLOCK_S,
+        "margins_ms": margins_ms,
     }
-    return Preprocessed(recording=clean, segments=kept, bad_channels=bad, decisions=decisions)
+    return Preprocessed(recording=aligned(clean), segments=kept, bad_channels=bad, decisions=decisions)
 
 
-def find_bad_channels(raw: Any, band: Any, *, seed: int = 0) -> tuple[dict[str, str], str]:
-    """Channels to leave out with the reason for each, and the name of the method that was believed.
+def _margins_ms(low_hz: float, high_hz: float, notch_hz: tuple[float, ...]) -> dict[str, Any]:
+    """How much is read on each side of a block, so that its borders do not show.
 
-    raw, band: the recording before and after the band-pass, channels and segments alike. Never rejects all channels.
+    The slowest pole of a Butterworth of order 5 lies at an angle of 72 degrees: it decays with 2 pi f sin(18 degrees).
     """
-    by_level = _bad_by_level(band, seed)
-    long_enough = min(raw.get_num_samples(i) for i in range(raw.get_num_segments())) > raw.sampling_frequency
-    if raw.get_num_channels() < COHERENCE_MIN_CHANNELS or not raw.has_scaleable_traces() or not long_enough:
-        return by_level, "level against the median"
-    by_coherence = _bad_by_coherence(raw, seed)
-    if len(by_coherence) > MAX_BAD_SHARE * raw.get_num_channels():
-        return by_level, f"level against the median (coherence rejected {len(by_coherence)} channels: not believed)"
-    return by_coherence | by_level, "coherence and power, and level against the median"
+    slowest_ms = 1000 / (2 * 3.14159 * low_hz * 0.309)
+    return {
+        "band": round(MARGIN_TIMES * slowest_ms, 3),
+        "notch": [round(MARGIN_TIMES * 1000 * NOTCH_Q / (3.14159 * hz), 3) for hz in notch_hz],
+        "phase_shift": SHIFT_MARGIN_MS,
+    }
 
 
-def _bad_by_level(band: Any, seed: int) -> dict[str, str]:
-    levels = _levels(band, seed)
-    alive = levels[np.isfinite(levels) & (levels > 0)]
-    median = float(np.median(alive)) if alive.size else 0.0
-    bad = {}
-    for channel, level in zip(band.channel_ids, levels, strict=True):
-        if not np.isfinite(level):
-            bad[str(channel)] = "has values that are not finite"
-        elif level == 0:
-            bad[str(channel)] = "flat"
-        elif level > NOISY_TIMES_MEDIAN * median:
-            bad[str(channel)] = f"noisy: {level / median:.1f} times the median level"
-        elif level < DEAD_TIMES_MEDIAN * median:
-            bad[str(channel)] = f"dead: {level / median:.2f} times the median level"
-    if len(bad) == len(levels):
-        raise ValueError("every channel is flat or not finite in the spike band; at least one that records is wanted")
-    return bad
-
-
-def _levels(band: Any, seed: int) -> Any:
-    """Median absolute deviation per channel, over stretches spread over the recording: spikes hardly move it."""
-    rng = np.random.default_rng(seed)
-    lengths = np.array([band.get_num_samples(i) for i in range(band.get_num_segments())])
-    n_stretch = int(STRETCH_S * band.sampling_frequency)
-    per_stretch = []
-    for segment in rng.choice(len(lengths), size=SAMPLED_STRETCHES, p=lengths / lengths.sum()):
-        start = int(rng.integers(0, max(1, lengths[segment] - n_stretch + 1)))
-        stop = min(int(lengths[segment]), start + n_stretch)
-        traces = band.get_traces(segment_index=int(segment), start_frame=start, end_frame=stop)
-        per_stretch.append(np.median(np.abs(traces - np.median(traces, axis=0)), axis=0))
-    return np.median(per_stretch, axis=0)
-
-
-def _bad_by_coherence(raw: Any, seed: int) -> dict[str, str]:
+def _phase_shifted(recording: Any, signal: Signal, chain: Chain) -> tuple[Any, str]:
+    """Every channel as if it had been sampled when the first was, and what was done."""
     import spikeinterface.preprocessing as spre
 
-    reasons = {
-        "dead": "dead: little in common with its neighbours",
-        "noise": "noisy: high power near the Nyquist frequency",
-        "out": "outside the brain",
-    }
-    _, labels = spre.detect_bad_channels(
-        raw, method="coherence+psd", seed=seed, job_kwargs={"n_jobs": 1, "progress_bar": False}
-    )
-    return {str(c): reasons[str(label)] for c, label in zip(raw.channel_ids, labels, strict=True) if label != "good"}
+    shifts = signal.table.get("sample_shift")
+    if not chain.phase_shift:
+        return recording, "none: not asked for"
+    if shifts is None or any(not isinstance(shift, int | float) for shift in shifts):
+        return recording, "none: how late each channel is sampled is not known"
+    if not any(shifts):
+        return recording, "none: all channels are sampled together"
+    moved = spre.phase_shift(recording, margin_ms=SHIFT_MARGIN_MS, inter_sample_shift=list(map(float, shifts)))
+    return moved, f"channels sampled up to {max(shifts):.3f} of a sample late are moved back"
+
+
+def _bad_channels(raw: Any, band: Any, chain: Chain, seed: int) -> tuple[dict[str, str], str]:
+    if chain.bad_channels == "none":
+        return {}, "none: not asked for"
+    if chain.bad_channels == "level":
+        return bad_by_level(band, seed), "level against the median"
+    if chain.bad_channels == "coherence":
+        return bad_by_coherence(raw, seed), "coherence and power"
+    return find_bad_channels(raw, band, seed=seed)
+
+
+def _referenced(recording: Any, signal: Signal, chain: Chain) -> tuple[Any, str]:
+    import spikeinterface.preprocessing as spre
+
+    if chain.reference == "none":
+        return recording, "none: not asked for"
+    if recording.get_num_channels() < MIN_REFERENCE_CHANNELS:
+        return recording, f"none: fewer than {MIN_REFERENCE_CHANNELS}"
+    if chain.reference == "local":
+        if positions_um(signal) is None:
+            raise ValueError(f"{signal.name}: a local reference needs to know where its contacts lie; it does not")
+        annulus = (LOCAL_INNER_UM, chain.local_um)
+        moved = spre.common_reference(recording, reference="local", operator="median", local_radius=annulus)
+        return moved, f"median of the good channels {annulus[0]:g} to {annulus[1]:g} µm around"
+    moved = spre.common_reference(recording, reference="global", operator=chain.reference)
+    return moved, f"{chain.reference} of the good channels"
 
 
 def _in_microvolts(raw: Any) -> Any:

@@ -10,6 +10,9 @@ from pathlib import Path
 from neuroloom.ingest.streams import Stream
 from neuroloom.ingest.timebase import ClockMap
 
+# Headers state the second; what two computers' clocks differ by is not in any file.
+START_UNCERTAINTY_S = 1.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
@@ -17,10 +20,15 @@ class Recording:
 
     clock: name of the device's clock; two recordings never share one by accident of an equal name, so readers
         build it from the file's name.
-    files: every file it was read from, the first being the one that names the others.
+    files: every file it was read from, the first being the one that names the others; of a recording that is a folder
+        as a whole, that folder.
     repairs: each departure of the file from its format that was mended in the reading, one line each.
-    subject: what the file states of the subject, in NWB's words: {"subject_id", "species", "sex", "age", ...}.
+    subject: what the file states of the subject, in NWB's words: {"subject_id", "species", "sex", "age", ...}; and
+        "name", "birth_date" (ISO) and "patient_id" where a header has them, which are not published unless asked for.
     leads_to: a map to a clock that other recordings of the same file share, as the device itself measured it.
+    start_uncertainty_s: how far off `start` may be.
+    started_with: a name that recordings started together by one program have in common, and to how many seconds their
+        first samples are then of the same moment.
 
     Design rationale: a Recording has no `on(clock)`. Only an alignment makes a Session of recordings, so data
     whose times lie on different clocks cannot be trained on by mistake.
@@ -34,6 +42,8 @@ class Recording:
     repairs: tuple[str, ...] = field(default=())
     subject: Mapping[str, str] = field(default_factory=dict)
     leads_to: ClockMap | None = None
+    start_uncertainty_s: float = START_UNCERTAINTY_S
+    started_with: tuple[str, float] | None = None
 
     def __post_init__(self) -> None:
         names = [stream.name for stream in self.streams]

@@ -9,9 +9,10 @@
     session.nwb, in the words of NWB 2 (times in seconds on the session clock)
       /session_start_time            `start`, taken as UTC where it names no time zone; 1970-01-01 where not known
       /general/subject               subject_id, and what a source states under "subject"; sex "U", age "P0Y/" if not
-      /general/extracellular_ephys   a device and an electrode group per electric stream, one electrode per channel
+      /general/extracellular_ephys   a device per electric stream, a group per shank, an electrode per channel: its
+                                     name, its area, and where its place is known rel_x and rel_y, in microns
       /acquisition/<stream>          ElectricalSeries: eeg, ieeg, lfp, emg, eog, ecg (wideband: in its companion);
-                                     TimeSeries: meg, sync, aux, and electric ones whose unit is no kind of volt
+                                     TimeSeries: meg, fnirs, sync, aux, and electric ones whose unit is no kind of volt
       /processing/ecephys            signals that a step of ours made (LFP in `LFP`); second and later Units
       /processing/behavior           EyeTracking, Position (SpatialSeries), PupilTracking, BehavioralTimeSeries
       /processing/misc/<stream>      Events: event_times, label, further columns
@@ -29,7 +30,8 @@
       subject, session, task, run, clock, start, clock_maps, sources, quality  the fields of Session
       streams                        in order; each kind, name, modality, device, provenance, and
         signal                       unit, channel_names, gain, offset (per channel), table, segments: n_samples, dtype,
-                                     start_s and rate_hz or the path of timestamps, parts: path and columns;
+                                     start_s and rate_hz or the path of timestamps, with knots (sample, seconds) where
+                                     those say it all; parts: path and columns;
                                      "file" and "digest" where a companion holds it
         events, intervals, units     path, n_rows, and how labels and columns are stored; without rows there is no path
       NaN and infinities are written {"$float": "nan"}; tuples come back as lists, dates and paths as text
@@ -49,6 +51,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from neuroloom.ingest._nwb_read import StoredStreams, session_fields
 from neuroloom.ingest.streams import Events, Signal, Stream, Units
@@ -123,6 +127,14 @@ class Session:
         """How well the times of a stream are known on the session clock: the residual of its device's clock map."""
         return max((m.residual_ms for m in self.clock_maps if m.source == stream.device), default=0.0)
 
+    def uncertainty_at_ms(self, stream: Stream, times_s: FloatArray) -> FloatArray:
+        """The same at each of these session times, same shape: it grows where pulses are far or scatter more."""
+        found = np.zeros(np.shape(times_s))
+        for clock in self.clock_maps:
+            if clock.source == stream.device:
+                found = np.maximum(found, clock.uncertainty_ms(clock.inverse_seconds(times_s)))
+        return found
+
     @classmethod
     def open(cls, path: Path | str) -> Session:
         """The session of a published folder, or what one of its NWB files holds; reads the index and nothing else.
@@ -132,15 +144,16 @@ class Session:
         """
         return cls(**session_fields(Path(path)))
 
-    def save(self, folder: Path | str, *, progress: Progress | None = None) -> Session:
+    def save(self, folder: Path | str, *, progress: Progress | None = None, point: bool = False) -> Session:
         """Publish: write everything into a new folder, verify it, make it durable; the folder is whole or absent.
 
-        progress: called with the bytes of samples written and their total.
+        progress: called with the bytes of samples written and their total. point: companions taken over from an older
+        version are symbolic links to it, which the caller makes real; else they are linked.
         Returns the session as it now lies in `folder`. Raises FileExistsError where `folder` is there already.
         """
         from neuroloom.ingest._session_write import write_session
 
-        write_session(self, Path(folder), progress)
+        write_session(self, Path(folder), progress, point=point)
         return Session.open(folder)
 
     def close(self) -> None:

@@ -126,8 +126,7 @@ def _trains(found: Units, prepared: Preprocessed) -> Trains:
             first, last = np.searchsorted(
                 times_s, [base.start_s - 0.5 / base.rate_hz, base.stop_s - 0.5 / base.rate_hz]
             )
-            samples = np.rint((times_s[first:last] - base.start_s) * base.rate_hz).astype(np.int64)
-            per_segment.append(samples)
+            per_segment.append(base.nearest(times_s[first:last]))
         trains.append(per_segment)
     return trains
 

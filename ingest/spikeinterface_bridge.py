@@ -4,7 +4,8 @@
     from_spikeinterface(recording) -> Signal        the same way back
 
 Segments of a Signal become segments of the recording, each with its own start and its own measured rate, so
-nothing is filtered or sorted across a gap.
+nothing is filtered or sorted across a gap. Where a segment's rate changes from piece to piece, SpikeInterface is told
+the mean: ask the segment's timebase for times of samples.
 """
 
 from __future__ import annotations
@@ -182,7 +183,7 @@ def _classes() -> tuple[Any, Any]:
     class SignalRecordingSegment(BaseRecordingSegment):  # type: ignore[misc]
         def __init__(self, segment: Segment, dtype: np.dtype[Any]) -> None:
             base = segment.timebase
-            if isinstance(base, Timebase):
+            if not isinstance(base, Timestamps):
                 super().__init__(sampling_frequency=base.rate_hz, t_start=base.start_s)
             else:
                 super().__init__(time_vector=base.times_s)

@@ -23,12 +23,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroloom.ingest.timebase import ClockMap, FloatArray, Timebase, Times
+from neuroloom.ingest.timebase import ClockMap, FloatArray, Times, Timestamps
 
 MODALITIES = (
-    "eeg", "meg", "ieeg", "wideband", "lfp", "emg", "eog", "ecg", "gaze", "pupil",
+    "eeg", "meg", "ieeg", "fnirs", "wideband", "lfp", "emg", "eog", "ecg", "gaze", "pupil",
     "position", "behaviour", "sync", "aux", "events", "intervals", "trials", "units",
 )  # fmt: skip
+
+HIGH = "high_s"
 
 Table = Mapping[str, tuple[Any, ...]]
 Provenance = Mapping[str, Any]
@@ -108,8 +110,8 @@ class Signal:
 
     @property
     def is_regular(self) -> bool:
-        """True where every segment has a rate instead of timestamps."""
-        return all(isinstance(segment.timebase, Timebase) for segment in self.segments)
+        """True where every segment has a rate instead of timestamps, even if it changes by parts per million."""
+        return not any(isinstance(segment.timebase, Timestamps) for segment in self.segments)
 
     @property
     def start_s(self) -> float:
@@ -176,7 +178,10 @@ class ChannelSubset:
 
 @dataclass(frozen=True, kw_only=True)
 class Events:
-    """Moments with a label: `times_s` of shape (E,), increasing, and as many `labels`."""
+    """Moments with a label: `times_s` of shape (E,), increasing, and as many `labels`.
+
+    Events of a digital line may have a column `HIGH`: seconds until the line fell or changed, NaN where not recorded.
+    """
 
     name: str
     times_s: FloatArray

@@ -1,6 +1,10 @@
-"""Samples to seconds on one clock (`Timebase`, `Timestamps`), and seconds of one clock to another (`ClockMap`).
+"""Samples to seconds on one clock; how seconds of one clock become those of another is in `clock_map.py`.
 
-Times move, samples never: a map is a few numbers stored beside the data, with the evidence it rests on.
+    Timebase            a rate
+    PiecewiseTimebase   a rate that changes a little from piece to piece, on a clock that drifts unevenly
+    Timestamps          a time for every sample
+
+Times move, samples never: a map between clocks is a few numbers stored beside the data, with the evidence it rests on.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-FloatArray = NDArray[np.float64]
+from neuroloom.ingest.clock_map import ClockMap, CrossCheck, FloatArray, Knots, broken_line, distinct
 
 BLOCK_TIMES = 1 << 20
 MAX_SHIFT_S = 1e-6  # a rate replaces timestamps only if no sample moves by more than this
@@ -88,9 +92,107 @@ class Timebase:
         """The times of a run of samples, `slice(first, last)` as `samples_between` gives it."""
         return replace(self, start_s=float(self.seconds(samples.start)), n_samples=samples.stop - samples.start)
 
-    def on(self, clock: ClockMap) -> Timebase:
+    def nearest(self, times_s: ArrayLike) -> NDArray[np.int64]:
+        """The sample nearest to each time, same shape; may lie outside those that exist."""
+        return np.rint((np.asarray(times_s, dtype=np.float64) - self.start_s) * self.rate_hz).astype(np.int64)
+
+    def on(self, clock: ClockMap) -> Timebase | PiecewiseTimebase:
+        """The same samples on another clock; piecewise where the map bends within them."""
+        bends_s = clock.bends_between(self.start_s, self.stop_s)
+        if not bends_s.size:
+            slope = clock.slope_at(self.start_s)
+            return replace(self, start_s=float(clock.seconds(self.start_s)), rate_hz=self.rate_hz / slope)
+        samples = _knot_samples([0.0, *((bends_s - self.start_s) * self.rate_hz), self.n_samples])
+        return PiecewiseTimebase(knots=_pairs(samples, clock.seconds(self.seconds(samples))), n_samples=self.n_samples)
+
+    def resampled(self, ratio: float, n_samples: int) -> Timebase:
+        """The times of `n_samples` samples of which number `k` lies at sample `k / ratio` of these."""
+        return Timebase(rate_hz=self.rate_hz * ratio, start_s=self.start_s, n_samples=n_samples)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PiecewiseTimebase:
+    """Regularly taken samples on a clock that does not run evenly: straight lines between knots.
+
+    knots: (sample, seconds), increasing in both, at least two; samples need not be whole. The end pieces go on.
+
+    Design rationale: a Signal's segment stays one unbroken run of samples. Cutting it at each bend would turn bends
+    into gaps for every filter and sorter, and timestamps of an hour at 30 kHz are 864 MB; these are a few numbers, and
+    `seconds` of any sample is exact. Within a piece the rate is constant, and from piece to piece it changes by parts
+    per million, so filters may take `rate_hz` for it.
+    """
+
+    knots: Knots
+    n_samples: int
+
+    def __post_init__(self) -> None:
+        if len(self.knots) < 2 or not np.isfinite(self.knots).all() or (np.diff(self.knots, axis=0) <= 0).any():
+            raise ValueError(f"{len(self.knots)} knots of (sample, seconds); two or more, rising in both, are wanted")
+        if self.n_samples < 0:
+            raise ValueError(f"{self.n_samples} samples; a count of 0 or more is needed")
+
+    @property
+    def start_s(self) -> float:
+        """Time of the first sample, seconds."""
+        return float(self.seconds(0))
+
+    @property
+    def stop_s(self) -> float:
+        """Time just after the last sample, seconds."""
+        return float(self.seconds(self.n_samples))
+
+    @property
+    def rate_hz(self) -> float:
+        """The mean rate."""
+        n = max(self.n_samples, 1)
+        return n / float(self.seconds(n) - self.seconds(0))
+
+    def seconds(self, samples: ArrayLike) -> FloatArray:
+        """Times in seconds of sample indices, same shape."""
+        return broken_line(np.asarray(samples, dtype=np.float64), self.knots)
+
+    def samples_between(self, start_s: float, stop_s: float) -> slice:
+        """The samples taken at `start_s <= t < stop_s`, clipped to those that exist."""
+        bounds = np.clip([start_s, stop_s], self.start_s - 1.0, self.stop_s + 1.0)  # an infinite bound has no sample
+        first, last = np.clip(np.ceil(self._samples_at(bounds) - 1e-6), 0, self.n_samples).astype(int)
+        return slice(int(first), int(max(first, last)))
+
+    def nearest(self, times_s: ArrayLike) -> NDArray[np.int64]:
+        """The sample nearest to each time, same shape; may lie outside those that exist."""
+        return np.rint(self._samples_at(np.asarray(times_s, dtype=np.float64))).astype(np.int64)
+
+    def part(self, samples: slice) -> Timebase | PiecewiseTimebase:
+        """The times of a run of samples: with one rate where that lies within one piece."""
+        n = samples.stop - samples.start
+        inner = [(at, time_s) for at, time_s in self.knots[1:-1] if samples.start < at < samples.stop]
+        ends = self.seconds([samples.start, max(samples.stop, samples.start + 1)])
+        if not inner:
+            rate_hz = max(n, 1) / float(ends[1] - ends[0])
+            return Timebase(rate_hz=rate_hz, start_s=float(ends[0]), n_samples=n)
+        knots = [(samples.start, float(ends[0])), *inner, (samples.stop, float(ends[1]))]
+        return PiecewiseTimebase(knots=tuple((at - samples.start, time_s) for at, time_s in knots), n_samples=n)
+
+    def on(self, clock: ClockMap) -> PiecewiseTimebase:
         """The same samples on another clock."""
-        return replace(self, start_s=float(clock.seconds(self.start_s)), rate_hz=self.rate_hz / clock.slope)
+        samples = [at for at, _ in self.knots]
+        every = _knot_samples([*samples, *self._samples_at(clock.bends_between(self.start_s, self.stop_s))])
+        return replace(self, knots=_pairs(every, clock.seconds(self.seconds(every))))
+
+    def resampled(self, ratio: float, n_samples: int) -> PiecewiseTimebase:
+        """The times of `n_samples` samples of which number `k` lies at sample `k / ratio` of these."""
+        return PiecewiseTimebase(knots=tuple((at * ratio, time_s) for at, time_s in self.knots), n_samples=n_samples)
+
+    def _samples_at(self, times_s: FloatArray) -> FloatArray:
+        return broken_line(times_s, tuple((time_s, at) for at, time_s in self.knots))
+
+
+def _knot_samples(samples: ArrayLike) -> FloatArray:
+    """Knots less than a hundredth of a sample apart are one: between them no time moves that a number can hold."""
+    return distinct(samples, 0.01)
+
+
+def _pairs(samples: FloatArray, times_s: FloatArray) -> Knots:
+    return tuple(zip(samples.tolist(), times_s.tolist(), strict=True))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -140,85 +242,29 @@ class Timestamps:
         """The times of a run of samples."""
         return Timestamps(times_s=self.times_s[samples])
 
+    def nearest(self, times_s: ArrayLike) -> NDArray[np.int64]:
+        """The sample nearest to each time, same shape."""
+        times = np.asarray(times_s, dtype=np.float64)
+        right = np.clip(np.searchsorted(self.times_s, times), 1, max(self.n_samples - 1, 1))
+        earlier = self.times_s[right] - times > times - self.times_s[right - 1]
+        return np.asarray(right - earlier, dtype=np.int64)
+
     def on(self, clock: ClockMap) -> Timestamps:
         """The same samples on another clock."""
         return Timestamps(times_s=clock.seconds(self.times_s))
 
 
-Times = Timebase | Timestamps
+Times = Timebase | PiecewiseTimebase | Timestamps
 
 
-def times_of(timestamps_s: ArrayLike) -> Times:
+def times_of(timestamps_s: ArrayLike) -> Timebase | Timestamps:
     """A rate where no sample moves by more than 1 µs, else the timestamps themselves, shape (T,), seconds."""
     times = np.asarray(timestamps_s, dtype=np.float64)
     measured = Timebase.measured(times) if times.size > 1 else None
     return measured if measured is not None else Timestamps(times_s=times)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClockMap:
-    """From seconds on one clock to seconds on another, with the evidence for it.
-
-    `target = source + offset_s + drift_ppm * 1e-6 * (source - anchor_s)`, known within `span_s` of the source.
-
-    Design rationale: the drift is anchored in the middle of the evidence, so that offset and drift are
-    uncorrelated and the offset is the one people can check by eye; an intercept at source time 0 may lie
-    hours away from any pulse.
-
-    n_lost, n_extra: pulses of the target that the source lacks, and the other way round, where both were running.
-    evidence: source time in seconds and residual in ms of matched pulses, thinned to what a picture can show.
-    """
-
-    source: str
-    target: str
-    offset_s: float
-    drift_ppm: float = 0.0
-    anchor_s: float = 0.0
-    span_s: tuple[float, float]
-    residual_ms: float
-    n_matched: int
-    n_lost: int
-    n_extra: int
-    method: str
-    evidence: tuple[tuple[float, float], ...] = ()
-
-    @property
-    def slope(self) -> float:
-        """Seconds of the target per second of the source."""
-        return 1 + self.drift_ppm * 1e-6
-
-    def seconds(self, source_s: ArrayLike) -> FloatArray:
-        """Times on the target clock, seconds, same shape as `source_s`. See `covers` for where it is known."""
-        times = np.asarray(source_s, dtype=np.float64)
-        return times + self.offset_s + self.drift_ppm * 1e-6 * (times - self.anchor_s)
-
-    def inverse_seconds(self, target_s: ArrayLike) -> FloatArray:
-        """Times on the source clock, seconds: the exact inverse of `seconds`."""
-        times = np.asarray(target_s, dtype=np.float64)
-        return (times - self.offset_s + (self.slope - 1) * self.anchor_s) / self.slope
-
-    def inverse(self) -> ClockMap:
-        """The same map read the other way: from the target's seconds to the source's. Lost pulses become extra ones."""
-        return replace(
-            self,
-            source=self.target,
-            target=self.source,
-            offset_s=-self.offset_s,
-            drift_ppm=(1 / self.slope - 1) * 1e6,
-            anchor_s=self.anchor_s + self.offset_s,
-            span_s=(float(self.seconds(self.span_s[0])), float(self.seconds(self.span_s[1]))),
-            n_lost=self.n_extra,
-            n_extra=self.n_lost,
-            evidence=tuple((float(self.seconds(at_s)), -residual_ms) for at_s, residual_ms in self.evidence),
-        )
-
-    def covers(self, source_s: ArrayLike) -> NDArray[np.bool_]:
-        """True where a time lies between the first and the last pulse the map rests on: beyond is extrapolation."""
-        times = np.asarray(source_s, dtype=np.float64)
-        return np.asarray((times >= self.span_s[0]) & (times <= self.span_s[1]))
-
-    def __str__(self) -> str:
-        return (
-            f"{self.source} -> {self.target}: {self.residual_ms:.2f} ms, {self.drift_ppm:.1f} ppm, "
-            f"{self.n_matched} pulses matched, {self.n_lost} lost, {self.n_extra} extra"
-        )
+__all__ = [
+    "MAX_SHIFT_S", "ClockMap", "CrossCheck", "FloatArray", "PiecewiseTimebase", "Timebase", "Times", "Timestamps",
+    "check_increasing", "times_of",
+]  # fmt: skip

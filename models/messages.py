@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,11 +36,20 @@ class Messages(nn.Module):
     sources: Tensor
     targets: Tensor
     intact: Tensor
+    kept: Tensor
     signs: Tensor
     sending: Tensor
 
     def __init__(
-        self, edges: Sequence[Edge], size: int, *, rank: int, gain: float, dale: bool, generator: torch.Generator
+        self,
+        edges: Sequence[Edge],
+        size: int,
+        *,
+        rank: int,
+        gain: float,
+        dale: bool,
+        density: float,
+        generator: torch.Generator,
     ) -> None:
         super().__init__()
         self.order = tuple(sorted(range(len(edges)), key=lambda e: (edges[e].delay_bins, e)))
@@ -52,7 +62,11 @@ class Messages(nn.Module):
         self.register_buffer("sources", torch.tensor([edge.source for edge in self.edges], dtype=torch.long))
         self.register_buffer("targets", torch.tensor([edge.target for edge in self.edges], dtype=torch.long))
         self.register_buffer("intact", torch.ones(len(self.edges), 1, 1))
-        self._start(size, gain, generator)
+        # 1 for connections that are there; of one number per edge as long as all are.
+        self.register_buffer("kept", torch.ones(len(self.edges), 1, 1))
+        self._start(size, gain * density**-0.5, generator)
+        if density < 1:
+            self._remove(1 - density, torch.rand(self._parts(), generator=generator))
 
     def _start(self, size: int, gain: float, generator: torch.Generator) -> None:
         n_edges, signs_H = len(self.edges), unit_signs(size)
@@ -71,11 +85,12 @@ class Messages(nn.Module):
 
     def constants(self) -> tuple[Tensor, ...]:
         """The weights as they act: (E, H, H), or (E, H, R) and (E, R, H); source unit first; lesioned edges are 0."""
+        there = self.intact if self.kept.shape[1:] == (1, 1) else self.intact * self.kept
         if self.rank:
             if not self.signed:
-                return self.outward * self.intact, self.inward
-            return self._constrained(self.outward) * self.intact, self._nonnegative(self.inward)
-        return ((self._constrained(self.weight) if self.signed else self.weight) * self.intact,)
+                return self.outward * there, self.inward
+            return self._constrained(self.outward) * there, self._nonnegative(self.inward)
+        return ((self._constrained(self.weight) if self.signed else self.weight) * there,)
 
     def _nonnegative(self, weight: Tensor) -> Tensor:
         return weight.abs() if self.dale else torch.where(self.get_buffer("free"), weight, weight.abs())
@@ -87,6 +102,48 @@ class Messages(nn.Module):
         """Full weights of every edge in the order of `edges`, (E, H, H), source unit first."""
         constants = self.constants()
         return torch.bmm(*constants) if self.rank else constants[0]
+
+    def prune(self, share: float, cost: Tensor | float = 1.0) -> float:
+        """Remove what is weakest, |weight| / cost, until `share` of all connections is gone; gives the share that is.
+
+        cost: (E, 1, 1). Of messages of low rank a connection is a component. Raises ValueError for a share below 0, or
+        of 1 and more.
+        """
+        if not 0 <= share < 1:
+            raise ValueError(f"a share of {share} of all connections; from 0 to below 1 is wanted")
+        with torch.no_grad():
+            if self.rank:
+                strength = self.outward.norm(dim=1, keepdim=True) * self.inward.norm(dim=2)[:, None]
+            else:
+                strength = self.weight.abs() * (self.sending if self.signed else 1.0)
+            self._remove(share, strength / cost)
+        return self.share_removed()
+
+    def share_removed(self) -> float:
+        """Share of all connections that are no longer there."""
+        return 1 - float(self.kept.mean()) if self.kept.numel() else 0.0
+
+    def _parts(self) -> tuple[int, int, int]:
+        """The shape of what can be removed one by one: (E, H, H), or (E, 1, R) for messages of low rank."""
+        n_edges, size, width = (self.outward if self.rank else self.weight).shape
+        return (n_edges, 1, width) if self.rank else (n_edges, size, width)
+
+    def _remove(self, share: float, strength: Tensor) -> None:
+        """Remove the weakest until `share` is gone; what is gone already goes first."""
+        kept = self.kept.expand(self._parts())
+        n_gone = round(share * kept.numel())
+        if n_gone <= int((kept == 0).sum()):
+            return
+        order = torch.where(kept > 0, strength, -1.0).flatten().argsort(stable=True)
+        left = torch.ones(kept.numel(), device=kept.device).index_fill(0, order[:n_gone], 0.0)
+        self.kept = left.view(kept.shape)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        """The mask of connections takes the shape in which it was saved."""
+        saved = state_dict.get(f"{prefix}kept")
+        if saved is not None and saved.shape in (self.kept.new_empty(len(self.edges), 1, 1).shape, self._parts()):
+            self.kept = self.kept.new_ones(saved.shape)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def scale(self, factor: float) -> None:
         """Multiply every message by a factor."""

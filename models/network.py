@@ -4,7 +4,8 @@
     drive + messages of other areas, each after its pathway's delay -> modules -> state of every area
     state -> readouts (per session) -> predicted parameters of every output
 
-Everything between encoders and readouts is shared by all sessions.
+Everything between encoders and readouts is shared by all sessions; a session's vector, where it has one, sets bias and
+gain of every unit (`sessions.py`). The way through time lies in `recurrence.py`.
 
 Shapes: B batch, T bins, C channels of a port, P parameters per channel, A areas, N nodes (areas, then global modules),
 H units of a node, E pathways between nodes.
@@ -14,43 +15,27 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 from urllib.parse import quote, unquote
 
 import torch
 from torch import Tensor, nn
 
+from ._checks import check_inputs, check_options, check_port
 from .encoders import EVERYWHERE, Encoder
+from .groups import Group
 from .messages import Edge, Messages
 from .modules import kinds as module_kinds
 from .ports import Port
 from .readouts import kinds as readout_kinds
+from .recurrence import Cut, Nudge, run
+from .sessions import Modulation, SessionParts
+from .spectral import spectral_radius
 from .topology import Topology
 
 INPUT_ONLY = ("stimulus",)
-
-
-class SessionParts(nn.Module):
-    """What one session has of its own."""
-
-    def __init__(self, inputs: Sequence[Port], outputs: Sequence[Port]) -> None:
-        super().__init__()
-        self.inputs = {port.name: port for port in inputs}
-        self.outputs = {port.name: port for port in outputs}
-        self.encoders = nn.ModuleDict()
-        self.readouts = nn.ModuleDict()
-
-
-class Group(nn.Module):
-    """Nodes of one kind: which they are, and their modules packed into one."""
-
-    nodes: Tensor
-    packed: Any  # a `Module` of models/modules/
-
-    def __init__(self, nodes: Tensor, packed: nn.Module) -> None:
-        super().__init__()
-        self.register_buffer("nodes", nodes)
-        self.packed = packed
+KindOptions = Mapping[str, Mapping[str, Any]]
 
 
 class ModularNetwork(nn.Module):
@@ -59,12 +44,15 @@ class ModularNetwork(nn.Module):
     topology: areas, pathways, global modules.
     area_size: units of every area and global module whose topology states no size.
     kind: a file of `models/modules/`, or one per area or global module by name ("" for those not named).
+    kind_options: kind -> settings of that kind alone, {"transformer": {"window_bins": 25}}.
     bin_s: length of a time bin, seconds. A pathway takes delay / bin_s bins, rounded, at least one.
     rank: rank of the message of each pathway, 0 for full.
     tau_s: time constant that areas start with, seconds.
     gain: spectral radius of all recurrent weights together at the start; below 1 the silent network is stable.
     coupling: share of the variance of a unit's recurrent input that comes from other areas at the start.
     dale: units excite or inhibit, never both; pathways start from excitatory units unless their sign is -1.
+    density: share of the connections between units that all pathways start with, at random; `prune` removes more.
+    session_size: numbers in the vector of each session that modulates the shared network; 0 for none.
     noise: standard deviation of noise in the drive of every unit, in training only; one number or one per area by name.
     detach_every: cut the gradient every so many bins, 0 for never (local objectives).
     seed: equal seeds give equal weights, whatever the order in which sessions are attached.
@@ -79,12 +67,15 @@ class ModularNetwork(nn.Module):
         *,
         area_size: int = 32,
         kind: str | Mapping[str, str] = "leaky",
+        kind_options: KindOptions | None = None,
         bin_s: float = 0.02,
         rank: int = 0,
         tau_s: float = 0.05,
         gain: float = 0.9,
         coupling: float = 0.5,
         dale: bool = False,
+        density: float = 1.0,
+        session_size: int = 0,
         noise: float | Mapping[str, float] = 0.0,
         detach_every: int = 0,
         seed: int = 0,
@@ -95,7 +86,12 @@ class ModularNetwork(nn.Module):
                 f"area_size {area_size}, bin_s {bin_s}, tau_s {tau_s}, gain {gain}, coupling {coupling}, rank {rank}: "
                 "the first four must be above 0, coupling from 0 to below 1, rank 0 (full) or more"
             )
+        if not 0 < density <= 1 or session_size < 0:
+            raise ValueError(
+                f"density {density}, session_size {session_size}: above 0 and at most 1, and 0 or more are needed"
+            )
         self.topology, self.bin_s, self.seed, self.detach_every = topology, bin_s, seed, detach_every
+        self.kind_options, self.session_size = dict(kind_options or {}), session_size
         self.areas = topology.area_names
         self.node_names = self.areas + tuple(module.name for module in topology.global_modules)
         stated = [area.size for area in topology.areas] + [module.size for module in topology.global_modules]
@@ -104,14 +100,13 @@ class ModularNetwork(nn.Module):
         self.ragged = min(sizes) < self.size
         self.register_buffer("exists", (torch.arange(self.size) < torch.tensor(sizes)[:, None])[:, None].float())
         generator = torch.Generator().manual_seed(seed)
-        self._period_bins = [1] * len(self.areas) + [
-            max(1, round(module.every_s / bin_s)) for module in topology.global_modules
-        ]
-        self._groups = self._make_groups(kind, tau_s, gain * (1 - coupling) ** 0.5, dale, generator)
+        edges = self._edges(coupling)
+        self._groups = self._make_groups(kind, tau_s, gain * (1 - coupling) ** 0.5, dale, edges, generator)
         self.messages = Messages(
-            self._edges(coupling), self.size, rank=min(rank, self.size), gain=gain, dale=dale, generator=generator
+            edges, self.size, rank=min(rank, self.size), gain=gain, dale=dale, density=density, generator=generator
         )
         self.register_buffer("noise_scale", self._noise_scale(noise), persistent=False)
+        self.modulation = self._make_modulation()
         self.sessions = nn.ModuleDict()
         self._scale_recurrence(gain)
 
@@ -130,24 +125,28 @@ class ModularNetwork(nn.Module):
     ) -> None:
         """Give a session its own encoders and readouts, by port name.
 
-        lead_fields: per output port of kind "eeg" a tensor (C, A), areas in the order of `areas`.
+        lead_fields: per output port of kind "eeg" or "meg" a tensor (C, A), areas in the order of `areas`.
         Raises ValueError where the session is attached already or a port contradicts itself or the network.
         """
         if _key(session) in self.sessions:
             raise ValueError(f"session {session!r} is attached already; attach each once")
-        parts = SessionParts(inputs, outputs)
+        parts = SessionParts(inputs, outputs, self.session_size)
         unknown = sorted(set(lead_fields or {}) - set(parts.outputs))
         if unknown:
             raise ValueError(f"session {session!r}: lead field for {unknown[0]!r}, which is no output port")
         for port in inputs:
-            self._check_port(session, port, inputs)
-            parts.encoders[_key(port.name)] = Encoder(port, self.areas, self.size, self._generator(session, port, "in"))
+            check_port(f"session {session!r}: port {port.name!r}", port, inputs, self.areas, self.bin_s)
+            entering = port.within or self.topology.entering(port.name, port.kind)
+            parts.encoders[_key(port.name)] = Encoder(
+                replace(port, within=entering), self.areas, self.size, self._generator(session, port, "in")
+            )
         for port in outputs:
-            self._check_port(session, port, outputs)
+            check_port(f"session {session!r}: port {port.name!r}", port, outputs, self.areas, self.bin_s)
             if port.kind in INPUT_ONLY:
                 raise ValueError(f"session {session!r}: port {port.name!r} of kind {port.kind!r} cannot be an output")
+            leaving = port.within or self.topology.leaving(port.name, port.kind)
             parts.readouts[_key(port.name)] = readout_kinds(port.kind).Readout(
-                port,
+                replace(port, within=leaving),
                 self.areas,
                 self.size,
                 lead_field_CA=(lead_fields or {}).get(port.name),
@@ -184,6 +183,8 @@ class ModularNetwork(nn.Module):
         masks: Mapping[str, Tensor] | None = None,
         *,
         with_states: bool = False,
+        cut: Cut | None = None,
+        nudge: Nudge | None = None,
     ) -> dict[str, Tensor]:
         """Predicted parameters per output port, (B, T, C, P), as its readout defines them.
 
@@ -191,17 +192,64 @@ class ModularNetwork(nn.Module):
             including t: whoever predicts what also comes in must lag the input.
         masks: per input port (B, T, C) or (B, T, 1), True where the input is valid; elsewhere it may hold NaN.
         with_states: add "state_BTAH", the states of all areas.
+        cut: where the gradient ends; by default every `detach_every` bins.
+        nudge: what moves the states from outside, bin by bin; see `recurrence.py` and `forcing.py`.
         Raises ValueError for an unknown session or port and for shapes that do not match.
         """
         parts = self._parts(session)
-        state_BTAH = self.states(session, inputs, masks)
+        state_BTAH = self.states(session, inputs, masks, cut=cut, nudge=nudge)
         outputs = {name: parts.readouts[_key(name)](state_BTAH) for name in parts.outputs}
         return outputs | {"state_BTAH": state_BTAH} if with_states else outputs
 
-    def states(self, session: str, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None) -> Tensor:
+    def states(
+        self,
+        session: str,
+        inputs: Mapping[str, Tensor],
+        masks: Mapping[str, Tensor] | None = None,
+        *,
+        cut: Cut | None = None,
+        nudge: Nudge | None = None,
+    ) -> Tensor:
         """States of all areas, (B, T, A, H); arguments as `forward`. Units that an area does not have stay 0."""
-        states = torch.stack(self._run(self._drive(session, inputs, masks or {})))
-        return states[:, : len(self.areas)].permute(2, 0, 1, 3)
+        drive, gain = self._drive(session, inputs, masks or {})
+        states = self.run(drive, gain_N11H=gain, cut=cut, nudge=nudge)
+        return states[: len(self.areas)].permute(2, 1, 0, 3)
+
+    def run(
+        self,
+        drive_NTBH: Tensor,
+        *,
+        gain_N11H: Tensor | None = None,
+        cut: Cut | None = None,
+        nudge: Nudge | None = None,
+    ) -> Tensor:
+        """States of all nodes under a given drive (inputs, bias, noise), (N, T, B, H)."""
+        cut = cut or Cut(every_bins=self.detach_every)
+        return run(self.groups, self.messages, drive_NTBH, gain_N11H=gain_N11H, cut=cut, nudge=nudge)
+
+    def session_vector(self, session: str) -> Tensor:
+        """The vector (E,) of a session that modulates the shared network; E is 0 where the network has none."""
+        vector = self._parts(session).vector
+        return self.exists.new_zeros(0) if vector is None else vector
+
+    def own_parameters(self, session: str) -> list[nn.Parameter]:
+        """All that a session has of its own and that is learned: encoders, readouts, its vector."""
+        return list(self._parts(session).parameters())
+
+    def port_parameters(self, session: str) -> list[nn.Parameter]:
+        """What the session's encoders and readouts learn, in an order that depends on its ports alone."""
+        parts = self._parts(session)
+        both = (
+            (parts.encoders[_key(name)] for name in parts.inputs),
+            (parts.readouts[_key(name)] for name in parts.outputs),
+        )
+        return [parameter for side in both for module in side for parameter in module.parameters()]
+
+    def freeze_shared(self, frozen: bool = True) -> None:
+        """Keep what all sessions share as it is, so that training changes only what each session has of its own."""
+        for name, parameter in self.named_parameters():
+            if not name.startswith("sessions."):
+                parameter.requires_grad_(not frozen)
 
     def lesion(self, source: str, target: str, *, intact: bool = False) -> None:
         """Silence the pathway between two nodes, or restore it. Raises ValueError where there is none."""
@@ -220,35 +268,27 @@ class ModularNetwork(nn.Module):
         index = torch.tensor([back[e] for e in range(n_pathways)], dtype=torch.long, device=norms.device)
         return norms[index], lengths_mm
 
-    @torch.no_grad()
-    def spectral_radius(self) -> float:
-        """Spectral radius of local and long-range weights as one matrix, delays left out.
+    def time_constants_s(self) -> tuple[Tensor, Tensor]:
+        """Time constant of every unit of every area, seconds, (A, H), and which of them exist, (A, H)."""
+        tau_NH = self.exists.new_zeros(len(self.node_names), self.size)
+        for group in self.groups:
+            tau_NH = tau_NH.index_copy(0, group.nodes, group.packed.tau_bins() * self.bin_s * group.period_bins)
+        return tau_NH[: len(self.areas)], self.exists[: len(self.areas), 0] > 0
 
-        Estimated from how fast a random state grows under repeated products (the last 100 of 200); good to a few
-        per cent.
+    def prune(self, share: float, *, scale_mm: float | None = None) -> float:
+        """Remove the weakest connections between areas, until `share` of all are gone; gives the share that is.
+
+        scale_mm: a connection counts as weaker the longer it is, by 1 + length / scale_mm: what it costs in axon. Of
+        messages of low rank, whole components go. What is removed never comes back.
         """
-        generator = torch.Generator().manual_seed(0)
-        shape = (len(self.node_names), 4, self.size)
-        state = torch.randn(shape, generator=generator).to(self.exists) * self.exists
-        constants, message_constants = self._constants(), self.messages.constants()
-        log_growth = 0.0
-        for step in range(200):
-            state = self._recur(state, constants, message_constants) * self.exists
-            norm = state.norm()
-            if norm == 0:
-                return 0.0
-            log_growth += float(norm.log()) if step >= 100 else 0.0
-            state = state / norm
-        return float(torch.tensor(log_growth / 100).exp())
+        lengths_mm = [p.length_mm for p in self.topology.pathways]
+        lengths_mm += [0.0] * (len(self.messages.edges) - len(lengths_mm))  # global modules have no place
+        lengths = self.exists.new_tensor([lengths_mm[e] for e in self.messages.order])
+        return self.messages.prune(share, 1.0 if scale_mm is None else (1 + lengths / scale_mm)[:, None, None])
 
-    def _recur(
-        self, state: Tensor, constants: list[tuple[Tensor, ...]], message_constants: tuple[Tensor, ...]
-    ) -> Tensor:
-        """One linear product with all recurrent weights."""
-        received: Tensor = self.messages([state] * self.messages.max_delay, 1, message_constants)[0]
-        for group, constant in zip(self.groups, constants, strict=True):
-            received[group.nodes] += torch.bmm(state[group.nodes], constant[0])
-        return received
+    def spectral_radius(self) -> float:
+        """Spectral radius of local and long-range weights as one matrix, delays left out; good to a few per cent."""
+        return spectral_radius(self.groups, self.messages, self.exists)
 
     def _scale_recurrence(self, gain: float) -> None:
         radius = self.spectral_radius()
@@ -258,56 +298,25 @@ class ModularNetwork(nn.Module):
             for group in self.groups:
                 group.packed.weight.mul_(factor)
 
-    def _constants(self) -> list[tuple[Tensor, ...]]:
-        return [group.packed.constants() for group in self.groups]
-
-    def _run(self, drive_NTBH: Tensor) -> list[Tensor]:
-        """States of all nodes, T of (N, B, H)."""
-        n_bins = drive_NTBH.shape[1]
-        constants, message_constants = self._constants(), self.messages.constants()
-        past = [torch.zeros_like(drive_NTBH[:, 0])] * self.messages.max_delay
-        states: list[Tensor] = []
-        while (bin_ := len(states)) < n_bins:
-            cut = self.detach_every
-            if cut and bin_ and bin_ % cut == 0:
-                past = [state.detach() for state in past]
-            n_ahead = min(self.messages.min_delay, n_bins - bin_, cut - bin_ % cut if cut else n_bins)
-            received = self.messages(past, n_ahead, message_constants)
-            for i in range(n_ahead):
-                past.append(self._step(past[-1], drive_NTBH[:, bin_ + i] + received[i], bin_ + i, constants))
-                states.append(past[-1])
-            past = past[-self.messages.max_delay :]
-        return states
-
-    def _step(self, state: Tensor, drive: Tensor, bin_: int, constants: list[tuple[Tensor, ...]]) -> Tensor:
-        """One bin of every node, (N, B, H)."""
-        new: Tensor = state
-        if len(constants) == 1:
-            new = self.groups[0].packed(state, drive, constants[0])
-        else:
-            for group, constant in zip(self.groups, constants, strict=True):
-                new = new.index_copy(0, group.nodes, group.packed(state[group.nodes], drive[group.nodes], constant))
-        if self.ragged:
-            new = new * self.exists
-        resting = [node for node, period in enumerate(self._period_bins) if bin_ % period]
-        if resting:
-            index = torch.tensor(resting, device=new.device)
-            new = new.index_copy(0, index, state[index])
-        return new
-
-    def _drive(self, session: str, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Tensor:
-        """What every node gets besides messages, (N, T, B, H): inputs, biases, noise."""
+    def _drive(
+        self, session: str, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
+        """What every node gets besides messages, (N, T, B, H): inputs, biases, noise; and its gain, (N, 1, 1, H)."""
         parts = self._parts(session)
-        _check_inputs(session, inputs, masks, parts.inputs)
+        check_inputs(session, inputs, masks, parts.inputs)
         total_ATBH = sum(
             (parts.encoders[_key(name)](value, masks.get(name)) for name, value in inputs.items()),
             start=torch.zeros((), device=self.exists.device),
         )
-        n_global = len(self.node_names) - len(self.areas)
+        n_global, gain = len(self.node_names) - len(self.areas), None
+        if self.modulation is not None:
+            bias, gain_A11H = self.modulation(parts.vector)
+            total_ATBH = total_ATBH + bias
+            gain = torch.cat([gain_A11H, gain_A11H.new_ones(n_global, *gain_A11H.shape[1:])])
         drive = torch.cat([total_ATBH, total_ATBH.new_zeros(n_global, *total_ATBH.shape[1:])]) + self._bias()[:, None]
         if self.training and bool(self.noise_scale.any()):
             drive = drive + torch.randn_like(drive) * self.noise_scale
-        return drive
+        return drive, gain
 
     def _bias(self) -> Tensor:
         """Biases of all nodes, (N, 1, H)."""
@@ -317,19 +326,28 @@ class ModularNetwork(nn.Module):
         return bias
 
     def _make_groups(
-        self, kind: str | Mapping[str, str], tau_s: float, gain: float, dale: bool, generator: torch.Generator
+        self,
+        kind: str | Mapping[str, str],
+        tau_s: float,
+        gain: float,
+        dale: bool,
+        edges: Sequence[Edge],
+        generator: torch.Generator,
     ) -> nn.ModuleList:
-        named = {} if isinstance(kind, str) else dict(kind)
-        default = kind if isinstance(kind, str) else named.pop("", "leaky")
-        for name in named:
-            self._node(name)
-        kinds = [named.get(name, default) for name in self.node_names]
-        scales_s = [tau_s] * len(self.areas) + [module.time_scale_s for module in self.topology.global_modules]
-        tau_bins = torch.tensor(scales_s) / self.bin_s / torch.tensor(self._period_bins)
+        kinds = self._kinds(kind)
+        modules = self.topology.global_modules
+        period_bins = [1] * len(self.areas) + [max(1, round(m.every_s / self.bin_s)) for m in modules]
+        scales_s = [tau_s] * len(self.areas) + [module.time_scale_s for module in modules]
+        tau_bins = torch.tensor(scales_s) / self.bin_s / torch.tensor(period_bins)
         fixed = torch.arange(len(self.node_names)) >= len(self.areas)
+        heard = {edge.target for edge in edges}
+        alike: dict[tuple[str, int, bool], list[int]] = {}
+        for node, one in enumerate(kinds):
+            # Only kinds that do many bins at once gain by being apart from nodes that must wait for messages.
+            hears = node in heard or not hasattr(module_kinds(one).Module, "run")
+            alike.setdefault((one, period_bins[node], hears), []).append(node)
         groups = nn.ModuleList()
-        for one in sorted(set(kinds)):
-            nodes = torch.tensor([node for node, other in enumerate(kinds) if other == one])
+        for (one, period, hears), nodes in sorted(alike.items()):
             packed = module_kinds(one).Module(
                 len(nodes),
                 self.size,
@@ -338,9 +356,27 @@ class ModularNetwork(nn.Module):
                 fixed_tau=fixed[nodes],
                 dale=dale,
                 generator=generator,
+                **self.kind_options.get(one, {}),
             )
-            groups.append(Group(nodes, packed))
+            exists = self.exists[nodes] if self.ragged else None
+            groups.append(Group(nodes, packed, exists=exists, period_bins=period, hears=hears))
         return groups
+
+    def _kinds(self, kind: str | Mapping[str, str]) -> list[str]:
+        """The kind of every node. Raises ValueError for a name that is no node or no kind."""
+        named = {} if isinstance(kind, str) else dict(kind)
+        default = kind if isinstance(kind, str) else named.pop("", "leaky")
+        for name in named:
+            self._node(name)
+        for name, options in self.kind_options.items():
+            check_options(name, options)
+        return [named.get(name, default) for name in self.node_names]
+
+    def _make_modulation(self) -> Modulation | None:
+        if not self.session_size:
+            return None
+        generator = torch.Generator().manual_seed(zlib.crc32(f"{self.seed}/modulation".encode()))
+        return Modulation(self.session_size, len(self.areas), self.size, generator)
 
     def _edges(self, coupling: float) -> list[Edge]:
         """Pathways, then the two directions of every global module, each with its share of its target's variance."""
@@ -391,30 +427,6 @@ class ModularNetwork(nn.Module):
     def _generator(self, session: str, port: Port, side: str) -> torch.Generator:
         text = f"{self.seed}/{session}/{port.name}/{side}"
         return torch.Generator().manual_seed(zlib.crc32(text.encode()))
-
-    def _check_port(self, session: str, port: Port, others: Sequence[Port]) -> None:
-        where = f"session {session!r}: port {port.name!r}"
-        if sum(other.name == port.name for other in others) > 1:
-            raise ValueError(f"{where} is there twice; names must differ")
-        if port.n_channels == 0:
-            raise ValueError(f"{where} has no channels; at least one is needed")
-        if port.areas and len(port.areas) != port.n_channels:
-            raise ValueError(f"{where}: {port.n_channels} channels but {len(port.areas)} areas; they must match")
-        if abs(port.bin_s - self.bin_s) > 1e-9:
-            raise ValueError(f"{where} has bins of {port.bin_s} s, the network of {self.bin_s} s; they must match")
-
-
-def _check_inputs(
-    session: str, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor], ports: Mapping[str, Port]
-) -> None:
-    for name in (*inputs, *masks):
-        if name not in ports:
-            raise ValueError(f"session {session!r} has no input {name!r}; it has: {', '.join(ports) or 'none'}")
-    lengths = {tuple(value.shape[:2]) for value in inputs.values()}
-    if len(lengths) != 1:
-        raise ValueError(
-            f"session {session!r}: inputs of (batch, bins) {sorted(lengths)}; all must be the same, one at least"
-        )
 
 
 def _key(name: str) -> str:

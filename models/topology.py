@@ -1,7 +1,7 @@
 """A connectome as a network needs it: areas, pathways with lengths, and global modules on their own time scale.
 
     Topology
-      areas            name, centre in mm, number of units, hemisphere
+      areas            name, centre in mm, number of units, hemisphere, which inputs enter and which outputs leave there
       pathways         source -> target, weight, length in mm (delay = length / conduction speed), sign, kind
       global_modules   name, number of units, time scale, how often it updates, the areas it talks with
 
@@ -28,12 +28,19 @@ class TopologyError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Area:
-    """An area: `position_mm` its centre (x right, y front, z up) or None, `size` its units (0: the network decides)."""
+    """An area: `position_mm` its centre (x right, y front, z up) or None, `size` its units (0: the network decides).
+
+    inputs, outputs: names or kinds of ports ("stimulus", "choice") that enter or leave the network here. A port that
+        some areas name enters (leaves) by these alone; one that no area names, by all. A channel whose area is stated
+        keeps to that area.
+    """
 
     name: str
     position_mm: Position | None = None
     size: int = 0
     hemisphere: str = ""
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +59,8 @@ class Pathway:
 class GlobalModule:
     """A module beside the areas, joined with many of them in both directions.
 
-    time_scale_s: time constant of its units. every_s: it updates only this often, 0 for every bin.
+    time_scale_s: time constant of its units. every_s: its feedback interval: it takes in the mean of what it was sent
+        since its last update, updates, and says the same until the next; 0 for every bin.
     areas: names of the areas it is joined with; empty for all.
     """
 
@@ -138,11 +146,23 @@ class Topology:
 
         return topology_to_toml(self)
 
-    def rewired(self, *, seed: int = 0) -> Topology:
-        """Control: pathways swap targets, so that every area keeps its in- and out-degree."""
-        from .topology_controls import rewired
+    def entering(self, *names: str) -> tuple[str, ...]:
+        """The areas where a port of one of these names (its own, its kind) enters; empty where no area says so."""
+        return tuple(area.name for area in self.areas if set(names) & set(area.inputs))
 
-        return rewired(self, seed=seed)
+    def leaving(self, *names: str) -> tuple[str, ...]:
+        """The areas by which a port of one of these names (its own, its kind) leaves; empty where no area says so."""
+        return tuple(area.name for area in self.areas if set(names) & set(area.outputs))
+
+    def rewired(self, *, seed: int = 0, keep_lengths: bool = False) -> Topology:
+        """Control: pathways swap targets, so that every area keeps its in- and out-degree.
+
+        keep_lengths: the distribution of lengths, and which weights go with which lengths, stay as well; see
+            `topology_controls.rewired_by_length`.
+        """
+        from .topology_controls import rewired, rewired_by_length
+
+        return rewired_by_length(self, seed=seed) if keep_lengths else rewired(self, seed=seed)
 
     def dense(self) -> Topology:
         """Control: every area to every other, all of the mean weight, with the same total weight."""
@@ -192,6 +212,10 @@ def _check_area(where: str, area: Area) -> None:
         )
     if area.position_mm is not None and (len(area.position_mm) != 3 or not all(map(math.isfinite, area.position_mm))):
         raise TopologyError(f"{where}: position of {area.name} is {area.position_mm}; three finite numbers are needed")
+    for what, names in (("inputs", area.inputs), ("outputs", area.outputs)):
+        if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
+            raise TopologyError(f"{where}: {what} of {area.name} are {names!r}; a list of names of ports is needed")
+        _check_unique(where, names, f"in {what} of {area.name}: port")
 
 
 def _check_pathway(where: str, pathway: Pathway, known: set[str]) -> None:

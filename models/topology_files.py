@@ -320,8 +320,8 @@ def _number(cell: str, where: str) -> float:
 def topology_from_networkx(graph: Any) -> Topology:
     """A topology from a NetworkX graph; an undirected edge becomes two pathways, an edge to itself is left out.
 
-    Read of a node: `position_mm` or `pos` (three numbers), `size`, `hemisphere`; of an edge: `weight` (negative =
-    inhibition), `length_mm` or `length`, `sign`, `kind`.
+    Read of a node: `position_mm` or `pos` (three numbers), `size`, `hemisphere`, `inputs`, `outputs`; of an edge:
+    `weight` (negative = inhibition), `length_mm` or `length`, `sign`, `kind`.
     """
     areas = tuple(_node_area(str(node), data) for node, data in graph.nodes(data=True))
     pathways: list[Pathway] = []
@@ -347,5 +347,10 @@ def _node_area(name: str, data: Mapping[str, Any]) -> Area:
     place = data.get("position_mm", data.get("pos"))
     position = (float(place[0]), float(place[1]), float(place[2])) if place is not None and len(place) == 3 else None
     return Area(
-        name=name, position_mm=position, size=int(data.get("size", 0)), hemisphere=str(data.get("hemisphere", ""))
+        name=name,
+        position_mm=position,
+        size=int(data.get("size", 0)),
+        hemisphere=str(data.get("hemisphere", "")),
+        inputs=tuple(map(str, data.get("inputs", ()))),
+        outputs=tuple(map(str, data.get("outputs", ()))),
     )

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroloom.ingest.streams import Segment, Signal
+from neuroloom.ingest.session import Session
+from neuroloom.ingest.streams import Intervals, Segment, Signal, Stream, Units
 from neuroloom.ingest.timebase import Timestamps
 
 Floats = NDArray[np.float32]
@@ -68,6 +69,25 @@ class Grid:
         return inside
 
 
+def grid_of(session: Session, bin_s: float) -> Grid:
+    """The bins that all streams of a session fall into. Raises ValueError where there is nothing to put into bins."""
+    spans = [span for stream in session.streams for span in _extent_s(stream)]
+    if not spans:
+        raise ValueError(f"{session.id}: no samples, spikes or events; there is nothing to put into bins")
+    first = int(np.floor(min(start for start, _ in spans) / bin_s + 1e-9))
+    last = int(np.ceil(max(stop for _, stop in spans) / bin_s - 1e-9))
+    return Grid(first_bin=first, n_bins=max(last - first, 1), bin_s=bin_s)
+
+
+def _extent_s(stream: Stream) -> list[tuple[float, float]]:
+    if isinstance(stream, Signal):
+        return [(stream.start_s, stream.stop_s)] if stream.segments else []
+    if isinstance(stream, Units):
+        return [(float(times_s[0]), float(times_s[-1])) for times_s in stream.spike_times_s if times_s.size]
+    times_s = stream.bounds_s if isinstance(stream, Intervals) else stream.times_s
+    return [(float(times_s.min()), float(times_s.max()))] if times_s.size else []
+
+
 def signal_spans_s(signal: Signal) -> list[tuple[float, float]]:
     """From first to just after the last sample, per segment."""
     return [(segment.timebase.start_s, segment.timebase.stop_s) for segment in signal.segments]
@@ -97,13 +117,13 @@ def box(bounds_s: Seconds, grid: Grid) -> Flags:
     return inside
 
 
-def means(signal: Signal, grid: Grid, values: Floats, valid: Flags) -> None:
+def means(signal: Signal, grid: Grid, values: Floats, valid: Flags, *, hold: bool = True) -> None:
     """Mean of each bin's finite samples; a bin without any is not valid.
 
-    A signal slower than the bins is held for at most one and a half of its sample periods: interpolation would look
-    into the future.
+    hold: a signal slower than the bins is held for at most one and a half of its sample periods: interpolation would
+        look into the future.
     """
-    hold = int(np.floor(1.5 * _period_s(signal) / grid.bin_s))
+    n_held = int(np.floor(1.5 * _period_s(signal) / grid.bin_s)) if hold else 0
     for segment in signal.segments:
         for first, last in _blocks(segment, signal, grid, most_bins=4096):
             times_s, samples = _read(segment, signal, *grid.edges_s(first, last)[[0, -1]])
@@ -117,8 +137,8 @@ def means(signal: Signal, grid: Grid, values: Floats, valid: Flags) -> None:
             known = n_finite > 0
             values[first:last][known] = (total[known] / n_finite[known]).astype(np.float32)
             valid[first:last] |= known
-    if hold:
-        _hold(values, valid, hold)
+    if n_held:
+        _hold(values, valid, n_held)
 
 
 def _period_s(signal: Signal) -> float:

@@ -4,6 +4,8 @@ FOLDER/config.json      settings of the training, of the windows and of the netw
 FOLDER/topology.toml    the network's topology, with the size of every area
 FOLDER/metrics.jsonl    one line per step (loss, gradient norm) and per validation
 FOLDER/checkpoint.pt    network, best network, optimizer, scheduler, random state: tensors and numbers only
+FOLDER/choice.json      where weights of objectives were chosen: what every candidate came to, see `choosing.py`
+FOLDER/candidates/NN/   their trainings, folders like this one
 FOLDER/scores.json      what `evaluate` found
 """
 
@@ -14,7 +16,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote
 
 import numpy as np
@@ -25,12 +27,15 @@ from torch import Tensor
 from neuroloom.ingest import durable
 from neuroloom.ingest.session import Session
 from neuroloom.models import ModularNetwork, Port, Topology
+from neuroloom.pipeline.objectives import ForcingConfig, ObjectiveConfig
 from neuroloom.pipeline.windowing import Split, WindowConfig, windows
 
 CHECKPOINT = "checkpoint.pt"
 METRICS = "metrics.jsonl"
 CONFIG = "config.json"
 TOPOLOGY = "topology.toml"
+CHOICE = "choice.json"
+CANDIDATES = "candidates"
 TAIL_BYTES = 1 << 14
 
 
@@ -41,7 +46,14 @@ class TrainConfig:
     warm_up_s: first part of each window that no loss is taken of: the network does not know yet where it is.
     input_dropout: chance that a whole input port is missing from a batch (never all of them).
     port_weights: factor on a target's loss; 0 leaves it out. Ports weigh as the square root of their channels.
-    select_on: targets whose validation loss chooses the best network; empty means all, as they are trained.
+    objectives: what else is asked for; see `objectives.py`. choose_steps: steps of each training that a choice of their
+        weights takes, 0 for as many as `steps` (then the winner's training is the run's).
+    forcing: recordings that the states are drawn to while training.
+    train_only: "all", or "session": what the sessions here have of their own; what all share stays as it is.
+    prune_to: share of the connections between areas that is removed on the way, 0 for none; the weakest go first.
+        prune_scale_mm: and the longer ones, see `ModularNetwork.prune`.
+    select_on: targets whose validation loss chooses the best network; empty means all, as they are trained, or all
+        behaviour where weights of objectives are chosen.
     patience: validations without a better one after which training stops; 0 for never.
     checkpoint_every, checkpoint_s: whichever of steps and seconds comes first.
     precision: as Lightning Fabric names it ("32-true", "bf16-mixed").
@@ -55,6 +67,12 @@ class TrainConfig:
     warm_up_s: float = 0.2
     input_dropout: float = 0.0
     port_weights: Mapping[str, float] = field(default_factory=dict)
+    objectives: tuple[ObjectiveConfig, ...] = ()
+    choose_steps: int = 0
+    forcing: ForcingConfig | None = None
+    train_only: Literal["all", "session"] = "all"
+    prune_to: float = 0.0
+    prune_scale_mm: float | None = None
     select_on: tuple[str, ...] = ()
     validate_every: int = 100
     patience: int = 8
@@ -72,11 +90,34 @@ class TrainConfig:
             )
         if not 0 <= self.input_dropout < 1:
             raise ValueError(f"input dropout {self.input_dropout}; from 0 to below 1 is wanted")
+        if self.train_only not in ("all", "session"):
+            raise ValueError(f"train_only is {self.train_only!r}; 'all' or 'session' is wanted")
+        if not 0 <= self.prune_to < 1 or (self.prune_scale_mm is not None and self.prune_scale_mm <= 0):
+            raise ValueError(
+                f"prune_to {self.prune_to}, prune_scale_mm {self.prune_scale_mm}; from 0 to below 1, and a length "
+                "above 0, are wanted"
+            )
+        if not 0 <= self.choose_steps <= self.steps:
+            raise ValueError(f"choose_steps {self.choose_steps}; from 0 to the {self.steps} steps is wanted")
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any]) -> TrainConfig:
+        """As TOML or JSON has it. Raises ValueError or TypeError saying what is wrong."""
+        given = dict(table)
+        given["objectives"] = tuple(ObjectiveConfig.from_table(one) for one in given.get("objectives", ()))
+        if given.get("forcing") is not None:
+            forcing = dict(given["forcing"])
+            given["forcing"] = ForcingConfig(**{**forcing, "ports": tuple(forcing.get("ports", ()))})
+        given["select_on"] = tuple(given.get("select_on", ()))
+        return cls(**given)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Run:
-    """A trained network, with what is needed to use it: the best of its validations."""
+    """A trained network, with what is needed to use it: the best of its validations.
+
+    choice: what every candidate of the objectives' weights came to, where they were chosen; see `choosing.py`.
+    """
 
     network: ModularNetwork
     window_config: WindowConfig
@@ -85,6 +126,7 @@ class Run:
     losses: tuple[float, ...] = ()
     best_step: int = 0
     best_loss: float = float("inf")
+    choice: tuple[Mapping[str, Any], ...] = ()
     name: str = "network"
 
     @classmethod
@@ -101,11 +143,12 @@ class Run:
         return cls(
             network=network,
             window_config=_window_config(said["windows"]),
-            config=_train_config(said["training"]),
+            config=TrainConfig.from_table(said["training"]),
             folder=home,
             losses=tuple(row["loss"] for row in read_metrics(home) if "loss" in row),
             best_step=int(state["best_step"]),
             best_loss=float(state["best_loss"]),
+            choice=tuple(_choice(home)),
         )
 
     def predict(self, data: Split | Session) -> dict[str, dict[str, NDArray[np.float64]]]:
@@ -205,15 +248,16 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def check_same(there: Mapping[str, Any], said: Mapping[str, Any], path: Path) -> None:
     """Raise ValueError where the settings in a folder are not the ones wanted now."""
-    for part in said:
-        if there.get(part) != said[part]:
+    for part in (*said, *(key for key in there if key not in said)):
+        if there.get(part) != said.get(part):
             raise ValueError(
                 f"{path}: the run there has other settings under {part!r}; choose another folder or resume=False"
             )
 
 
-def _train_config(said: Mapping[str, Any]) -> TrainConfig:
-    return TrainConfig(**{**said, "select_on": tuple(said["select_on"])})
+def _choice(folder: Path) -> list[Mapping[str, Any]]:
+    path = folder / CHOICE
+    return list(json.loads(path.read_text(encoding="utf-8"))["candidates"]) if path.is_file() else []
 
 
 def _window_config(said: Mapping[str, Any]) -> WindowConfig:
@@ -234,8 +278,10 @@ def described(network: ModularNetwork) -> dict[str, Any]:
         "settings": {
             "bin_s": network.bin_s,
             "kind": kinds,
+            "kind_options": network.kind_options,
             "rank": network.messages.rank,
             "dale": network.messages.dale,
+            "session_size": network.session_size,
             "noise": noise,
             "detach_every": network.detach_every,
             "seed": network.seed,
@@ -257,12 +303,8 @@ def _ports_said(network: ModularNetwork, session: str) -> dict[str, Any]:
 def _rebuilt(said: Mapping[str, Any], topology: Path) -> ModularNetwork:
     network = ModularNetwork(Topology.read(topology), **said["settings"])
     for session, ports in said["sessions"].items():
-        network.attach(session, *([_port(row) for row in ports[side]] for side in ("inputs", "outputs")))
+        network.attach(session, *([Port.from_table(row) for row in ports[side]] for side in ("inputs", "outputs")))
     return network
-
-
-def _port(row: Mapping[str, Any]) -> Port:
-    return Port(**{**row, "channel_names": tuple(row["channel_names"]), "areas": tuple(row["areas"])})
 
 
 def sized(topology: Topology, sizes: list[int]) -> Topology:

@@ -3,30 +3,32 @@
 recordings, each on its own clock
   -> those that share a clock (a probe's two bands, or as the lab says) become one
   -> a relation that the device itself measured (XDF clock offsets) is taken as it is
-  -> pulse lines of each: sync events, then other events, whole and by label
-  -> for every pair of lines the map their patterns prove; the best-supported one is kept
+  -> pulse lines of each: events, messages, analog pulses, barcodes (`pulse_lines.py`)
+  -> the pair of lines that proves most, and the map it proves (`discovery.py`)
   -> where a device shares nothing with the session's own, it may share pulses with one that does
   -> without any pulses, acquisition start times, with their uncertainty stated
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import product
 from typing import Any
 
+from neuroloom.ingest.clock_map import through
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Events, Intervals, Signal, Stream, Units
-from neuroloom.ingest.timebase import ClockMap, FloatArray
-from neuroloom.pipeline.alignment import AlignmentError, PulseMatching, align_pulses
+from neuroloom.ingest.timebase import ClockMap
+from neuroloom.pipeline.alignment import AlignmentError, PulseMatching
+from neuroloom.pipeline.discovery import StartPrior, shared_map
 from neuroloom.pipeline.identity import identity
+from neuroloom.pipeline.pulse_lines import PulseLine, pulse_lines
 
-MAX_LINES = 8  # pulse lines tried per device: those meant as pulses, then the fullest
-START_UNCERTAINTY_MS = 1000.0  # headers state the second; what two computers' clocks differ by is not in any file
+UNKNOWN_DRIFT_PPM = 50.0  # two quartz clocks, where only their start is known
 # The session runs on the clock of the device whose samples matter most to the millisecond.
-REFERENCE_ORDER = ("wideband", "lfp", "units", "ieeg", "eeg", "meg")
+REFERENCE_ORDER = ("wideband", "lfp", "units", "ieeg", "eeg", "meg", "fnirs")
 
 
 def align(
@@ -38,12 +40,15 @@ def align(
     run: str | None = None,
     reference: str | None = None,
     same_clock: Sequence[Sequence[str]] = (),
+    start_uncertainty_s: float | None = None,
     rule: PulseMatching | None = None,
 ) -> Session:
     """One session on one clock, time 0 being the first sample of the reference device.
 
     same_clock: groups of devices that run on one clock although their files do not say so; the first names it.
     reference: clock of the device to go by; by default the one with the widest band of neural data.
+    start_uncertainty_s: how far off the devices' start times may be against each other, where the lab knows it better
+        than the files do (computers whose clocks are kept together).
     subject, session, task, run: by default from BIDS-like names (`sub-01_ses-02_task-reach_eeg.vhdr`).
     Raises AlignmentError where a device cannot be proven to relate to the others, or two subjects are mixed.
     """
@@ -53,7 +58,7 @@ def align(
     recordings = one_per_clock(recordings, same_clock)
     home = _reference(recordings, reference)
     zero_s = first_time_s(home)
-    maps = maps_to(home, recordings, rule or PulseMatching())
+    maps = maps_to(home, recordings, rule or PulseMatching(), start_uncertainty_s=start_uncertainty_s)
     shifted = {clock: replace(m, offset_s=m.offset_s - zero_s) for clock, m in maps.items()}
     shifted[home.clock] = _shift(home, -zero_s)
     return Session(
@@ -103,6 +108,8 @@ def _together(clock: str, parts: Sequence[Recording]) -> Recording:
         repairs=tuple(repair for part in parts for repair in part.repairs),
         subject=next((part.subject for part in parts if part.subject), {}),
         leads_to=next((part.leads_to for part in parts if part.leads_to is not None), None),
+        start_uncertainty_s=max(part.start_uncertainty_s for part in parts),
+        started_with=next((part.started_with for part in parts if part.started_with is not None), None),
     )
 
 
@@ -111,19 +118,6 @@ def first_time_s(recording: Recording) -> float:
     signals = [s for s in recording.streams if isinstance(s, Signal) and s.segments]
     starts = [_start_s(stream) for stream in (signals or recording.streams)]
     return min((start for start in starts if start is not None), default=0.0)
-
-
-def pulse_lines(recording: Recording) -> dict[str, FloatArray]:
-    """Times of everything in a recording that another device may have seen too, by name: shapes (P,), seconds."""
-    lines: dict[str, FloatArray] = {}
-    sync = {s.name for s in recording.streams if isinstance(s, Events) and s.modality == "sync"}
-    for stream in sorted((s for s in recording.streams if isinstance(s, Events)), key=lambda s: s.modality != "sync"):
-        lines[stream.name] = stream.times_s
-        labels = sorted(set(stream.labels))
-        if 1 < len(labels) <= 64:
-            lines |= {f"{stream.name} {label}": stream.labelled(label).times_s for label in labels}
-    fullest = sorted(lines, key=lambda name: (name not in sync, -lines[name].size))[:MAX_LINES]
-    return {name: lines[name] for name in fullest}
 
 
 def _reference(recordings: Sequence[Recording], name: str | None) -> Recording:
@@ -147,11 +141,14 @@ def maps_to(
     rule: PulseMatching,
     *,
     known: Mapping[str, ClockMap] | None = None,
+    start_uncertainty_s: float | None = None,
 ) -> dict[str, ClockMap]:
     """A map to the home clock for every other device, directly or by way of another one.
 
-    known: maps of devices that are placed already. Raises AlignmentError for a device that cannot be placed.
+    known: maps of devices that are placed already. start_uncertainty_s: as for `align`.
+    Raises AlignmentError for a device that cannot be placed.
     """
+    finder = _Finder(rule, start_uncertainty_s)
     maps: dict[str, ClockMap] = dict(known or {})
     waiting = [r for r in recordings if r is not home and r.clock not in maps]
     placed = [home, *(r for r in recordings if r.clock in maps)]
@@ -161,7 +158,7 @@ def maps_to(
         for recording in list(waiting):
             for other in placed:
                 try:
-                    found = _between(recording, other, rule)
+                    found = finder.between(recording, other)
                 except AlignmentError as error:
                     reasons.setdefault(recording.clock, str(error))
                     continue
@@ -172,83 +169,97 @@ def maps_to(
                 break
         if not progressed:
             for recording in waiting:
-                maps[recording.clock] = _by_start_times(recording, home, reasons.get(recording.clock, ""))
+                maps[recording.clock] = finder.by_start_times(recording, home, reasons.get(recording.clock, ""))
             return maps
     return maps
 
 
-def _between(recording: Recording, other: Recording, rule: PulseMatching) -> ClockMap:
-    """The map with the most evidence over all pairs of pulse lines.
+class _Finder:
+    """Finds the map between two devices; looks for a device's pulse lines once."""
 
-    Evidence is pulses matched times the share of both lines that they are: many pulses count for more than few, and
-    the line of the pulses alone for more than one that mixes them with other events.
-    """
-    if _counts_from_first_sample(recording, other):
-        return replace(
-            _shift(recording, first_time_s(other)), target=other.clock, method="onsets from its first sample"
-        )
-    mine, theirs = recording.leads_to, other.leads_to
-    if mine is not None and theirs is not None and mine.target == theirs.target:
-        return through(mine, theirs.inverse())
-    lines, others = pulse_lines(recording), pulse_lines(other)
-    if not lines or not others:
-        lacking = recording if not lines else other
-        raise AlignmentError(f"{lacking.files[0].name}: no pulses or events; shared pulses are needed")
-    best: ClockMap | None = None
-    reason = ""
-    for (name, times), (other_name, other_times) in product(lines.items(), others.items()):
-        if best is not None and _most_evidence(times.size, other_times.size) <= _evidence(best):
-            continue
+    def __init__(self, rule: PulseMatching, start_uncertainty_s: float | None) -> None:
+        self.rule, self.start_uncertainty_s = rule, start_uncertainty_s
+        self._lines: dict[str, tuple[PulseLine, ...]] = {}
+
+    def between(self, recording: Recording, other: Recording) -> ClockMap:
+        """The map from one to the other. Raises AlignmentError where nothing proves one."""
+        if _counts_from_first_sample(recording, other):
+            return replace(
+                _shift(recording, first_time_s(other)), target=other.clock, method="onsets from its first sample"
+            )
+        if _counted_from(recording) is not None and _counted_from(recording) == _counted_from(other):
+            return replace(_shift(recording, 0.0), target=other.clock, method="both count from one first sample")
+        mine, theirs = recording.leads_to, other.leads_to
+        if mine is not None and theirs is not None and mine.target == theirs.target:
+            return through(mine, theirs.inverse())
+        lines, others = self._lines_of(recording), self._lines_of(other)
+        if not lines or not others:
+            lacking = recording if not lines else other
+            raise AlignmentError(f"{lacking.files[0].name}: no pulses or events; shared pulses are needed")
         try:
-            found = align_pulses(times, other_times, source=recording.clock, target=other.clock, rule=rule)
+            return shared_map(
+                lines,
+                others,
+                source=recording.clock,
+                target=other.clock,
+                rule=self.rule,
+                prior=self._start_prior(recording, other),
+            )
         except AlignmentError as error:
-            reason = reason or str(error)
-            continue
-        if best is None or _evidence(found) > _evidence(best):
-            best = replace(found, method=f"{found.method} ({name} = {other_name})")
-    if best is None:
-        raise AlignmentError(f"{recording.files[0].name}: no pulse pattern shared with {other.files[0].name}: {reason}")
-    return best
+            raise AlignmentError(
+                f"{recording.files[0].name}: no pulse pattern shared with {other.files[0].name}: {error}"
+            ) from error
+
+    def by_start_times(self, recording: Recording, home: Recording, reason: str) -> ClockMap:
+        """The map that start times give. Raises AlignmentError where these are not known, or exclude each other."""
+        prior = self._start_prior(recording, home)
+        if prior is None and (recording.start is None or home.start is None):
+            raise AlignmentError(f"{reason}; and no start times to fall back on")
+        if prior is None:
+            raise AlignmentError(f"{reason}; and start times of which only one states its time zone")
+        found = replace(_shift(recording, prior.offset_s), target=home.clock, method="acquisition start times")
+        start_s, stop_s = (float(found.seconds(t)) for t in found.span_s)
+        if stop_s < first_time_s(home) or start_s > _last_time_s(home):
+            raise AlignmentError(f"{reason}; and by their start times the two did not run at the same time")
+        return replace(
+            found,
+            residual_ms=prior.uncertainty_s * 1e3,
+            evidence=((prior.at_s, 0.0),),  # known best where it began; from there on the clocks drift apart
+            wander_ppm=UNKNOWN_DRIFT_PPM,
+            notes=(f"start times are all there is: {reason}",) if reason else (),
+        )
+
+    def _lines_of(self, recording: Recording) -> tuple[PulseLine, ...]:
+        if recording.clock not in self._lines:
+            self._lines[recording.clock] = pulse_lines(recording)
+        return self._lines[recording.clock]
+
+    def _start_prior(self, recording: Recording, other: Recording) -> StartPrior | None:
+        """What start times say, None where they are not known or cannot be compared."""
+        mine, theirs = first_time_s(recording), first_time_s(other)
+        together, with_it = recording.started_with, other.started_with
+        if together is not None and with_it is not None and together[0] == with_it[0]:
+            uncertainty_s = max(together[1], with_it[1])
+            return StartPrior(offset_s=theirs - mine, uncertainty_s=uncertainty_s, at_s=mine)
+        if recording.start is None or other.start is None:
+            return None
+        if (recording.start.tzinfo is None) != (other.start.tzinfo is None):
+            return None
+        stated_s = max(recording.start_uncertainty_s, other.start_uncertainty_s)
+        known_s = stated_s if self.start_uncertainty_s is None else self.start_uncertainty_s
+        apart_s = (recording.start - other.start).total_seconds()
+        return StartPrior(offset_s=apart_s + theirs - mine, uncertainty_s=known_s, at_s=mine)
 
 
-def _evidence(found: ClockMap) -> float:
-    return 2 * found.n_matched**2 / max(2 * found.n_matched + found.n_lost + found.n_extra, 1)
+def _counted_from(recording: Recording) -> str | None:
+    """BIDS: times in `X_events.tsv` and `X_recording-Y_physio.tsv.gz` count from the first sample of `X_eeg.*`; X."""
+    said = re.fullmatch(r"(.+?)(?:_recording-[A-Za-z0-9+]+)?_(?:events|physio|stim)\..*", recording.files[0].name)
+    return said[1] if said else None
 
 
-def _most_evidence(n_pulses: int, n_others: int) -> float:
-    return 2 * min(n_pulses, n_others) ** 2 / max(n_pulses + n_others, 1)
-
-
-def _counts_from_first_sample(events: Recording, other: Recording) -> bool:
-    """BIDS: onsets of `X_events.tsv` count from the first sample of the recording `X_eeg.*` beside it."""
-    stem, ending, _ = events.files[0].name.partition("_events.")
-    return bool(ending) and other.files[0].name.startswith(stem + "_") and "_events." not in other.files[0].name
-
-
-def _by_start_times(recording: Recording, home: Recording, reason: str) -> ClockMap:
-    if recording.start is None or home.start is None:
-        raise AlignmentError(f"{reason}; and no start times to fall back on")
-    if (recording.start.tzinfo is None) != (home.start.tzinfo is None):
-        raise AlignmentError(f"{reason}; and start times of which only one states its time zone")
-    offset_s = (recording.start - home.start).total_seconds() + first_time_s(home) - first_time_s(recording)
-    found = replace(_shift(recording, offset_s), target=home.clock, method="acquisition start times")
-    start_s, stop_s = (float(found.seconds(t)) for t in found.span_s)
-    if stop_s < first_time_s(home) or start_s > _last_time_s(home):
-        raise AlignmentError(f"{reason}; and by their start times the two did not run at the same time")
-    return replace(found, residual_ms=START_UNCERTAINTY_MS)
-
-
-def through(first: ClockMap, second: ClockMap) -> ClockMap:
-    """One map for two in a row; their residuals add as independent errors."""
-    offset_s = float(second.seconds(first.seconds(first.anchor_s))) - first.anchor_s
-    return replace(
-        first,
-        target=second.target,
-        offset_s=offset_s,
-        drift_ppm=(first.slope * second.slope - 1) * 1e6,
-        residual_ms=(first.residual_ms**2 + second.residual_ms**2) ** 0.5,
-        method=f"{first.method}, by way of {first.target}",
-    )
+def _counts_from_first_sample(recording: Recording, other: Recording) -> bool:
+    stem = _counted_from(recording)
+    return stem is not None and _counted_from(other) is None and other.files[0].name.startswith(stem + "_")
 
 
 def _shift(recording: Recording, offset_s: float) -> ClockMap:
@@ -321,4 +332,4 @@ def source_of(recording: Recording) -> dict[str, Any]:
         "repairs": list(recording.repairs),
         "start": recording.start.isoformat() if recording.start else None,
         "subject": dict(recording.subject),
-    }
+    } | ({} if recording.started_with is None else {"started_with": list(recording.started_with)})

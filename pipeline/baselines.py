@@ -1,5 +1,7 @@
 """What a network must beat: the training mean, ridge on lagged inputs, and a Poisson regression on the same.
 
+Spikes and saccades are rates per bin; choices and tokens one column per class.
+
 Every baseline is fitted on training time, chooses its one setting on validation time, and sees exactly the inputs that
 the network sees, equally late. Shapes: N bins, D inputs x lags, C channels, K classes.
 """
@@ -64,7 +66,7 @@ def mean_baseline(data: Windows) -> MeanBaseline:
         means[session] = {}
         for port in one.ports()[1]:
             total, n = np.zeros(_width(one, port.name)), np.zeros(_width(one, port.name))
-            for first, last in one.blocks["train"]:
+            for first, last in _chunks(one.blocks["train"]):
                 target, mask = _targets(one, port.name, first, last)
                 total += np.where(mask, target, 0).sum(axis=0)
                 n += mask.sum(axis=0)
@@ -135,9 +137,7 @@ def glm_baseline(
     """Poisson regression of spikes on lagged inputs, exponential link, penalty chosen per channel likewise."""
     lags = {session: _affordable(one, n_lags) for session, one in data.sessions.items()}
     maps = {
-        session: {
-            port.name: _glm(one, port.name, lags[session], alphas) for port in one.ports()[1] if port.kind == "spikes"
-        }
+        session: {port.name: _glm(one, port.name, lags[session], alphas) for port in one.ports()[1] if port.is_rates}
         for session, one in data.sessions.items()
     }
     return LinearBaseline(name="Poisson GLM", n_lags=lags, maps=maps)
@@ -150,14 +150,14 @@ def _affordable(data: SessionData, n_lags: int) -> int:
 
 def _width(data: SessionData, port: str) -> int:
     made = data.features[port].port
-    return made.n_classes if made.kind == "choice" else made.n_channels
+    return made.n_classes if made.is_classes else made.n_channels
 
 
 def _targets(data: SessionData, port: str, first: int, last: int) -> tuple[Matrix, Flags]:
     """Targets and mask, (N, C); a choice as one column per class."""
     target, mask = data.targets_at(port, first, last)
     made = data.features[port].port
-    if made.kind != "choice":
+    if not made.is_classes:
         return target.astype(np.float64), mask
     return np.eye(made.n_classes)[target[:, 0].astype(np.int64)], np.repeat(mask, made.n_classes, axis=1)
 
@@ -172,8 +172,8 @@ def _ridge(data: SessionData, port: str, n_lags: int, alphas: Sequence[float]) -
     moments = _moments(data, port, n_lags)
     values, vectors = np.linalg.eigh(moments.xx)
     rotated = vectors.T @ moments.xy
-    is_spikes = data.features[port].port.kind == "spikes"
-    floors = [f * np.maximum(moments.mean_y, 1e-6) for f in FLOORS] if is_spikes else [None]
+    is_rates = data.features[port].port.is_rates
+    floors = [f * np.maximum(moments.mean_y, 1e-6) for f in FLOORS] if is_rates else [None]
     candidates = []
     for alpha in alphas:
         slope = vectors @ (rotated / (np.maximum(values, 0) + alpha)[:, None])
@@ -220,8 +220,8 @@ def _best(candidates: Sequence[Linear], data: SessionData, port: str, n_lags: in
         design = lagged(data, first, last, n_lags)
         target, mask = _targets(data, port, first, last)
         for i, candidate in enumerate(candidates):
-            losses[i] += _loss(candidate(design), target, mask, poisson=data.features[port].port.kind == "spikes")
-    if data.features[port].port.kind == "choice":  # classes compete: they need one penalty
+            losses[i] += _loss(candidate(design), target, mask, poisson=data.features[port].port.is_rates)
+    if data.features[port].port.is_classes:  # classes compete: they need one penalty
         losses[:] = losses.sum(axis=1, keepdims=True)
     best, columns = losses.argmin(axis=0), np.arange(losses.shape[1])
     floors = [candidate.floor for candidate in candidates]

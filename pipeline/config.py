@@ -7,6 +7,8 @@ sorter = "spykingcircus2"   # "none": do not sort
 ica = true                  # add EEG without eyes and muscles; needs `pip install neuroloom[ica]`
 [privacy]
 keep_dates = true           # dates are shifted otherwise, names replaced by codes
+[box]
+memory_mb = 4096       # that a reader may use; readable = ["/opt/vendor"] lets it read a vendor's library
 [server]
 port = 4200
 """
@@ -76,6 +78,22 @@ class PrivacySettings(Config):
     keep_dates: bool = False
 
 
+class BoxSettings(Config):
+    """What the process may use that reads recordings: see `box.py`. Sizes in MiB, over what the imports take.
+
+    on: False reads in the run's own process, without limits. sorting_mb: while spikes are sorted. readable: folders
+    that readers need besides the installation, such as a vendor's library. wall_s, wall_s_per_gb: time for any
+    recording, and so much more per 1e9 bytes.
+    """
+
+    on: bool = True
+    memory_mb: int = Field(default=2048, ge=256)
+    sorting_mb: int = Field(default=16384, ge=256)
+    wall_s: float = Field(default=900.0, gt=0)
+    wall_s_per_gb: float = Field(default=3600.0, ge=0)
+    readable: tuple[str, ...] = ()
+
+
 class ServerSettings(Config):
     """Where the embedded pages listen (always on this machine only), and how often the sweep runs. Port 0: any free."""
 
@@ -90,6 +108,7 @@ class Settings(Config):
     inbox: InboxSettings = InboxSettings()
     ingest: IngestSettings = IngestSettings()
     privacy: PrivacySettings = PrivacySettings()
+    box: BoxSettings = BoxSettings()
     server: ServerSettings = ServerSettings()
 
     @classmethod

@@ -93,6 +93,14 @@ def refused(store: Store) -> list[Refused]:
     return entries
 
 
+def refused_lies_at(store: Store, was: Path, now: Path) -> None:
+    """What was refused out of a drop whose other sessions were published lies with them: say where."""
+    for path in store.quarantine.glob(f"*/{REASON_RECORD}"):
+        record = _read(path)
+        if record.get("path") == str(was) and not (path.parent / FILES).exists():
+            durable.write_json(path, {**record, "path": str(now)})
+
+
 def release(store: Store, entry_id: str) -> Refused:
     """Put refused files back into the inbox. Raises StoreError for an id that is not there, or a name that is taken.
 

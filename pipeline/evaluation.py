@@ -1,6 +1,8 @@
 """Score a run on time it has not seen, beside what it must beat, with intervals.
 
     spikes               bits per spike over the mean rate of training time (Pei et al. 2021, NLB'21)
+    saccades             bits per event, likewise
+    tokens               bits per token over how often each occurs in training time
     continuous channels  R2 per channel, 1 - SSE / SST about the scored data's own mean
     choice               balanced accuracy; chance is one over the number of classes that occur
 
@@ -29,7 +31,11 @@ N_RESAMPLED = 1000
 MIN_RATE = 1e-9  # spikes per bin: keeps the logarithm of a rate of 0 finite
 FEWEST_BLOCKS = 8
 NETWORK = "network"
-METRICS = {"spikes": "bits per spike", "choice": "balanced accuracy"}
+RATES = ("spikes", "negative_binomial", "saccades")
+METRICS = {
+    "spikes": "bits per spike", "negative_binomial": "bits per spike", "saccades": "bits per event",
+    "choice": "balanced accuracy", "tokens": "bits per token",
+}  # fmt: skip
 SHORT = {"bits per spike": "bits/spike", "balanced accuracy": "balanced acc."}
 
 
@@ -190,10 +196,10 @@ def _oracle(split: Split, ceiling: Mapping[str, Matrix]) -> Predicted:
     found: dict[str, Matrix] = {}
     for port, truth in ceiling.items():
         made, n_bins = one.features[port].port, one.features.n_bins
-        wanted = (n_bins, made.n_classes if made.kind == "choice" else made.n_channels)
+        wanted = (n_bins, made.n_classes if made.is_classes else made.n_channels)
         if truth.shape != wanted:
             raise ValueError(f"ceiling of {port!r} has shape {truth.shape}; {wanted} is wanted")
-        if made.kind not in ("spikes", "choice"):
+        if not (made.is_rates or made.is_classes):
             truth = one.scalers[port].scaled(truth.astype(np.float32)).astype(np.float64)
         found[port] = np.concatenate([truth[s : s + split.config.n_bins] for s in split.tiles(session)])
     return {session: found}
@@ -273,11 +279,16 @@ def _groups(task: _Task, kind: str) -> Iterator[tuple[str, str, list[int]]]:
 def _sums(task: _Task, kind: str, values: Matrix) -> Matrix:
     """What a score is made of, added up per piece and channel, (P, C, S)."""
     y, known = task.target, task.mask
-    if kind == "spikes":
+    if kind in RATES:
         base = np.maximum(task.data.mean_rates[task.port].astype(np.float64), MIN_RATE)
         rate = np.maximum(values, MIN_RATE)
         nats = np.where(known, y * np.log(rate / base) - (rate - base), 0)
         return task.summed(np.stack([nats, np.where(known, y, 0)], axis=2))
+    if kind == "tokens":
+        token, rows = y[:, 0].astype(np.int64), np.arange(len(y))
+        said = np.maximum(values[rows, token] / np.maximum(values.sum(axis=1), MIN_RATE), MIN_RATE)
+        nats = np.log(said / task.data.class_shares[task.port].astype(np.float64)[token])[:, None] * known
+        return task.summed(np.stack([nats, known.astype(np.float64)], axis=2))
     if kind == "choice":
         n_classes = values.shape[1]
         pair = y[:, 0].astype(np.int64) * n_classes + values.argmax(axis=1)
@@ -289,7 +300,7 @@ def _sums(task: _Task, kind: str, values: Matrix) -> Matrix:
 
 def _value(kind: str, sums_RCS: Matrix) -> Matrix:
     """The score of each resampling, (R,)."""
-    if kind == "spikes":
+    if kind in RATES or kind == "tokens":
         total = sums_RCS.sum(axis=1)
         return _ratio(total[:, 0], total[:, 1] * np.log(2))
     if kind == "choice":

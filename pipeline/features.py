@@ -1,18 +1,23 @@
 """Session to model-rate features: one value per channel and time bin, with a mask that says where it is known.
 
-    Units                       spike counts                                   kind "spikes"
-    eeg, meg                    low-passed, taken at the bin centres           kind "eeg"
+    Units                       spike counts                                   kind "spikes" or "negative_binomial"
+    eeg, meg                    low-passed, taken at the bin centres           kind "eeg", "meg"
     lfp, ieeg                   the same                                       kind "lfp"
     gaze, pupil                 mean of the bin's samples, blinks masked       kind "gaze"
     position, behaviour, emg    mean of the bin's samples                      kind "continuous"
+    fnirs                       the same: light at the head, no potential, so no lead field
+    any signal that is said to be one     mean of a bin's samples, no holding  kind "bold"
     Events, Intervals           an impulse at each event or onset, per label   kind "stimulus"
+    saccades                    the same, blinks masked                        kind "saccades"
+    Events said to be text      index of the event's label, in its bin         kind "tokens"
     trials with a choice        class index inside the decision window         kind "choice"
 
 Bins are aligned to multiples of `bin_s` on the session clock: bin i is `[start_s + i bin_s, start_s + (i + 1) bin_s)`.
 Shapes: T time bins, C channels of a port.
 
 On disk, `FOLDER/KEY/`: `features.json`, and per port `NNN.values.npy` (T, C) float32, `NNN.valid.npy` (T, C) bool,
-`NNN.extrapolated.npy` (T,) bool: uncompressed, opened as memory maps. KEY is a digest of the session and the config.
+`NNN.extrapolated.npy` (T,) bool, `NNN.uncertainty_ms.npy` (T,) float32: uncompressed, opened as memory maps. KEY is a
+digest of the session and the config.
 """
 
 from __future__ import annotations
@@ -20,7 +25,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,29 +36,34 @@ from numpy.typing import NDArray
 from neuroloom.ingest import durable
 from neuroloom.ingest.digest import digest_of_file
 from neuroloom.ingest.session import Session
-from neuroloom.ingest.streams import Intervals, Signal, Stream, Units
-from neuroloom.models.ports import Port
+from neuroloom.ingest.streams import Events, Intervals, Signal, Stream, Units
+from neuroloom.models.ports import CLASSES, COUNTS, EVENTS, Port
 from neuroloom.pipeline._binning import (
     FILTER_REACH_BINS,
     Grid,
     box,
     counts,
     filtered,
+    grid_of,
     impulses,
     means,
     power,
     power_reach_bins,
     signal_spans_s,
 )
+from neuroloom.pipeline._labels import Place, areas, is_answer, is_saccades, latest, positions_mm, saccades_known
 
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
 
-FORMAT_VERSION = 2  # part of the key: raise it where the same config would give other numbers
+FORMAT_VERSION = 3  # part of the key: raise it where the same config would give other numbers
 KINDS = {
-    "eeg": "eeg", "meg": "eeg", "lfp": "lfp", "ieeg": "lfp", "gaze": "gaze", "pupil": "gaze",
-    "position": "continuous", "behaviour": "continuous", "emg": "continuous",
+    "eeg": "eeg", "meg": "meg", "lfp": "lfp", "ieeg": "lfp", "gaze": "gaze", "pupil": "gaze",
+    "position": "continuous", "behaviour": "continuous", "emg": "continuous", "fnirs": "continuous",
 }  # fmt: skip
+
+
+SAID = ("session_id", "bin_s", "start_s", "n_bins", "subject", "recorded")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +71,8 @@ class FeatureConfig:
     """What features are made, apart from the session they are made of.
 
     streams: names of the streams wanted; empty means all that have a kind.
+    kinds: stream -> kind of port, where it is not the usual one of its modality: {"units": "negative_binomial",
+        "rois": "bold", "words": "tokens"}.
     bands: name -> (low_hz, high_hz): adds the log power of eeg and lfp in that band, as further ports.
     choice_column: column of the trials' table that holds the subject's answer.
     decision_window_s: where the answer is asked for, seconds from the trial's end; columns `decision_start_s` and
@@ -72,6 +84,7 @@ class FeatureConfig:
 
     bin_s: float = 0.02
     streams: tuple[str, ...] = ()
+    kinds: Mapping[str, str] = field(default_factory=dict)
     artefacts: tuple[str, ...] = ("muscle",)
     derived: bool = True
     bands: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -87,8 +100,11 @@ class FeatureConfig:
 class PortFeatures:
     """One port's values (T, C), where they are known (T, C), and where their time is extrapolated (T,).
 
+    uncertainty_ms: how well its times are known on the whole (the residual of its device's clock map);
+        uncertainty_T_ms: in each bin, shape (T,): more where pulses scatter, and further from them.
     reach_bins: a value may depend on samples up to this many bins after its own bin (the low-pass is zero-phase);
         whoever must be causal lags the port by that much more.
+    positions_mm: per channel x, y, z as the stream's table has them, None where not known; empty where it has none.
     """
 
     port: Port
@@ -96,15 +112,18 @@ class PortFeatures:
     valid: Flags
     extrapolated: Flags
     uncertainty_ms: float
+    uncertainty_T_ms: Floats
     reach_bins: int = 0
     class_names: tuple[str, ...] = ()
+    positions_mm: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Features:
     """Everything of one session at model rate.
 
-    skipped: stream name -> why it has no features.
+    skipped: stream name -> why it has no features. subject, recorded: whose it is, and when it began (ISO 8601, ""
+    where not known).
     """
 
     session_id: str
@@ -113,6 +132,8 @@ class Features:
     n_bins: int
     ports: Mapping[str, PortFeatures]
     skipped: Mapping[str, str] = field(default_factory=dict)
+    subject: str = ""
+    recorded: str = ""
 
     def __getitem__(self, name: str) -> PortFeatures:
         """The port of that name; KeyError lists those there are."""
@@ -164,25 +185,22 @@ def open_features(home: Path) -> Features:
         raise ValueError(f"{listing}: version {said.get('format_version')}; {FORMAT_VERSION} is wanted")
     ports = {}
     for number, row in enumerate(said["ports"]):
-        values, valid, extrapolated = (
+        values, valid, extrapolated, uncertainty_T_ms = (
             np.load(home / f"{number:03d}.{what}.npy", mmap_mode="r", allow_pickle=False)
-            for what in ("values", "valid", "extrapolated")
+            for what in ("values", "valid", "extrapolated", "uncertainty_ms")
         )
         ports[row["port"]["name"]] = PortFeatures(
-            port=_port_from(row["port"]),
+            port=Port.from_table(row["port"]),
             values=values,
             valid=valid,
             extrapolated=extrapolated,
             uncertainty_ms=row["uncertainty_ms"],
+            uncertainty_T_ms=uncertainty_T_ms,
             reach_bins=row["reach_bins"],
             class_names=tuple(row["class_names"]),
+            positions_mm=tuple(None if place is None else tuple(place) for place in row["positions_mm"]),
         )
-    known = {key: said[key] for key in ("session_id", "bin_s", "start_s", "n_bins", "skipped")}
-    return Features(ports=ports, **known)
-
-
-def _port_from(row: Mapping[str, Any]) -> Port:
-    return Port(**{**row, "channel_names": tuple(row["channel_names"]), "areas": tuple(row["areas"])})
+    return Features(ports=ports, skipped=said["skipped"], **{key: said[key] for key in SAID})
 
 
 def _file_digest(session: Session) -> str | None:
@@ -215,12 +233,12 @@ def _write(session: Session, config: FeatureConfig, home: Path) -> None:
 def _listing(features: Features) -> dict[str, Any]:
     rows = []
     for made in features.ports.values():
-        for array in (made.values, made.valid, made.extrapolated):
+        for array in (made.values, made.valid, made.extrapolated, made.uncertainty_T_ms):
             if isinstance(array, np.memmap):
                 array.flush()
-        row = {"port": asdict(made.port), "uncertainty_ms": made.uncertainty_ms, "reach_bins": made.reach_bins}
-        rows.append(row | {"class_names": made.class_names})
-    said = {key: getattr(features, key) for key in ("session_id", "bin_s", "start_s", "n_bins")}
+        row = {key: getattr(made, key) for key in ("uncertainty_ms", "reach_bins", "class_names", "positions_mm")}
+        rows.append(row | {"port": asdict(made.port)})
+    said = {key: getattr(features, key) for key in SAID}
     return said | {"format_version": FORMAT_VERSION, "skipped": dict(features.skipped), "ports": rows}
 
 
@@ -228,9 +246,9 @@ def _listing(features: Features) -> dict[str, Any]:
 
 
 def _built(session: Session, config: FeatureConfig, folder: Path | None) -> Features:
-    grid = _grid(session, config.bin_s)
+    grid = grid_of(session, config.bin_s)
     builder = _Builder(session=session, config=config, grid=grid, folder=folder)
-    unknown = [name for name in config.streams if name not in [stream.name for stream in session.streams]]
+    unknown = [name for name in (*config.streams, *config.kinds) if name not in [s.name for s in session.streams]]
     if unknown:
         raise ValueError(f"{session.id}: no stream {unknown[0]!r}; it has {[s.name for s in session.streams]}")
     for stream in session.streams:
@@ -247,6 +265,8 @@ def _built(session: Session, config: FeatureConfig, folder: Path | None) -> Feat
         n_bins=grid.n_bins,
         ports=builder.ports,
         skipped=builder.skipped,
+        subject=session.subject,
+        recorded="" if session.start is None else session.start.isoformat(),
     )
 
 
@@ -255,24 +275,6 @@ def _instead(session: Session, stream: Stream, config: FeatureConfig) -> str | N
     if not config.derived or config.streams:
         return None
     return next((other.name for other in session.streams if other.provenance.get("replaces") == stream.name), None)
-
-
-def _grid(session: Session, bin_s: float) -> Grid:
-    spans = [span for stream in session.streams for span in _extent_s(stream)]
-    if not spans:
-        raise ValueError(f"{session.id}: no samples, spikes or events; there is nothing to put into bins")
-    first = int(np.floor(min(start for start, _ in spans) / bin_s + 1e-9))
-    last = int(np.ceil(max(stop for _, stop in spans) / bin_s - 1e-9))
-    return Grid(first_bin=first, n_bins=max(last - first, 1), bin_s=bin_s)
-
-
-def _extent_s(stream: Stream) -> list[tuple[float, float]]:
-    if isinstance(stream, Signal):
-        return [(stream.start_s, stream.stop_s)] if stream.segments else []
-    if isinstance(stream, Units):
-        return [(float(times_s[0]), float(times_s[-1])) for times_s in stream.spike_times_s if times_s.size]
-    times_s = stream.bounds_s if isinstance(stream, Intervals) else stream.times_s
-    return [(float(times_s.min()), float(times_s.max()))] if times_s.size else []
 
 
 class _Builder:
@@ -289,11 +291,11 @@ class _Builder:
         elif isinstance(stream, Signal):
             self._add_signal(stream)
         elif isinstance(stream, Intervals):
-            self._add_labels(stream, stream.labels, stream.bounds_s[:, 0])
+            self._add_labels(stream, stream.bounds_s[:, 0])
             if stream.modality == "trials":
                 self._add_choice(stream)
         else:
-            self._add_labels(stream, stream.labels, stream.times_s)
+            self._add_labels(stream, stream.times_s)
 
     def _add_units(self, units: Units) -> None:
         n_units = len(units.unit_names)
@@ -303,7 +305,7 @@ class _Builder:
             self.skipped[units.name] = "no accepted unit"
             return
         names = tuple(units.unit_names[i] for i in rows)
-        made = self._new(units, units.name, "spikes", names, _areas(units, rows))
+        made = self._new(units, units.name, self._kind(units, "spikes", COUNTS), names, areas(units, rows), rows=rows)
         for column, row in enumerate(rows):
             made.values[:, column] = counts(units.spike_times_s[row], self.grid)
         spans = [s for o in self.session.streams if isinstance(o, Signal) and o.device == units.device and o.modality
@@ -312,42 +314,75 @@ class _Builder:
         made.valid[:] = (known & self._usable(units))[:, None]
 
     def _add_signal(self, signal: Signal) -> None:
-        kind = KINDS.get(signal.modality)
-        if kind is None:
+        kind = self._kind(signal, KINDS.get(signal.modality, ""))
+        if not kind:
             self.skipped[signal.name] = f"{signal.modality} has no features of its own"
             return
         if not signal.segments or not signal.channel_names:
             self.skipped[signal.name] = "no samples"
             return
-        areas = _areas(signal, range(len(signal.channel_names)))
-        zero_phase = kind in ("eeg", "lfp") and signal.is_regular and signal.rate_hz > 2 / self.grid.bin_s
+        placed = areas(signal, range(len(signal.channel_names)))
+        zero_phase = kind in ("eeg", "meg", "lfp") and signal.is_regular and signal.rate_hz > 2 / self.grid.bin_s
         reach = FILTER_REACH_BINS if zero_phase else 0
-        made = self._new(signal, signal.name, kind, signal.channel_names, areas, reach_bins=reach)
-        (filtered if zero_phase else means)(signal, self.grid, made.values, made.valid)
+        made = self._new(signal, signal.name, kind, signal.channel_names, placed, reach_bins=reach)
+        if zero_phase:
+            filtered(signal, self.grid, made.values, made.valid)
+        else:  # a volume of BOLD is one observation: held, it would count as several
+            means(signal, self.grid, made.values, made.valid, hold=kind != "bold")
         self._mask(signal, made, blinks=kind == "gaze")
         for band, (low_hz, high_hz) in self.config.bands.items() if zero_phase else ():
             reach = power_reach_bins(low_hz, high_hz, self.grid)
-            made = self._new(signal, f"{signal.name}_{band}", "lfp", signal.channel_names, areas, reach_bins=reach)
+            made = self._new(signal, f"{signal.name}_{band}", "lfp", signal.channel_names, placed, reach_bins=reach)
             power(signal, self.grid, made.values, made.valid, low_hz=low_hz, high_hz=high_hz)
             self._mask(signal, made, blinks=False)
 
-    def _add_labels(self, stream: Stream, labels: tuple[str, ...], times_s: NDArray[np.float64]) -> None:
-        names = tuple(sorted(set(labels)))
+    def _add_labels(self, stream: Events | Intervals, times_s: NDArray[np.float64]) -> None:
+        names = tuple(sorted(set(stream.labels)))
         if not names:
             self.skipped[stream.name] = "no events"
             return
-        made = self._new(stream, stream.name, "stimulus", names, ("",) * len(names))
-        impulses(times_s, np.array([names.index(label) for label in labels]), self.grid, made.values)
-        made.valid[:] = self._usable(stream)[:, None]
+        usual = "saccades" if is_saccades(stream) else "stimulus"
+        kind = self._kind(stream, usual, (*EVENTS, "tokens"))
+        if kind == "tokens":
+            self._add_tokens(stream, names, times_s)
+            return
+        made = self._new(stream, stream.name, kind, names, ("",) * len(names))
+        numbers = np.array([names.index(label) for label in stream.labels])
+        impulses(times_s, numbers, self.grid, made.values)
+        known = saccades_known(stream, self.session, self.grid) if kind == "saccades" else True
+        made.valid[:] = (known & self._usable(stream))[:, None]
+
+    def _add_tokens(self, stream: Stream, names: tuple[str, ...], times_s: NDArray[np.float64]) -> None:
+        if len(names) < 2:
+            self.skipped[stream.name] = "text of a single token"
+            return
+        made = self._new(stream, stream.name, "tokens", ("token",), ("",), class_names=names)
+        numbers = np.array([names.index(label) for label in getattr(stream, "labels", ())])
+        n_lost = latest(times_s, numbers, self.grid, made.values[:, 0], made.valid[:, 0])
+        if n_lost:
+            self.skipped[f"{stream.name}: {n_lost} tokens"] = "another one follows in the same bin"
+        made.valid[:] &= self._usable(stream)[:, None]
+
+    def _kind(self, stream: Stream, usual: str, allowed: tuple[str, ...] = ()) -> str:
+        """The kind that was asked for, or the usual one. Raises ValueError where it does not fit the stream."""
+        kind = self.config.kinds.get(stream.name, usual)
+        fits = kind in allowed if allowed else kind not in (*COUNTS, *CLASSES, *EVENTS)
+        if not fits:
+            what = type(stream).__name__.lower()
+            raise ValueError(
+                f"{self.session.id}: {stream.name} as {kind!r}, which {what} cannot be; "
+                f"{'one of ' + ', '.join(allowed) if allowed else 'a kind of signal'} is wanted"
+            )
+        return kind
 
     def _add_choice(self, trials: Intervals) -> None:
         answers = trials.table.get(self.config.choice_column)
-        classes = tuple(sorted({str(answer) for answer in answers or () if _is_answer(answer)}))
+        classes = tuple(sorted({str(answer) for answer in answers or () if is_answer(answer)}))
         if answers is None or len(classes) < 2:
             return
         made = self._new(trials, f"{trials.name}_choice", "choice", ("choice",), ("",), class_names=classes)
         for row, answer in enumerate(answers):
-            if _is_answer(answer):
+            if is_answer(answer):
                 bins = self.grid.bins_of(*self._decision_s(trials, row))
                 made.values[bins] = classes.index(str(answer))
                 made.valid[bins] = True
@@ -369,6 +404,7 @@ class _Builder:
         channels: tuple[str, ...],
         areas: tuple[str, ...],
         *,
+        rows: Sequence[int] | None = None,
         reach_bins: int = 0,
         class_names: tuple[str, ...] = (),
     ) -> PortFeatures:
@@ -386,10 +422,13 @@ class _Builder:
             valid=self._array("valid", shape, np.bool_),
             extrapolated=self._array("extrapolated", shape[:1], np.bool_),
             uncertainty_ms=self.session.uncertainty_ms(stream),
+            uncertainty_T_ms=self._array("uncertainty_ms", shape[:1], np.float32),
             reach_bins=reach_bins,
             class_names=class_names,
+            positions_mm=positions_mm(stream, range(len(channels)) if rows is None else rows),
         )
         made.extrapolated[:] = self._extrapolated(stream)
+        made.uncertainty_T_ms[:] = self.session.uncertainty_at_ms(stream, self.grid.centres_s())
         self.ports[name] = made
         return made
 
@@ -446,12 +485,3 @@ class _Builder:
             if isinstance(stream, Intervals) and stream.device == signal.device and stream.labels
         ]
         return np.concatenate(found) if found else np.empty((0, 2))
-
-
-def _areas(stream: Signal | Units, rows: Any) -> tuple[str, ...]:
-    column = stream.table.get("area")
-    return tuple(str(column[i]) if column is not None and column[i] is not None else "" for i in rows)
-
-
-def _is_answer(answer: Any) -> bool:
-    return answer is not None and answer != "" and not (isinstance(answer, float) and np.isnan(answer))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from neuroloom.ingest.formats._fixed_names import named_by
 from neuroloom.ingest.recording import Recording
 from neuroloom.pipeline.alignment import AlignmentError
 
@@ -23,7 +24,8 @@ def entities(path: Path) -> dict[str, set[str]]:
 def identity(recordings: Sequence[Recording]) -> dict[str, str]:
     """Subject, session, task and run as the files' names state them.
 
-    Where no name states the subject, it is the one that a file's content states, else the first file's name.
+    Where no name states the subject, it is the one that a file's content states, else the first file's name, or its
+    folder's where a vendor calls every file the same.
     Raises AlignmentError where the files name two subjects, sessions or runs.
     """
     told = [entities(recording.files[0]) for recording in recordings]
@@ -33,7 +35,7 @@ def identity(recordings: Sequence[Recording]) -> dict[str, str]:
         if len(several) > 1:
             where = recordings[0].files[0].parent
             raise AlignmentError(f"{where}: two {what}, {' and '.join(sorted(several))}; one is wanted")
-    code = re.sub(r"[^A-Za-z0-9]", "", min(stated, default=recordings[0].files[0].stem))[:40] or "unknown"
+    code = re.sub(r"[^A-Za-z0-9]", "", min(stated, default=named_by(recordings[0].files[0])))[:40] or "unknown"
     return {
         "sub": min(found["sub"], default=code),
         "ses": min(found["ses"], default="01"),
@@ -60,3 +62,24 @@ def grouped(paths: Iterable[Path]) -> list[list[Path]]:
         key = None if path.is_dir() else session_key(path.name)
         groups.setdefault(path if key is None else (path.parent, key), []).append(path)
     return list(groups.values())
+
+
+def by_session(folder: Path, files: Sequence[Path]) -> list[list[Path]]:
+    """Recordings of a BIDS tree by subject, session, task and run; all together where it is none, or holds one.
+
+    A tree has folders `sub-*`, the folder itself included. A recording whose name tells less than others of its subject
+    and session goes with them where they are one session, else it is one of its own.
+    """
+    groups: dict[tuple[str, ...], list[Path]] = {}
+    strays: list[list[Path]] = []
+    for file in files:
+        if any(part.startswith("sub-") for part in file.relative_to(folder.parent).parts[:-1]):
+            told = entities(file)
+            groups.setdefault(tuple(min(told[key], default="") for key in ENTITIES), []).append(file)
+        else:
+            strays.append([file])
+    for key in [key for key in groups if not (key[2] or key[3])]:
+        fuller = [other for other in groups if other[:2] == key[:2] and other != key]
+        if len(fuller) == 1:
+            groups[fuller[0]] += groups.pop(key)
+    return [*groups.values(), *strays] if len(groups) > 1 else [list(files)]

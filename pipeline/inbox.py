@@ -16,15 +16,15 @@ from __future__ import annotations
 
 import os
 import stat
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from blake3 import blake3
 
-from neuroloom.ingest.folders import companions_of, naming_files
+from neuroloom.ingest.folders import companions_of, files_of, naming_files
 from neuroloom.ingest.formats import FormatError, format_of, formats
+from neuroloom.ingest.formats._companions import hides
 from neuroloom.pipeline.identity import session_key
 
 MAX_FILES = 200_000
@@ -132,7 +132,7 @@ class Scanner:
             form: str | None = ""
             try:
                 form = format_of(self.inbox / name)
-                files = formats()[form].files(self.inbox / name) if form else ()
+                files = files_of(self.inbox / name, form) if form else ()
             except (FormatError, OSError):
                 return form or "", ()  # not remembered: a companion may be on its way
             self._known[stamp] = (form or "", tuple(f.name for f in files[1:] if f.parent == self.inbox))
@@ -154,7 +154,7 @@ def entry_problem(entry: os.DirEntry[str]) -> str:
 
 def name_problem(name: str) -> str:
     """Why a name is refused: characters that hide, break lines or cannot be printed."""
-    if any(unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") for char in name):
+    if hides(name):
         return f"{printable(name)}: its name holds control or invisible characters; a plain name is wanted"
     return ""
 

@@ -1,37 +1,33 @@
 """One drop in, one published session out, or a quarantine with a reason a person can act on.
 
-    drop -> recordings (own clocks) -> aligned session -> trials, spikes, LFP, quality -> sessions/<id>/vNNN
-                                       or, where that session is there already, the same with these devices added
+    drop -> recordings (own clocks) -> aligned session -> trials, spikes, LFP, quality -> staged        `making.py`
+         -> sessions/<id>/vNNN                                                                          here
 
-Nothing of a drop is altered: where it lies in the inbox, the inbox moves it, after this says "ingested".
+What reads the files may run in a box (`box.py`); what publishes, notes and moves never does. Nothing of a drop is
+altered: where it lies in the inbox, the inbox moves it, after this says "ingested".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from neuroloom.ingest import durable, manifest
 from neuroloom.ingest.formats import FormatError
-from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.session import Session
-from neuroloom.pipeline import origins, subjects
-from neuroloom.pipeline.alignment import AlignmentError
-from neuroloom.pipeline.assembly import length_s
+from neuroloom.pipeline import making, origins, subjects
+from neuroloom.pipeline.box import Inside, Unboxed
 from neuroloom.pipeline.catalog import Catalog, note_new
-from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.identity import grouped
-from neuroloom.pipeline.joining import joined
-from neuroloom.pipeline.preparing import completed, digests_of, opened, said_named
-from neuroloom.pipeline.privacy import Privacy, privacy_of
-from neuroloom.pipeline.reading import Drop, aligned, session_id, with_notes
+from neuroloom.pipeline.privacy import make_secret
+from neuroloom.pipeline.reading import Drop, named_from
 from neuroloom.pipeline.store import Store
 
 Progress = Callable[[str], None]
 DEFAULT_SORTER = "spykingcircus2"
+TRIES = 3  # where another version of the session is published meanwhile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,24 +48,164 @@ class IngestResult:
         return asdict(self)
 
 
-def ingest_drop(
-    paths: Sequence[Path],
-    store: Store,
-    *,
-    sorter: str | None = DEFAULT_SORTER,
-    progress: Progress | None = None,
-    archive: bool = False,
-    in_place: bool = False,
-) -> list[IngestResult]:
+@dataclass(frozen=True, kw_only=True)
+class How:
+    """How drops are ingested.
+
+    sorter: spikes are sorted where a device has a wideband signal and no units; None leaves that out. archive: copy the
+    originals into the store. in_place: the files stay where they are, so where that is has to be remembered.
+    inside: where files are read. files: those that may be read, None for the drop's folder and all that lies in it.
+    """
+
+    sorter: str | None = DEFAULT_SORTER
+    archive: bool = False
+    in_place: bool = False
+    inside: Inside = field(default_factory=Unboxed)
+    files: Sequence[Path] | None = None
+    progress: Progress = lambda _: None
+
+
+class _OvertakenError(RuntimeError):
+    """The session got another version while this one was made."""
+
+
+def ingest_drop(paths: Sequence[Path], store: Store, **how: Any) -> list[IngestResult]:
     """One result per path: a folder is a session, loose files whose names state the same session are one together.
 
-    One that fails never stops the others.
+    how: see `How`. A BIDS tree of several sessions has a result for each of them. One that is refused never stops the
+    others. Raises BoxError where reading ended without a word.
     """
-    results = {path: _taken_up(path, store) for path in paths if path.name in subjects.FILE_NAMES}
+    results = {path: [_taken_up(path, store)] for path in paths if path.name in subjects.FILE_NAMES}
     for group in grouped(path for path in paths if path not in results):
-        result = ingest_together(group, store, sorter=sorter, progress=progress, archive=archive, in_place=in_place)
-        results |= {path: replace(result, path=str(path)) for path in group}
-    return [results[path] for path in paths]
+        made = _ingest(Drop(paths=tuple(group)), store, How(**how))
+        results |= {path: [replace(result, path=str(path)) for result in made] for path in group}
+    return [result for path in paths for result in results[path]]
+
+
+def ingest_path(path: Path, store: Store, **how: Any) -> IngestResult:
+    """`ingest_together` of one file or folder."""
+    return ingest_together([path], store, **how)
+
+
+def ingest_together(paths: Sequence[Path], store: Store, **how: Any) -> IngestResult:
+    """A folder, or loose files of one session, published in the store; of several sessions, the first.
+
+    Where the session is published already, these devices join it in a new version. how: see `How`.
+    """
+    return _ingest(Drop(paths=tuple(paths)), store, How(**how))[0]
+
+
+def _ingest(drop: Drop, store: Store, how: How) -> list[IngestResult]:
+    """One result for each session of a drop."""
+    make_secret(store)
+    try:
+        _take_up_subjects(drop, store)
+        parts = how.inside.call(
+            making.surveyed, {"paths": [str(p) for p in drop.paths]}, progress=how.progress, **_may(drop, how)
+        )
+    except (ValueError, OSError) as error:
+        return [_refuse(drop, store, str(error))]
+    return [_ingest_part(making.drop_of(part), part, store, how) for part in parts]
+
+
+def _ingest_part(drop: Drop, part: Mapping[str, Any], store: Store, how: How) -> IngestResult:
+    try:
+        if "refused" in part:
+            raise FormatError(part["refused"])
+        digests = dict(part["digests"])
+        known = published(store, digests.values())
+        if known is not None:
+            return _result(drop, "already", Session.open(known), known)
+        folder = _made_and_published(drop, digests, store, how)
+    except (ValueError, OSError) as error:
+        return _refuse(drop, store, str(error))
+    session = Session.open(folder)
+    if how.archive:
+        _archive(drop, part["files"], store)
+    if how.in_place:
+        lies = (drop.within,) if drop.within is not None else drop.paths
+        origins.note(store, lies, digests, session.id, name=drop.name)
+    return _result(drop, "ingested", session, folder)
+
+
+def _made_and_published(drop: Drop, digests: Mapping[str, str], store: Store, how: How) -> Path:
+    for attempt in range(TRIES):
+        with how.inside.workplace(store) as folder:
+            arguments = {
+                "part": making.written(drop), "digests": dict(digests), "store": str(store.root),
+                "folder": str(folder), "sorter": how.sorter,
+            }  # fmt: skip
+            made = how.inside.call(making.made, arguments, progress=how.progress, **_may(drop, how))
+            try:
+                return _publish(folder / making.STAGED, made, store)
+            except (_OvertakenError, FileExistsError):
+                if attempt == TRIES - 1:
+                    raise
+    raise AssertionError("unreachable")
+
+
+def _publish(staged: Path, made: Mapping[str, Any], store: Store) -> Path:
+    """Give a staged session its place. Raises _OvertakenError where it was made to follow another version."""
+    name = str(made["session"])
+    newest = store.versions(name)[-1:]
+    if [folder.name for folder in newest] != ([made["follows"]] if made["follows"] else []):
+        raise _OvertakenError(f"{name}: has another version than {made['follows']} by now")
+    adopt(staged, store)
+    said: dict[str, Any] = {}
+    if newest:
+        said["lineage"] = {"follows": manifest.digest_of(newest[0]), "why": made["why"]}
+    consent = subjects.Subjects.of(store)[made["subject"]].consent
+    if consent is not None:  # what the subject has agreed to; dates of it stay in the store
+        said["consent"] = {"scope": list(consent.scope), "document": consent.document}
+    if said:
+        manifest.amend(staged, **said)
+    folder = next_version(store, name)
+    folder.parent.mkdir(exist_ok=True)
+    durable.publish(staged, folder)
+    return folder
+
+
+def adopt(staged: Path, store: Store) -> None:
+    """Check what lies in a staged folder, and link the companions that it points to in published versions.
+
+    Raises ValueError for anything else than a session's files.
+    """
+    for path in staged.iterdir():
+        if path.is_symlink():
+            target = path.resolve(strict=True)
+            if not (target.is_relative_to(store.sessions.resolve()) and target.is_file()):
+                raise ValueError(f"{path.name}: points to {target}, which is no published file")
+            path.unlink()
+            durable.link_or_copy(target, path)
+        elif not path.is_file():
+            raise ValueError(f"{path.name}: is no file; a session is a folder of files")
+
+
+def _may(drop: Drop, how: How) -> dict[str, Any]:
+    """What may be read of a drop, and how large it is.
+
+    Where nobody has said which files it is made of, loose files may name others beside them, and what BIDS keeps above
+    a subject's folder belongs to it.
+    """
+    from neuroloom.ingest.folders import dataset_root
+
+    folders = {drop.root, *(p.parent for p in drop.paths)}
+    if how.files is not None:
+        return {"readable": how.files, "listable": folders, "n_bytes": sum(_size(file) for file in how.files)}
+    root = dataset_root(drop.paths[0])
+    readable = {drop.root} if root is None else {drop.root, root}
+    n_bytes = sum(_size(file) for path in drop.paths for file in (path.rglob("*") if path.is_dir() else [path]))
+    return {"readable": readable, "listable": folders, "n_bytes": n_bytes}
+
+
+def _size(path: Path) -> int:
+    return path.lstat().st_size if path.is_file() else 0
+
+
+def _take_up_subjects(drop: Drop, store: Store) -> None:
+    for name in subjects.FILE_NAMES:
+        if drop.home is not None and (drop.home / name).is_file() and not (drop.home / name).is_symlink():
+            subjects.take_up(store, drop.home / name)
 
 
 def _taken_up(path: Path, store: Store) -> IngestResult:
@@ -79,119 +215,6 @@ def _taken_up(path: Path, store: Store) -> IngestResult:
     except FormatError as error:
         return _refuse(Drop(paths=(path,)), store, str(error))
     return IngestResult(path=str(path), state="ingested", format="subjects")
-
-
-def ingest_path(path: Path, store: Store, **how: Any) -> IngestResult:
-    """`ingest_together` of one file or folder."""
-    return ingest_together([path], store, **how)
-
-
-def ingest_together(
-    paths: Sequence[Path],
-    store: Store,
-    *,
-    sorter: str | None = DEFAULT_SORTER,
-    progress: Progress | None = None,
-    archive: bool = False,
-    in_place: bool = False,
-) -> IngestResult:
-    """A folder, or loose files of one session, published in the store.
-
-    Where the session is published already, these devices join it in a new version. sorter: spikes are sorted where a
-    device has a wideband signal and no units; None leaves that out. archive: copy the originals into the store.
-    in_place: the files stay where they are, so where that is has to be remembered.
-    """
-    say = progress or (lambda _: None)
-    drop = Drop(paths=tuple(paths))
-    try:
-        say(f"{drop.name}: computing digests")
-        digests = digests_of(drop)
-        known = published(store, digests.values())
-        if known is not None:
-            return _result(drop, "already", Session.open(known), known)
-        session, before, private = _read(drop, store, say)
-        session = completed(session, drop, store, private, digests, sorter, say)
-        say(f"{session.id}: writing")
-        folder = next_version(store, session.id)
-        session.save(folder)
-        if before is not None:
-            lineage = {"follows": manifest.digest_of(before), "why": f"joined by {private.text(drop.name)}"}
-            manifest.amend(folder, lineage=lineage)
-        _note_consent(folder, session.subject, store)
-    except (AlignmentError, ValueError, OSError) as error:
-        return _refuse(drop, store, str(error))
-    if archive:
-        _archive(drop, store)
-    if in_place:
-        origins.note(store, drop.paths, digests, session.id)
-    return _result(drop, "ingested", Session.open(folder), folder)
-
-
-def _read(drop: Drop, store: Store, say: Progress) -> tuple[Session, Path | None, Privacy]:
-    """The drop as a session of its own, or joined to a published one; the version it follows; whose it is."""
-    recordings, notes, private, named = opened(drop, store, say)
-    say(f"{drop.name}: aligning {len(recordings)} devices")
-    versions = store.versions(session_id(drop, recordings, notes))
-    if not versions and not named and (found := beside(recordings, store, private, notes.same_clock)) is not None:
-        session, before = found
-        return with_notes(session, drop), before, private
-    if not versions:
-        return with_notes(said_named(aligned(recordings, notes), named), drop), None, private
-    there = Session.open(versions[-1])
-    try:
-        session = joined(there, recordings, same_clock=notes.same_clock)
-    except AlignmentError as error:
-        raise AlignmentError(
-            f"{error}; {there.id} is there already, of {_told(there)}: another session needs another name, which a "
-            "session.toml in a folder with it can give"
-        ) from error
-    return with_notes(session, drop), versions[-1], private
-
-
-def beside(
-    recordings: Sequence[Recording], store: Store, private: Privacy, same_clock: Sequence[Sequence[str]] = ()
-) -> tuple[Session, Path] | None:
-    """The session that recordings which say nothing of their subject were made beside, joined, and its version.
-
-    Only sessions that were not named either and ran at the same time come into question, and only pulses that both
-    recorded prove it: acquisition dates alone would mix two people recorded in one morning.
-    """
-    for folder, theirs in _running_at([private.true_date(r.start) for r in recordings], recordings, store):
-        moved = [replace(r, start=theirs.date(private.true_date(r.start))) for r in recordings]
-        try:
-            session = joined(Session.open(folder), moved, same_clock=same_clock)
-        except AlignmentError:
-            continue
-        clocks = {recording.clock for recording in recordings}
-        if all(m.method.startswith("pulses") for m in session.clock_maps if m.source in clocks):
-            return session, folder
-    return None
-
-
-def _running_at(
-    starts: Sequence[datetime | None], recordings: Sequence[Recording], store: Store
-) -> Iterator[tuple[Path, Privacy]]:
-    """The newest versions of unnamed sessions whose true time overlaps that of these recordings."""
-    spans = [(s, s + timedelta(seconds=length_s(r))) for s, r in zip(starts, recordings, strict=True) if s is not None]
-    settings = Settings.of(store).privacy
-    for name in store.session_ids() if spans else ():
-        folder = store.latest(name)
-        said = manifest.read(folder)
-        if any(source.get("named", True) for source in said["sources"]) or not said["start"]:
-            continue
-        theirs = privacy_of(store, settings, said["subject"], ())
-        start = theirs.true_date(datetime.fromisoformat(said["start"]))
-        lasts = timedelta(seconds=max((s["start_s"] + s["duration_s"] for s in said["streams"]), default=0.0))
-        if start is not None and any(
-            (start.tzinfo is None) == (a.tzinfo is None) and a <= start + lasts and start <= b for a, b in spans
-        ):
-            yield folder, theirs
-
-
-def _told(session: Session) -> str:
-    files = [str(name) for source in session.sources for name in source["files"]]
-    more = f" and {len(files) - 3} more" if len(files) > 3 else ""
-    return f"{', '.join(files[:3])}{more} from {session.start or 'no date'}"
 
 
 def published(store: Store, digests: Iterable[str]) -> Path | None:
@@ -215,25 +238,19 @@ def next_version(store: Store, session_id: str) -> Path:
     return folder / f"v{max(numbers, default=0) + 1:03d}"
 
 
-def _note_consent(folder: Path, code: str, store: Store) -> None:
-    """What the subject has agreed to, beside the session; dates of it stay in the store."""
-    consent = subjects.Subjects.of(store)[code].consent
-    if consent is not None:
-        manifest.amend(folder, consent={"scope": list(consent.scope), "document": consent.document})
-
-
 def _refuse(drop: Drop, store: Store, reason: str) -> IngestResult:
     line = " ".join(reason.split())
     folder = store.quarantine / drop.name
     folder.mkdir(parents=True, exist_ok=True)
-    path = str(drop.paths[0])
+    path = str(drop.within or drop.paths[0])
     durable.write_json(folder / "reason.json", {"path": path, "reason": line})
     return IngestResult(path=path, state="quarantined", reason=line)
 
 
-def _archive(drop: Drop, store: Store) -> None:
-    for file in drop.files():
-        durable.copy_file(file, store.originals / drop.paths[0].stem / file.relative_to(drop.root))
+def _archive(drop: Drop, files: Iterable[str], store: Store) -> None:
+    for file in map(Path, files):
+        target = store.originals / (drop.within or drop.paths[0]).stem / named_from(file, drop.root)
+        durable.copy_file(file, target)
 
 
 def _result(drop: Drop, state: str, session: Session, folder: Path) -> IngestResult:

@@ -12,9 +12,10 @@ can be joined whose originals have moved.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.session import Session
@@ -28,9 +29,10 @@ def joined(
     recordings: Sequence[Recording],
     *,
     same_clock: Sequence[Sequence[str]] = (),
+    start_uncertainty_s: float | None = None,
     rule: PulseMatching | None = None,
 ) -> Session:
-    """The session with these recordings in it, not yet saved.
+    """The session with these recordings in it, not yet saved; the arguments are those of `align`.
 
     Raises AlignmentError where one of them cannot be proven to have been recorded beside the session.
     """
@@ -39,7 +41,7 @@ def joined(
     if not kept.streams:
         return align(
             recordings, subject=there.subject, session=there.session, task=there.task, run=there.run,
-            same_clock=same_clock, rule=rule,
+            same_clock=same_clock, start_uncertainty_s=start_uncertainty_s, rule=rule,
         )  # fmt: skip
     devices = _devices(kept)
     home = next(device for device in devices if device.clock == kept.clock)
@@ -48,7 +50,9 @@ def joined(
     if doubled:
         raise AlignmentError(f"{files[0]}: {there.id} has a device {doubled[0]!r} already; another name is wanted")
     known = {device.clock: _stays(kept, device.clock) for device in devices if device is not home}
-    maps = maps_to(home, [*devices, *newcomers], rule or PulseMatching(), known=known)
+    maps = maps_to(
+        home, [*devices, *newcomers], rule or PulseMatching(), known=known, start_uncertainty_s=start_uncertainty_s
+    )
     streams = carried_over(newcomers, maps, taken=kept.stream_names)
     return replace(
         kept,
@@ -68,16 +72,22 @@ def _devices(session: Session) -> list[Recording]:
             files=tuple(Path(name) for name in source["files"]),
             streams=tuple(s for s in session.streams if (s.device or session.clock) == source["clock"]),
             start=session.start if source["clock"] == session.clock else None,
+            started_with=_started_with(source),
         )
         for source in session.sources
     ]
+
+
+def _started_with(source: Mapping[str, Any]) -> tuple[str, float] | None:
+    found = source.get("started_with")
+    return (str(found[0]), float(found[1])) if found else None
 
 
 def _stays(session: Session, clock: str) -> ClockMap:
     """From a device's times, which are on the session's clock already, to that clock: nothing moves."""
     fitted = next(m for m in session.clock_maps if m.source == clock)
     span_s = (float(fitted.seconds(fitted.span_s[0])), float(fitted.seconds(fitted.span_s[1])))
-    return replace(fitted, offset_s=0.0, drift_ppm=0.0, anchor_s=0.0, span_s=span_s, evidence=())
+    return replace(fitted, offset_s=0.0, drift_ppm=0.0, anchor_s=0.0, span_s=span_s, knots=(), evidence=())
 
 
 def _without(session: Session, file_names: set[str], path: Path) -> Session:

@@ -1,12 +1,13 @@
-"""How much each EEG electrode sees of a current in each area: a lead field from MNE's spherical head.
+"""How much each sensor sees of a current in each area: a lead field, from MNE's spherical head or a forward solution.
 
-Shapes: C electrodes, A areas.
+Shapes: C electrodes or MEG sensors, A areas, S sources of a forward solution.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -47,6 +48,94 @@ def lead_field(
         raise ValueError(f"{areas_mm.shape[0]} areas but directions of shape {directions.shape}; they must match")
     field = _solved(names, _as_key(positions_mm), _as_key(areas_mm), _as_key(directions)).copy()
     return field - field.mean(axis=0) if average_reference else field
+
+
+def forward_lead_field(
+    path: str | Path,
+    channel_names: Sequence[str],
+    area_positions_mm: ArrayLike,
+    *,
+    within_mm: float = 20.0,
+    to_areas: ArrayLike | None = None,
+    average_reference: bool = False,
+) -> FloatArray:
+    """A lead field (C, A) from a forward solution that MNE wrote (`-fwd.fif`): a person's own head, EEG or MEG.
+
+    An area's column is the mean over the sources that are nearer to its centre than to any other, and not farther than
+    `within_mm`. Sources on a surface point along its normals; others along the one direction, outwards, in which the
+    area is seen best.
+    area_positions_mm: (A, 3), in the frame of the sources' MRI (surface RAS; for fsaverage nearly MNI), or
+    to_areas: (4, 4) transform from that MRI to the areas' frame, millimetres.
+    average_reference: for EEG that was recorded or is used against the average.
+    Raises ValueError for a file that is none, a channel that is not in it, or an area with no source near it.
+    """
+    import mne
+
+    try:
+        forward = mne.read_forward_solution(path, verbose="error")
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{path}: {error}; a forward solution (-fwd.fif) is wanted") from error
+    rows = forward["sol"]["row_names"]
+    missing = [name for name in channel_names if name not in rows]
+    if missing:
+        raise ValueError(f"{path}: has no channel {missing[0]!r}; it has {', '.join(rows[:8])}, ...")
+    sources_mm = _sources_mm(forward, to_areas)
+    members = _members(path, sources_mm, np.asarray(area_positions_mm, dtype=np.float64), within_mm)
+    gain = _gain(forward)[[rows.index(name) for name in channel_names]]
+    columns = [_column(gain[:, own], sources_mm[own] - sources_mm.mean(axis=0)) for own in members]
+    field = np.stack(columns, axis=1)
+    return field - field.mean(axis=0) if average_reference else field
+
+
+def _sources_mm(forward: Any, to_areas: ArrayLike | None) -> FloatArray:
+    """Places of the sources (S, 3) in the MRI's frame, or that of the areas."""
+    from mne.transforms import apply_trans, invert_transform
+
+    places = forward["source_rr"]
+    if int(forward["coord_frame"]) == 4:  # head coordinates
+        places = apply_trans(invert_transform(forward["mri_head_t"]), places)
+    places_mm = np.asarray(places, dtype=np.float64) * 1e3
+    return places_mm if to_areas is None else np.asarray(apply_trans(np.asarray(to_areas), places_mm))
+
+
+def _gain(forward: Any) -> FloatArray:
+    """What every sensor sees of every source, (C, S, directions): one direction where sources lie on a surface."""
+    import mne
+
+    on_surface = all(space["type"] == "surf" for space in forward["src"])
+    if on_surface:
+        forward = mne.convert_forward_solution(forward, surf_ori=True, force_fixed=True, verbose="error")
+    data = np.asarray(forward["sol"]["data"], dtype=np.float64)
+    return data.reshape(len(data), int(forward["nsource"]), -1)
+
+
+def _members(
+    path: str | Path, sources_mm: FloatArray, areas_mm: FloatArray, within_mm: float
+) -> list[NDArray[np.int64]]:
+    """The sources of every area."""
+    distance_mm = np.linalg.norm(sources_mm[:, None] - areas_mm[None], axis=2)
+    nearest = distance_mm.argmin(axis=1)
+    members = []
+    for area, away_mm in enumerate(distance_mm.T):
+        own = np.flatnonzero((nearest == area) & (away_mm <= within_mm))
+        if not own.size:
+            raise ValueError(
+                f"{path}: no source within {within_mm:g} mm of area number {area + 1} at "
+                f"{np.round(areas_mm[area]).astype(int).tolist()} mm; the nearest lies {away_mm.min():.0f} mm away. "
+                "Sources and areas must be in one frame"
+            )
+        members.append(own)
+    return members
+
+
+def _column(gain_CSD: FloatArray, outward_S3: FloatArray) -> FloatArray:
+    """The field of one area, (C,)."""
+    mean = gain_CSD.mean(axis=1)
+    if mean.shape[1] == 1:
+        return np.asarray(mean[:, 0])
+    direction = np.linalg.svd(mean, full_matrices=False)[2][0]
+    direction = direction * (1 if direction @ outward_S3.mean(axis=0) >= 0 else -1)
+    return np.asarray(mean @ direction)
 
 
 def known_electrodes(names: Sequence[str], montage: str = "10-20") -> bool:

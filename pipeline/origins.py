@@ -29,9 +29,9 @@ class Origin:
     paths: tuple[Path, ...]
 
 
-def note(store: Store, paths: Sequence[Path], digests: Mapping[str, str], session: str) -> None:
-    """Remember where the files of an ingest lie, for those that are left where they are."""
-    name = f"{min(digests.values()).partition(':')[2][:16]}-{slug(paths[0].name)}"
+def note(store: Store, paths: Sequence[Path], digests: Mapping[str, str], session: str, *, name: str = "") -> None:
+    """Remember where the files of an ingest lie, for those that are left where they are. name: of the record."""
+    name = f"{min(digests.values()).partition(':')[2][:16]}-{slug(name or paths[0].name)}"
     folder = store.originals / name
     folder.mkdir(parents=True, exist_ok=True)
     record = {"sessions": [session], "paths": [str(path.absolute()) for path in paths], "digests": dict(digests)}

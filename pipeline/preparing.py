@@ -10,17 +10,19 @@ from dataclasses import replace
 from typing import Any
 
 from neuroloom.ingest.digest import digest_of_bytes, digest_of_file
+from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.session import Session
 from neuroloom.pipeline import subjects
+from neuroloom.pipeline.alignment import AlignmentError
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.identity import identity, is_named
 from neuroloom.pipeline.joining import joined
-from neuroloom.pipeline.privacy import Privacy, privacy_of
+from neuroloom.pipeline.privacy import Privacy, names_somebody, privacy_of, pseudonym, stated_names, stated_numbers
 from neuroloom.pipeline.processing import process
-from neuroloom.pipeline.reading import Drop, aligned, with_notes
+from neuroloom.pipeline.reading import Drop, aligned, named_from, session_id, with_notes
 from neuroloom.pipeline.sidecar import SessionNotes
-from neuroloom.pipeline.store import Store
+from neuroloom.pipeline.store import Store, StoreError
 
 Progress = Callable[[str], None]
 DROP_DIGITS = 12  # of the digest that tells which files came together
@@ -45,9 +47,27 @@ def prepared(
     """The session of a drop, or `there` with its devices joined, complete and not saved. Raises as `ingest` refuses."""
     say = progress or (lambda _: None)
     recordings, notes, private, named = opened(drop, store, say)
-    session = aligned(recordings, notes) if there is None else joined(there, recordings, same_clock=notes.same_clock)
+    if there is None:
+        session = aligned(recordings, notes)
+    else:
+        session = joined(there, recordings, same_clock=notes.same_clock, start_uncertainty_s=notes.start_uncertainty_s)
     session = with_notes(said_named(session, named), drop)
     return completed(session, drop, store, private, digests_of(drop), sorter, say)
+
+
+def part_of(drop: Drop, store: Store, wanted: str) -> Drop:
+    """The part of a drop that is the session of that id. Raises StoreError where none is."""
+    parts = drop.parts()
+    if len(parts) == 1:
+        return parts[0]
+    for part in parts:
+        try:
+            recordings, notes, _, _ = opened(part, store, lambda _: None)
+            if session_id(part, recordings, notes) == wanted:
+                return part
+        except (FormatError, AlignmentError):
+            continue  # another session of the drop, which was refused
+    raise StoreError(f"{wanted}: not in {drop.root}, which holds {len(parts)} sessions")
 
 
 def completed(
@@ -66,19 +86,25 @@ def completed(
 
 
 def digests_of(drop: Drop) -> dict[str, str]:
-    return {file.relative_to(drop.root).as_posix(): digest_of_file(file) for file in drop.files()}
+    return {named_from(file, drop.root).as_posix(): digest_of_file(file) for file in drop.files()}
 
 
 def privacy_for(drop: Drop, store: Store, recordings: Sequence[Recording], notes: SessionNotes) -> Privacy:
     """Whose recordings they are, by code, and what must not be published of it."""
-    for name in subjects.FILE_NAMES:
-        if drop.folder is not None and (drop.folder / name).is_file():
-            subjects.take_up(store, drop.folder / name)
     known = subjects.Subjects.of(store)
-    stated = [recording.subject["name"] for recording in recordings if recording.subject.get("name")]
+    stated = stated_names(recordings)
+    numbers = stated_numbers(recordings)
     texts = [drop.name, *stated, *(file.name for recording in recordings for file in recording.files)]
+    settings = Settings.of(store).privacy
     code = known.code_of(notes.subject or identity(recordings)["sub"], texts)
-    return privacy_of(store, Settings.of(store).privacy, code, [*known[code].names, *stated])
+    if (
+        code not in known.root
+        and notes.subject is None
+        and not settings.keep_names
+        and names_somebody(code, [*stated, *numbers])
+    ):
+        code = pseudonym(store, stated or numbers)
+    return privacy_of(store, settings, code, [*known[code].names, *stated, *numbers])
 
 
 def _with_subject(session: Session, store: Store) -> Session:
@@ -95,7 +121,8 @@ def _with_subject(session: Session, store: Store) -> Session:
 
 
 def _with_digests(sources: Sequence[Mapping[str, Any]], digests: Mapping[str, str]) -> tuple[Mapping[str, Any], ...]:
-    """Each new source with the digests of its files, which several clocks may share, and which drop it came with.
+    """Each new source with the digests of its files (of those in it, where it is a folder), which several clocks may
+    share, and which drop it came with.
 
     Sidecars go with the first. Sources that have their digests already came with an earlier drop.
     """
@@ -106,7 +133,7 @@ def _with_digests(sources: Sequence[Mapping[str, Any]], digests: Mapping[str, st
         else {
             **source,
             "drop": drop,
-            "digests": {key: d for key, d in digests.items() if key.rpartition("/")[2] in source["files"]},
+            "digests": {key: d for key, d in digests.items() if set(key.split("/")) & set(source["files"])},
         }
         for source in sources
     ]

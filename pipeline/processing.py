@@ -7,6 +7,7 @@
     quality                     of every stream                                 `ingest/quality`
     artefacts of EEG            by its good channels                            `ingest/eeg_artefacts.py`
     cleaned EEG                 where asked for                                 `ingest/eeg_cleaning.py`
+    checks of the clocks        by eyes, mains hum and dates                    `crosschecks.py`
 
 A stream of that name is not made again: a session that devices join keeps what it has.
 """
@@ -14,11 +15,13 @@ A stream of that name is not made again: a session that devices join keeps what 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
+from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Intervals, Signal, Stream, Units
+from neuroloom.pipeline._limits import memory_for_sorting
 
 Progress = Callable[[str], None]
 LFP_FROM_HZ = 2000.0  # a slower signal is its own LFP
@@ -36,12 +39,22 @@ def process(session: Session, *, sorter: str | None, ica: bool = False, progress
     session = _with(session, _spikes_and_lfp(session, sorter, say))
     session = _with_quality(session, say)
     session = _with(session, _artefacts(session, say))
-    return _with_quality(_cleaned(session, say) if ica else session, say)
+    session = _with_quality(_cleaned(session, say) if ica else session, say)
+    return _clocks_checked(session, say)
 
 
 def _with(session: Session, made: Iterator[Stream]) -> Session:
     there = {stream.name for stream in session.streams}
     return replace(session, streams=(*session.streams, *(stream for stream in made if stream.name not in there)))
+
+
+def _clocks_checked(session: Session, say: Progress) -> Session:
+    from neuroloom.pipeline.crosschecks import checked
+
+    if not session.clock_maps:
+        return session
+    say(f"{session.id}: checking clocks")
+    return checked(session)
 
 
 def _said(session: Session, key: str) -> dict[str, Any]:
@@ -68,10 +81,19 @@ def _bad(session: Session, signal: Signal) -> Sequence[str]:
 def _degrees(session: Session) -> Iterator[Stream]:
     from neuroloom.ingest.gaze_geometry import Screen, degrees, is_fit
 
-    screen = _said(session, "screen")
-    for stream in session.streams if screen else ():
-        if isinstance(stream, Signal) and is_fit(stream):
-            yield degrees(stream, Screen(**screen))
+    said = _said(session, "screen")
+    sizes = [field.name for field in fields(Screen)]
+    for stream in session.streams:
+        if not (isinstance(stream, Signal) and is_fit(stream)):
+            continue
+        known = {**stream.provenance.get("screen", {}), **said}
+        missing = [size for size in sizes if size not in known]
+        if missing and said:
+            raise FormatError(
+                f"session.toml: [screen] {missing[0]}: the file of {stream.name} does not say; it is wanted"
+            )
+        if not missing:
+            yield degrees(stream, Screen(**{size: known[size] for size in sizes}))
 
 
 def _gaze_events(session: Session) -> Iterator[Stream]:
@@ -109,7 +131,9 @@ def _spikes_and_lfp(session: Session, sorter: str | None, say: Progress) -> Iter
             from neuroloom.ingest.sorting import sort
 
             say(f"{session.id}: sorting {stream.name} with {sorter}")
-            yield replace(sort(stream, sorter=sorter), name=f"{stream.name} units", device=stream.device)
+            with memory_for_sorting():
+                units = sort(stream, sorter=sorter)
+            yield replace(units, name=f"{stream.name} units", device=stream.device)
         if stream.rate_hz > LFP_FROM_HZ and not any(s.modality == "lfp" for s in of_device):
             from neuroloom.ingest.lfp import extract_lfp
 

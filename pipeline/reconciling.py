@@ -18,6 +18,7 @@ from typing import Any
 
 from neuroloom.ingest.formats import FormatError
 from neuroloom.pipeline import custody, inbox, subjects
+from neuroloom.pipeline.box import BoxError, Inside, Unboxed
 from neuroloom.pipeline.catalog import (
     DONE,
     IGNORED,
@@ -269,12 +270,19 @@ def fail(
 
 
 def ingest_claimed(
-    store: Store, catalog: Catalog, settings: Settings, drop: Drop, *, progress: Progress | None = None
+    store: Store,
+    catalog: Catalog,
+    settings: Settings,
+    drop: Drop,
+    *,
+    inside: Inside | None = None,
+    progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """Ingest a drop this run has claimed and record what became of it; gives the results as `ingest --json` has them.
 
-    The originals move last, after the session is published and read back. Raises LeaseLostError where another
-    run has taken over, and whatever a reader raises that it should not have: the caller says `fail` then.
+    inside: where its files are read. The originals move last, after the session is published and read back. Raises
+    LeaseLostError where another run has taken over, BoxError where reading ended without a word, and whatever a reader
+    raises that it should not have: the caller says `fail` then.
     """
     from neuroloom.pipeline.ingesting import ingest_drop
 
@@ -283,7 +291,14 @@ def ingest_claimed(
         return []
     with _lease(catalog, drop, settings.ingest.lease_s):
         paths = [Path(drop.folder) / path for path in drop.paths]
-        results = ingest_drop(paths, store, sorter=settings.ingest.sorter_or_none, progress=progress)
+        results = ingest_drop(
+            paths,
+            store,
+            sorter=settings.ingest.sorter_or_none,
+            inside=inside or Unboxed(),
+            files=[Path(drop.folder) / file for file in drop.files],
+            progress=progress or (lambda _: None),
+        )
     if not catalog.renew(drop.id, owner=drop.owner, lease_s=settings.ingest.lease_s):
         raise LeaseLostError(f"{drop.name}: another run has taken it over")
     _record(store, catalog, drop, [result.to_dict() for result in results])
@@ -294,14 +309,17 @@ def _record(store: Store, catalog: Catalog, drop: Drop, results: Sequence[dict[s
     sessions = [result["session"] for result in results if result["session"]]
     refused = [str(result["reason"]) for result in results if result["state"] == "quarantined"]
     note_published(store, catalog, sessions)
-    if refused:
+    if refused and not sessions:
         reason = inbox.one_line(refused[0])
         custody.quarantine(store, drop, reason)
         catalog.move(drop.id, QUARANTINED, frm=(RUNNING,), owner=drop.owner, reason=reason, sessions=sessions)
         return
-    custody.archive(store, drop, sessions)
+    folder = custody.archive(store, drop, sessions)
     known = all(result["state"] == "already" for result in results)
     reason = f"already there: {', '.join(sessions)}" if known else ""
+    if refused:  # some of several sessions: the files stay together, and a retry finds them where they lie now
+        custody.refused_lies_at(store, Path(drop.folder) / drop.name, folder / custody.FILES / drop.name)
+        reason = inbox.one_line(f"{len(refused)} of {len(results)} sessions refused: {refused[0]}")
     catalog.move(drop.id, DONE, frm=(RUNNING,), owner=drop.owner, reason=reason, sessions=sessions)
 
 
@@ -329,7 +347,13 @@ def is_idle(store: Store, catalog: Catalog) -> bool:
 
 
 def ingest_paths(
-    paths: Sequence[Path], store: Store, *, sorter: str | None, archive: bool = False, progress: Progress | None = None
+    paths: Sequence[Path],
+    store: Store,
+    *,
+    sorter: str | None,
+    archive: bool = False,
+    inside: Inside | None = None,
+    progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """Ingest files where they lie, without inbox or server, and note the sessions; one that fails stops no other."""
     from neuroloom.pipeline.ingesting import IngestResult, ingest_drop
@@ -338,7 +362,17 @@ def ingest_paths(
     results: list[dict[str, Any]] = []
     for group in grouped(paths):
         try:
-            made = ingest_drop(group, store, sorter=sorter, archive=archive, progress=progress, in_place=True)
+            made = ingest_drop(
+                group,
+                store,
+                sorter=sorter,
+                archive=archive,
+                inside=inside or Unboxed(),
+                progress=progress or (lambda _: None),
+                in_place=True,
+            )
+        except BoxError as error:
+            made = [IngestResult(path=str(path), state="quarantined", reason=f"{group[0]}: {error}") for path in group]
         except READ_ERRORS as error:
             reason = f"{group[0]}: the reader stopped ({type(error).__name__}: {inbox.one_line(error)})"
             made = [IngestResult(path=str(path), state="quarantined", reason=reason) for path in group]

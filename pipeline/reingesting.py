@@ -5,50 +5,61 @@ originals -> recordings -> session -> compared with the newest version -> a new 
 
 from __future__ import annotations
 
-import secrets
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from neuroloom.ingest import durable, manifest
-from neuroloom.pipeline.ingesting import DEFAULT_SORTER, next_version
+from neuroloom.ingest.folders import dataset_root
+from neuroloom.pipeline import making
+from neuroloom.pipeline.box import Inside, Unboxed
+from neuroloom.pipeline.ingesting import DEFAULT_SORTER, adopt, next_version
 from neuroloom.pipeline.origins import origins_of
-from neuroloom.pipeline.preparing import prepared
-from neuroloom.pipeline.reading import Drop
 from neuroloom.pipeline.store import Store
 
 Progress = Callable[[str], None]
 
 
 def reingest(
-    store: Store, session_id: str, *, why: str, sorter: str | None = DEFAULT_SORTER, progress: Progress | None = None
+    store: Store,
+    session_id: str,
+    *,
+    why: str,
+    sorter: str | None = DEFAULT_SORTER,
+    inside: Inside | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """{"session", "state": "reingested" | "unchanged", "version", "changed": datasets that differ}.
 
-    Raises StoreError where the originals are not there, and what a first ingest raises where they cannot be read.
+    inside: where files are read. Raises StoreError where the originals are not there, and what a first ingest raises
+    where they cannot be read.
     """
+    inside = inside or Unboxed()
     before = store.latest(session_id)
-    staging = store.staging / f"{session_id}-{secrets.token_hex(4)}"
-    session = None
-    for origin in origins_of(store, session_id):
-        session = prepared(Drop(paths=origin.paths), store, sorter=sorter, progress=progress, there=session)
-    if session is None:
-        raise ValueError(f"{session_id}: no originals")
-    try:
-        session.save(staging)
-        changed = _changed(before, staging)
+    paths = [origin.paths for origin in origins_of(store, session_id)]
+    readable = {path if path.is_dir() else path.parent for several in paths for path in several}
+    roots = {root for folder in readable if (root := dataset_root(folder)) is not None}
+    with inside.workplace(store) as folder:
+        arguments = {
+            "origins": [[str(path) for path in several] for several in paths],
+            "session": session_id,
+            "store": str(store.root),
+            "folder": str(folder),
+            "sorter": sorter,
+        }
+        made = inside.call(making.remade, arguments, readable=readable | roots, progress=progress)
+        staged = folder / making.STAGED
+        adopt(staged, store)
+        changed = _changed(before, staged)
         if not changed:
             return {"session": session_id, "state": "unchanged", "version": before.name, "changed": []}
         said = manifest.read(before)
         lineage = {"follows": manifest.digest_of(before), "why": why}
-        manifest.amend(staging, lineage=lineage, consent=said["consent"], verdicts=said["verdicts"])
-        folder = next_version(store, session.id)
-        folder.parent.mkdir(exist_ok=True)
-        durable.publish(staging, folder)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    return {"session": session.id, "state": "reingested", "version": folder.name, "changed": changed}
+        manifest.amend(staged, lineage=lineage, consent=said["consent"], verdicts=said["verdicts"])
+        version = next_version(store, made["session"])
+        version.parent.mkdir(exist_ok=True)
+        durable.publish(staged, version)
+    return {"session": made["session"], "state": "reingested", "version": version.name, "changed": changed}
 
 
 def _changed(before: Path, after: Path) -> list[str]:

@@ -5,10 +5,27 @@ sessions = ["sub-01_ses-01"]       # all of the store where it is left out
 topology = "four-areas"            # a bundled name, or a file beside the config
 length_s = 2.0
 bin_s = 0.02
+max_uncertainty_ms = 10.0          # bins whose time is known worse do not count; all do where it is left out
 steps = 2000
 seed = 0
-[network]                          # further arguments of ModularNetwork
-[training]                         # further fields of TrainConfig
+# inputs = ["stimulus"]            # ports that come in, and that are asked for; all where they are left out
+# targets = ["choice", "units"]
+# start_from = "other-run"         # go on with its network; with train_only = "session" only what is a session's own
+# place = "coordinates"            # channels into the nearest area, by x_mm, y_mm, z_mm of their streams; the default
+# place_within_mm = 20.0           #   "label" takes areas that are stated and learns the rest
+# shuffle_recording = true         # controls, one of them: recordings of the brain at the wrong times,
+# surrogate = true                 #   or noise with their covariance, spectra and counts
+[kinds]                            # stream = "negative_binomial", "bold", "tokens", ...: see pipeline/features.py
+[forward]                          # port = "head-fwd.fif", or "SESSION/port": a lead field from MNE's forward solution
+[functional]                       # port = "rois", and fields of FunctionalConfig: pathways from training time
+[network]                          # further arguments of ModularNetwork: kind = "gru", session_size = 4, density = 0.2,
+[network.kind]                     #   or one kind per area: V1 = "gated_linear", M1 = "transformer", "" = "leaky"
+[[objectives]]                     # see pipeline/objectives.py: neural data at a weight that is chosen on behaviour,
+kind = "features"                  #   soft targets, local objectives, wiring cost, ...
+target = "lfp"
+weights = [0.1, 1.0]               # 0 is always among the candidates
+[forcing]                          # ports = ["lfp"], start = 1.0, end = 0.0: states drawn to a recording while training
+[training]                         # further fields of TrainConfig: train_only = "session", prune_to = 0.5, precision
 [features]                         # fields of FeatureConfig: what is trained on, what is masked
 artefacts = ["muscle", "blink"]
 """
@@ -16,10 +33,11 @@ artefacts = ["muscle", "blink"]
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import Field
 
@@ -31,19 +49,27 @@ from neuroloom.pipeline.store import Store, StoreError
 from neuroloom.pipeline.subjects import Subjects
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from neuroloom.ingest.session import Session
+    from neuroloom.models import ModularNetwork, Topology
     from neuroloom.pipeline.evaluation import Scores
-    from neuroloom.pipeline.training import Run
+    from neuroloom.pipeline.features import FeatureConfig
+    from neuroloom.pipeline.functional import FunctionalConfig
+    from neuroloom.pipeline.training import Run, TrainConfig
     from neuroloom.pipeline.windowing import Windows
 
 REQUEST = "request.json"
 SCORES = "scores.json"
+PLACED = "channels.json"
 Progress = Callable[[int, float], None]
+T = TypeVar("T")
 
 
 class RunConfig(Config):
     """What a training run is asked for. inputs, targets: port names; all where they are left out.
 
+    use_extrapolated, max_uncertainty_ms: which times are good enough to train on; see `WindowConfig`.
     versions: session -> version, as they were when the run was prepared; not for the config file.
     """
 
@@ -56,10 +82,23 @@ class RunConfig(Config):
     targets: tuple[str, ...] | None = None
     held_out: float = Field(default=0.2, gt=0, lt=1)
     validation: float = Field(default=0.15, gt=0, lt=1)
+    use_extrapolated: bool = False
+    max_uncertainty_ms: float | None = Field(default=None, gt=0)
     area_size: int = Field(default=32, ge=1)
     steps: int = Field(default=2000, ge=1)
     batch_size: int = Field(default=32, ge=1)
     seed: int = 0
+    kinds: dict[str, str] = Field(default_factory=dict)
+    start_from: str = ""
+    place: Literal["label", "coordinates"] = "label"
+    place_within_mm: float = Field(default=20.0, gt=0)
+    shuffle_recording: bool = False
+    surrogate: bool = False
+    forward: dict[str, str] = Field(default_factory=dict)
+    forward_within_mm: float = Field(default=20.0, gt=0)
+    functional: dict[str, Any] = Field(default_factory=dict)
+    objectives: tuple[dict[str, Any], ...] = ()
+    forcing: dict[str, Any] = Field(default_factory=dict)
     network: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     features: dict[str, Any] = Field(default_factory=dict)
@@ -69,9 +108,39 @@ class RunConfig(Config):
 def read_run_config(path: Path) -> RunConfig:
     """A config file with its name and its topology made definite. Raises ConfigError."""
     config = read_config(path, RunConfig)
-    beside = path.absolute().parent / config.topology
-    topology = str(beside) if beside.is_file() else config.topology
-    return config.model_copy(update={"name": slug(config.name or path.stem), "topology": topology})
+    folder = path.absolute().parent
+    beside = folder / config.topology
+    update = {
+        "name": slug(config.name or path.stem),
+        "topology": str(beside) if beside.is_file() else config.topology,
+        "forward": {port: str(folder / file) for port, file in config.forward.items()},
+    }
+    config = config.model_copy(update=update)
+    training_of(config, str(path))
+    return config
+
+
+def training_of(config: RunConfig, where: str = "") -> TrainConfig:
+    """How a run is trained. Raises ConfigError naming the table, what was found and what was wanted."""
+    from neuroloom.pipeline.objectives import ForcingConfig, ObjectiveConfig
+    from neuroloom.pipeline.training import TrainConfig
+
+    where = where or config.name
+    for i, table in enumerate(config.objectives, 1):
+        _checked(partial(ObjectiveConfig.from_table, table), f"{where}: [[objectives]] {i}")
+    forcing = dict(config.forcing)
+    if forcing:
+        forcing["ports"] = tuple(forcing.get("ports", ()))
+        _checked(lambda: ForcingConfig(**forcing), f"{where}: [forcing]")
+    if config.functional:
+        _functional(config, where)
+    _features(config, where)
+    if config.shuffle_recording and config.surrogate:
+        raise ConfigError(f"{where}: shuffle_recording and surrogate are both set; a control is one of them")
+    settings = {"steps": config.steps, "batch_size": config.batch_size, "seed": config.seed} | config.training
+    settings |= {"objectives": config.objectives} if config.objectives else {}
+    settings |= {"forcing": forcing} if forcing else {}
+    return _checked(lambda: TrainConfig.from_table(settings), f"{where}: [training]")
 
 
 def prepare_run(config: RunConfig, store: Store) -> Path:
@@ -80,6 +149,9 @@ def prepare_run(config: RunConfig, store: Store) -> Path:
     Raises ConfigError where the folder holds a run of another config: a run is never overwritten. Raises StoreError
     where a session is named whose subject's consent has ended; where none is named, such sessions are left out.
     """
+    training_of(config)
+    if config.start_from:
+        requested(store, config.start_from)
     chosen = _consented(config.sessions, store)
     if not chosen:
         raise StoreError(f"{store.root}: no session to train on; ingest recordings first")
@@ -109,25 +181,16 @@ def _consented(named: tuple[str, ...], store: Store) -> tuple[str, ...]:
 
 def train_run(name: str, store: Store, *, progress: bool | Progress = False) -> Run:
     """Train the run prepared under `name`, or go on where it stopped; noted in the catalog."""
-    from neuroloom.models import ModularNetwork, Topology
-    from neuroloom.pipeline.training import TrainConfig, train
+    from neuroloom.pipeline.training import attach, train
 
     config, folder = requested(store, name), store.run_folder(name)
-    settings = {"steps": config.steps, "batch_size": config.batch_size, "seed": config.seed} | config.training
     catalog = Catalog.of(store)
     catalog.put_run(name, kind="train", state=RUNNING, reason="")
     try:
-        network = ModularNetwork(
-            Topology.read(config.topology),
-            area_size=config.area_size,
-            bin_s=config.bin_s,
-            seed=config.seed,
-            **config.network,
-        )
         data = windows_of(config, store)
-        run = train(
-            network, data, folder=folder, progress=progress, config=_checked(TrainConfig, settings, folder, "training")
-        )
+        network = network_of(config, store, data)
+        attach(network, data, lead_fields=_lead_fields(config, network.topology, data))
+        run = train(network, data, folder=folder, progress=progress, config=training_of(config))
     except BaseException as error:
         catalog.put_run(name, state=RETRY, reason=f"stopped: {' '.join(str(error).split()) or type(error).__name__}")
         raise
@@ -137,6 +200,25 @@ def train_run(name: str, store: Store, *, progress: bool | Progress = False) -> 
         return run
     finally:
         catalog.close()
+
+
+def network_of(config: RunConfig, store: Store, data: Windows) -> ModularNetwork:
+    """The network that a run starts with, or goes on with. Raises ConfigError where its settings make no sense."""
+    from neuroloom.models import ModularNetwork
+    from neuroloom.pipeline.functional import functional_topology_of
+
+    if config.start_from:
+        if config.network or config.functional:
+            raise ConfigError(
+                f"{config.name}: [network] and [functional] are those of {config.start_from!r}, leave both"
+            )
+        return open_run(store, config.start_from).network
+    topology = _topology(config, store)
+    if config.functional:
+        port, estimate = _functional(config, config.name)
+        topology = functional_topology_of(data, port, config=estimate, like=topology)
+    make = {"area_size": config.area_size, "bin_s": config.bin_s, "seed": config.seed} | config.network
+    return _checked(lambda: ModularNetwork(topology, **make), f"{config.name}: [network]")
 
 
 def evaluate_run(name: str, store: Store, *, baselines: Sequence[str] = ("mean", "ridge")) -> Scores:
@@ -196,10 +278,13 @@ def open_run(store: Store, name: str) -> Run:
 
 
 def progress_of(store: Store, name: str) -> tuple[int, int]:
-    """Steps done, and steps asked for."""
-    from neuroloom.pipeline._runs import steps_done
+    """Steps done, and steps asked for, those of a choice of weights included."""
+    from neuroloom.pipeline._runs import CANDIDATES, steps_done
+    from neuroloom.pipeline.training import steps_of
 
-    return steps_done(store.run_folder(name)), requested(store, name).steps
+    folder, wanted = store.run_folder(name), steps_of(training_of(requested(store, name)))
+    done = steps_done(folder) + sum(map(steps_done, (folder / CANDIDATES).glob("*")))
+    return min(wanted, done), wanted
 
 
 def metrics_of(name: str, store: Store) -> list[dict[str, Any]]:
@@ -220,22 +305,89 @@ def requested(store: Store, name: str) -> RunConfig:
 
 def windows_of(config: RunConfig, store: Store) -> Windows:
     """The windows a run is trained and scored on; features come from `derived/`."""
-    from neuroloom.pipeline.features import FeatureConfig
     from neuroloom.pipeline.windowing import windows
 
-    asked = {key: tuple(value) if isinstance(value, list) else value for key, value in config.features.items()}
-    return windows(
+    data = windows(
         [_opened(store, session_id, config.versions.get(session_id)) for session_id in config.sessions],
         length_s=config.length_s,
         bin_s=config.bin_s,
         held_out=config.held_out,
         validation=config.validation,
+        use_extrapolated=config.use_extrapolated,
+        max_uncertainty_ms=config.max_uncertainty_ms,
         inputs=config.inputs,
         targets=config.targets,
+        kinds=config.kinds,
+        shuffle_recording=config.shuffle_recording,
+        surrogate=config.surrogate,
         seed=config.seed,
         folder=store.derived,
-        features=_checked(FeatureConfig, asked, store.run_folder(config.name), "features"),
+        features=_features(config, config.name),
     )
+    if config.place == "label":
+        return data
+    from neuroloom.pipeline.placing import place_channels
+
+    data, placed = place_channels(data, _topology(config, store), within_mm=config.place_within_mm)
+    folder = store.run_folder(config.name)
+    if folder.is_dir():
+        durable.write_json(folder / PLACED, {"channels": [channel.to_json() for channel in placed]})
+    return data
+
+
+def _topology(config: RunConfig, store: Store) -> Topology:
+    from neuroloom.models import Topology
+
+    return open_run(store, config.start_from).network.topology if config.start_from else Topology.read(config.topology)
+
+
+def _features(config: RunConfig, where: str) -> FeatureConfig:
+    """How features are made."""
+    from neuroloom.pipeline.features import FeatureConfig
+
+    asked: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in config.features.items()}
+    return _checked(lambda: FeatureConfig(**asked), f"{where}: [features]")
+
+
+def _functional(config: RunConfig, where: str) -> tuple[str, FunctionalConfig]:
+    """The port that pathways are estimated from, and how."""
+    from neuroloom.pipeline.functional import FunctionalConfig
+
+    settings = dict(config.functional)
+    port = settings.pop("port", "")
+    if not port:
+        raise ConfigError(f"{where}: [functional]: port is missing; the port to estimate pathways from is wanted")
+    return str(port), _checked(lambda: FunctionalConfig(**settings), f"{where}: [functional]")
+
+
+def _lead_fields(config: RunConfig, topology: Topology, data: Windows) -> dict[str, dict[str, Tensor]]:
+    """Per session and port the lead field (C, A) of the forward solution that was named for it."""
+    import torch
+
+    from neuroloom.pipeline.leadfield import forward_lead_field, scaled
+
+    positions_mm = [area.position_mm for area in topology.areas if area.position_mm is not None]
+    fields: dict[str, dict[str, Tensor]] = {}
+    used: set[str] = set()
+    for session, one in data.sessions.items():
+        for port in one.ports()[1]:
+            key = f"{session}/{port.name}" if f"{session}/{port.name}" in config.forward else port.name
+            if key not in config.forward:
+                continue
+            used.add(key)
+            if len(positions_mm) < len(topology.areas):
+                raise ConfigError(f"{config.name}: [forward] {key}: not all areas of {topology.name!r} have a position")
+            field = forward_lead_field(
+                config.forward[key],
+                port.channel_names,
+                positions_mm,
+                within_mm=config.forward_within_mm,
+                average_reference=port.kind == "eeg",
+            )
+            fields.setdefault(session, {})[port.name] = torch.from_numpy(scaled(field)).float()
+    if unused := sorted(set(config.forward) - used):
+        raise ConfigError(f"{config.name}: [forward] {unused[0]}: no session has such a target")
+    return fields
 
 
 def session_versions(store: Store, name: str) -> dict[str, str]:
@@ -252,11 +404,12 @@ def _opened(store: Store, session_id: str, version: str | None = None) -> Sessio
     return Session.open(store.session_folder(session_id) / version)
 
 
-def _checked(make: Callable[..., Any], settings: Mapping[str, Any], folder: Path, table: str) -> Any:
+def _checked(make: Callable[[], T], where: str) -> T:
+    """What `make` makes. Raises ConfigError saying where in the config the mistake is."""
     try:
-        return make(**settings)
+        return make()
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{folder.name}: [{table}]: {error}") from error
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def _document(path: Path) -> dict[str, Any]:

@@ -149,11 +149,12 @@ def _templates(n_units: int, areas: tuple[str, ...], rng: np.random.Generator) -
 
 
 def _field(brain: Brain, start: int, n: int) -> FloatArray:
-    """The slow field at the probe's sites, µV: the activity of the area that a site lies in."""
-    times = CLOCKS["probe"].true_seconds((start + np.arange(n)) / PROBE_HZ) / STEP_S
+    """The slow field at the probe's sites, µV: the activity of the area that a site lies in, and mains hum."""
+    true_s = CLOCKS["probe"].true_seconds((start + np.arange(n)) / PROBE_HZ)
+    times = true_s / STEP_S
     grid = np.arange(brain.state_TA.shape[0])
     slow = {area: 40 * np.interp(times, grid, brain.state_TA[:, AREAS.index(area)]) for area in set(PROBE_AREAS)}
-    return np.stack([slow[area] for area in PROBE_AREAS], axis=1)
+    return np.stack([slow[area] for area in PROBE_AREAS], axis=1) + 4 * _hum(true_s)[:, None]
 
 
 def _meta(n_bytes: int, n_samples: int) -> str:
@@ -187,7 +188,7 @@ def lead_field() -> FloatArray:
 
 
 def write_eeg(stem: Path, brain: Brain, pulses_s: FloatArray, rng: np.random.Generator) -> None:
-    """A BrainVision triplet with alpha waves, mains hum, one flat and one noisy channel."""
+    """A BrainVision triplet with alpha waves, mains hum, blinks and saccades, one flat and one noisy channel."""
     clock = CLOCKS["eeg"]
     n = int((brain.duration_s - clock.started_s - 0.2) * EEG_HZ)
     device_s = np.arange(n) / EEG_HZ
@@ -198,7 +199,8 @@ def write_eeg(stem: Path, brain: Brain, pulses_s: FloatArray, rng: np.random.Gen
     back = np.array([-EEG_POSITIONS[c][1] * np.sin(np.deg2rad(EEG_POSITIONS[c][0])) for c in names])
     envelope = 1 + 0.7 * np.sin(2 * np.pi * 0.11 * true_s)
     values += np.outer(envelope * np.sin(2 * np.pi * 10 * true_s), 4 * np.clip(back, 0, None) / 90)
-    values += 3 * np.sin(2 * np.pi * 50 * true_s)[:, None]
+    values += 3 * _hum(true_s)[:, None]
+    _add_eyes(values, names, true_s, brain)
     values[:, names.index("T7")] = 0.0
     values[:, names.index("F8")] += rng.normal(0, 150, n)
     bits = np.clip(np.round(values / EEG_UV_PER_BIT), -32768, 32767).astype("<i2")
@@ -212,6 +214,24 @@ def write_eeg(stem: Path, brain: Brain, pulses_s: FloatArray, rng: np.random.Gen
     rows = [f"Mk{k}=Stimulus,{code},{round(t * EEG_HZ) + 1},1,0" for k, (t, code) in enumerate(sorted(markers), 2)]
     text = _VMRK.format(stem=stem.name) + "\n".join(rows) + "\n"
     stem.with_suffix(".vmrk").write_text(text, encoding="utf-8")
+
+
+def _hum(true_s: FloatArray) -> FloatArray:
+    """The mains, which every device in the room hears."""
+    return np.sin(2 * np.pi * 50 * true_s)
+
+
+def _add_eyes(values: FloatArray, names: list[str], true_s: FloatArray, brain: Brain) -> None:
+    """Lids and eye muscles, in µV, in the electrodes above the eyes: a bump at each blink, a spike at each saccade."""
+    near = [names.index("Fp1"), names.index("Fp2")]
+    for start_s, stop_s in brain.blinks_s:
+        middle_s = (start_s + stop_s) / 2
+        first, last = np.searchsorted(true_s, [middle_s - 0.3, middle_s + 0.3])
+        bump = 90 * np.exp(-(((true_s[first:last] - middle_s) / 0.07) ** 2))
+        values[first:last, near] += bump[:, None]
+    for at_s in np.concatenate([brain.choice_s - 0.1, brain.choice_s + 0.6]):
+        first, last = np.searchsorted(true_s, [at_s, at_s + 0.02])
+        values[first:last, near] += 8 * np.sin(2 * np.pi * (true_s[first:last] - at_s) / 0.02)[:, None]
 
 
 def write_gaze(path: Path, brain: Brain, pulses_s: FloatArray, rng: np.random.Generator) -> None:

@@ -6,10 +6,21 @@ task = "reach"
 run = "1"
 reference = "probe"                          # the device whose clock the session runs on
 same_clock = [["spikes", "trajectory"]]      # devices on one clock although their files do not say so
+start_uncertainty_s = 0.2                    # how far off start times are: computers whose clocks are kept together
 
 [areas]                                      # the brain area of a signal's channels or of units
 ap = "V1"                                    # all of them
 eeg = ["V1", "V1", "M1"]                     # or one each
+lf = { V1 = [0, 1200], CA1 = [1200, 2000] }  # or by place along the probe: from, up to, µm from its tip (`y_um`)
+
+[probe]                                      # where electrodes lie, if the files do not say
+manufacturer = "imec"                        # a model that is known without a network
+model = "NP1000"
+contacts = [0, 384]                          # which of its contacts were recorded: from, up to
+# file = "probe.json"                        # or a file in probeinterface's format; `probe.json` is found by itself
+
+[sortings]                                   # which recording an existing sorting is of, if its name does not say
+kilosort4 = "ap"                             # device of the sorting = stream, or device, that was sorted
 
 [eeg]                                        # what an EEG file leaves out
 reference = "Cz"
@@ -28,7 +39,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, PositiveFloat, field_validator
+from pydantic import Field, PositiveFloat, field_validator, model_validator
 
 from neuroloom.ingest.eeg_positions import check_montage
 from neuroloom.ingest.formats import FormatError
@@ -36,6 +47,23 @@ from neuroloom.ingest.streams import MODALITIES
 from neuroloom.pipeline.config import Config, ConfigError, read_config
 
 FILE_NAME = "session.toml"
+
+
+class ProbeNotes(Config):
+    """The `[probe]` of a `session.toml`: a model, or a file."""
+
+    manufacturer: str = ""
+    model: str = ""
+    contacts: tuple[int, int] | None = None
+    file: str = ""
+
+    @model_validator(mode="after")
+    def _is_one(self) -> ProbeNotes:
+        if bool(self.model) == bool(self.file):
+            raise ValueError("either a model or a file is wanted")
+        if self.contacts is not None and not 0 <= self.contacts[0] < self.contacts[1]:
+            raise ValueError(f"contacts are {list(self.contacts)}; from and up to, as [0, 384], are wanted")
+        return self
 
 
 class EegNotes(Config):
@@ -53,10 +81,13 @@ class EegNotes(Config):
 
 
 class ScreenNotes(Config):
-    """The screen the subject looked at, and how far away it stood; see `ingest/gaze_geometry.py`."""
+    """The screen the subject looked at, and how far away it stood; see `ingest/gaze_geometry.py`.
 
-    width_px: PositiveFloat
-    height_px: PositiveFloat
+    Pixels may be left out where the tracker's file tells them (EyeLink, SMI); what is said here has the last word.
+    """
+
+    width_px: PositiveFloat | None = None
+    height_px: PositiveFloat | None = None
     width_cm: PositiveFloat
     height_cm: PositiveFloat
     distance_cm: PositiveFloat
@@ -71,8 +102,11 @@ class SessionNotes(Config):
     run: str | None = None
     reference: str | None = None
     same_clock: tuple[tuple[str, ...], ...] = ()
+    start_uncertainty_s: float | None = Field(default=None, ge=0)
     expects: tuple[str, ...] = ()
-    areas: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
+    areas: dict[str, str | tuple[str, ...] | dict[str, tuple[float, float]]] = Field(default_factory=dict)
+    probe: ProbeNotes | None = None
+    sortings: dict[str, str] = Field(default_factory=dict)
     eeg: EegNotes | None = None
     screen: ScreenNotes | None = None
 

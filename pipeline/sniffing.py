@@ -42,7 +42,7 @@ def _one(path: Path) -> dict[str, Any]:
 
     name = format_of(path)
     if name is None:
-        return _entry(path, reason=f"no format recognises it; known are {', '.join(formats())}")
+        return _entry(path, reason=f"none of the {len(formats())} formats known here recognises it")
     form = formats()[name]
     try:
         streams = [stream_summary(stream) for recording in form.read(path) for stream in recording.streams]

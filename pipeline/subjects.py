@@ -34,7 +34,8 @@ from neuroloom.pipeline.store import Store
 FILE_NAMES = ("subject.toml", "subjects.toml")
 DAYS_PER_YEAR = 365.2425
 YOUNG_DAYS = 731  # up to two years an age is told in days, then in years
-SEXES = ("F", "M", "O", "U")
+UNKNOWN_SEX = "U"  # nothing that replaces what a file says
+SEXES = ("F", "M", "O", UNKNOWN_SEX)
 
 
 class Consent(Config):
@@ -60,7 +61,7 @@ class Subject(Config):
 
     names: tuple[str, ...] = ()
     species: str = ""
-    sex: str = "U"
+    sex: str = UNKNOWN_SEX
     birth_date: date | None = None
     strain: str = ""
     genotype: str = ""
@@ -84,10 +85,17 @@ class Subject(Config):
     def public(self, at: datetime | None) -> dict[str, str]:
         """What NWB may say of the subject: no name, no date; the age in days at a session's true start."""
         said = {key: getattr(self, key) for key in ("species", "sex", "strain", "genotype")}
-        if self.birth_date is not None and at is not None:
-            days = (at.date() - self.birth_date).days
-            said["age"] = f"P{days}D" if days < YOUNG_DAYS else f"P{int(days / DAYS_PER_YEAR)}Y"
-        return {key: value for key, value in said.items() if value}
+        if self.birth_date is not None:
+            said["age"] = age_at(self.birth_date, at)
+        return {key: value for key, value in said.items() if value and value != UNKNOWN_SEX}
+
+
+def age_at(born: date, at: datetime | None) -> str:
+    """`P34Y`, or `P200D` up to two years; "" at no known time, or before birth."""
+    days = (at.date() - born).days if at is not None else -1
+    if days < 0:
+        return ""
+    return f"P{days}D" if days < YOUNG_DAYS else f"P{int(days / DAYS_PER_YEAR)}Y"
 
 
 class Subjects(RootModel[dict[str, Subject]]):

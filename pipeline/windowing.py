@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroloom.ingest.session import Session
-from neuroloom.models.ports import Port
+from neuroloom.models.ports import CLASSES, EVENTS, SENSORS, Port
 from neuroloom.pipeline.features import FeatureConfig, Features, PortFeatures, build_features
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ Bounds = tuple[int, int]
 SplitName = Literal["train", "validation", "held_out"]
 
 MOST_GAP = 0.15  # of a recording may go into gaps; the number of cycles follows from it
-UNSCALED = ("stimulus", "choice")
+UNSCALED = (*EVENTS, *CLASSES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,9 @@ class WindowConfig:
         ahead (low-passed ones) are lagged by their reach on top. 0 or less (smoothing) is refused for a port that is
         also a target.
     inputs, targets: names of ports; by default all ports but the choice come in, and all but stimuli are asked for.
+    kinds: stream -> kind of port where it is not the usual one; see `FeatureConfig`.
     use_extrapolated: whether times beyond a clock map's pulses count.
+    max_uncertainty_ms: bins whose time is known worse than this do not count; None: all do, whatever is known.
     """
 
     length_s: float = 2.0
@@ -54,7 +56,9 @@ class WindowConfig:
     lag_bins: int = 1
     inputs: tuple[str, ...] | None = None
     targets: tuple[str, ...] | None = None
+    kinds: Mapping[str, str] = field(default_factory=dict)
     use_extrapolated: bool = False
+    max_uncertainty_ms: float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -128,8 +132,9 @@ class Batch:
     """Windows of one session. Values outside a mask are 0 and mean nothing.
 
     inputs, targets: port name -> (B, T, C); masks of the same shapes. Spikes are counts, choices class indices,
-    stimuli impulses, all else is scaled. uncertainty_ms: how well the times of a port are known. first_bins: (B,).
-    scored: (T,), False for bins that only warm the network up.
+    stimuli impulses, all else is scaled. uncertainty_ms: port name -> (B,), how well a window's times are known: the
+    root mean square over its bins, of targets and inputs at their own time (an input's lag is known exactly).
+    first_bins: (B,). scored: (T,), False for bins that only warm the network up.
     """
 
     session: str
@@ -138,7 +143,7 @@ class Batch:
     input_masks: Mapping[str, Tensor]
     targets: Mapping[str, Tensor]
     masks: Mapping[str, Tensor]
-    uncertainty_ms: Mapping[str, float]
+    uncertainty_ms: Mapping[str, Tensor]
     scored: NDArray[np.bool_]
 
 
@@ -193,10 +198,13 @@ class SessionData:
 
     @cached_property
     def mean_rates(self) -> dict[str, Floats]:
-        """Per spiking port the mean count per bin over training time, shape (C,)."""
-        return {
-            name: self.scalers[name].mean for name, made in self.features.ports.items() if made.port.kind == "spikes"
-        }
+        """Per port of spikes or saccades the mean number per bin over training time, shape (C,)."""
+        return {name: self.scalers[name].mean for name, made in self.features.ports.items() if made.port.is_rates}
+
+    @cached_property
+    def class_shares(self) -> dict[str, Floats]:
+        """Per port of choices or tokens how often each class occurs in training time, (K,), with one more of each."""
+        return {name: self._shares(made) for name, made in self.features.ports.items() if made.port.is_classes}
 
     def inputs_at(self, name: str, first: int, last: int, *, scaled: bool = False) -> tuple[Floats, Flags]:
         """An input port as seen at bins `[first, last)`: late by its lag, 0 where unknown.
@@ -205,7 +213,7 @@ class SessionData:
         """
         lag, made = self.lag_of(name), self.features[name]
         values, valid = self._cut(made, first - lag, last - lag)
-        if scaled or made.port.kind != "spikes":
+        if scaled or not made.port.is_counts:
             values = self._scaled(name, values)
         return np.where(valid, values, 0).astype(np.float32), valid
 
@@ -213,8 +221,18 @@ class SessionData:
         """A target port at bins `[first, last)`: counts, class indices or scaled values, 0 where unknown."""
         made = self.features[name]
         values, valid = self._cut(made, first, last)
-        values = values if made.port.kind == "spikes" else self._scaled(name, values)
+        values = self.scalers[name].scaled(values) if self.is_scaled(name) else values
         return np.where(valid, values, 0).astype(np.float32), valid
+
+    def uncertainty_at(self, name: str, first: int, last: int) -> float:
+        """How well the times of a port are known over bins `[first, last)`, ms: root mean square of those there are."""
+        known = np.asarray(self.features[name].uncertainty_T_ms[max(first, 0) : max(last, 0)], dtype=np.float64)
+        return float(np.sqrt(np.mean(known**2))) if known.size else float("nan")
+
+    def is_scaled(self, name: str) -> bool:
+        """Whether the values of a port are in standard deviations of the training time, as targets."""
+        port = self.features[name].port
+        return not port.is_counts and port.kind not in UNSCALED
 
     def _scaled(self, name: str, values: Floats) -> Floats:
         return values if self.features[name].port.kind in UNSCALED else self.scalers[name].scaled(values)
@@ -227,10 +245,19 @@ class SessionData:
         after = (last - first) - before - len(values)
         if not self.config.use_extrapolated:
             valid &= ~np.asarray(made.extrapolated[inside])[:, None]
+        if self.config.max_uncertainty_ms is not None:
+            valid &= (np.asarray(made.uncertainty_T_ms[inside]) <= self.config.max_uncertainty_ms)[:, None]
         if before or after:
             values = np.pad(values, ((before, after), (0, 0)))
             valid = np.pad(valid, ((before, after), (0, 0)))
         return values, valid
+
+    def _shares(self, made: PortFeatures) -> Floats:
+        found = np.ones(made.port.n_classes)
+        for first, last in self.blocks["train"]:
+            values, valid = self._cut(made, first, last)
+            found += np.bincount(values[valid].astype(np.int64), minlength=found.size)
+        return np.asarray(found / found.sum(), dtype=np.float32)
 
     def _fitted(self, made: PortFeatures) -> Scaler:
         total = np.zeros((3, made.port.n_channels))
@@ -247,8 +274,8 @@ class SessionData:
         mean = (0 if pivot is None else pivot) + shift
         flat = variance <= 1e-12 * (np.abs(mean) ** 2 + np.finfo(np.float64).tiny)
         std = np.where(flat, 1.0, np.sqrt(variance))
-        if made.port.kind == "eeg" and not flat.all():
-            std = np.full_like(std, np.median(std[~flat]))  # one for all electrodes: a lead field needs the topography
+        if made.port.kind in SENSORS and not flat.all():
+            std = np.full_like(std, np.median(std[~flat]))  # one for all sensors: a lead field needs the topography
         return Scaler(mean=mean.astype(np.float32), std=std.astype(np.float32))
 
 
@@ -325,7 +352,10 @@ class Split:
             input_masks={name: pair[1] for name, pair in inputs.items()},
             targets={name: pair[0] for name, pair in targets.items()},
             masks={name: pair[1] for name, pair in targets.items()},
-            uncertainty_ms={n: data.features[n].uncertainty_ms for n in {*data.input_names, *data.target_names}},
+            uncertainty_ms={
+                name: torch.tensor([data.uncertainty_at(name, start, start + length) for start in starts])
+                for name in dict.fromkeys((*data.input_names, *data.target_names))
+            },
             scored=np.arange(length + warm_up_bins) >= warm_up_bins,
         )
 
@@ -335,11 +365,12 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Windows:
-    """Windows of several sessions: `.train`, `.validation`, `.held_out`."""
+    """Windows of several sessions: `.train`, `.validation`, `.held_out`. control: what was done to the recordings."""
 
     sessions: Mapping[str, SessionData]
     config: WindowConfig
     feature_config: FeatureConfig = field(default_factory=FeatureConfig)
+    control: str = ""
 
     @property
     def train(self) -> Split:
@@ -378,7 +409,11 @@ def windows(
     lag_bins: int = 1,
     inputs: Sequence[str] | None = None,
     targets: Sequence[str] | None = None,
+    kinds: Mapping[str, str] | None = None,
+    shuffle_recording: bool = False,
+    surrogate: bool = False,
     use_extrapolated: bool = False,
+    max_uncertainty_ms: float | None = None,
     seed: int = 0,
     folder: Path | None = None,
     features: FeatureConfig | None = None,
@@ -386,6 +421,8 @@ def windows(
     """Windows of `length_s` over sessions, split by interleaved blocks of time; lazy. See `WindowConfig`.
 
     folder: cache of the features (a store's `derived/`). features: how they are made; its bin is `bin_s`.
+    shuffle_recording, surrogate: controls, one of them: recordings of the brain at the wrong times, or noise with their
+        statistics; see `controls.py`. Behaviour and stimuli stay.
     Raises ValueError where two sessions have the same id, a recording is too short, a port name is not known, or a
     target would come in unlagged.
     """
@@ -398,10 +435,13 @@ def windows(
         lag_bins=lag_bins,
         inputs=None if inputs is None else tuple(inputs),
         targets=None if targets is None else tuple(targets),
+        kinds=dict(kinds or {}),
         use_extrapolated=use_extrapolated,
+        max_uncertainty_ms=max_uncertainty_ms,
         seed=seed,
     )
-    feature_config = replace(features or FeatureConfig(), bin_s=bin_s)
+    features = features or FeatureConfig()
+    feature_config = replace(features, bin_s=bin_s, kinds={**features.kinds, **config.kinds})
     made: dict[str, SessionData] = {}
     for session in sessions:
         if session.id in made:
@@ -413,7 +453,12 @@ def windows(
     if not made:
         raise ValueError("no session; at least one is wanted")
     _check_ports(made, config)
-    return Windows(sessions=made, config=config, feature_config=feature_config)
+    data = Windows(sessions=made, config=config, feature_config=feature_config)
+    if not (shuffle_recording or surrogate):
+        return data
+    from neuroloom.pipeline.controls import controlled
+
+    return controlled(data, shuffle_recording=shuffle_recording, surrogate=surrogate, seed=seed)
 
 
 def _check_ports(sessions: Mapping[str, SessionData], config: WindowConfig) -> None:

@@ -4,6 +4,7 @@ Every format file has
 
     TITLE: str                          what people call it: "EDF, EDF+, BDF, BDF+"
     MODALITY: str                       what it mostly holds, one of `streams.MODALITIES`
+    KEEPS: str                          what of a file is kept, and what is not: "int16, events; not impedances"
     TESTED_ON: str                      "real files of ...", or "files written by this project only"
     sniff(path: Path, head: bytes) -> bool          is this it? `head`: the first 4096 bytes, empty for a folder
     files(path: Path) -> tuple[Path, ...]           all files of the recording that `path` names, that one first
@@ -11,7 +12,8 @@ Every format file has
 
 `sniff` looks at content, never at the suffix alone, and never raises. A file that only accompanies another one
 (a `.eeg` beside its `.vhdr`) is nobody's: the file that names it is sniffed instead.
-`files` raises `FormatError` where one is missing or lies outside the folder of `path`.
+`files` raises `FormatError` where one is missing or lies outside the folder of `path`. Of a recording that is a folder
+it gives the files in it; the Recording's own `files` is the folder then, which its name is taken from.
 `read` raises `FormatError` with one line naming the file, what was found and what was wanted.
 Files whose name starts with `_` are no formats: code that several share (`_channels.py`), or a part of one
 (`_xdf_chunks.py`). Vendor libraries are imported inside functions.
@@ -43,6 +45,7 @@ class Format(Protocol):
     __name__: str
     TITLE: str
     MODALITY: str
+    KEEPS: str
     TESTED_ON: str
 
     def sniff(self, path: Path, head: bytes) -> bool: ...

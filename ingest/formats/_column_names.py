@@ -26,7 +26,9 @@ _PLACE_UNITS = {
 _TIME_WORDS = {"time", "timestamp", "timestamps", "t", "ts"}
 _TIME_FILLERS = {"stamp", "gaze", "recording", "system", "device", "sample", "tracker", "eyetracker"}
 _EYES = {"left": "left", "l": "left", "right": "right", "r": "right"}
-_PLACE_FILLERS = {"gaze", "por", "pos", "position", "point", "coord", "coordinate", "coordinates", "eye", "screen"}
+_PLACE_FILLERS = {
+    "gaze", "por", "pos", "position", "point", "coord", "coordinate", "coordinates", "eye", "screen", "of", "regard",
+}  # fmt: skip
 _PUPIL_FILLERS = {"size", "diameter", "area", "eye"}
 
 
@@ -74,7 +76,7 @@ def place(name: str) -> tuple[str, str] | None:
 
 def tells_gaze(names: Sequence[str]) -> bool:
     """True where some column can only be of an eye: it names one, or gaze, or a pupil, or degrees."""
-    telling = {"gaze", "por", "eye", "pupil", "dva", "deg", *_EYES}
+    telling = {"gaze", "por", "regard", "eye", "pupil", "dva", "deg", *_EYES}
     return any(telling & set(words(name)) for name in names if place(name) or time_unit(name) is not None)
 
 

@@ -21,7 +21,16 @@ import numpy as np
 
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._eeglab_samples import Stored
-from neuroloom.ingest.formats._hdf5 import MATLAB_AT, SIGNATURE, check_stored, is_own, is_references, is_text, own
+from neuroloom.ingest.formats._hdf5 import (
+    MATLAB_AT,
+    SIGNATURE,
+    check_stored,
+    is_own,
+    is_references,
+    is_text,
+    own,
+    text_rows,
+)
 from neuroloom.ingest.formats._matlab5 import Matrix, variables
 from neuroloom.ingest.formats._messages import one_line
 
@@ -184,7 +193,7 @@ def _stored_value(path: Path, item: Any, depth: int = 0) -> Any:
         is_one = item.size == 1 and depth < 2
         return _stored_value(path, _in_file(path, item.file[item[()].ravel()[0]]), depth + 1) if is_one else None
     values = np.asarray(item[()])
-    return values.astype("<u2").tobytes().decode("utf-16-le", "replace") if is_text(item) else values.ravel()
+    return " ".join(row.strip() for row in text_rows(values)) if is_text(item) else values.ravel()
 
 
 def _stored_structs(path: Path, group: Any) -> list[dict[str, Any]] | dict[str, Any]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._companions import beside, is_there, plainly_named
+from neuroloom.ingest.formats._messages import one_line
 from neuroloom.ingest.streams import Samples
 
 
@@ -65,9 +66,13 @@ class _StoredRows:
     def __getitem__(self, part: slice, /) -> NDArray[Any]:
         start, stop, step = part.indices(self.n)
         rows = slice(self.first + start, self.first + max(stop, start))
-        with h5py.File(self.data.path, "r") as file:
-            item = file[self.data.name]
-            return np.asarray(item[rows] if item.ndim == 2 else item[self.epoch, rows])[::step]
+        try:
+            with h5py.File(self.data.path, "r") as file:
+                item = file[self.data.name]
+                return np.asarray(item[rows] if item.ndim == 2 else item[self.epoch, rows])[::step]
+        except (OSError, RuntimeError, LookupError) as error:
+            what = f"samples {rows.start} to {rows.stop} cannot be read ({one_line(error)})"
+            raise FormatError(f"{self.data.path}: {what}; the file is damaged or has changed") from error
 
 
 @dataclass(frozen=True)
@@ -90,10 +95,10 @@ def data_file(path: Path, data: Any, repairs: list[str]) -> Path | None:
     if not isinstance(data, str):
         return None
     what, name, renamed = "the file of its samples", data.strip(), path.with_suffix(".fdt")
-    if not is_there(plainly_named(path, name, what, printable=True)) and is_there(renamed):
+    if not is_there(plainly_named(path, name, what)) and is_there(renamed):
         repairs.append(f"names {name!r} for its samples; {renamed.name!r}, which is beside it, is taken")
         return renamed
-    return beside(path, name, what, printable=True)
+    return beside(path, name, what)
 
 
 def mapped(path: Path, data: Path, shape: Shape) -> Store:

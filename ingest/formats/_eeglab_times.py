@@ -125,7 +125,7 @@ def _starts(
     found: dict[int, list[float]] = {}
     for event in events:
         latency, epoch, at = number(event.get("latency")), _epoch(event, shape), number(event.get("urevent"))
-        if 1 <= at <= len(urevents):
+        if epoch >= 0 and 1 <= at <= len(urevents):
             start = number(urevents[int(at) - 1].get("latency")) - latency + epoch * shape.n_samples
             found.setdefault(epoch, []).extend([start] if np.isfinite(start) else [])
     return found

@@ -29,7 +29,8 @@ MAX_DEPTH = 50  # of blocks within blocks; MNE descends one call per level
 _FILE_ID, _DIR_POINTER, _DIR, _BLOCK_START, _BLOCK_END = 100, 101, 102, 104, 105
 _REF, _REF_ROLE, _REF_FILE_NUM, _REF_FILE_NAME, _PREVIOUS, _NEXT = 118, 115, 117, 118, 1, 2
 _ID_STRUCT, _DIR_ENTRY = 31, 32
-DTYPES = {2: ">i2", 3: ">i4", 4: ">f4", 5: ">f8", 16: ">i2"}
+DTYPES = {2: ">i2", 3: ">i4", 4: ">f4", 5: ">f8", 16: ">i2"}  # of samples
+_NUMBERS = DTYPES | {7: ">u2", 8: ">u4"}
 _HEADER = struct.Struct(">iIIi")  # kind, type, size, next
 
 
@@ -159,7 +160,7 @@ def bytes_of(path: Path, raw: NDArray[np.uint8], tag: Tag) -> tuple[int, bytes]:
 def numbers_of(path: Path, raw: NDArray[np.uint8], tag: Tag) -> NDArray[Any]:
     """The numbers of a small tag, at least one."""
     type_, data = bytes_of(path, raw, tag)
-    dtype = DTYPES.get(type_)
+    dtype = _NUMBERS.get(type_)
     if dtype is None or not data or len(data) % np.dtype(dtype).itemsize:
         raise FormatError(f"{path}: tag {tag.kind} has {len(data)} bytes of type {type_}; numbers are wanted")
     return np.frombuffer(data, dtype)
@@ -178,7 +179,7 @@ def parts_of(path: Path) -> list[Part]:
     """The file and those that follow it, by the names they state."""
     parts = [part_of(path)]
     while (name := _next_name(parts[-1])) is not None:
-        following = beside(parts[-1].path, name, "its next part", printable=True)
+        following = beside(parts[-1].path, name, "its next part")
         if following in [part.path for part in parts]:
             raise FormatError(f"{parts[-1].path}: its next part is {name!r}, which comes before it; the next is wanted")
         parts.append(part_of(following))

@@ -10,13 +10,16 @@ MATLAB 7.3 is HDF5 behind 512 bytes; it holds matrices transposed, text as numbe
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
+from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
-from neuroloom.ingest.formats._messages import shown
+from neuroloom.ingest.formats._messages import one_line, shown
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MATLAB_AT = 512
@@ -55,12 +58,46 @@ def check_stored(path: Path, name: str, dataset: h5py.Dataset, *, most: int) -> 
         raise FormatError(f"{path}: {name} is in chunks of {chunk_bytes(dataset)} bytes; up to {most} are wanted")
 
 
+@dataclass(frozen=True, kw_only=True)
+class StoredRows:
+    """Samples (T, C) of datasets side by side, in rows as they lie there; the file is opened when sliced.
+
+    names: of datasets of shape (T, C), or (T,), that were looked at before. first: their row that is the first here.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    first: int = 0
+
+    def __getitem__(self, part: slice, /) -> NDArray[Any]:
+        start, stop, step = part.indices(self.shape[0])
+        stop = max(start, stop)
+        rows = slice(self.first + start, self.first + stop)
+        try:
+            with h5py.File(self.path, "r") as file:
+                parts = [np.asarray(file[name][rows]) for name in self.names]
+        except (OSError, RuntimeError, LookupError, TypeError, ValueError) as error:
+            what = f"samples {start} to {stop} cannot be read ({one_line(error)})"
+            raise FormatError(f"{self.path}: {what}; the file is damaged or has changed") from error
+        columns = [found if found.ndim == 2 else found[:, np.newaxis] for found in parts]
+        return np.concatenate(columns, axis=1).astype(self.dtype, copy=False)[::step]
+
+
 # MATLAB 7.3 --------------------------------------------------------------------------------------------------------
 
 
 def is_text(dataset: h5py.Dataset) -> bool:
     """True for letters as numbers."""
     return dataset.attrs.get("MATLAB_class") in (b"char", "char")
+
+
+def text_rows(values: Any) -> list[str]:
+    """A matrix of letters as HDF5 holds it, turned: the text of each of its rows. Half a character becomes U+FFFD."""
+    letters = np.atleast_2d(np.asarray(values).T).astype("<u2")
+    rows = letters.reshape(-1, letters.shape[-1]) if letters.size else letters[:0]
+    return [row.tobytes().decode("utf-16-le", "replace") for row in rows]
 
 
 def is_empty(dataset: h5py.Dataset) -> bool:

@@ -200,8 +200,9 @@ class Matrix(NamedTuple):
         return bytes(self.source.data[first : first + n_bytes]).decode(codec, "replace")
 
     def _check_size(self) -> None:
-        """Every matrix in it has a tag, at least."""
-        if self.size * max(len(self.fields), 1) * 8 > self.end - self.at:
+        """Every matrix in it has a tag, at least; a struct without fields has none in it."""
+        n_each = len(self.fields) if self.kind == "struct" else 1
+        if self.size * n_each * 8 > self.end - self.at:
             raise self.source.damaged(self.at)
         if self.size > MAX_CELLS:
             raise self.source.too_much()

@@ -3,7 +3,7 @@
     find_table(path, wanted)      where the header is, what separates the columns, how the text is encoded
     whole(table, max_bytes)       the same for the whole file, and how many lines it has; refused where too large
     numbers(table, columns)       blocks of numbers, shape (N, K); a damaged row is refused by its line
-    texts(table)                  the cells of each row, for tables of events
+    texts(table)                  the cells of each row, for tables of events; number_in one of them
     number, is_known, typed       what a cell holds, and a column of them
 
 Design rationale: a header is found by the names a format looks for, not by a guess from the statistics of the text
@@ -254,8 +254,8 @@ def _one_by_one(
         cells = _cells(row, table.delimiter)
         if not all(column < len(cells) and _holds(cells[column], value) for column, value in where.items()):
             continue
-        _check_whole(table, line, cells)
-        values.append([_cell(table, line, cells, column) for column in columns])
+        check_whole(table, line, cells)
+        values.append([number_in(table, line, cells, column) for column in columns])
         lines.append(line)
     block = np.array(values, dtype=np.float64).reshape(-1, len(columns))
     return block, np.array(lines, dtype=np.int64), len(rows) - len(lines)
@@ -265,13 +265,15 @@ def _holds(cell: str, value: str | float) -> bool:
     return cell.strip() == value if isinstance(value, str) else number(cell) == value
 
 
-def _check_whole(table: TextTable, line: int, cells: Sequence[str]) -> None:
+def check_whole(table: TextTable, line: int, cells: Sequence[str]) -> None:
+    """Raise FormatError, naming the line, for a row of too few cells, or with something in cells that have no name."""
     n = len(table.names)
     if len(cells) < n or any(cell.strip() for cell in cells[n:]):
         raise FormatError(f"{table.path}: line {line} has {len(cells)} cells; {n} are wanted, as in its header")
 
 
-def _cell(table: TextTable, line: int, cells: Sequence[str], column: int) -> float:
+def number_in(table: TextTable, line: int, cells: Sequence[str], column: int) -> float:
+    """The number in a column of a row, NaN for nothing. Raises FormatError, naming the line, for what is no number."""
     value = number(cells[column], comma=table.delimiter != ",")
     if value is None:
         name = shown([table.names[column]])
@@ -294,12 +296,17 @@ def number(text: str, *, comma: bool = False) -> float | None:
 
 def texts(table: TextTable) -> Iterator[Row]:
     """Every row, its cells without blanks around them. Raises FormatError, naming the line, for one not whole."""
+    for line, cells in loose_texts(table):
+        check_whole(table, line, cells)
+        yield line, cells[: len(table.names)]
+
+
+def loose_texts(table: TextTable) -> Iterator[Row]:
+    """Every row, however many cells it has: some programs write messages between the samples."""
     for first, lines in _blocks(table):
         for line, text in enumerate(lines, start=first):
             if not text.isspace():
-                cells = _cells(text, table.delimiter)
-                _check_whole(table, line, cells)
-                yield line, [cell.strip() for cell in cells[: len(table.names)]]
+                yield line, [cell.strip() for cell in _cells(text, table.delimiter)]
 
 
 def is_known(cell: str) -> bool:

@@ -31,7 +31,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
-from neuroloom.ingest.formats._hdf5 import MATLAB_AT, SIGNATURE, check_stored, is_empty, is_references, is_text, own
+from neuroloom.ingest.formats._hdf5 import (
+    MATLAB_AT,
+    SIGNATURE,
+    check_stored,
+    is_empty,
+    is_references,
+    is_text,
+    own,
+    text_rows,
+)
 from neuroloom.ingest.formats._matlab5 import MAX_CELLS, MAX_DEPTH, Matrix, is_matlab5, variables
 from neuroloom.ingest.formats._messages import one_line, shown
 from neuroloom.ingest.formats._tables import TextTable, find_table, numbers, texts, typed, whole
@@ -282,8 +291,7 @@ class _Hdf5:
     def _array(self, item: Any) -> NDArray[Any]:
         values = np.asarray(item[()])
         if is_text(item):
-            rows = np.atleast_2d(values.T)
-            return np.array(["".join(map(chr, row)) for row in rows])
+            return np.array(text_rows(values), dtype=np.str_)
         return values.T
 
 

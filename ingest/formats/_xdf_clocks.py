@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from neuroloom.ingest.clock_fit import evidence_of, fit_clock
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._messages import one_line
 from neuroloom.ingest.formats._xdf_chunks import OFFSET, SAMPLES, STREAM, Source, stamps_of
@@ -26,7 +27,6 @@ MAX_STAMPS = 1 << 23  # of streams whose every time stamp is kept: those without
 FEW_OFFSETS, FEW_OFFSETS_MS = 5, 1.0  # fewer give no drift; one or two no residual: a round trip on a network has less
 OUTLIER_MS, OUTLIER_SPREADS = 0.1, 5.0  # an offset is left out where it is this far off, and by so many spreads
 MAX_DRIFT = 0.01  # no clock that works is 1 % off
-MOST_EVIDENCE = 200
 
 Blocks = Callable[[], Iterator[FloatArray]]
 
@@ -62,28 +62,41 @@ def timing_of(path: Path, raw: mmap.mmap, source: Source, clock: str, repairs: l
 
 
 def _relation(clock: str, lsl: str, offsets: NDArray[np.float64]) -> ClockMap | None:
-    """A line through the offsets, those that do not fit left out; None without any."""
+    """A line through the offsets that fit, bent where held-out ones ask for it; None without any."""
     times_s, values_s = offsets
     if not times_s.size:
         return None
     anchor_s = float(np.median(times_s))
     offset_s, slope, fits = _line(times_s - anchor_s, values_s)
     times_s, values_s, n_extra = times_s[fits], values_s[fits], int((~fits).sum())
-    residuals_ms = (values_s - offset_s - slope * (times_s - anchor_s)) * 1e3
-    return ClockMap(
+    relation = ClockMap(
         source=clock,
         target=lsl,
         offset_s=offset_s,
         drift_ppm=slope * 1e6,
         anchor_s=anchor_s,
         span_s=(float(times_s.min()), float(times_s.max())),
-        residual_ms=_residual_ms(residuals_ms),
+        residual_ms=0.0,
         n_matched=times_s.size,
         n_lost=0,
         n_extra=n_extra,
         method="XDF clock offsets",
-        evidence=_evidence(times_s, residuals_ms),
     )
+    if times_s.size >= FEW_OFFSETS:
+        relation = _bent(relation, times_s, values_s)
+    residuals_ms = (times_s + values_s - relation.seconds(times_s)) * 1e3
+    return replace(relation, residual_ms=_residual_ms(residuals_ms), evidence=evidence_of(times_s, residuals_ms))
+
+
+def _bent(relation: ClockMap, times_s: FloatArray, values_s: FloatArray) -> ClockMap:
+    """The line, or a broken one where that predicts held-out offsets better; what was tried is kept."""
+    order = np.unique(times_s, return_index=True)[1]
+    fit = fit_clock(times_s[order], values_s[order])
+    known = replace(relation, wander_ppm=fit.wander_ppm, tried=fit.tried)
+    if not fit.knots:
+        return known
+    at_s = np.array([at for at, _ in fit.knots])
+    return replace(known.through_points(at_s, at_s + fit.lag(at_s)), method="XDF clock offsets, piecewise")
 
 
 def _line(x: FloatArray, y: FloatArray) -> tuple[float, float, NDArray[np.bool_]]:
@@ -114,13 +127,6 @@ def _residual_ms(residuals_ms: FloatArray) -> float:
 
 def _rms(values: FloatArray) -> float:
     return float(np.sqrt(np.mean(values**2)))
-
-
-def _evidence(times_s: FloatArray, residuals_ms: FloatArray) -> tuple[tuple[float, float], ...]:
-    """Evenly spread pairs, with the worst of all among them."""
-    spread = np.linspace(0, times_s.size - 1, min(times_s.size, MOST_EVIDENCE)).astype(np.int64)
-    kept = np.unique([*spread, int(np.abs(residuals_ms).argmax())])
-    return tuple((round(float(times_s[k]), 6), round(float(residuals_ms[k]), 4)) for k in kept)
 
 
 def _jumps(offsets: NDArray[np.float64]) -> NDArray[np.bool_]:

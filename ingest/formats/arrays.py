@@ -73,6 +73,7 @@ from neuroloom.ingest.timebase import FloatArray, Timebase, Times
 
 TITLE = "declared arrays (.mat, .npy, .npz, .csv)"
 MODALITY = "units"
+KEEPS = "units, signals in their own type with gain and unit, events, intervals, further columns, as declared"
 TESTED_ON = "real .mat files, one of them of spikes (nelpy); all other layouts on files written by this project only"
 
 Item = TypeVar("Item")

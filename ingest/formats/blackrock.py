@@ -38,6 +38,7 @@ from neuroloom.ingest.streams import Signal, Stream
 
 TITLE = "Blackrock NSx and NEV"
 MODALITY = "wideband"
+KEEPS = "int16, gaps, spike times with their units, digital and serial codes, comments; not waveforms"
 TESTED_ON = (
     "a real set that Trellis wrote (.nev and .ns2, 2.2) and a real .ns3 (2.3); made-up .ns3 of MNE-Python (2.1, 2.2, "
     "3.0); 30 kHz, pauses in 2.2, PTP, clock resets, comments, sorted units on files written by this project only"

@@ -11,13 +11,13 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
-from neuroloom.ingest.formats._channels import columns_of, kind_of, unique_names
+from neuroloom.ingest.formats._channels import columns_of, grouped, kind_of, unique_names
 from neuroloom.ingest.formats._companions import beside
 from neuroloom.ingest.formats._units import kept_unit
 from neuroloom.ingest.recording import Recording
@@ -26,6 +26,7 @@ from neuroloom.ingest.timebase import Timebase
 
 TITLE = "BrainVision"
 MODALITY = "eeg"
+KEEPS = "int16, int32 or float32, gaps, markers, channel units; not positions, not filters"
 TESTED_ON = "real files of MNE-Python and its testing data"
 
 _SIGNATURE = re.compile(rb"^(\xef\xbb\xbf)?\s*(Brain ?Vision|BrainVision) (Data Exchange|V-Amp Data) Header File", re.I)
@@ -135,35 +136,44 @@ def _samples(path: Path, data: Path, sections: Mapping[str, Mapping[str, str]], 
     return np.memmap(data, dtype, mode="r", shape=(n_samples, n_channels))
 
 
+class _Row(NamedTuple):
+    """What the header states of a channel, the gain in the unit that is kept."""
+
+    name: str
+    reference: str
+    gain: float
+    unit: str
+
+
 def _signals(
     path: Path, channels: Mapping[str, str], segments: list[tuple[NDArray[Any], Timebase]], repairs: list[str]
 ) -> list[Signal]:
-    """One Signal per unit, named after what it measures."""
+    """One Signal per unit and what it measures, named after both."""
     n_channels = segments[0][0].shape[1]
     rows = [_channel(path, channels.get(f"ch{i}", ""), i) for i in range(1, n_channels + 1)]
-    names, repeated = unique_names([name for name, _, _ in rows])
+    names, repeated = unique_names([row.name for row in rows])
     repairs += [f"channel name {name!r} occurs more than once: numbered" for name in repeated]
+    kinds = [(kind_of(name) or "eeg") if row.unit == "uV" else "aux" for name, row in zip(names, rows, strict=True)]
     signals = []
-    for unit in dict.fromkeys(unit for _, _, unit in rows):
-        columns = np.array([i for i, row in enumerate(rows) if row[2] == unit])
-        modality = "eeg" if unit == "uV" else "aux"
+    for modality, unit, _, columns in grouped(kinds, [row.unit for row in rows]):
+        references = tuple(rows[i].reference for i in columns)
         signals.append(
             Signal(
-                name="eeg" if unit == "uV" else f"aux {unit}",
+                name=modality if unit == "uV" else f"aux {unit}",
                 modality=modality,
                 segments=tuple(Segment(samples=columns_of(part, columns), timebase=base) for part, base in segments),
                 channel_names=tuple(names[i] for i in columns),
                 unit=unit,
-                gain=np.array([rows[i][1] for i in columns]),
+                gain=np.array([rows[i].gain for i in columns]),
                 offset=np.zeros(len(columns)),
-                table={"kind": tuple(kind_of(names[i]) or modality for i in columns)},
+                table={"kind": (modality,) * len(columns)} | ({"reference": references} if any(references) else {}),
             )
         )
     return signals
 
 
-def _channel(path: Path, text: str, number: int) -> tuple[str, float, str]:
-    """Name, gain in the kept unit, kept unit of one `name,reference,resolution,unit` line."""
+def _channel(path: Path, text: str, number: int) -> _Row:
+    """What one line `name,reference,resolution,unit` states."""
     parts = [part.replace("\\1", ",").strip() for part in text.split(",")] + [""] * 4
     try:
         resolution = float(parts[2]) if parts[2] else 1.0
@@ -171,7 +181,7 @@ def _channel(path: Path, text: str, number: int) -> tuple[str, float, str]:
         raise FormatError(f"{path}: resolution of channel {number} is {parts[2]!r}; a number is wanted") from error
     # The vendor's format: an absent unit means microvolts.
     unit, factor = kept_unit(parts[3] if parts[3] else "µV")
-    return parts[0] or f"Ch{number}", resolution * factor, unit
+    return _Row(name=parts[0] or f"Ch{number}", reference=parts[1], gain=resolution * factor, unit=unit)
 
 
 Marker = tuple[int, str, int, datetime | None]  # first sample (from 0), label, samples it lasts, date of a new segment

@@ -1,6 +1,6 @@
 """EDF, EDF+ and BDF: a header of ASCII fields, then data records that hold a stretch of every signal in turn.
 
-    EDF int16, BDF int24     one Signal per rate, unit and kind; the file's own integers, rates never made equal
+    EDF int16, BDF int24     one Signal per rate, unit and modality; the file's own integers, rates never made equal
     EDF+D, BDF+D             records may be apart: a gap of any length is a new segment
     annotations (TAL)        onsets in seconds, kept as events, or as intervals where they last
     BDF Status               trigger codes in its low 16 bits: rising codes become sync events
@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,16 +24,23 @@ from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._annotations import Note, annotated
 from neuroloom.ingest.formats._channels import kind_of, unique_names
 from neuroloom.ingest.formats._dates import later
+from neuroloom.ingest.formats._mapped import Records
+from neuroloom.ingest.formats._subjects import subject_of
 from neuroloom.ingest.formats._triggers import rises
 from neuroloom.ingest.formats._units import kept_unit
 from neuroloom.ingest.recording import Recording
-from neuroloom.ingest.streams import Events, Segment, Signal, Stream
+from neuroloom.ingest.streams import Segment, Signal, Stream
 from neuroloom.ingest.timebase import Timebase
 
 TITLE = "EDF, EDF+, BDF, BDF+"
 MODALITY = "eeg"
+KEEPS = (
+    "int16 or int24, every rate as it is, gaps, annotations, codes of Status, the patient; not filters, not what it "
+    "says of the equipment"
+)
 TESTED_ON = "real files of MNE-Python and its testing data; gaps (EDF+D) on files written by this project only"
 
+_KINDS = {"sync": "stim"}  # modality: kind, where they differ
 _ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
 
 
@@ -53,6 +59,7 @@ class _Header:
     gain: NDArray[np.float64]
     offset: NDArray[np.float64]
     counts: tuple[int, ...]
+    patient: str
 
     @property
     def record_samples(self) -> int:
@@ -64,7 +71,14 @@ def sniff(path: Path, head: bytes) -> bool:
     """True for version "0" padded with blanks (EDF) or byte 255 and "BIOSEMI" (BDF), with a header of whole signals."""
     if not (head[:8] == b"0       " or head[:8] == b"\xffBIOSEMI") or len(head) < 256:
         return False
-    return re.fullmatch(rb"\d+ *", head[184:192]) is not None and int(head[184:192]) % 256 == 0
+    stated = _complete(head)[184:192]
+    return re.fullmatch(rb"\d+ *", stated) is not None and int(stated) % 256 == 0
+
+
+def _complete(head: bytes) -> bytes:
+    """A header that lacks a blank before the date, so that all that follows is a byte early, with that blank."""
+    is_early = re.fullmatch(rb"\d\d\.\d\d\.\d\d\d\d\.\d\d\.\d\d\d+ *", head[167:191]) is not None
+    return head[:167] + b" " + head[167:] if is_early else head
 
 
 def files(path: Path) -> tuple[Path, ...]:
@@ -75,7 +89,7 @@ def files(path: Path) -> tuple[Path, ...]:
 def read(path: Path) -> list[Recording]:
     """One Recording with a Signal per rate, unit and kind of channel, and its annotations and triggers."""
     repairs: list[str] = []
-    header = _header(path)
+    header = _header(path, repairs)
     n_records = _whole_records(path, header, repairs)
     raw = np.memmap(
         path, np.uint8, mode="r", offset=header.n_bytes, shape=(n_records, header.record_samples * header.sample_bytes)
@@ -91,19 +105,29 @@ def read(path: Path) -> list[Recording]:
     kind = "bdf" if header.sample_bytes == 3 else "edf"
     return [
         Recording(
-            clock=path.stem, format=kind, files=(path,), streams=tuple(streams), start=start, repairs=tuple(repairs)
+            clock=path.stem,
+            format=kind,
+            files=(path,),
+            streams=tuple(streams),
+            start=start,
+            repairs=tuple(repairs),
+            subject=_subject(header.patient),
         )
     ]
 
 
-def _header(path: Path) -> _Header:
+def _header(path: Path, repairs: list[str]) -> _Header:
     with path.open("rb") as file:
-        fixed = file.read(256)
+        fixed = _complete(file.read(256))
+        n_missing = len(fixed) - 256
+        file.seek(256 - n_missing)
         n_signals = _count(path, fixed[252:256], "number of signals", least=1)
         size = path.stat().st_size
         if 256 * (n_signals + 1) > size:
             raise FormatError(f"{path}: header claims {n_signals} signals; the file has {size} bytes")
         rest = file.read(256 * n_signals)
+    if n_missing:
+        repairs.append("a blank is missing before the date, all that follows is a byte early: read from there")
     sample_bytes = 3 if fixed[:1] == b"\xff" else 2
     columns = _columns(rest, n_signals)
     physical = [[_real(path, t, what) for t in columns[what]] for what in ("physical minimum", "physical maximum")]
@@ -118,7 +142,7 @@ def _header(path: Path) -> _Header:
     span = np.where(dhigh == dlow, 1.0, dhigh - dlow)
     gain = (high - low) / span
     return _Header(
-        n_bytes=_count(path, fixed[184:192], "header size", least=512),
+        n_bytes=_count(path, fixed[184:192], "header size", least=512) - n_missing,
         sample_bytes=sample_bytes,
         start=_start(fixed),
         reserved=fixed[192:236].decode("latin-1").strip(),
@@ -129,6 +153,7 @@ def _header(path: Path) -> _Header:
         gain=gain,
         offset=low - gain * dlow,
         counts=tuple(_count(path, t.encode("latin-1"), "samples per record", least=1) for t in columns["samples"]),
+        patient=_decoded(fixed[8:88]).strip(" \0"),
     )
 
 
@@ -170,6 +195,15 @@ def _start(fixed: bytes) -> datetime | None:
         return datetime(year + (1900 if year >= 85 else 2000), month, day, hour, minute, second)
     except ValueError:
         return None
+
+
+def _subject(patient: str) -> dict[str, str]:
+    """`MCH-0234567 F 02-MAY-1951 Haagse_Harry` as EDF+ has it; plain EDF has free text, all of which may be a name."""
+    parts = re.fullmatch(r"(\S+) ([MFX]) (\d\d-[A-Za-z]{3}-\d{4}|X) (\S+).*", patient)
+    if parts is None:
+        return subject_of(name=patient)
+    code, sex, born, name = parts.groups()
+    return subject_of(name=name.replace("_", " "), born=born, sex=sex, code=code)
 
 
 def _whole_records(path: Path, header: _Header, repairs: list[str]) -> int:
@@ -241,37 +275,6 @@ def _runs(header: _Header, n_records: int, onsets_s: NDArray[np.float64]) -> lis
     return [(a, b, float(times[a])) for a, b in pairwise(edges)]
 
 
-class _Records:
-    """Channels of equal rate within a run of data records: samples (T, C) decoded when sliced."""
-
-    def __init__(self, raw: NDArray[np.uint8], places: list[tuple[int, int]], sample_bytes: int) -> None:
-        """places: per channel its first sample within a record, and its samples per record."""
-        self.raw, self.places, self.sample_bytes = raw, places, sample_bytes
-        self.per_record = places[0][1]
-        self.shape = (raw.shape[0] * self.per_record, len(places))
-        self.dtype: np.dtype[Any] = np.dtype(np.int16 if sample_bytes == 2 else np.int32)
-
-    def __getitem__(self, part: slice, /) -> NDArray[Any]:
-        start, stop, step = part.indices(self.shape[0])
-        if stop <= start:
-            return np.zeros((0, self.shape[1]), self.dtype)
-        first, last = start // self.per_record, -(-stop // self.per_record)
-        out = np.empty(((last - first) * self.per_record, len(self.places)), self.dtype)
-        for k, (at, count) in enumerate(self.places):
-            block = self.raw[first:last, at * self.sample_bytes : (at + count) * self.sample_bytes]
-            out[:, k] = _integers(np.ascontiguousarray(block), self.sample_bytes).ravel()
-        shift = first * self.per_record
-        return out[start - shift : stop - shift : step]
-
-
-def _integers(block: NDArray[np.uint8], sample_bytes: int) -> NDArray[Any]:
-    if sample_bytes == 2:
-        return block.view("<i2")
-    parts = block.reshape(block.shape[0], -1, 3).astype(np.int32)
-    value = parts[..., 0] | (parts[..., 1] << 8) | (parts[..., 2] << 16)
-    return np.asarray((value ^ 0x800000) - 0x800000)
-
-
 def _signals(header: _Header, raw: NDArray[np.uint8], runs: list[Run], repairs: list[str]) -> list[Signal]:
     names, repeated = unique_names(header.labels)
     repairs += [
@@ -282,8 +285,7 @@ def _signals(header: _Header, raw: NDArray[np.uint8], runs: list[Run], repairs: 
     units = [kept_unit(unit) for unit in header.units]
     for i, label in enumerate(header.labels):
         if label not in _ANNOTATIONS:
-            modality = "sync" if label == "Status" else "eeg" if units[i][0] == "uV" else "aux"
-            groups.setdefault((header.counts[i], units[i][0], modality), []).append(i)
+            groups.setdefault((header.counts[i], units[i][0], _modality(label, units[i][0])), []).append(i)
     signals = []
     for (count, unit, modality), members in groups.items():
         rate_hz = count / header.record_s
@@ -298,19 +300,28 @@ def _signals(header: _Header, raw: NDArray[np.uint8], runs: list[Run], repairs: 
                 unit=unit,
                 gain=header.gain[members] * np.array([units[i][1] for i in members]),
                 offset=header.offset[members] * np.array([units[i][1] for i in members]),
-                table={"kind": tuple(kind_of(header.labels[i]) or ("eeg" if unit == "uV" else "aux") for i in members)},
+                table={"kind": (_KINDS.get(modality, modality),) * len(members)},
             )
         )
     return signals
+
+
+def _modality(label: str, unit: str) -> str:
+    """What a channel measures, as its name and unit tell; MNE takes the same names for trigger channels."""
+    if label.lower() in ("status", "trigger"):
+        return "sync"
+    return (kind_of(label) or "eeg") if unit == "uV" else "aux"
 
 
 def _segments(
     header: _Header, raw: NDArray[np.uint8], runs: list[Run], places: list[tuple[int, int]]
 ) -> tuple[Segment, ...]:
     """The channels at these places of a record, all of one rate, in each run."""
+    kind = "<i3" if header.sample_bytes == 3 else "<i2"
+    firsts = tuple(at * header.sample_bytes for at, _ in places)
     segments = []
     for first, last, start_s in runs:
-        samples = _Records(raw[first:last], places, header.sample_bytes)
+        samples = Records(raw[first:last], firsts, places[0][1], kind)
         base = Timebase(rate_hz=places[0][1] / header.record_s, start_s=start_s, n_samples=samples.shape[0])
         segments.append(Segment(samples=samples, timebase=base))
     return tuple(segments)
@@ -323,5 +334,5 @@ def _triggers(header: _Header, raw: NDArray[np.uint8], runs: list[Run]) -> list[
     place = header.labels.index("Status")
     at = int(np.concatenate([[0], np.cumsum(header.counts)])[place])
     segments = _segments(header, raw, runs, [(at, header.counts[place])])
-    ((times_s, labels),) = rises(segments, 1, lambda block: block & 0xFFFF)
-    return [Events(name="triggers", modality="sync", times_s=times_s, labels=labels)] if labels else []
+    (codes,) = rises(segments, 1, lambda block: block & 0xFFFF)
+    return [codes.events("triggers")] if codes.labels else []

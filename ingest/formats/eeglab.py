@@ -27,12 +27,17 @@ from neuroloom.ingest.formats._channels import grouped_signals, kind_of, unique_
 from neuroloom.ingest.formats._eeglab_fields import fields, is_eeglab, number, rows, text
 from neuroloom.ingest.formats._eeglab_samples import Shape, data_file, embedded, mapped
 from neuroloom.ingest.formats._eeglab_times import continuous, epochs, events_of, was_resampled
+from neuroloom.ingest.formats._subjects import subject_of
 from neuroloom.ingest.formats._units import kept_unit
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Segment, Signal, Stream
 
 TITLE = "EEGLAB"
 MODALITY = "eeg"
+KEEPS = (
+    "samples as stored, gaps, epochs at their times, events with all their fields, positions; not ICA, not "
+    "rejection marks"
+)
 TESTED_ON = (
     "real files of MNE-Python's testing data, MATLAB 5 with and without .fdt; MATLAB 7.3, gaps and epochs that do not "
     "overlap on files written by this project only"
@@ -82,6 +87,7 @@ def read(path: Path) -> list[Recording]:
             files=(path,) if data is None else (path, data),
             streams=tuple(streams),
             repairs=tuple(repairs),
+            subject=subject_of(code=text(eeg.get("subject"))),
         )
     ]
 
@@ -117,7 +123,7 @@ def _signals(eeg: Mapping[str, Any], segments: Sequence[Segment], shape: Shape, 
         kept_unit(text(place.get("unit")) or ("" if kind == "misc" else "uV"))
         for place, kind in zip(places, kinds, strict=True)
     ]
-    modalities = ["aux" if kind == "misc" else "eeg" for kind in kinds]
+    modalities = ["aux" if kind == "misc" else kind for kind in kinds]
     signals = []
     for signal, columns in grouped_signals(segments, names, modalities, units):
         table = _channel_table([places[i] for i in columns], [kinds[i] for i in columns])

@@ -34,13 +34,15 @@ from neuroloom.ingest.formats._companions import is_there
 from neuroloom.ingest.formats._messages import shown
 from neuroloom.ingest.formats._sidecars import Stated, Text, TimeUnit, read_toml, sidecar, validated
 from neuroloom.ingest.formats._tables import TextTable, find_table, is_known, is_text, number, texts, typed, whole
+from neuroloom.ingest.formats._vendor_tables import vendor_table
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Events
 from neuroloom.ingest.timebase import FloatArray
 
 TITLE = "event table (BIDS events.tsv, CSV, TSV)"
 MODALITY = "events"
-TESTED_ON = "real files of bids-examples and EMDAT (Tobii Studio)"
+KEEPS = "onset, duration, label and every other column"
+TESTED_ON = "real files of bids-examples and EMDAT"
 
 MAX_BYTES = 1 << 25  # of text: its rows are held in memory
 _FORM = "event_table"
@@ -70,7 +72,9 @@ def sniff(path: Path, head: bytes) -> bool:
     """True for `*_events.tsv` with onsets, for other texts with columns of time and label, or beside a sidecar."""
     if not is_text(head) or sidecar(path, "gaze_table") is not None:
         return False
-    return sidecar(path, _FORM) is not None or _found(path, _Sidecar()) is not None
+    if sidecar(path, _FORM) is not None:
+        return True
+    return _found(path, _Sidecar()) is not None and vendor_table(path) is None
 
 
 def files(path: Path) -> tuple[Path, ...]:

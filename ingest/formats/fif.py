@@ -7,6 +7,7 @@
     stim channels                                 kept as they are, and their rising codes as sync events
     annotations                                   events, or intervals where they last
     X_raw.fif -> X_raw-1.fif -> ...               parts of one recording, each naming the next
+    X_raw-eve.fif, X-eve.fif                      a list of events beside it: sync events, on the clock of its samples
 
 Design rationale: MNE reads the header, the buffers are read here. MNE gives calibrated floats, fills gaps with zeros,
 drops annotations beyond the last sample, and follows the name of the next part wherever it leads; and a tag that
@@ -17,7 +18,6 @@ it: through the directory of tags where there is one, else from tag to tag.
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -28,9 +28,9 @@ from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError, _gzip
 from neuroloom.ingest.formats._annotations import Note, annotated
-from neuroloom.ingest.formats._channels import grouped
 from neuroloom.ingest.formats._dates import later
 from neuroloom.ingest.formats._fif_buffers import BUFFER, Piece, Rows, Store, pieces_of, runs_of, without_skips
+from neuroloom.ingest.formats._fif_events import event_lists, listed_events
 from neuroloom.ingest.formats._fif_tags import (
     DTYPES,
     Part,
@@ -43,15 +43,18 @@ from neuroloom.ingest.formats._fif_tags import (
     parts_of,
     text_of,
 )
-from neuroloom.ingest.formats._messages import one_line
+from neuroloom.ingest.formats._mne_info import codes_of, info_of, signals_of_info, subject_of_info
 from neuroloom.ingest.formats._triggers import triggers
-from neuroloom.ingest.formats._units import kept_unit
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Segment, Signal, Stream
 from neuroloom.ingest.timebase import Timebase
 
 TITLE = "FIF"
 MODALITY = "meg"
+KEEPS = (
+    "samples as stored, gaps, positions, bad channels, codes, annotations, event lists beside it, the subject; "
+    "projections as names only; not digitised points"
+)
 TESTED_ON = (
     "real files of MNE-Python and its testing data (MEGIN, Neuromag-122, CTF and EEG, all float32); int16, gaps, "
     "annotations and split files on files written by MNE"
@@ -69,18 +72,6 @@ _OTHER_CONTENTS = {
     374: "an ICA", 361: "a list of events", 351: "source spaces", 310: "a head model", 313: "projections",
     3810: "annotations", 107: "digitised points",
 }  # fmt: skip
-# What MNE calls a channel: name of the Signal, modality. Anything else is "aux".
-_KINDS = {
-    "mag": ("magnetometers", "meg"), "grad": ("gradiometers", "meg"), "ref_meg": ("meg references", "meg"),
-    "eeg": ("eeg", "eeg"), "csd": ("csd", "eeg"), "eog": ("eog", "eog"), "ecg": ("ecg", "ecg"), "emg": ("emg", "emg"),
-    "seeg": ("seeg", "ieeg"), "ecog": ("ecog", "ieeg"), "dbs": ("dbs", "ieeg"), "stim": ("stim", "sync"),
-    "eyegaze": ("gaze", "gaze"), "pupil": ("pupil", "pupil"),
-}  # fmt: skip
-_UNITS = {
-    -1: "", 0: "", 1: "m", 3: "s", 4: "A", 6: "K", 7: "rad", 16: "mol/m^3", 101: "Hz", 107: "V", 109: "ohm", 110: "S",
-    112: "T", 114: "degC", 116: "lx", 117: "V/m^2", 201: "T/m", 202: "Am", 210: "px",
-}  # fmt: skip
-_FRAMES = {1: "device", 4: "head"}
 
 
 def sniff(path: Path, head: bytes) -> bool:
@@ -96,8 +87,11 @@ def sniff(path: Path, head: bytes) -> bool:
 
 
 def files(path: Path) -> tuple[Path, ...]:
-    """The file and the parts that follow it. Raises FormatError where one is missing or lies elsewhere."""
-    return (path,) if _is_zipped(path) else tuple(part.path for part in parts_of(path))
+    """The file, the parts that follow it, lists of events beside it. Raises FormatError for a part that is missing."""
+    if _is_zipped(path):
+        return (path,)
+    parts = parts_of(path)
+    return (*(part.path for part in parts), *(part.path for part in event_lists(parts[0])))
 
 
 def read(path: Path) -> list[Recording]:
@@ -117,20 +111,23 @@ def read(path: Path) -> list[Recording]:
     notes, pieces = without_skips(_notes(parts[0], info["meas_date"]), pieces, store, rate_hz, repairs)
     if not pieces:
         raise FormatError(f"{path}: holds no samples; a raw FIF file holds some")
+    lists = event_lists(parts[0])
+    listed = [listed_events(part, rate_hz) for part in lists]
     try:
         signals = _signals(info, store, runs_of(pieces), rate_hz, repairs)
-        codes = triggers(signals, _codes, most=MAX_TRIGGERS, repairs=repairs)
-        streams: list[Stream] = [*signals, *codes, *annotated(notes)]
+        codes = triggers(signals, codes_of, most=MAX_TRIGGERS, repairs=repairs)
+        streams: list[Stream] = [*signals, *codes, *listed, *annotated(notes)]
     except ValueError as error:
         raise FormatError(f"{path}: {error}") from error
     return [
         Recording(
             clock=path.stem,
             format="fif",
-            files=tuple(part.path for part in parts),
+            files=tuple(part.path for part in (*parts, *lists)),
             streams=tuple(streams),
             start=later(info["meas_date"], pieces[0].first / rate_hz),
             repairs=tuple(repairs),
+            subject=subject_of_info(info),
         )
     ]
 
@@ -163,12 +160,11 @@ def _info(path: Path) -> Any:
     """The measurement info as MNE reads it; every part was looked at before."""
     import mne
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return mne.io.read_raw_fif(path, allow_maxshield="yes", preload=False, verbose="error").info
-    except Exception as error:  # MNE raises bare Exceptions, too
-        raise FormatError(f"{path}: its header cannot be read ({one_line(error)}); a raw FIF file is wanted") from error
+    return info_of(
+        path,
+        "a raw FIF file",
+        lambda: mne.io.read_raw_fif(path, allow_maxshield="yes", preload=False, verbose="error").info,
+    )
 
 
 def _dtype(path: Path, tags: Sequence[Sequence[Tag]]) -> np.dtype[Any]:
@@ -184,91 +180,16 @@ def _signals(
     info: Any, store: Store, runs: Sequence[Sequence[Piece]], rate_hz: float, repairs: list[str]
 ) -> list[Signal]:
     """One Signal per kind and unit, in the order of their first channels."""
-    units = [_unit(channel, repairs) for channel in info["chs"]]
-    kinds = [_kind(info, i) for i in range(len(info["chs"]))]
     bases = [
         Timebase(rate_hz=rate_hz, start_s=run[0].first / rate_hz, n_samples=sum(piece.n for piece in run))
         for run in runs
     ]
-    signals = []
-    for kind, unit, suffix, columns in grouped(kinds, [unit for unit, _ in units]):
-        name, modality = _KINDS.get(kind, (kind, "aux"))
-        frame, positions = _positions([info["chs"][i] for i in columns])
-        signals.append(
-            Signal(
-                name=f"{name}{suffix}",
-                modality=modality,
-                segments=tuple(
-                    Segment(samples=Rows(store, run, columns), timebase=base)
-                    for run, base in zip(runs, bases, strict=True)
-                ),
-                channel_names=tuple(info["ch_names"][i] for i in columns),
-                unit=unit,
-                gain=np.array([float(info["chs"][i]["cal"] * info["chs"][i]["range"]) * units[i][1] for i in columns]),
-                offset=np.zeros(len(columns)),
-                table={
-                    "kind": (kind,) * len(columns),
-                    "bad_in_file": tuple(info["ch_names"][i] in info["bads"] for i in columns),
-                    **positions,
-                },
-                provenance=_provenance(info, modality, frame),
-            )
-        )
-    return signals
 
+    def segments(columns: NDArray[np.int64]) -> tuple[Segment, ...]:
+        rows = (Rows(store, run, columns) for run in runs)
+        return tuple(Segment(samples=samples, timebase=base) for samples, base in zip(rows, bases, strict=True))
 
-def _kind(info: Any, index: int) -> str:
-    import mne
-
-    try:
-        return str(mne.channel_type(info, index))
-    except (KeyError, ValueError):
-        return "misc"
-
-
-def _unit(channel: Any, repairs: list[str]) -> tuple[str, float]:
-    """The unit that is kept, and what the gain is multiplied by; a trigger channel stays in volts, as its codes are."""
-    code, power = int(channel["unit"]), int(channel["unit_mul"])
-    if abs(power) > 24 or not np.isfinite(channel["cal"] * channel["range"]):
-        raise ValueError(f"{channel['ch_name']!r} has no finite gain; one from yocto to yotta is wanted")
-    if power:
-        repairs.append(f"{channel['ch_name']}: multiplier 10^{power} of its unit taken into the gain")
-    spelled = _UNITS.get(code, f"FIFF unit {code}")
-    unit, factor = ("V", 1.0) if int(channel["kind"]) == 3 and spelled == "V" else kept_unit(spelled)
-    return unit, factor * 10.0**power
-
-
-def _positions(channels: Sequence[Any]) -> tuple[str, dict[str, tuple[float, ...]]]:
-    """Coordinate frame and columns x_mm, y_mm, z_mm, NaN where unknown; nothing where no channel has a place."""
-    frames = {int(channel["coord_frame"]) for channel in channels}
-    frame = _FRAMES.get(frames.pop(), "") if len(frames) == 1 else ""
-    places = np.array([channel["loc"][:3] for channel in channels], dtype=np.float64) * 1e3
-    places[~np.isfinite(places).all(axis=1) | (places == 0).all(axis=1)] = np.nan
-    if not frame or np.isnan(places).all():
-        return "", {}
-    return frame, {f"{axis}_mm": tuple(places[:, k].tolist()) for k, axis in enumerate("xyz")}
-
-
-def _provenance(info: Any, modality: str, frame: str) -> dict[str, Any]:
-    """What the file states about a Signal as a whole; projections are listed, they are not applied."""
-    stated: dict[str, Any] = {"high_pass_hz": info["highpass"], "low_pass_hz": info["lowpass"]}
-    if frame:
-        stated["positions"] = f"{frame} coordinates"
-    if modality in ("meg", "eeg") and info["projs"]:
-        stated["projections_in_file"] = [
-            f"{p['desc']}{' (already applied)' if p['active'] else ''}" for p in info["projs"]
-        ]
-    grades = {int(c["coil_type"]) >> 16 for c in info["chs"] if int(c["kind"]) == 1} if modality == "meg" else set()
-    if grades - {0}:
-        stated["ctf_compensation_grade"] = max(grades)
-    return stated
-
-
-def _codes(signal: Signal, samples: NDArray[Any]) -> NDArray[np.int64]:
-    """Whole numbers; one below 0 is an unsigned 16-bit code that was stored as signed."""
-    codes = np.rint(np.clip(np.nan_to_num(samples * signal.gain), -(2.0**31), 2.0**31)).astype(np.int64)
-    codes[codes < 0] &= 0xFFFF
-    return np.asarray(codes)
+    return signals_of_info(info, segments, repairs)
 
 
 # Annotations --------------------------------------------------------------------------------------------------------

@@ -17,8 +17,7 @@
     # clock = "rig"
     # start = 2024-05-01T10:00:00               when the first sample was taken
 
-A BIDS `<stem>.json` that gives columns their "Units" serves as well. In exports of Pupil Core `gaze_timestamp` is in
-seconds and `norm_pos` a share of the scene image, as its documentation says; its `confidence` is kept as a signal.
+A BIDS `<stem>.json` that gives columns their "Units" serves as well; a column `confidence` is kept as a signal.
 A cell that is blank, ".", "-", NA, n/a, NaN, none or null is a lost sample; no number is, unless `lost_value` says so.
 
 Design rationale: a table has no layout of its own, so its names are the only evidence there is. What they do not state
@@ -31,7 +30,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,23 +47,24 @@ from neuroloom.ingest.formats._column_names import (
     unit_of_time,
 )
 from neuroloom.ingest.formats._messages import one_line, shown
-from neuroloom.ingest.formats._row_runs import runs, segments
+from neuroloom.ingest.formats._row_runs import runs
+from neuroloom.ingest.formats._sampled import FloatBlock, Group, signal_of
 from neuroloom.ingest.formats._sidecars import Stated, Text, TimeUnit, read_toml, sidecar, small_file, validated
 from neuroloom.ingest.formats._tables import TextTable, find_table, is_text, numbers, whole
+from neuroloom.ingest.formats._vendor_tables import vendor_table
 from neuroloom.ingest.recording import Recording
-from neuroloom.ingest.streams import Signal
 from neuroloom.ingest.timebase import FloatArray, Timebase, Times
 
 TITLE = "gaze table (CSV, TSV)"
 MODALITY = "gaze"
-TESTED_ON = "real files of pymovements, Pupil Core's tutorials, GlassesTestCodeData and EMDAT"
+KEEPS = "gaze, pupil and confidence as float32, gaps; not other columns"
+TESTED_ON = "real files of pymovements, GlassesTestCodeData and EMDAT"
 
 MAX_BYTES = 1 << 29  # of text: its samples are held in memory
 _FORM = "gaze_table"
 _ChannelName = Annotated[str, Field(pattern=r"^(x|y|pupil)(_left|_right)?$")]
 
 Lacking = list[tuple[str, str]]  # what is stated nowhere, and the line of a sidecar that states it
-FloatBlock = NDArray[np.float32]
 
 
 class _Sidecar(Stated):
@@ -95,24 +95,13 @@ class _Sidecar(Stated):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Group:
-    """Channels that make one Signal: their columns, in one unit."""
-
-    name: str
-    modality: str
-    unit: str
-    channels: tuple[str, ...]
-    columns: tuple[int, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Layout:
     """Which columns are what. time: the column of times and seconds per unit of it; None where a rate is stated."""
 
     table: TextTable
     side: _Sidecar
     time: tuple[int, float] | None
-    groups: tuple[_Group, ...]
+    groups: tuple[Group, ...]
 
     @property
     def left_out(self) -> list[str]:
@@ -125,7 +114,9 @@ def sniff(path: Path, head: bytes) -> bool:
     """True for a text with columns of time and place of gaze, or beside a sidecar that says it is a gaze table."""
     if not is_text(head) or path.name.endswith("_events.tsv") or sidecar(path, "event_table") is not None:
         return False
-    return sidecar(path, _FORM) is not None or find_table(path, is_gaze) is not None
+    if sidecar(path, _FORM) is not None:
+        return True
+    return find_table(path, is_gaze) is not None and vendor_table(path) is None
 
 
 def files(path: Path) -> tuple[Path, ...]:
@@ -134,7 +125,7 @@ def files(path: Path) -> tuple[Path, ...]:
 
 
 def read(path: Path) -> list[Recording]:
-    """One Recording: gaze (a signal per unit), pupil, and Pupil Core's confidence; held in memory as float32.
+    """One Recording: gaze (a signal per unit), pupil, and the tracker's confidence; held in memory as float32.
 
     Lost samples are NaN; a pause in the times is a gap. Raises FormatError, with the sidecar to write, where a unit is
     stated nowhere, and, naming the line, where a row is damaged or times repeat or go back.
@@ -148,7 +139,7 @@ def read(path: Path) -> list[Recording]:
             clock=layout.side.clock or path.stem,
             format=_FORM,
             files=files(path),
-            streams=tuple(_signal(group, block, found) for group, block in zip(layout.groups, blocks, strict=True)),
+            streams=tuple(signal_of(group, block, found) for group, block in zip(layout.groups, blocks, strict=True)),
             start=layout.side.start,
             repairs=tuple(repairs),
         )
@@ -218,12 +209,10 @@ def _unit_of_time(table: TextTable, side: _Sidecar, units: Mapping[str, str], na
     """What the sidecar says of a column it names, else what JSON or name state, else what the sidecar says of all."""
     if side.time is not None and side.time_unit is not None:
         return side.time_unit
-    if name == "gaze_timestamp" and "world_index" in table.names:  # an export of Pupil Core
-        return "s"
     return unit_of_time(units.get(name, "")) or time_unit(name) or side.time_unit
 
 
-def _groups(table: TextTable, side: _Sidecar, units: Mapping[str, str], lacking: Lacking) -> tuple[_Group, ...]:
+def _groups(table: TextTable, side: _Sidecar, units: Mapping[str, str], lacking: Lacking) -> tuple[Group, ...]:
     """The signals of the table. Where some places have a unit, those without one are left out."""
     found: dict[tuple[str, str], dict[str, int]] = {}
     for channel, unit, column in _channels(table, side, units):
@@ -246,7 +235,7 @@ def _groups(table: TextTable, side: _Sidecar, units: Mapping[str, str], lacking:
     for (what, unit), members in found.items():
         alone = sum(other == what for other, _ in found) == 1
         groups.append(
-            _Group(
+            Group(
                 name=what if alone else f"{what} {unit or 'a.u.'}",
                 modality="aux" if what == "confidence" else what,
                 unit=unit or "a.u.",
@@ -334,7 +323,7 @@ def _check_times(
     )
 
 
-def _forget_lost(group: _Group, values: FloatArray, side: _Sidecar) -> int:
+def _forget_lost(group: Group, values: FloatArray, side: _Sidecar) -> int:
     """Make lost samples of a block NaN, in place; returns how many look lost while nobody says so."""
     if group.modality == "aux":
         return 0
@@ -348,7 +337,7 @@ def _forget_lost(group: _Group, values: FloatArray, side: _Sidecar) -> int:
     return n_odd
 
 
-def _eyes(group: _Group) -> list[list[int]]:
+def _eyes(group: Group) -> list[list[int]]:
     """Channels that are lost together: x and y of an eye; every pupil alone."""
     if group.modality == "pupil":
         return [[k] for k in range(len(group.channels))]
@@ -360,16 +349,3 @@ def _runs(layout: _Layout, times_s: FloatArray, n_samples: int) -> Sequence[tupl
     if layout.side.rate_hz is not None:
         return [(slice(0, n_samples), Timebase(rate_hz=layout.side.rate_hz, n_samples=n_samples))]
     return runs(times_s)
-
-
-def _signal(group: _Group, samples: FloatBlock, found: Sequence[tuple[slice, Times]]) -> Signal:
-    n_channels = len(group.channels)
-    common: dict[str, Any] = {"gain": np.ones(n_channels), "offset": np.zeros(n_channels)}
-    return Signal(
-        name=group.name,
-        modality=group.modality,
-        segments=segments(samples, found),
-        channel_names=group.channels,
-        unit=group.unit,
-        **common,
-    )

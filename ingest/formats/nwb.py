@@ -47,6 +47,7 @@ from neuroloom.ingest.streams import Events, Intervals, Signal, Stream, Units
 
 TITLE = "NWB 2"
 MODALITY = "wideband"
+KEEPS = "time series as stored, units, intervals, events, electrode columns; not waveforms, pictures or links"
 TESTED_ON = (
     "real files of intracellular recordings, and example files of NWBShowcase, pynwb and NeuroConv; extracellular "
     "series, units, gaze and events on files that pynwb and this project wrote"

@@ -2,18 +2,20 @@
 
     run_g0_t0.imec0.ap.meta + .bin     a probe's wide band (AP) or, in `.lf`, its slow band (LF), and a sync word
     run_g0_t0.nidq.meta + .bin         the NI-DAQ's analog channels and digital words
+    run_g0_t0.obx0.obx.meta + .bin     a OneBox's analog channels and digital words
 
-Each stream file is a Recording; those of one probe share its clock. A file is complete when it has the size that its
-`.meta` states. Gains follow the vendor's metadata guide: imec `imAiRangeMax / imMaxInt / gain` with the gains of
-`~imroTbl`, NI-DAQ `niAiRangeMax / 32768 / gain`.
+All files of one run and gate in a folder are one drop, named by the first of them; there is a Recording per device. A
+probe's two bands share its clock, and so do the triggers of a gate (t0, t1, ...), which are segments. Times count from
+the beginning of the run (`firstSample`). The sync word is in both bands of a probe; the slow band's is left out where
+the wide one is there. A file is complete when it has the size that its `.meta` states.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,16 +24,28 @@ from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._channels import columns_of
 from neuroloom.ingest.formats._companions import is_there
 from neuroloom.ingest.formats._dates import iso_date
+from neuroloom.ingest.formats._digital import pulses_in
+from neuroloom.ingest.formats._spikeglx_meta import MAX_META_BYTES, Meta, channel_names, gains, meta_of, run_of, sites
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Events, Segment, Signal, Stream
 from neuroloom.ingest.timebase import Timebase
 
 TITLE = "SpikeGLX"
 MODALITY = "wideband"
-TESTED_ON = "files written by this project only"
+TESTED_ON = (
+    "17 real .meta files of all kinds of Neuropixels (3A, 1.0, NHP, Ultra, 2.0, quad base) and of a NI-DAQ, whose .bin "
+    "was made up; whole runs on files written by this project only"
+)
+KEEPS = (
+    "every int16 sample with its gain, AP and LF of a probe on one clock, triggers as segments, every line of sync and "
+    "digital words that goes up, electrode positions, shanks and sample shifts; not the LF's copy of the sync word"
+)
 
-_BLOCK_SAMPLES = 1 << 20
-_FIXED_GAIN = 80.0  # of probes without a gain per channel, Neuropixels 2.0
+# "Time synchronization errors of 5 to 10 ms (owing to T-zero error)" without a sync pulse, less with one (SpikeGLX user
+# manual, "Synchronization"). Doubled, for safety.
+TOGETHER_S = 0.02
+_NAMES = {"ap": "ap", "lf": "lf", "nidq": "nidq", "obx": "obx"}
+_MODALITIES = {"ap": "wideband", "lf": "lfp", "nidq": "aux", "obx": "aux"}
 
 
 def sniff(path: Path, head: bytes) -> bool:
@@ -41,171 +55,166 @@ def sniff(path: Path, head: bytes) -> bool:
 
 def _whole_head(path: Path, head: bytes) -> bytes:
     """The keys that matter may follow a long table: `typeThis` comes late in the alphabet."""
-    if not head or path.is_dir() or path.stat().st_size > 10_000_000:
+    if not head or path.is_dir() or path.stat().st_size > MAX_META_BYTES:
         return b""
     return path.read_bytes()
 
 
 def files(path: Path) -> tuple[Path, ...]:
-    """The `.meta` and its `.bin`. Raises FormatError where that is missing."""
+    """The `.meta` and its `.bin`; for the first of a run and gate, all of that in its folder. Raises FormatError."""
+    return tuple(file for meta in _run(path) for file in (meta, _binary(meta)))
+
+
+def _run(path: Path) -> tuple[Path, ...]:
+    run, _, device = run_of(path)
+    if not device:
+        return (path,)
+    beside = (f for f in path.parent.iterdir() if f.suffix == ".meta" and is_there(f) and run_of(f)[0] == run)
+    found = sorted((f for f in beside if f == path or _is_one(f)), key=lambda f: (run_of(f)[1:], f.name))
+    return (path, *(f for f in found if f != path)) if found and found[0] == path else (path,)
+
+
+def _is_one(path: Path) -> bool:
+    with path.open("rb") as file:
+        return sniff(path, file.read(4096))
+
+
+def _binary(path: Path) -> Path:
     binary = path.with_suffix(".bin")
     if not is_there(binary):
         raise FormatError(f"{path}: {binary.name} is not beside it; the samples are wanted")
-    return path, binary
+    return binary
+
+
+def incomplete(path: Path) -> str:
+    """Why the samples are not all there; "" where every file has the size that its `.meta` states."""
+    try:
+        for meta in _run(path):
+            _samples(meta_of(meta))
+    except FormatError as error:
+        return str(error)
+    return ""
 
 
 def read(path: Path) -> list[Recording]:
-    """One Recording of the probe's or the NI-DAQ's clock: its band, and the edges of its digital lines."""
-    _, binary = files(path)
-    meta = _meta(path)
-    samples, rate_hz = _samples(path, binary, meta)
-    base = Timebase(rate_hz=rate_hz, n_samples=samples.shape[0])
-    is_probe = meta["typeThis"] == "imec"
+    """One Recording per device of the run: bands, triggers as segments, and the edges of its digital lines."""
+    by_device: dict[str, list[Meta]] = {}
+    for meta in map(meta_of, _run(path)):
+        by_device.setdefault(_clock(meta.path), []).append(meta)
+    return [_recording(clock, sorted(metas, key=_in_time)) for clock, metas in by_device.items()]
+
+
+def _clock(path: Path) -> str:
+    """That of a device in a run, whatever the trigger and the band."""
+    run, _, device = run_of(path)
+    return f"{run}.{device}" if device else run
+
+
+def _in_time(meta: Meta) -> tuple[float, str]:
+    return meta.first_sample / meta.rate_hz, meta.band
+
+
+def _recording(clock: str, metas: Sequence[Meta]) -> Recording:
+    repairs: list[str] = []
     streams: list[Stream] = []
-    analog = _probe_signal(path, meta, samples, base) if is_probe else _nidq_signal(path, meta, samples, base)
-    if analog is not None:
-        streams.append(analog)
-    n_words = _counts(path, meta, "snsApLfSy")[2] if is_probe else _counts(path, meta, "snsMnMaXaDw")[3]
-    for k in range(n_words):
-        column = samples.shape[1] - n_words + k
-        edges = _rising_edges(samples, column, base, name="sync" if n_words == 1 else f"sync {k}")
-        streams.append(edges)
-    return [
-        Recording(
-            clock=re.sub(r"\.(ap|lf)$", "", path.stem),
-            format="spikeglx",
-            files=(path, binary),
-            streams=tuple(streams),
-            start=iso_date(meta.get("fileCreateTime", "")),
-        )
-    ]
-
-
-def _meta(path: Path) -> dict[str, str]:
-    text = path.read_text(encoding="utf-8", errors="replace")
-    pairs = (line.partition("=") for line in text.splitlines() if "=" in line)
-    meta = {key.strip().lstrip("~"): value.strip() for key, _, value in pairs}
-    if meta.get("typeThis") not in ("imec", "nidq"):
-        raise FormatError(f"{path}: typeThis is {meta.get('typeThis')!r}; imec or nidq is wanted")
-    return meta
-
-
-def _float(path: Path, meta: Mapping[str, str], key: str) -> float:
-    try:
-        value = float(meta[key])
-    except (KeyError, ValueError) as error:
-        raise FormatError(f"{path}: {key} is {meta.get(key)!r}; a number is wanted") from error
-    if not (np.isfinite(value) and value > 0):
-        raise FormatError(f"{path}: {key} is {value}; a number above 0 is wanted")
-    return value
-
-
-def _counts(path: Path, meta: Mapping[str, str], key: str) -> list[int]:
-    try:
-        return [int(part) for part in meta[key].split(",")]
-    except (KeyError, ValueError) as error:
-        raise FormatError(f"{path}: {key} is {meta.get(key)!r}; counts of channels are wanted") from error
-
-
-def _samples(path: Path, binary: Path, meta: Mapping[str, str]) -> tuple[NDArray[np.int16], float]:
-    """A memory map of shape (T, C), and the rate (calibrated by SpikeGLX where it was)."""
-    n_channels = int(_float(path, meta, "nSavedChans"))
-    stated, found = int(_float(path, meta, "fileSizeBytes")), binary.stat().st_size
-    if stated != found:
-        raise FormatError(f"{binary}: {found} bytes; its .meta states {stated}: still being copied, or cut off")
-    if found % (2 * n_channels):
-        raise FormatError(f"{binary}: {found} bytes do not hold whole samples of {n_channels} channels")
-    rate_hz = _float(path, meta, "imSampRate" if meta["typeThis"] == "imec" else "niSampRate")
-    return np.memmap(binary, "<i2", mode="r", shape=(found // (2 * n_channels), n_channels)), rate_hz
-
-
-def _probe_signal(path: Path, meta: Mapping[str, str], samples: NDArray[np.int16], base: Timebase) -> Signal | None:
-    n_ap, n_lf, _ = _counts(path, meta, "snsApLfSy")
-    n = n_ap or n_lf
-    if n == 0:
-        return None
-    if n > samples.shape[1]:
-        raise FormatError(f"{path}: snsApLfSy states {n} channels; {samples.shape[1]} are saved")
-    band, column = ("ap", 3) if n_ap else ("lf", 4)
-    saved = _saved_channels(meta, samples.shape[1])[:n]
-    volts = _float(path, meta, "imAiRangeMax") / float(meta.get("imMaxInt", 512))
-    gains = _imro_gains(meta, column)
-    names = tuple(f"{band.upper()}{i}" for i in saved)
-    return Signal(
-        name=band,
-        modality="wideband" if n_ap else "lfp",
-        segments=(Segment(samples=columns_of(samples, np.arange(n)), timebase=base),),
-        channel_names=names,
-        unit="uV",
-        gain=np.array([volts * 1e6 / gains.get(i % 384, _FIXED_GAIN) for i in saved]),
-        offset=np.zeros(n),
-        table=_sites(meta, n),
+    for band in dict.fromkeys(meta.band for meta in metas):
+        streams += _joined([_signal(meta, repairs) for meta in metas if meta.band == band and meta.n_analog])
+    wide = [meta for meta in metas if meta.band != "lf"] or metas
+    for name, parts in _words(wide).items():
+        streams.append(_one_line(name, parts))
+    dates = [date for meta in metas if (date := iso_date(meta.entries.get("fileCreateTime", ""))) is not None]
+    repairs += [f"{meta.path.name}: CatGT fills gaps between triggers with zeros" for meta in metas if _is_joined(meta)]
+    return Recording(
+        clock=clock,
+        format="spikeglx",
+        files=tuple(file for meta in metas for file in (meta.path, _binary(meta.path))),
+        streams=tuple(streams),
+        start=min(dates, default=None),
+        started_with=_together(metas[0].path),
+        repairs=tuple(dict.fromkeys(repairs)),
     )
 
 
-def _saved_channels(meta: Mapping[str, str], n_saved: int) -> list[int]:
-    """Acquired channel of each saved one: "0:15,768" is 0 to 15 and 768."""
-    text = meta.get("snsSaveChanSubset", "")
-    found: list[int] = []
-    for part in re.findall(r"\d+(?::\d+)?", text):
-        first, _, last = part.partition(":")
-        found += range(int(first), min(int(last or first), int(first) + n_saved) + 1)
-    return found if len(found) == n_saved else list(range(n_saved))
+def _together(path: Path) -> tuple[str, float] | None:
+    """What the devices' files of one trigger have in common: they begin at the same moment."""
+    run, trigger, device = run_of(path)
+    return (f"{run}_t{trigger}", TOGETHER_S) if device else None
 
 
-def _imro_gains(meta: Mapping[str, str], column: int) -> dict[int, float]:
-    """Gain per channel of `(channel bank reference apgain lfgain filter)`; empty for probes with one fixed gain."""
-    rows = [row.split() for row in re.findall(r"\(([^()]*)\)", meta.get("imroTbl", ""))]
-    return {int(row[0]): float(row[column]) for row in rows if len(row) == 6}
+def _is_joined(meta: Meta) -> bool:
+    return any(key.lower().startswith("catgt") for key in meta.entries)
 
 
-def _sites(meta: Mapping[str, str], n: int) -> dict[str, tuple[Any, ...]]:
-    """Position of each site from `~snsGeomMap`: `(shank:x:z:used)` after a head that states the pitch of shanks."""
-    head = re.match(r"\(([^()]*)\)", meta.get("snsGeomMap", ""))
-    rows = [row.split(":") for row in re.findall(r"\(([^()]*)\)", meta.get("snsGeomMap", "")) if row.count(":") == 3]
-    if head is None or len(rows) < n:
-        return {}
-    pitch_um = float(head.group(1).split(",")[2])
-    sites = [(int(s), float(x), float(z)) for s, x, z, _ in rows[:n]]
-    return {
-        "x_um": tuple(x + shank * pitch_um for shank, x, _ in sites),
-        "y_um": tuple(z for _, _, z in sites),
-        "group": tuple(shank for shank, _, _ in sites),
-    }
+def _samples(meta: Meta) -> NDArray[np.int16]:
+    """A memory map of shape (T, C)."""
+    binary = _binary(meta.path)
+    stated, found = meta.entries.get("fileSizeBytes", ""), binary.stat().st_size
+    if not re.fullmatch(r"\d{1,18}", stated) or int(stated) != found:
+        raise FormatError(f"{binary}: {found} bytes; its .meta states {stated!r}: still being copied, or cut off")
+    if found % (2 * meta.n_saved) or not found:
+        raise FormatError(f"{binary}: {found} bytes do not hold whole samples of {meta.n_saved} channels")
+    return np.memmap(binary, "<i2", mode="r", shape=(found // (2 * meta.n_saved), meta.n_saved))
 
 
-def _nidq_signal(path: Path, meta: Mapping[str, str], samples: NDArray[np.int16], base: Timebase) -> Signal | None:
-    n_mn, n_ma, n_xa, _ = _counts(path, meta, "snsMnMaXaDw")
-    n = n_mn + n_ma + n_xa
-    if n == 0:
-        return None
-    volts = _float(path, meta, "niAiRangeMax") / 32768
-    gains = [float(meta.get("niMNGain", 1))] * n_mn + [float(meta.get("niMAGain", 1))] * n_ma + [1.0] * n_xa
+def _base(meta: Meta, n_samples: int) -> Timebase:
+    """The rate as SpikeGLX calibrated it; time 0 is the beginning of the run."""
+    return Timebase(rate_hz=meta.rate_hz, start_s=meta.first_sample / meta.rate_hz, n_samples=n_samples)
+
+
+def _signal(meta: Meta, repairs: list[str]) -> Signal:
+    samples = _samples(meta)
+    columns = np.arange(meta.n_analog)
     return Signal(
-        name="nidq",
-        modality="aux",
-        segments=(Segment(samples=columns_of(samples, np.arange(n)), timebase=base),),
-        channel_names=tuple(f"XA{i}" if i >= n_mn + n_ma else f"M{i}" for i in range(n)),
-        unit="V",
-        gain=volts / np.array(gains),
-        offset=np.zeros(n),
+        name=_NAMES[meta.band],
+        modality=_MODALITIES[meta.band],
+        segments=(Segment(samples=columns_of(samples, columns), timebase=_base(meta, samples.shape[0])),),
+        channel_names=channel_names(meta),
+        unit="uV" if meta.kind == "imec" else "V",
+        gain=gains(meta),
+        offset=np.zeros(meta.n_analog),
+        table=sites(meta, repairs) if meta.kind == "imec" else {},
     )
 
 
-def _rising_edges(samples: NDArray[np.int16], column: int, base: Timebase, *, name: str) -> Events:
-    """Every bit of a digital word that goes up, labelled by its number; read block by block."""
-    times: list[NDArray[np.float64]] = []
-    bits: list[NDArray[np.int64]] = []
-    before = np.zeros(0, dtype=np.uint16)
-    for start in range(0, samples.shape[0], _BLOCK_SAMPLES):
-        word = np.ascontiguousarray(samples[start : start + _BLOCK_SAMPLES, column]).view(np.uint16)
-        joined = np.concatenate([before if before.size else word[:1], word])
-        up = joined[1:] & ~joined[:-1]
-        for at in np.flatnonzero(up):
-            raised = np.flatnonzero((int(up[at]) >> np.arange(16)) & 1)
-            times.append(np.full(raised.size, base.seconds(start + at)))
-            bits.append(raised)
-        before = word[-1:]
-    all_times = np.concatenate(times) if times else np.zeros(0)
-    labels = tuple(str(bit) for bit in np.concatenate(bits)) if bits else ()
-    return Events(name=name, modality="sync", times_s=all_times, labels=labels)
+def _joined(parts: Sequence[Signal]) -> Iterator[Signal]:
+    """Triggers of one gate as segments; those that were saved or amplified otherwise are signals of their own."""
+    kept: list[Signal] = []
+    for part in parts:
+        same = next((k for k, other in enumerate(kept) if _alike(part, other)), None)
+        if same is None:
+            kept.append(part)
+        else:
+            kept[same] = replace(kept[same], segments=(*kept[same].segments, *part.segments))
+    for k, signal in enumerate(kept):
+        yield signal if not k else replace(signal, name=f"{signal.name} {k + 1}")
+
+
+def _alike(one: Signal, other: Signal) -> bool:
+    same = (one.channel_names, dict(one.table)) == (other.channel_names, dict(other.table))
+    return same and np.array_equal(one.gain, other.gain)
+
+
+def _words(metas: Sequence[Meta]) -> dict[str, list[Events]]:
+    """Per digital word the lines that go up, one part per file."""
+    words: dict[str, list[Events]] = {}
+    for meta in metas:
+        samples = _samples(meta) if meta.n_words else np.zeros((0, 0), np.int16)
+        base = _base(meta, samples.shape[0])
+        for k in range(meta.n_words):
+            name = "sync" if meta.n_words == 1 else f"sync {k}"
+            words.setdefault(name, []).append(pulses_in(samples, meta.n_analog + k, base, name=name))
+    return words
+
+
+def _one_line(name: str, parts: Sequence[Events]) -> Events:
+    times_s = np.concatenate([part.times_s for part in parts])
+    order = np.argsort(times_s, kind="stable").tolist()
+    labels = [label for part in parts for label in part.labels]
+    high = [value for part in parts for value in part.table["high_s"]]
+    return Events(
+        name=name,
+        modality="sync",
+        times_s=times_s[order],
+        labels=tuple(labels[i] for i in order),
+        table={"high_s": tuple(high[i] for i in order)},
+    )

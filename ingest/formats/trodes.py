@@ -28,14 +28,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
+from neuroloom.ingest.formats._edges import high_s
 from neuroloom.ingest.formats._messages import shown
 from neuroloom.ingest.formats._row_runs import runs, segments
 from neuroloom.ingest.recording import Recording
-from neuroloom.ingest.streams import Events, Signal, Stream
+from neuroloom.ingest.streams import HIGH, Events, Signal, Stream
 from neuroloom.ingest.timebase import FloatArray
 
 TITLE = "Trodes export (position, digital lines)"
 MODALITY = "position"
+KEEPS = "positions as stored, edges of digital lines"
 TESTED_ON = "a real position file of nelpy's example data; digital lines on files written by this project only"
 
 _MAX_HEADER_BYTES = 1 << 16
@@ -230,5 +232,7 @@ def _edges(path: Path, header: _Header, raw: NDArray[Any], repairs: list[str]) -
     times_s = _times_s(path, header, raw, repairs)
     state = np.asarray(raw["state"]) != 0
     up = np.flatnonzero(state[1:] & ~state[:-1]) + 1
+    down = np.flatnonzero(~state[1:] & state[:-1]) + 1
     label = header.settings.get("id") or "1"
-    return Events(name=label, modality="sync", times_s=times_s[up], labels=(label,) * up.size)
+    widths_s = tuple(high_s(times_s[up], times_s[down]).tolist())
+    return Events(name=label, modality="sync", times_s=times_s[up], labels=(label,) * up.size, table={HIGH: widths_s})

@@ -33,6 +33,7 @@ from neuroloom.ingest.streams import Events, Signal, Stream
 
 TITLE = "XDF"
 MODALITY = "eeg"
+KEEPS = "samples as stored, gaps, texts as events, clock offsets, channel types and units; not the rest of the header"
 TESTED_ON = "the example files of the XDF project; gaps, gaze and several clocks on files written by this project only"
 
 

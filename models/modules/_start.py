@@ -14,6 +14,11 @@ def gaussian(shape: tuple[int, ...], scale: float, generator: torch.Generator) -
     return torch.randn(shape, generator=generator) * scale
 
 
+def tau_of_share(share: Tensor) -> Tensor:
+    """The time constant, in bins, of a unit that takes up this share of something new in every bin."""
+    return -1 / torch.log1p(-share.clamp(1e-6, 1 - 1e-6))
+
+
 def unit_signs(size: int) -> Tensor:
     """1 for the excitatory units, which come first, and -1 for the others, (H,)."""
     n_excitatory = max(1, round(EXCITATORY_SHARE * size))

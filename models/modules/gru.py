@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ._start import MIN_TAU_BINS, gaussian
+from ._start import MIN_TAU_BINS, gaussian, tau_of_share
 
 
 class Module(nn.Module):
@@ -42,6 +42,11 @@ class Module(nn.Module):
     def constants(self) -> tuple[Tensor, ...]:
         """What does not change within a run: recurrent and gate weights."""
         return self.weight, self.gate_weight
+
+    def tau_bins(self) -> Tensor:
+        """The time constant where state and drive are 0, bins, (N, H)."""
+        update = self.gate_bias.chunk(2, dim=2)[1]
+        return tau_of_share((self.rate * torch.sigmoid(update))[:, 0])
 
     def forward(self, state_NBH: Tensor, drive_NBH: Tensor, constants: tuple[Tensor, ...]) -> Tensor:
         """The state one bin later, (N, B, H)."""

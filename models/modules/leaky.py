@@ -41,9 +41,12 @@ class Module(nn.Module):
 
     def constants(self) -> tuple[Tensor, Tensor]:
         """What does not change within a run: recurrent weights (N, H, H) and alpha (N, 1, H), between 0 and 1."""
-        log_tau = torch.where(self.fixed, self.fixed_log_tau, self.log_tau)
-        alpha = -torch.expm1(-1 / log_tau.exp().clamp_min(MIN_TAU_BINS))
+        alpha = -torch.expm1(-1 / self.tau_bins())[:, None]
         return (self.weight.abs() * self.signs if self.dale else self.weight), alpha
+
+    def tau_bins(self) -> Tensor:
+        """The time constants, bins, (N, H)."""
+        return torch.where(self.fixed, self.fixed_log_tau, self.log_tau).exp().clamp_min(MIN_TAU_BINS)[:, 0]
 
     def forward(self, state_NBH: Tensor, drive_NBH: Tensor, constants: tuple[Tensor, ...]) -> Tensor:
         """The state one bin later, (N, B, H)."""

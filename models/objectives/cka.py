@@ -18,6 +18,7 @@ class Objective(nn.Module):
     """prediction (..., P), target (..., Q), mask (..., 1): whole samples are valid or not. From 0 (alike) to 1."""
 
     detach_every = 0
+    takes = "states"
 
     def forward(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """1 - CKA over all valid samples; 0 where there are fewer than two."""

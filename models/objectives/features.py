@@ -15,6 +15,8 @@ class Objective(nn.Module):
     """prediction (..., P) states, target (..., Q) electrodes of about unit size, mask (..., Q) or (..., 1)."""
 
     detach_every = 0
+    takes = "states"
+    is_sized = True
 
     def __init__(self, n_prediction: int, n_target: int, *, generator: torch.Generator | None = None) -> None:
         super().__init__()

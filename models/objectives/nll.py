@@ -23,6 +23,7 @@ class Objective(nn.Module):
     """
 
     detach_every = 0
+    takes = "outputs"
 
     def __init__(self, readouts: Mapping[str, Any], weights: Mapping[str, float] | None = None) -> None:
         super().__init__()

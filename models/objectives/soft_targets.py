@@ -12,6 +12,7 @@ class Objective(nn.Module):
     """prediction, target: logits (..., K); mask (..., 1). Times temperature^2, so that its gradient keeps its size."""
 
     detach_every = 0
+    takes = "logits"
 
     def __init__(self, *, temperature: float = 1.0) -> None:
         super().__init__()

@@ -16,6 +16,7 @@ class Objective(nn.Module):
     """
 
     detach_every = 0
+    takes = "pathways"
 
     def __init__(self, *, scale_mm: float = 100.0) -> None:
         super().__init__()

@@ -18,8 +18,11 @@ LOG_VARIANCE_RANGE = (-10.0, 10.0)  # keeps one lucky channel from driving the l
 class FromAreas(nn.Module):
     """P numbers per channel, (B, T, C, P), linear in the state of the channel's own area, or of all areas.
 
-    everywhere: channels without a stated area read all areas (behaviour) instead of learning which one (electrodes).
+    everywhere: channels without a stated area read all areas, or those of `port.within` (behaviour), instead of
+        learning which one they sit in (electrodes).
     """
+
+    left: Tensor | None
 
     def __init__(
         self,
@@ -33,18 +36,31 @@ class FromAreas(nn.Module):
     ) -> None:
         super().__init__()
         n_channels, n_areas = port.n_channels, len(area_names)
+        self.n_areas = n_areas
         spread = everywhere and not any(area in area_names for area in port.areas)
         self.placement = None if spread else Placement(port.areas or ("",) * n_channels, area_names, generator)
+        within = torch.tensor([area_names.index(area) for area in port.within]) if spread and port.within else None
+        self.register_buffer("left", within, persistent=False)
+        n_areas = n_areas if within is None else len(within)
         n_read = n_areas * size if spread else size
         shape = (n_channels, n_parameters, n_areas if spread else 1, size)
         self.weight = nn.Parameter(torch.randn(shape, generator=generator) * (0.5 / n_read**0.5))
         self.bias = nn.Parameter(torch.zeros(n_channels, n_parameters))
+
+    def whole_weight(self) -> Tensor:
+        """The weights over all areas, (C, P, A, H)."""
+        weight = self.weight if self.placement is None else self.weight * self.placement()[:, None, :, None]
+        if self.left is None:
+            return weight
+        shape = (*weight.shape[:2], self.n_areas, weight.shape[3])
+        return weight.new_zeros(shape).index_copy(2, self.left, weight)
 
     def forward(self, state_BTAH: Tensor) -> Tensor:
         """The numbers, (B, T, C, P)."""
         weight_CPAH: Tensor = self.weight
         if self.placement is not None:
             weight_CPAH = self.weight * self.placement()[:, None, :, None]
+        state_BTAH = state_BTAH if self.left is None else state_BTAH.index_select(2, self.left)
         total: Tensor = state_BTAH.flatten(2) @ weight_CPAH.flatten(2).flatten(0, 1).T
         return total.view(*total.shape[:2], *self.bias.shape) + self.bias
 
@@ -82,6 +98,12 @@ class Gaussian(nn.Module):
         return parameters_BTCP[..., 0]
 
 
+def no_lead_field(port: Port, lead_field_CA: Tensor | None) -> None:
+    """Raise ValueError where a lead field is given to a kind that has no use for one."""
+    if lead_field_CA is not None:
+        raise ValueError(f"port {port.name!r} of kind {port.kind!r} takes no lead field; 'eeg' and 'meg' do")
+
+
 class LinearGaussian(Gaussian):
     """A Gaussian whose mean is linear in the areas' states."""
 
@@ -97,13 +119,17 @@ class LinearGaussian(Gaussian):
         generator: torch.Generator,
     ) -> None:
         super().__init__(port.n_channels)
-        if lead_field_CA is not None:
-            raise ValueError(f"port {port.name!r} of kind {port.kind!r} takes no lead field; ports of kind 'eeg' do")
+        no_lead_field(port, lead_field_CA)
         self.linear = FromAreas(port, area_names, size, n_parameters=1, everywhere=self.everywhere, generator=generator)
 
     def forward(self, state_BTAH: Tensor) -> Tensor:
         """Mean and log variance, (B, T, C, 2)."""
         return self.with_variance(self.linear(state_BTAH)[..., 0])
+
+    def linearised(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Weight (C, A, H), offset (C,) and noise variance (C,)."""
+        variance_C = self.log_variance.clamp(*LOG_VARIANCE_RANGE).exp()
+        return self.linear.whole_weight()[:, 0], self.linear.bias[:, 0], variance_C
 
     def start_at(self, mean_C: Tensor, std_C: Tensor) -> None:
         """Start from the data's own mean and standard deviation."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..ports import Port
-from ._shared import FromAreas, masked, seen
+from ._shared import FromAreas, masked, no_lead_field, seen
 
 
 class Readout(nn.Module):
@@ -25,8 +25,7 @@ class Readout(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        if lead_field_CA is not None:
-            raise ValueError(f"port {port.name!r} of kind {port.kind!r} takes no lead field; ports of kind 'eeg' do")
+        no_lead_field(port, lead_field_CA)
         if port.n_channels != 1 or port.n_classes < 2:
             raise ValueError(
                 f"port {port.name!r}: {port.n_channels} channels of {port.n_classes} classes; "
@@ -40,6 +39,10 @@ class Readout(nn.Module):
         """Logits, (B, T, 1, K)."""
         logits: Tensor = self.linear(state_BTAH)
         return logits
+
+    def logits(self, parameters_BTCP: Tensor) -> Tensor:
+        """Log odds of the classes, (B, T, K)."""
+        return parameters_BTCP[..., 0, :]
 
     def nll(self, parameters_BTCP: Tensor, target_BTC: Tensor, mask_BTC: Tensor | None = None) -> Tensor:
         """Nats per choice, (B, T, 1)."""

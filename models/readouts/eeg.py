@@ -1,4 +1,4 @@
-"""EEG: one source per area, a linear reading of its state, mixed to the electrodes by a lead field.
+"""EEG: one source per area, a linear reading of its state, mixed to the electrodes by a lead field. MEG: the same.
 
 With a lead field (channels x areas, in any one unit) the mixing starts there and a learned correction is added to it;
 without, the mixing is learned from the start, and the sources have no anatomical meaning beyond the network's.
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..ports import Port
-from ._shared import Gaussian
+from ._shared import LOG_VARIANCE_RANGE, Gaussian
 
 
 class Readout(Gaussian):
@@ -52,6 +52,11 @@ class Readout(Gaussian):
     def mixing(self) -> Tensor:
         """Lead field plus correction, (C, A)."""
         return (self.lead_field + self.correction) * self.log_scale.exp()
+
+    def linearised(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Weight (C, A, H), offset (C,) and noise variance (C,)."""
+        variance_C = self.log_variance.clamp(*LOG_VARIANCE_RANGE).exp()
+        return self.mixing()[:, :, None] * self.moment, self.bias, variance_C
 
     def forward(self, state_BTAH: Tensor) -> Tensor:
         """Mean and log variance, (B, T, C, 2)."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..ports import Port
-from ._shared import LOG_2PI, LOG_VARIANCE_RANGE, FromAreas, masked, seen
+from ._shared import LOG_2PI, LOG_VARIANCE_RANGE, FromAreas, masked, no_lead_field, seen
 
 N_PLACES = 4
 
@@ -31,8 +31,7 @@ class Readout(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        if lead_field_CA is not None:
-            raise ValueError(f"port {port.name!r} of kind {port.kind!r} takes no lead field; ports of kind 'eeg' do")
+        no_lead_field(port, lead_field_CA)
         self.linear = FromAreas(port, area_names, size, n_parameters=3 * N_PLACES, everywhere=True, generator=generator)
         with torch.no_grad():
             self.linear.bias[:, :N_PLACES] += torch.randn(port.n_channels, N_PLACES, generator=generator) * 0.5

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..ports import Port
-from ._shared import FromAreas, masked, seen
+from ._shared import FromAreas, masked, no_lead_field, seen
 
 MIN_RATE = 1e-6  # spikes per bin: a spike where none was thought possible costs 14 nats, not infinitely many
 
@@ -31,8 +31,7 @@ class Readout(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        if lead_field_CA is not None:
-            raise ValueError(f"port {port.name!r} of kind {port.kind!r} takes no lead field; ports of kind 'eeg' do")
+        no_lead_field(port, lead_field_CA)
         self.linear = FromAreas(port, area_names, size, n_parameters=1, everywhere=False, generator=generator)
 
     def forward(self, state_BTAH: Tensor) -> Tensor:
@@ -47,6 +46,15 @@ class Readout(nn.Module):
     def mean(self, parameters_BTCP: Tensor) -> Tensor:
         """The expected count, spikes per bin, (B, T, C)."""
         return parameters_BTCP[..., 0]
+
+    def linearised(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Weight (C, A, H), offset (C,) and noise variance (C,) around the rate at a state of 0."""
+        rate_C, slope_C = functional.softplus(self.linear.bias[:, 0]), torch.sigmoid(self.linear.bias[:, 0])
+        return self.linear.whole_weight()[:, 0] * slope_C[:, None, None], rate_C, self.variance(rate_C + MIN_RATE)
+
+    def variance(self, rate_C: Tensor) -> Tensor:
+        """Of the counts at a rate."""
+        return rate_C
 
     def start_at(self, mean_C: Tensor, std_C: Tensor) -> None:
         """Start from the mean count per bin; a Poisson count has no spread of its own."""

@@ -36,6 +36,7 @@ CYCLE = (BLUE, ORANGE, GREEN, PURPLE, TEAL, ROSE, RED, GREY)
 MODALITY_COLOURS = {
     "eeg": BLUE,
     "meg": BLUE,
+    "fnirs": BLUE,
     "ieeg": TEAL,
     "wideband": TEAL,
     "lfp": TEAL,

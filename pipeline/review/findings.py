@@ -13,6 +13,7 @@ import numpy as np
 
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Signal
+from neuroloom.pipeline.crosschecks import contradicted
 from neuroloom.pipeline.review.text import number
 
 MOST_FINDINGS = 200
@@ -48,7 +49,7 @@ def bad_channels(session: Session, stream: str) -> dict[str, str]:
 
 def findings(session: Session) -> tuple[Finding, ...]:
     """Everything worth telling, bad things first; at most `MOST_FINDINGS`, the last saying how many more there are."""
-    found = [*_of_quality(session), *_of_streams(session), *_of_sources(session)]
+    found = [*_of_quality(session), *_of_clocks(session), *_of_streams(session), *_of_sources(session)]
     found.sort(key=lambda finding: not finding.is_bad)
     if len(found) > MOST_FINDINGS:
         more = Finding(about="", words=f"{len(found) - MOST_FINDINGS} further findings are not listed here.")
@@ -84,6 +85,15 @@ def _of_quality(session: Session) -> Iterator[Finding]:
         for note in found.get("notes", ()):
             words = str(note)
             yield Finding(about=about, words=f"{words[:1].upper()}{words[1:]}.")
+
+
+def _of_clocks(session: Session) -> Iterator[Finding]:
+    for clock in session.clock_maps:
+        for check in contradicted(clock):
+            words = f"Its clock map is contradicted by {check.kind}: {check.words}"
+            yield Finding(about=clock.source, words=words, is_bad=True)
+        for note in clock.notes:
+            yield Finding(about=clock.source, words=f"{note[:1].upper()}{note[1:]}.")
 
 
 def _of_streams(session: Session) -> Iterator[Finding]:

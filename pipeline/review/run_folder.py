@@ -2,6 +2,7 @@
 
 config.json     settings                 metrics.jsonl   a line per step (loss) and per validation
 topology.toml   the network's areas      scores.json     a line per session, port, area, metric and predictor
+choice.json     what each candidate for the weights of objectives came to, where they were chosen
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from neuroloom.ingest.timebase import FloatArray
 from neuroloom.models.topology import Topology, TopologyError
 
 CONFIG, METRICS, SCORES, TOPOLOGY = "config.json", "metrics.jsonl", "scores.json", "topology.toml"
+CHOICE = "choice.json"
 KEYS = ("session", "port", "area", "metric")
 NETWORK, CEILING = "network", "truth"
 LARGEST_JSON = 32 << 20  # bytes; a file of settings or scores beyond this is not one of ours
@@ -45,6 +47,15 @@ class ScoreRow:
     values: Mapping[str, ScoreValue]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """Weights of objectives that were tried, what behaviour came to on validation time, and whether they were taken."""
+
+    weights: Mapping[str, str]
+    loss: float
+    is_chosen: bool
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunView:
     """A run as its page shows it. training, validation: step and loss, shape (S, 2). notes: what could not be shown."""
@@ -55,6 +66,7 @@ class RunView:
     validation: FloatArray = field(default_factory=lambda: NO_CURVE)
     scores: tuple[ScoreRow, ...] = ()
     topology: Topology | None = None
+    choice: tuple[Candidate, ...] = ()
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -72,6 +84,7 @@ class RunView:
             validation=validation,
             scores=tuple(_score_rows(_json(folder / SCORES, notes))),
             topology=_topology(folder / TOPOLOGY, notes),
+            choice=tuple(_candidates(_json(folder / CHOICE, notes) if (folder / CHOICE).is_file() else None)),
             notes=tuple(notes),
         )
 
@@ -123,6 +136,16 @@ def _score_rows(content: Any) -> Iterator[ScoreRow]:
         found.setdefault(key, {})[str(score.get("model") or "")] = value
     for key, values in found.items():
         yield ScoreRow(**dict(zip(KEYS, key, strict=True)), values=values)
+
+
+def _candidates(content: Any) -> Iterator[Candidate]:
+    """The candidates as `pipeline.choosing` writes them; what has another form is left out."""
+    rows = content.get("candidates") if isinstance(content, Mapping) else None
+    for number, row in enumerate(rows if isinstance(rows, list) else ()):
+        weights = row.get("weights") if isinstance(row, Mapping) else None
+        if isinstance(weights, Mapping) and _is_number(row.get("loss")):
+            named = {str(name).partition(": ")[2]: str(weight) for name, weight in weights.items()}
+            yield Candidate(weights=named, loss=float(row["loss"]), is_chosen=number == content.get("chosen"))
 
 
 def _topology(path: Path, notes: list[str]) -> Topology | None:

@@ -15,7 +15,9 @@ from neuroloom.pipeline.review.figures import Picture
 from neuroloom.pipeline.review.findings import Measure, bad_channels, findings, measures
 from neuroloom.pipeline.review.page import write_page
 
-TRACED = ("eeg", "meg", "ieeg", "lfp", "wideband", "gaze", "pupil", "emg", "eog", "ecg", "behaviour", "position")
+TRACED = (
+    "eeg", "meg", "ieeg", "fnirs", "lfp", "wideband", "gaze", "pupil", "emg", "eog", "ecg", "behaviour", "position",
+)  # fmt: skip
 WITH_SPECTRUM = frozenset({"eeg", "meg", "ieeg", "lfp", "wideband"})
 MOST_TRACED = 16
 MOST_LABELS = 40

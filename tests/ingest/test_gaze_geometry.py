@@ -77,3 +77,12 @@ def test_gaze_that_is_no_place_on_a_screen_is_refused(unit):
 def test_a_screen_without_a_size_is_refused():
     with pytest.raises(ValueError, match=r"distance_cm is 0"):
         replace(SCREEN, distance_cm=0)
+
+
+@pytest.mark.parametrize(("system", "fits"), [("DACS", True), ("MCS", False), ("image of the scene camera", False)])
+def test_places_on_anything_but_the_screen_are_not_fit(system, fits):
+    placed = replace(gaze([[500, 250, 1]]), provenance={"coordinates": system})
+    assert is_fit(placed) is fits
+    if not fits:
+        with pytest.raises(ValueError, match=f"lies in {system}; gaze on a screen is wanted"):
+            degrees(placed, SCREEN)

@@ -262,7 +262,9 @@ def test_any_signal_comes_back_equal(tmp_path_factory: pytest.TempPathFactory, d
         start_s = base.stop_s + 1.0
     drawn = signal(
         data.draw(st.text(min_size=1, max_size=20)),
-        data.draw(st.sampled_from(["eeg", "lfp", "wideband", "gaze", "pupil", "position", "behaviour", "aux", "meg"])),
+        data.draw(
+            st.sampled_from(["eeg", "lfp", "wideband", "gaze", "pupil", "position", "behaviour", "aux", "meg", "fnirs"])
+        ),
         *segments,
         unit=data.draw(st.sampled_from(["V", "uV", "deg", "a.u.", "T"])),
         gain=np.array(data.draw(st.lists(finite, min_size=n_channels, max_size=n_channels))),

@@ -43,3 +43,74 @@ def test_a_wrong_entry_is_named(tmp_path):
     (tmp_path / "task.toml").write_text('name = "x"\n[trials]\nbegin = ["a"]\n')
     with pytest.raises(FormatError, match=r"task\.toml: trials\."):
         Task.read(tmp_path / "task.toml")
+
+
+RICH = """name = "choice"
+[trials]
+start = ["New trial*"]
+stop_after_s = 2.0
+[columns.choice]
+left = "left"
+right = "right"
+[fields.target]
+label = "TARGET *"
+[fields.hand]
+column = "hand"
+[streams]
+choice = "keys"
+"""
+
+
+@pytest.fixture
+def rich(tmp_path):
+    (tmp_path / "task.toml").write_text(RICH)
+    return Task.read(tmp_path / "task.toml")
+
+
+def named(name, *pairs, **table):
+    made = events(*pairs)
+    return Events(name=name, times_s=made.times_s, labels=made.labels, table=table)
+
+
+LOG = named(
+    "log", (1.0, "New trial (0)"), (1.2, "TARGET 3"), (1.3, "left"), (5.0, "New trial (1)"), (5.2, "TARGET 4.5")
+)
+
+
+def test_a_star_stands_for_anything(rich):
+    assert rich.trials(LOG, [named("keys")]).labels == ("New trial (0)", "New trial (1)")
+
+
+def test_a_field_is_what_the_star_stands_for(rich):
+    assert rich.trials(LOG, [named("keys")]).table["target"] == (3.0, 4.5)
+
+
+def test_the_stream_that_is_named_is_the_one_that_is_looked_in(rich):
+    trials = rich.trials(LOG, [named("keys", (1.5, "right"), (5.5, "left"))])
+    assert trials.table["choice"] == ("right", "left")  # not the "left" at 1.3 s of the log
+    assert trials.table["choice_s"] == (1.5, 5.5)
+
+
+def test_a_field_may_be_a_column_of_events(rich):
+    trials = rich.trials(LOG, [named("keys"), named("picks", (1.1, "a"), (1.4, "b"), (5.1, "c"), hand=("", "L", "R"))])
+    assert trials.table["hand"] == ("L", "R")
+
+
+def test_a_stream_that_is_not_there_is_named(rich):
+    with pytest.raises(FormatError, match=r"\[streams\] choice: no 'keys'; there are log"):
+        rich.trials(LOG)
+
+
+@pytest.mark.parametrize(
+    ("lines", "match"),
+    [
+        ("[fields.x]\nlabel = 'no star'\n", r"fields\.x: 'no star' holds 0 \"\*\"; one is wanted"),
+        ("[fields.x]\n", r"fields\.x: either `column` or `label` is wanted"),
+        ("[fields.choice]\ncolumn = 'a'\n", r"column 'choice' is in \[columns\] and in \[fields\]"),
+        ("[streams]\nother = 'keys'\n", r"\[streams\] names 'other'; it may name trials and columns"),
+    ],
+)
+def test_a_rule_that_cannot_be_is_refused(tmp_path, lines, match):
+    (tmp_path / "task.toml").write_text(TOML + lines)
+    with pytest.raises(FormatError, match=match):
+        Task.read(tmp_path / "task.toml")

@@ -1,3 +1,9 @@
+import random
+from dataclasses import replace
+from itertools import combinations
+from math import dist
+from statistics import mean
+
 import networkx
 import pytest
 
@@ -56,7 +62,12 @@ def test_desikan_has_34_regions_in_each_hemisphere_mirrored():
 def test_toml_text_gives_the_same_topology_back(tmp_path):
     topology = Topology(
         name='odd "name" \x7f\n',
-        areas=(Area(name="A", position_mm=(1.0, -2.5, 3.0), size=3, hemisphere="left"), B),
+        areas=(
+            Area(
+                name="A", position_mm=(1.0, -2.5, 3.0), size=3, hemisphere="left", inputs=("tone",), outputs=("a", "b")
+            ),
+            B,
+        ),
         pathways=(Pathway(source="A", target="B", weight=0.1, length_mm=7.0, sign=-1, kind="feedback"),),
         global_modules=(GlobalModule(name="G", size=2, time_scale_s=0.3, every_s=0.1, areas=("B",)),),
         speed_m_per_s=2.0,
@@ -172,3 +183,69 @@ def test_its_repr_says_what_it_is():
     assert repr(Topology.read("four-areas")) == (
         "Topology('four-areas': 4 areas, 10 pathways (density 0.83, delays 20.0 to 75.0 ms), global modules: thalamus)"
     )
+
+
+def scattered(*, paired: bool, n_areas: int = 30, share: float = 0.2) -> Topology:
+    """Areas anywhere in a box, pathways drawn at random; weights fall with length."""
+    draw = random.Random(0)
+    areas = tuple(
+        Area(name=f"a{n:02d}", position_mm=(draw.uniform(0, 60), draw.uniform(0, 60), draw.uniform(0, 60)))
+        for n in range(n_areas)
+    )
+    pathways = []
+    for a, b in combinations(areas, 2):
+        for source, target in ((a, b), (b, a)):
+            if draw.random() < share or (paired and source is b and pathways and pathways[-1].target == b.name):
+                mm = 1.2 * dist(a.position_mm, b.position_mm)
+                pathways.append(Pathway(source=source.name, target=target.name, weight=100 / mm, length_mm=mm))
+    there = {(p.source, p.target) for p in pathways}
+    if paired:
+        pathways = [p for p in pathways if (p.target, p.source) in there]
+    return Topology(name="scattered", areas=areas, pathways=tuple(pathways))
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_rewiring_by_length_keeps_degrees_lengths_and_which_weight_goes_with_which_length(paired):
+    topology = scattered(paired=paired)
+    other = topology.rewired(seed=1, keep_lengths=True)
+    for end in ("source", "target"):
+        assert sorted(getattr(p, end) for p in other.pathways) == sorted(getattr(p, end) for p in topology.pathways)
+    old, new = (sorted(p.length_mm for p in one.pathways) for one in (topology, other))
+    assert max(abs(a - b) for a, b in zip(old, new, strict=True)) < 6.0  # of lengths up to 100 mm
+    by_length = sorted(other.pathways, key=lambda p: p.length_mm)
+    assert [p.weight for p in by_length] == sorted((p.weight for p in topology.pathways), reverse=True)
+    same = {(p.source, p.target) for p in other.pathways} & {(p.source, p.target) for p in topology.pathways}
+    assert len(same) < 0.5 * len(topology.pathways)
+
+
+def test_rewiring_by_length_keeps_loops_where_all_pathways_are_loops():
+    pathways = {(p.source, p.target) for p in scattered(paired=True).rewired(keep_lengths=True).pathways}
+    assert all((target, source) in pathways for source, target in pathways)
+
+
+def test_rewiring_without_lengths_moves_them_and_with_lengths_does_not():
+    topology = scattered(paired=True)
+
+    def off_mm(other: Topology) -> float:
+        """How far the length of a pathway is from what the distance of its ends would give."""
+        return mean(abs(p.length_mm - 1.2 * other.distance_mm(p.source, p.target)) for p in other.pathways)
+
+    assert off_mm(topology.rewired(keep_lengths=True)) < 1e-6 < 10 < off_mm(topology.rewired())
+
+
+def test_rewiring_by_length_says_how_far_it_came():
+    assert "pairs of areas stay joined" in Topology.read("desikan68").rewired(keep_lengths=True).notes[-1]
+
+
+def test_where_a_port_enters_and_leaves_is_said_by_name_or_kind():
+    areas = (replace(A, inputs=("stimulus",)), replace(B, inputs=("tones",), outputs=("choice",)), C)
+    topology = Topology(name="t", areas=areas)
+    assert topology.entering("lights", "stimulus") == ("A",)
+    assert topology.entering("tones", "stimulus") == ("A", "B")
+    assert (topology.leaving("press", "choice"), topology.leaving("gaze")) == (("B",), ())
+
+
+@pytest.mark.parametrize("names", ["stimulus", ("",), ("x", "x")])
+def test_entrances_that_are_no_list_of_names_are_refused(names):
+    with pytest.raises(TopologyError, match="inputs of A"):
+        Topology(name="t", areas=(replace(A, inputs=names),))

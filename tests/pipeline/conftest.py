@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -72,10 +73,44 @@ def simulate(
     return Simulated(session=Session(subject=subject, clock="eeg", streams=streams), rates=rates)
 
 
-def _signal(modality: str, samples: NDArray[np.float64], rate_hz: float) -> Signal:
+def turn_state(
+    *,
+    duration_s: float = 40,
+    seed: int = 0,
+    n_lfp: int = 6,
+    mixing: NDArray[np.float64] | None = None,
+    aim: float = 0.0,
+    session: str = "01",
+    day: int | None = None,
+) -> Session:
+    """A light drives a slow turning state of two numbers; a hand follows one direction of it, an LFP mixes both.
+
+    mixing: (2, n_lfp), where the electrodes are. aim: the direction that the hand follows, radians.
+    """
+    rng = np.random.default_rng(seed)
+    n_bins = round(duration_s / BIN_S)
+    light = np.repeat(rng.standard_normal((n_bins // 5 + 1, 2)), 5, axis=0)[:n_bins]
+    turn = 0.96 * np.array([[np.cos(0.12), -np.sin(0.12)], [np.sin(0.12), np.cos(0.12)]])
+    state = np.zeros((n_bins, 2))
+    for t in range(1, n_bins):
+        state[t] = turn @ state[t - 1] + light[t] * [0.3, 0.15]
+    state /= state.std(axis=0)
+    hand = np.tanh(1.5 * state @ np.array([[np.cos(aim)], [np.sin(aim)]]))
+    mixing = np.random.default_rng(99).standard_normal((2, n_lfp)) if mixing is None else mixing
+    lfp = state @ mixing + 0.5 * rng.standard_normal((n_bins, n_lfp))
+    streams = (
+        _signal("position", light, 50.0, name="light"),
+        _signal("behaviour", hand + 0.05 * rng.standard_normal(hand.shape), 50.0, name="hand"),
+        _signal("lfp", lfp, 50.0),
+    )
+    start = None if day is None else datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=day)
+    return Session(subject="01", session=session, clock="rig", streams=streams, start=start)
+
+
+def _signal(modality: str, samples: NDArray[np.float64], rate_hz: float, name: str = "") -> Signal:
     n_channels = samples.shape[1]
     return Signal(
-        name=modality,
+        name=name or modality,
         modality=modality,
         segments=(Segment(samples=samples, timebase=Timebase(rate_hz=rate_hz, n_samples=len(samples))),),
         channel_names=tuple(f"{modality}{i}" for i in range(n_channels)),
@@ -89,3 +124,9 @@ def _signal(modality: str, samples: NDArray[np.float64], rate_hz: float) -> Sign
 def simulated() -> Callable[..., Simulated]:
     """`simulate(duration_s=, n_units=, seed=, nonlinear=, subject=)`."""
     return simulate
+
+
+@pytest.fixture(scope="session")
+def turning() -> Callable[..., Session]:
+    """`turn_state(duration_s=, seed=, n_lfp=, mixing=, aim=, session=, day=)`."""
+    return turn_state

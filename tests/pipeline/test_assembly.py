@@ -79,6 +79,51 @@ def test_without_pulses_start_times_count_and_their_uncertainty_is_said():
     assert session.uncertainty_ms(session["gaze"]) == 1000.0
 
 
+EVERY_SECOND_S = np.arange(1.0, 58.0)
+NOON = datetime(2020, 1, 1, 12, tzinfo=UTC)
+
+
+def every_second(*, late_s, stated_s, **more):
+    """EEG from noon on, and gaze that began `late_s` later and says `stated_s`; both see a pulse every second."""
+    eeg = device("eeg", pulses=EVERY_SECOND_S, start=NOON)
+    pulses = EVERY_SECOND_S - late_s
+    began = NOON + timedelta(seconds=stated_s)
+    gaze = device("gaze", modality="gaze", offset_s=500.0, drift_ppm=20, pulses=pulses[pulses > 0], start=began)
+    return align([eeg, gaze], **more)
+
+
+@pytest.mark.parametrize("stated_s", [3.1, 3.55, 4.0])
+def test_pulses_every_second_are_matched_where_start_times_are_known_well_enough(stated_s):
+    session = every_second(late_s=3.55, stated_s=stated_s, start_uncertainty_s=0.49)
+    assert session["gaze"].start_s == pytest.approx(3.55, abs=1e-3)
+    assert "start times told which" in session.clock_maps[0].method
+    assert session.clock_maps[0].residual_ms < 0.1
+
+
+@pytest.mark.parametrize("uncertainty_s", [0.51, None])
+def test_pulses_every_second_tell_nothing_where_start_times_are_known_to_half_a_second_only(uncertainty_s):
+    session = every_second(late_s=3.55, stated_s=3.6, start_uncertainty_s=uncertainty_s)
+    found = session.clock_maps[0]
+    assert found.method == "acquisition start times"
+    assert found.residual_ms == 1e3 * (uncertainty_s or 1.0)
+    assert "ambiguous" in found.notes[0]
+
+
+def test_devices_started_together_need_no_other_start_times():
+    """A probe and an NI-DAQ of one SpikeGLX run, a pulse every second: their files begin within 20 ms."""
+    probe = device("probe", modality="wideband", pulses=EVERY_SECOND_S)
+    daq = device("nidq", modality="aux", drift_ppm=-30, pulses=EVERY_SECOND_S - 0.008)
+    session = align([replace(r, started_with=("run_g0_t0", 0.02)) for r in (probe, daq)])
+    assert session["aux"].start_s == pytest.approx(0.008, abs=1e-3)
+    assert session.clock_maps[0].drift_ppm == pytest.approx(30, abs=1)
+
+
+def test_start_times_are_known_best_where_the_recording_began():
+    found = every_second(late_s=3.55, stated_s=3.6).clock_maps[0]
+    began, later = found.uncertainty_ms([500.0, 500.0 + 36_000])
+    assert (began, round(later)) == (1000.0, 2059)
+
+
 def test_nothing_in_common_is_refused():
     with pytest.raises(AlignmentError, match="no pulses or events"):
         align([device("eeg"), device("gaze", modality="gaze", pulses=np.zeros(0))])

@@ -1,11 +1,13 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from neuroloom.ingest import Events, Intervals
 from neuroloom.pipeline.baselines import Predicted
 from neuroloom.pipeline.evaluation import Scores, evaluate
 from neuroloom.pipeline.windowing import Split, Windows, windows
@@ -116,3 +118,38 @@ def test_scores_are_printed_and_written(data: Windows, tmp_path: Path) -> None:
 def test_an_unknown_baseline_is_refused(data: Windows) -> None:
     with pytest.raises(ValueError, match=r"no baseline 'magic'; there are \['glm', 'mean', 'ridge'\]"):
         evaluate(Says(lambda y: y, "units"), data.held_out, baselines=("magic",))
+
+
+def with_events(simulated: Simulate) -> Windows:
+    """Saccades at random, and a text whose tokens alternate."""
+    session = simulated(duration_s=60).session
+    rng = np.random.default_rng(0)
+    starts = np.sort(rng.uniform(0, 59, 120))
+    bounds = np.stack([starts, starts + 0.03], axis=1)
+    saccades = Intervals(name="saccades", bounds_s=bounds, labels=("left",) * 120, device="eye")
+    words = Events(name="words", times_s=np.arange(300) * 0.2, labels=("ja", "nein") * 150)
+    streams = (*session.streams, saccades, words)
+    return windows([replace(session, streams=streams)], kinds={"words": "tokens"})
+
+
+def test_saccades_are_scored_in_bits_per_event_over_their_mean_rate(simulated: Simulate) -> None:
+    data = with_events(simulated)
+    (one,) = data.sessions.values()
+    base = one.mean_rates["saccades"].astype(float)
+    counts = np.concatenate([one.targets_at("saccades", s, s + 100)[0] for s in data.held_out.tiles(one.id)])
+    by_hand = 1 - len(counts) * base.sum() / counts.sum() / np.log(2)
+    found = scored(data, lambda y: np.broadcast_to(2 * base, y.shape), "saccades").get(port="saccades")
+    assert (found.metric, found.value) == ("bits per event", pytest.approx(by_hand))
+
+
+def test_text_is_scored_in_bits_per_token_over_how_often_each_occurs(simulated: Simulate) -> None:
+    data = with_events(simulated)
+
+    def sure(share: float) -> float:
+        """The score of somebody who gives the right one of two tokens that share."""
+        say = lambda y: np.where(np.eye(2)[y[:, 0].astype(int)] > 0, share, 1 - share)  # noqa: E731
+        return scored(data, say, "words").get(port="words").value
+
+    assert sure(0.5) == pytest.approx(0, abs=0.01)  # both are as frequent
+    assert sure(1.0) == pytest.approx(1, abs=0.01)
+    assert sure(0.75) == pytest.approx(1 + np.log2(0.75), abs=0.01)

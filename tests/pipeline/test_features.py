@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,21 @@ def test_times_beyond_the_clock_maps_pulses_are_flagged_and_carry_its_residual()
     made = build_features(session(replace(UNITS, device="probe"), clock_maps=(clock_map,)), bin_s=0.1)["units"]
     assert made.extrapolated.tolist() == [True, False, False, True]
     assert made.uncertainty_ms == 2.1
+    assert made.uncertainty_T_ms.tolist() == pytest.approx([2.1] * 4)
+
+
+def test_each_bin_says_how_well_its_time_is_known(tmp_path: Path) -> None:
+    """Pulses up to 1 s; beyond them the clock may wander by 10 ppm, here made 1 % so that it shows within seconds."""
+    clock_map = ClockMap(
+        source="probe", target="eeg", offset_s=0.0, span_s=(0.0, 1.0), residual_ms=0.0, n_matched=9, n_lost=0,
+        n_extra=0, method="pulses", wander_ppm=1e4,
+    )  # fmt: skip
+    late = replace(UNITS, device="probe", spike_times_s=(np.array([0.05, 3.95]),) * 3)
+    whole = session(late, clock_maps=(clock_map,))
+    made = build_features(whole, bin_s=0.1, folder=tmp_path, digest="d")["units"]
+    assert made.uncertainty_T_ms[[5, 14, 39]].tolist() == pytest.approx([0.0, 4.5, 29.5])
+    again = build_features(whole, bin_s=0.1, folder=tmp_path, digest="d")["units"]
+    assert np.array_equal(again.uncertainty_T_ms, made.uncertainty_T_ms)
 
 
 def test_band_power_of_a_sine_is_half_its_squared_amplitude() -> None:
@@ -158,6 +174,72 @@ def test_another_digest_or_bin_makes_other_features(tmp_path: Path) -> None:
 def test_an_empty_session_is_refused() -> None:
     with pytest.raises(ValueError, match="nothing to put into bins"):
         build_features(session())
+
+
+def test_a_stream_may_be_said_to_be_of_another_kind() -> None:
+    config = FeatureConfig(bin_s=0.1, kinds={"units": "negative_binomial"})
+    assert build_features(session(UNITS), config=config)["units"].port.kind == "negative_binomial"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "message"), [({"units": "lfp"}, "which units cannot be"), ({"u": "lfp"}, "no stream")]
+)
+def test_a_kind_that_does_not_fit_is_refused(kinds: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build_features(session(UNITS), config=FeatureConfig(bin_s=0.1, kinds=kinds))
+
+
+def test_a_volume_of_bold_is_known_in_its_own_bin_only() -> None:
+    rois = signal(np.arange(5.0)[:, None], 0.5, modality="aux", name="rois")  # one every 2 s
+    made = build_features(session(rois), config=FeatureConfig(bin_s=1.0, kinds={"rois": "bold"}))["rois"]
+    assert made.port.kind == "bold"
+    assert made.valid[:, 0].tolist()[:6] == [True, False, True, False, True, False]
+    assert made.values[made.valid].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_meg_is_a_kind_of_its_own() -> None:
+    assert build_features(session(signal(np.ones((100, 2)), 100, modality="meg")))["meg"].port.kind == "meg"
+
+
+SACCADES = Intervals(
+    name="saccades",
+    bounds_s=np.array([[0.12, 0.15], [0.42, 0.58], [0.81, 0.83]]),
+    labels=("left", "left", "left"),
+    device="eye",
+)
+BLINKS = Intervals(name="blinks", bounds_s=np.array([[0.45, 0.55]]), labels=("left",), device="eye")
+
+
+def test_saccades_are_events_and_those_around_a_blink_are_not_known() -> None:
+    gaze = replace(signal(np.zeros((100, 2)), 100, modality="gaze"), device="eye")
+    made = build_features(session(gaze, SACCADES, BLINKS), bin_s=0.1)["saccades"]
+    assert (made.port.kind, made.port.channel_names) == ("saccades", ("left",))
+    assert np.where(made.valid, made.values, 0)[:, 0].tolist() == [0, 1, 0, 0, 0, 0, 0, 0, 1, 0]
+    assert made.valid[:, 0].tolist() == [True] * 4 + [False] * 2 + [True] * 4
+
+
+def test_where_the_eyes_were_not_recorded_no_saccade_could_be_seen() -> None:
+    gaze = replace(signal(np.zeros((50, 2)), 100, modality="gaze"), device="eye")
+    made = build_features(session(gaze, SACCADES), bin_s=0.1)["saccades"]
+    assert made.valid[:, 0].tolist() == [True] * 5 + [False] * 4
+
+
+def test_text_is_the_number_of_a_token_in_its_bin() -> None:
+    words = Events(name="words", times_s=np.array([0.05, 0.21, 0.25, 0.45]), labels=("to", "be", "or", "to"))
+    features = build_features(session(words), config=FeatureConfig(bin_s=0.1, kinds={"words": "tokens"}))
+    made = features["words"]
+    assert made.class_names == ("be", "or", "to")
+    assert (made.port.n_classes, made.port.channel_names) == (3, ("token",))
+    assert made.valid[:, 0].tolist() == [True, False, True, False, True]
+    assert made.values[made.valid].tolist() == [2, 1, 2]
+    assert features.skipped == {"words: 1 tokens": "another one follows in the same bin"}
+
+
+def test_whose_and_when_a_recording_is_lies_with_the_features(tmp_path: Path) -> None:
+    dated = session(UNITS, start=datetime(2024, 5, 6, 7, 8, tzinfo=UTC))
+    for _ in range(2):
+        features = build_features(dated, folder=tmp_path, digest="d", bin_s=0.1)
+        assert (features.subject, features.recorded) == ("01", "2024-05-06T07:08:00+00:00")
 
 
 def marks(source: str, *rows: tuple[float, float, str]) -> Intervals:

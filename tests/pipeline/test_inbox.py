@@ -28,7 +28,7 @@ from neuroloom.pipeline.store import Store
 class PlainFormat:
     """A file that starts with `REC`; each further line names a companion beside it."""
 
-    TITLE, MODALITY, TESTED_ON = "plain", "eeg", "files written by this project only"
+    TITLE, MODALITY, KEEPS, TESTED_ON = "plain", "eeg", "all", "files written by this project only"
 
     def sniff(self, path, head):
         return head.startswith(b"REC")

@@ -98,3 +98,32 @@ def test_cleaned_eeg_is_added_only_where_asked_for(person, tmp_path):
     with ingested(person, tmp_path, "[ingest]\nica = true\n") as session:
         assert session["eeg clean"].provenance["replaces"] == "eeg"
         assert session["eeg clean"].n_samples == session["eeg"].n_samples
+
+
+def test_pixels_that_the_tracker_tells_need_not_be_said_again(person, tmp_path):
+    asc = person / ASC
+    text = asc.read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines(keepends=True) if "_COORDS" not in line]
+    first = next(k for k, line in enumerate(lines) if line.startswith("START"))
+    time_ms = lines[first].split()[1]
+    lines.insert(first, f"MSG\t{time_ms} DISPLAY_COORDS 0 0 1279 1023\n")
+    asc.write_text("".join(lines), encoding="utf-8")
+    note = person / "session.toml"
+    said = note.read_text(encoding="utf-8") if note.is_file() else ""
+    note.write_text(said + "[screen]\nwidth_cm = 40\nheight_cm = 30\ndistance_cm = 60\n", encoding="utf-8")
+    with ingested(person, tmp_path) as session:
+        assert session["gaze deg"].provenance["width_px"] == 1280
+        assert session["gaze deg"].provenance["distance_cm"] == 60
+
+
+def test_pixels_that_nobody_tells_are_asked_for(person, tmp_path):
+    asc = person / ASC
+    lines = [line for line in asc.read_text(encoding="utf-8").splitlines(keepends=True) if "_COORDS" not in line]
+    asc.write_text("".join(lines), encoding="utf-8")
+    note = person / "session.toml"
+    said = note.read_text(encoding="utf-8") if note.is_file() else ""
+    note.write_text(said + "[screen]\nwidth_cm = 40\nheight_cm = 30\ndistance_cm = 60\n", encoding="utf-8")
+    store = Store(tmp_path / "store").create()
+    result = ingest_path(person, store, sorter=None, in_place=True)
+    assert result.state == "quarantined"
+    assert "[screen] width_px: the file of gaze does not say; it is wanted" in result.reason

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from neuroloom.ingest import ClockMap, Session
 from neuroloom.pipeline.windowing import WindowConfig, time_blocks, windows
 
 Simulate = Callable[..., Any]
@@ -116,6 +118,31 @@ def test_times_beyond_the_clock_map_are_masked_unless_asked_for(simulated: Simul
         (one,) = data.sessions.values()
         one.features["gaze"].extrapolated[:] = True
         assert one.targets_at("gaze", 100, 200)[1][:, 0].sum() == n_known
+
+
+def drifting(simulated: Simulate) -> Session:
+    """Gaze of a tracker whose pulses end at 15 s of 60; beyond, a second adds 1 ms of uncertainty."""
+    session = simulated(duration_s=60).session
+    tracked = tuple(replace(s, device="tracker") if s.name == "gaze" else s for s in session.streams)
+    clock = ClockMap(
+        source="tracker", target="eeg", offset_s=0.0, span_s=(0.0, 15.0), residual_ms=0.5, n_matched=9, n_lost=0,
+        n_extra=0, method="pulses", wander_ppm=1000.0,
+    )  # fmt: skip
+    return replace(session, streams=tracked, clock_maps=(clock,))
+
+
+def test_each_window_says_how_well_the_times_of_each_port_are_known(simulated: Simulate) -> None:
+    data = windows([drifting(simulated)])
+    batch = data.train.batch("sub-01_ses-01", [100, 2000])  # from 2 s and from 40 s on
+    assert batch.uncertainty_ms["eeg"].tolist() == [0.0, 0.0]
+    assert batch.uncertainty_ms["gaze"].tolist() == pytest.approx([0.5, 26.0], abs=0.1)
+
+
+def test_bins_whose_time_is_known_too_badly_do_not_count(simulated: Simulate) -> None:
+    trusting = windows([drifting(simulated)], use_extrapolated=True, max_uncertainty_ms=10.0)
+    (one,) = trusting.sessions.values()
+    assert one.targets_at("gaze", 1200, 1300)[1].any(axis=1).sum() == pytest.approx(50, abs=2)  # up to 25 s
+    assert one.targets_at("eeg", 1200, 1300)[1].all()
 
 
 def test_a_port_that_is_not_there_is_refused_with_those_that_are(simulated: Simulate) -> None:

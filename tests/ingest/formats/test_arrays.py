@@ -200,7 +200,7 @@ def _matlab73(file, group, name, value):
         references = np.array([[inner[f"r{number}"].ref] for number in numbers], dtype=h5py.ref_dtype)
         group.create_dataset(name, data=references).attrs["MATLAB_class"] = np.bytes_("cell")
     elif isinstance(value, str):
-        letters = np.array([[ord(letter)] for letter in value], dtype=np.uint16)
+        letters = np.frombuffer(value.encode("utf-16-le"), "<u2").reshape(-1, 1)
         group.create_dataset(name, data=letters).attrs["MATLAB_class"] = np.bytes_("char")
     elif not np.size(value):
         group.create_dataset(name, data=np.array([0, 0], dtype=np.uint64)).attrs["MATLAB_empty"] = 1
@@ -219,6 +219,13 @@ def test_version_73_gives_the_same_as_older_ones(tmp_path):
     assert recording["u"].unit_names == ("1", "3")
     assert [times.tolist() for times in recording["u"].spike_times_s] == [[1.0, 2.0], []]
     assert recording["e"].labels == ("go", "stop")
+
+
+def test_version_73_text_beyond_16_bits_is_whole(tmp_path):
+    matlab73(tmp_path / "s.mat", on=["\N{BRAIN}", "go"])
+    np.save(tmp_path / "t.npy", [1.0, 2.0])
+    entries = '[[events]]\nname = "e"\ntimes = "t.npy"\ntime_unit = "s"\nlabels = "s.mat:on"\n'
+    assert read(declared(tmp_path, entries))[0]["e"].labels == ("\N{BRAIN}", "go")
 
 
 def test_a_version_73_matrix_is_read_by_the_slice(tmp_path, monkeypatch):
@@ -397,5 +404,5 @@ def test_a_wrong_declaration_names_its_entry(tmp_path, entry, message):
 
 def test_another_toml_is_not_claimed(tmp_path):
     (tmp_path / "session.toml").write_text('subject = "01"\n')
-    with pytest.raises(FormatError, match="no format recognises it"):
+    with pytest.raises(FormatError, match=r"none of the .* formats known here recognises it"):
         read(tmp_path / "session.toml")

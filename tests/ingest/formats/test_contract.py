@@ -24,6 +24,7 @@ NONSENSE = (
 def test_says_what_it_is(name):
     form = formats()[name]
     assert form.TITLE
+    assert form.KEEPS
     assert form.TESTED_ON
     assert form.MODALITY in MODALITIES
 
@@ -46,7 +47,7 @@ def test_nonsense_is_refused_by_name(head, tmp_path):
 
 
 def test_a_new_file_in_the_folder_is_a_new_format(tmp_path, monkeypatch):
-    code = "TITLE, MODALITY, TESTED_ON = 'Mine', 'eeg', 'none'\n"
+    code = "TITLE, MODALITY, KEEPS, TESTED_ON = 'Mine', 'eeg', 'all', 'none'\n"
     code += "def sniff(path, head): return head == b'mine'\n"
     (tmp_path / "mine.py").write_text(code)
     (tmp_path / "a.dat").write_bytes(b"mine")

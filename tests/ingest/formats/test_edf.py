@@ -17,7 +17,7 @@ REAL = (
 )
 
 
-def edf_file(path, onsets_s, *, kind="EDF+D", n_records=None, units=("uV", ""), cut=0):
+def edf_file(path, onsets_s, *, kind="EDF+D", n_records=None, units=("uV", ""), label="Cz", cut=0):
     """One channel of 10 Hz whose samples count up from 0, in records of 1 s that start at `onsets_s`."""
 
     def field(*texts, width):
@@ -30,7 +30,7 @@ def edf_file(path, onsets_s, *, kind="EDF+D", n_records=None, units=("uV", ""), 
         + field(len(onsets_s) if n_records is None else n_records, 1, width=8)
     )
     head += (
-        field(2, width=4) + field("Cz", "EDF Annotations", width=16) + field("", "", width=80) + field(*units, width=8)
+        field(2, width=4) + field(label, "EDF Annotations", width=16) + field("", "", width=80) + field(*units, width=8)
     )
     head += (
         field(-100, -1, width=8) + field(100, 1, width=8) + field(-1000, -32768, width=8) + field(1000, 32767, width=8)
@@ -55,6 +55,41 @@ def test_values_equal_those_of_mne(recordings_dir, name):
     for signal in signals:
         theirs = stock.get_data(picks=list(signal.channel_names)).T * 1e6
         assert np.abs(np.vstack(signal.values()) - theirs).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("label", "modality"),
+    [("Cz", "eeg"), ("EOG left", "eog"), ("EKG1", "ecg"), ("EMG 3", "emg"), ("Status", "sync"), ("TRIGGER", "sync")],
+)
+def test_a_channel_is_what_its_label_says(tmp_path, label, modality):
+    signal = read(edf_file(tmp_path / "x.edf", [0], label=label))[0][modality]
+    assert (signal.modality, signal.channel_names) == (modality, (label,))
+
+
+def test_muscles_are_no_eeg(recordings_dir):
+    (signal,) = read(recordings_dir / "eeg/bids/bids-examples/emg_TwoHDsEMG/sub-01/emg/sub-01_task-isometric_emg.edf")[
+        0
+    ].streams
+    assert (signal.modality, len(signal.channel_names)) == ("emg", 128)
+
+
+def test_trigger_channels_are_those_of_mne(recordings_dir):
+    path = recordings_dir / "eeg/edf/mne-python/test_stim_channel.edf"
+    stock = mne.io.read_raw_edf(path, verbose="error")
+    wanted = [stock.ch_names[i] for i in mne.pick_types(stock.info, stim=True)]
+    assert list(read(path)[0]["sync"].channel_names) == wanted == ["stAtUs", "tRigGer"]
+
+
+@pytest.mark.parametrize(("kind", "n_channels", "n_samples"), [("eeg", 128, 512), ("emg", 10, 256)])
+def test_a_blank_that_is_missing_before_the_date_is_put_back(recordings_dir, kind, n_channels, n_samples):
+    """MNE refuses both; one byte later each field is in its place, and the records end with the file."""
+    path = recordings_dir / f"odd/bids/emg_Multimodal/sub-01/{kind}/sub-01_task-pullstand_{kind}.edf"
+    (recording,) = read(path)
+    assert recording.repairs[0].startswith("a blank is missing before the date")
+    assert recording.start.isoformat() == "2025-09-23T12:00:00"
+    raw = np.frombuffer(path.read_bytes()[-2 * 256 * (n_channels if kind == "emg" else 131) :], "<i2").reshape(-1, 256)
+    samples = recording[kind].segments[0].samples
+    assert np.array_equal(samples[0:256], raw[:n_channels].T)
 
 
 def test_a_slow_channel_keeps_its_own_samples(recordings_dir):

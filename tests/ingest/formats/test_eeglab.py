@@ -103,6 +103,28 @@ def test_channel_names_equal_those_of_mne(recordings_dir, name):
     assert list(read(path)[0]["eeg"].channel_names) == theirs.ch_names
 
 
+def test_a_struct_without_fields_is_nothing(tmp_path):
+    """MATLAB's `chaninfo = struct()`."""
+    assert read(set_file(tmp_path, chaninfo={}))[0]["eeg"].n_samples == 20
+
+
+def test_the_rows_of_a_matrix_of_letters_are_apart(tmp_path):
+    path = h5_file(tmp_path)
+    with h5py.File(path, "r+") as file:
+        del file["EEG/ref"]
+        letters = np.frombuffer("ABCDEF".encode("utf-16-le"), "<u2").reshape(2, 3)
+        file["EEG"].create_dataset("ref", data=letters.T).attrs["MATLAB_class"] = np.bytes_("char")
+    assert read(path)[0]["eeg"].provenance["reference"] == "ABC DEF"
+
+
+def test_samples_that_became_damaged_are_refused_by_name(tmp_path):
+    path = h5_file(tmp_path)
+    samples = read(path)[0]["eeg"].segments[0].samples
+    path.write_bytes(path.read_bytes()[:600])
+    with pytest.raises(FormatError, match=r"x\.set: samples 3 to 5 cannot be read"):
+        samples[3:5]
+
+
 @pytest.mark.parametrize("name", [REAL[0], REAL[1], REAL[3]])
 def test_events_equal_those_of_mne(recordings_dir, name):
     path = recordings_dir / "eeg/eeglab/mne-testing-data" / name
@@ -293,6 +315,14 @@ def test_an_epoch_without_a_known_time_is_refused(tmp_path):
         read(set_file(tmp_path, data=EPOCHS, events=epoch_events(1, 2, 3), urevent=UREVENTS))
 
 
+@pytest.mark.parametrize("urevent", [1.0, 5.0])
+def test_an_event_in_no_epoch_says_nothing_about_any(tmp_path, urevent):
+    """Its urevent has a time that none of the epochs has, or none at all."""
+    events = [*epoch_events(1, 2, 3, 4), event(99, urevent=urevent, epoch=float("nan"))]
+    urevents = [*UREVENTS, {"latency": float("nan")}]
+    assert len(runs(set_file(tmp_path, data=EPOCHS, events=events, urevent=urevents))) == 4
+
+
 def test_epochs_whose_events_contradict_each_other_are_refused(tmp_path):
     events = [*epoch_events(1, 2, 3, 4), event(4, urevent=3.0, epoch=1.0)]
     with pytest.raises(FormatError, match="epoch 1 do not agree"):
@@ -302,7 +332,7 @@ def test_epochs_whose_events_contradict_each_other_are_refused(tmp_path):
 def test_kinds_are_those_stated(tmp_path):
     channels = [{"labels": "A", "type": "EOG"}, {"labels": "B", "type": "Trigger"}]
     (recording,) = read(set_file(tmp_path, channels=channels))
-    assert recording["eeg"].table["kind"] == ("eog",)
+    assert recording["eog"].table["kind"] == ("eog",)
     assert (recording["aux"].channel_names, recording["aux"].unit) == (("B",), "a.u.")
 
 

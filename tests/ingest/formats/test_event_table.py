@@ -60,10 +60,9 @@ def test_onsets_count_from_the_first_sample_of_the_recording_beside(tmp_path):
     assert session.clock_maps[0].method == "onsets from its first sample"
 
 
-def test_a_tobii_studio_log_is_read_below_its_preamble(recordings_dir, tmp_path):
+def test_a_lab_may_declare_a_vendors_table_itself(recordings_dir, tmp_path):
     text = (recordings_dir / STUDIO).read_text()
-    with pytest.raises(FormatError, match=r"do not state the unit of time.*`onset = \"Timestamp\"`"):
-        read(table(tmp_path, text, name="log.tsv"))
+    assert format_of(table(tmp_path, text, name="log.tsv")) == "tobii"
     events = read(table(tmp_path, text, name="log.tsv", told='time_unit = "ms"'))[0]["events"]
     assert events.times_s[:3].tolist() == [0.0, 8.091, 8.985]
     assert events.labels[:3] == ("ScreenRecStarted", "LeftMouseClick", "LeftMouseClick")

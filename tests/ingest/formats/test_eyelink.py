@@ -2,7 +2,7 @@ import mne
 import numpy as np
 import pytest
 
-from neuroloom.ingest import read
+from neuroloom.ingest import FormatError, read
 
 REAL = (
     "gaze/eyelink_asc/mne-testing-data/test_eyelink.asc",
@@ -49,4 +49,50 @@ def test_inputs_are_pulses_and_blinks_are_intervals(tmp_path):
     lines = ("100\t1\t2\t9\t...", "INPUT\t101\t1", "INPUT\t103\t0", "102\t1\t2\t9\t...", "EBLINK R 100\t102\t4")
     recording = read(asc(tmp_path / "a.asc", *lines))[0]
     assert recording["input"].times_s.tolist() == [0.101]
+    assert recording["input"].table["high_s"] == (pytest.approx(0.002),)
     assert recording["blinks"].bounds_s.tolist() == [[0.1, 0.102]]
+
+
+def test_an_input_that_is_told_again_says_nothing_of_its_end(tmp_path):
+    lines = ("100\t1\t2\t9\t...", "INPUT\t101\t1", "INPUT\t150\t1", "INPUT\t170\t3")
+    widths_s = read(asc(tmp_path / "a.asc", *lines))[0]["input"].table["high_s"]
+    assert np.isnan(widths_s[0])
+    assert widths_s[1] == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("EBLINK R 102\t100\t4",),
+        ("END\t104", "START\t50\tRIGHT\tSAMPLES", "50\t3\t4\t9\t...", "52\t3\t4\t9\t..."),
+        ("102\t1\t2\t9\t...",),
+    ],
+)
+def test_times_that_go_back_are_refused_by_name(tmp_path, lines):
+    path = asc(tmp_path / "a.asc", "100\t1\t2\t9\t...", "102\t1\t2\t9\t...", *lines)
+    with pytest.raises(FormatError, match=r"a\.asc: "):
+        read(path)
+
+
+def test_a_pause_within_a_block_is_a_gap(tmp_path):
+    """A file whose lines were taken out: without the cut its rate would be one sample in a hundred seconds."""
+    rows = [f"{t}\t1\t2\t9\t..." for t in (100, 102, 104, 200_000, 200_002)]
+    gaze = read(asc(tmp_path / "a.asc", *rows, "END\t200004\tSAMPLES"))[0]["gaze"]
+    assert [s.timebase.start_s for s in gaze.segments] == [0.1, 200.0]
+    assert gaze.rate_hz == pytest.approx(500)
+
+
+def test_a_file_that_was_cut_off_is_read_as_far_as_it_goes_and_that_is_said(tmp_path):
+    (recording,) = read(asc(tmp_path / "a.asc", "100\t1\t2\t9\t...", "102\t1\t2\t9\t...", "104\t1"))
+    assert recording["gaze"].n_samples == 2
+    assert recording.repairs == (
+        "1 rows of samples are cut short: left out",
+        "its last block has no END: the file was cut off; read as far as it goes",
+    )
+
+
+def test_the_screens_pixels_go_with_the_gaze(tmp_path):
+    """The tracker gives the place of the last pixel, so there is one more of them."""
+    lines = ("MSG\t99 DISPLAY_COORDS 0 0 1919 1079", "100\t1\t2\t9\t...", "102\t1\t2\t9\t...", "END\t104")
+    gaze = read(asc(tmp_path / "a.asc", *lines))[0]["gaze"]
+    assert gaze.provenance["screen"] == {"width_px": 1920.0, "height_px": 1080.0}

@@ -331,3 +331,50 @@ def test_maxshield_data_are_kept_and_said(tmp_path):
 def test_bad_channels_are_marked(tmp_path):
     (recording,) = read(raw_file(tmp_path, bads=["EOG"]))
     assert (recording["eeg"].table["bad_in_file"], recording["eog"].table["bad_in_file"]) == ((False,), (True,))
+
+
+def event_list(folder, name, rows=((25, 0, 3), (40, 3, 7))):
+    mne.write_events(folder / name, np.array(rows), overwrite=True, verbose="error")
+    return folder / name
+
+
+@pytest.mark.parametrize("name", ["x_raw-eve.fif", "x-eve.fif", "x_raw_eve.fif"])
+def test_a_list_of_events_beside_it_is_part_of_the_recording(tmp_path, name):
+    path = raw_file(tmp_path)
+    listed = event_list(tmp_path, name)
+    (recording,) = read(tmp_path)
+    events = recording[listed.stem]
+    assert (events.times_s.tolist(), events.labels, events.modality) == ([2.5, 4.0], ("3", "7"), "sync")
+    assert events.table["code_before"] == (0, 3)
+    assert recording.files == fif.files(path) == (path, listed)
+
+
+def test_a_real_list_of_events_equals_that_of_mne(recordings_dir, tmp_path):
+    real = recordings_dir / "eeg/fif/mne-testing-data/MEG/sample/sample_audvis_trunc_raw-eve.fif"
+    (tmp_path / "x_raw-eve.fif").write_bytes(real.read_bytes())
+    raw_file(tmp_path)
+    theirs = mne.read_events(real, verbose="error")
+    ours = read(tmp_path)[0]["x_raw-eve"]
+    assert (ours.times_s * 10).round().astype(int).tolist() == theirs[:, 0].tolist()
+    assert ours.labels == tuple(map(str, theirs[:, 2]))
+
+
+def test_what_only_has_the_name_of_a_list_is_not_taken(tmp_path):
+    path = raw_file(tmp_path)
+    (tmp_path / "x_raw-eve.fif").write_bytes(b"something else")
+    assert fif.files(path) == (path,)
+
+
+def test_a_list_of_events_that_is_a_link_is_not_taken(tmp_path):
+    path = raw_file(tmp_path)
+    (tmp_path / "y-eve.fif").write_bytes(event_list(tmp_path, "z-eve.fif").read_bytes())
+    (tmp_path / "x-eve.fif").symlink_to(tmp_path / "y-eve.fif")
+    assert fif.files(path) == (path,)
+
+
+def test_a_list_of_half_a_row_is_refused(tmp_path):
+    raw_file(tmp_path)
+    listed = event_list(tmp_path, "x-eve.fif")
+    rewired(listed, 3561, size=20)
+    with pytest.raises(FormatError, match=r"^\S+x-eve\.fif: 5 numbers"):
+        read(tmp_path / "x_raw.fif")

@@ -248,6 +248,19 @@ def test_offsets_become_a_map_to_the_common_clock(tmp_path):
     assert found.residual_ms < 1e-6
 
 
+def test_offsets_of_a_clock_that_swings_become_a_broken_line(tmp_path):
+    """An hour in which the sender's clock gains and loses 30 ppm: 34 ms from peak to peak."""
+    times = np.arange(0, 3600, 5.0)
+    turn = 2 * np.pi / 3600
+    swing = 30e-6 / turn * (1 - np.cos(turn * times))
+    noise = np.random.default_rng(0).normal(0, 2e-4, times.size)
+    known = offsets(times, 100 + 50e-6 * times + swing + noise)
+    (recording,) = read(xdf_file(tmp_path, header(), samples([0, 0.01], counting(2)), known))
+    found = recording.leads_to
+    assert found.method == "XDF clock offsets, piecewise"
+    assert np.abs(found.seconds(times) - (times + 100 + 50e-6 * times + swing)).max() < 5e-4
+
+
 def test_offsets_that_do_not_fit_are_left_out_and_counted(tmp_path):
     times, noise = np.arange(0, 300, 5.0), np.random.default_rng(0).normal(0, 2e-5, 60)
     values = 100 + 50e-6 * times + noise

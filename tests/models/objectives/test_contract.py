@@ -69,5 +69,8 @@ def test_every_file_in_the_folder_is_listed():
 
 
 def test_a_wrong_name_lists_the_right_ones():
-    with pytest.raises(ValueError, match="no objective 'mse'; there are: cka, features, local, nll"):
+    with pytest.raises(
+        ValueError,
+        match="no objective 'mse'; there are: attention, cka, features, local, nll, similarity, soft_targets",
+    ):
         kinds("mse")

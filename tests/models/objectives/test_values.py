@@ -3,7 +3,18 @@
 import pytest
 import torch
 
-from neuroloom.models.objectives import cka, features, local, nll, soft_targets, wiring
+from neuroloom.models.objectives import (
+    attention,
+    cka,
+    features,
+    local,
+    nll,
+    similarity,
+    soft_targets,
+    time_scales,
+    walk,
+    wiring,
+)
 
 
 def test_cka_does_not_mind_rotation_scale_or_shift():
@@ -70,3 +81,48 @@ def test_nll_without_a_target_is_told():
     objective, prediction, _, _ = nll.example(torch.Generator())
     with pytest.raises(ValueError, match="one port must have both"):
         objective(prediction, {})
+
+
+def test_similarity_does_not_mind_rotation_or_scale():
+    x = torch.randn(40, 4, generator=torch.Generator().manual_seed(0))
+    rotation = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(1)))[0]
+    assert similarity.Objective()(x, 3 * x @ rotation).item() == pytest.approx(0.0, abs=1e-5)
+
+
+def test_similarity_of_two_samples_by_hand():
+    same, apart = torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.eye(2)
+    # rows (1, 1) / sqrt 2 against (1, 0) and (0, 1): mean of two times (1 - 0.7071)^2 and 0.7071^2, times 2 samples
+    assert similarity.Objective()(same, apart).item() == pytest.approx((1 - 0.5**0.5) ** 2 + 0.5, abs=1e-5)
+
+
+def test_attention_as_it_should_be_costs_nothing_and_elsewhere_its_divergence():
+    energies, wanted = torch.tensor([[1.0, 3.0]]), torch.tensor([[2.0, 6.0]])
+    assert attention.Objective()(energies, wanted).item() == pytest.approx(0.0, abs=1e-5)
+    even = torch.tensor([[1.0, 1.0]])
+    # 0.25 ln(0.25 / 0.5) + 0.75 ln(0.75 / 0.5)
+    assert attention.Objective()(even, wanted).item() == pytest.approx(0.1308, abs=1e-4)
+
+
+def test_twice_too_slow_costs_as_much_as_twice_too_fast():
+    prior, slow, fast = (torch.full((1, 1), tau) for tau in (0.1, 0.2, 0.05))
+    costs = [time_scales.Objective(width=0.5)(tau, prior).item() for tau in (slow, fast, prior)]
+    assert costs == pytest.approx([2 * 0.6931**2, 2 * 0.6931**2, 0.0], abs=1e-3)
+
+
+def test_a_walk_may_go_farther_in_more_time_and_starts_anew_with_each_person():
+    places, days = torch.tensor([[0.0], [1.0], [3.0], [50.0]]), torch.tensor([1.0, 1.0, 4.0, 1.0])
+    follows = torch.tensor([False, True, True, False])
+    assert walk.Objective()(places, days, follows).item() == 1.0  # (1 / 1 + 4 / 4) / 2
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: walk.Objective(of="feet"),
+        lambda: time_scales.Objective(tau_s={"A": 0.0}),
+        lambda: time_scales.Objective(width=0),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(make):
+    with pytest.raises(ValueError, match="needed"):
+        make()

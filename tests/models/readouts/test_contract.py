@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from neuroloom.models import Area, ModularNetwork, Port, Topology
+from neuroloom.models.ports import CLASSES
 from neuroloom.models.readouts import kinds
 
 AREAS = ("A", "B")
@@ -13,7 +14,7 @@ B, T, H = 2, 5, 4
 
 
 def port(kind: str) -> Port:
-    n_channels, n_classes = (1, 3) if kind == "choice" else (3, 0)
+    n_channels, n_classes = (1, 3) if kind in CLASSES else (3, 0)
     return Port(name="p", kind=kind, channel_names=tuple("abc"[:n_channels]), n_classes=n_classes)
 
 
@@ -37,7 +38,7 @@ def test_shapes_are_as_promised(kind, state):
     parameters = made(state)
     assert parameters.shape[:3] == wanted.shape
     assert made.nll(parameters, wanted).shape == wanted.shape
-    assert made.mean(parameters).shape == ((B, T, 3) if kind == "choice" else wanted.shape)
+    assert made.mean(parameters).shape == ((B, T, 3) if kind in CLASSES else wanted.shape)
 
 
 @pytest.mark.parametrize("kind", kinds.names())
@@ -75,7 +76,7 @@ def test_learning_lowers_its_nll(kind, state):
     assert losses[-1] < losses[0] - 0.02
 
 
-@pytest.mark.parametrize("kind", [kind for kind in kinds.names() if kind != "choice"])
+@pytest.mark.parametrize("kind", [kind for kind in kinds.names() if kind not in (*CLASSES, "saccades")])
 def test_it_can_start_at_the_datas_own_mean(kind):
     made = readout(kind)
     made.start_at(torch.tensor([2.0, 3.0, 4.0]), torch.tensor([0.01, 0.01, 0.01]))
@@ -83,7 +84,7 @@ def test_it_can_start_at_the_datas_own_mean(kind):
     assert silent[0, 0].tolist() == pytest.approx([2.0, 3.0, 4.0], abs=0.05)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in kinds.names() if kind != "eeg"])
+@pytest.mark.parametrize("kind", [kind for kind in kinds.names() if kind not in ("eeg", "meg")])
 def test_a_lead_field_is_refused_by_what_has_no_use_for_it(kind):
     with pytest.raises(ValueError, match="takes no lead field"):
         readout(kind, lead_field_CA=torch.ones(3, 2))

@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from neuroloom.ingest import CrossCheck
 from neuroloom.pipeline.review import write_index, write_run, write_session
 from neuroloom.pipeline.review.views import DropRow, IndexView, QuarantineRow, RunRow, SessionRow
 
-from .example import FLAT, NOISY, run_folder, session
+from .example import FLAT, NOISY, clock_map, run_folder, session
 
 HOSTILE = '<img src=x onerror="document.title=1"><script>document.title=2</script>'
 
@@ -115,3 +116,40 @@ def test_no_name_becomes_markup(tmp_path, kind):
     assert "<img src=x" not in html
     assert "<script>document" not in html
     assert "&lt;img src=x" in html
+
+
+def bent_map():
+    """A tracker that wanders by 3 ms, found piecewise; blinks speak against it, dates for it."""
+    return replace(
+        clock_map(),
+        knots=((0.0, 0.0), (10.0, 3e-3), (20.0, 0.0)),
+        method="pulses, piecewise (input = ttl)",
+        tried=(("offset", 2.1), ("linear", 0.9), ("piecewise, 2 pieces", 0.3), ("piecewise, 3 pieces", 0.4)),
+        notes=("input holds one edge of pulses that last 20.0 ms on ttl",),
+        checks=(
+            CrossCheck(
+                kind="blinks", against="amplifier", verdict="contradicts", lag_ms=412.0, words="Blinks are late."
+            ),
+            CrossCheck(kind="start times", against="amplifier", verdict="confirms", words="Dates agree."),
+        ),
+    )
+
+
+def test_the_drift_model_is_told_with_its_pieces_and_what_was_tried(tmp_path):
+    path = write_session(session(clock_maps=(bent_map(),)), tmp_path)
+    assert "it wanders by 3 ms, followed in 2 straight pieces" in words(path)
+    assert "Above: the 2 pieces, against a straight line." in words(path)
+    assert "tracker linear 0.900 ms no tracker piecewise, 2 pieces 0.300 ms yes" in words(path)
+
+
+def test_evidence_against_a_clock_map_is_a_finding_and_evidence_for_it_is_not(tmp_path):
+    seen = words(write_session(session(clock_maps=(bent_map(),)), tmp_path))
+    findings, clocks = seen.split("Streams on one clock")
+    assert "tracker · Its clock map is contradicted by blinks: Blinks are late." in findings
+    assert "Dates agree." not in findings
+    assert "tracker amplifier start times confirms Dates agree." in clocks
+
+
+def test_what_a_reviewer_should_know_of_a_clock_is_a_finding(tmp_path):
+    seen = words(write_session(session(clock_maps=(bent_map(),)), tmp_path))
+    assert "Input holds one edge of pulses that last 20.0 ms on ttl." in seen

@@ -1,0 +1,137 @@
+"""Samples that stay in the file: (T, C) of a memory map, or of blocks in which each channel's samples lie together.
+
+Mapped      a map of shape (T, C), in any order of bytes
+Blocks      a map of shape (blocks, C, samples of a block), as many formats write what they buffered
+Records     a map of records in which each channel has a stretch of its own
+SampleRange some samples, one after another, of others
+mapped      a map of so many samples of a file, which must be there
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from neuroloom.ingest.formats import FormatError
+from neuroloom.ingest.streams import Samples
+
+
+@dataclass(frozen=True, eq=False)
+class Mapped:
+    """Samples (T, C), in the machine's own order of bytes when sliced."""
+
+    source: NDArray[Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.source.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.source.dtype.newbyteorder("=")
+
+    def __getitem__(self, part: slice, /) -> NDArray[Any]:
+        return np.ascontiguousarray(self.source[part], dtype=self.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """Samples (n, C) of blocks (B, C, K), of which the last may hold more than there are samples."""
+
+    source: NDArray[Any]
+    n: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.n, self.source.shape[1])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.source.dtype.newbyteorder("=")
+
+    def __getitem__(self, part: slice, /) -> NDArray[Any]:
+        start, stop, step = part.indices(self.n)
+        if stop <= start:
+            return np.zeros((0, self.shape[1]), self.dtype)
+        per_block = self.source.shape[2]
+        first, last = start // per_block, -(-stop // per_block)
+        rows = self.source[first:last].transpose(0, 2, 1).reshape(-1, self.shape[1])
+        shift = first * per_block
+        return np.ascontiguousarray(rows[start - shift : stop - shift : step], dtype=self.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """Samples (T, C) of channels with a stretch of each in every record: bytes (R, B), and where each begins there.
+
+    kind: of all of them; "<i3" are the 24 bits that NumPy has not, and become int32.
+    """
+
+    source: NDArray[np.uint8]
+    places: tuple[int, ...]
+    per_record: int
+    kind: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.source) * self.per_record, len(self.places))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype("i4" if self.kind == "<i3" else self.kind).newbyteorder("=")
+
+    def __getitem__(self, part: slice, /) -> NDArray[Any]:
+        start, stop, step = part.indices(self.shape[0])
+        if stop <= start:
+            return np.zeros((0, self.shape[1]), self.dtype)
+        first, last = start // self.per_record, -(-stop // self.per_record)
+        out = np.empty(((last - first) * self.per_record, len(self.places)), self.dtype)
+        width = self.per_record * (3 if self.kind == "<i3" else self.dtype.itemsize)
+        for k, at in enumerate(self.places):
+            block = np.ascontiguousarray(self.source[first:last, at : at + width])
+            out[:, k] = (int24(block) if self.kind == "<i3" else block.view(self.kind)).ravel()
+        shift = first * self.per_record
+        return out[start - shift : stop - shift : step]
+
+
+@dataclass(frozen=True, eq=False)
+class SampleRange:
+    """Samples (stop - first, C) of `source`, from sample `first` on."""
+
+    source: Samples
+    first: int
+    stop: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.stop - self.first, self.source.shape[1])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.source.dtype
+
+    def __getitem__(self, part: slice, /) -> NDArray[Any]:
+        start, stop, step = part.indices(self.shape[0])
+        return self.source[self.first + start : self.first + max(stop, start) : step]
+
+
+def int24(block: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Little-endian numbers of three bytes each, shape (..., 3 n), as (..., n)."""
+    parts = block.reshape(*block.shape[:-1], -1, 3).astype(np.int32)
+    value = parts[..., 0] | (parts[..., 1] << 8) | (parts[..., 2] << 16)
+    return np.asarray((value ^ 0x800000) - 0x800000, dtype=np.int32)
+
+
+def mapped(path: Path, dtype: DTypeLike, shape: tuple[int, ...], *, offset: int = 0) -> NDArray[Any]:
+    """A map of that shape. Raises FormatError where the file does not hold it, or it holds nothing."""
+    kind = np.dtype(dtype)
+    wanted = offset + int(np.prod(shape, dtype=object)) * kind.itemsize
+    found = path.stat().st_size
+    if not 0 <= offset < wanted <= found:
+        what = " x ".join(map(str, shape))
+        raise FormatError(f"{path}: {found} bytes; {what} numbers of {kind.name} from byte {offset} on take {wanted}")
+    return np.memmap(path, kind, mode="r", offset=offset, shape=shape)

@@ -1,0 +1,35 @@
+"""Limits of this process, for what runs in a box and for what is sorted there."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def data_bytes() -> int:
+    """What counts against RLIMIT_DATA now."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmData:"):
+            return int(line.split()[1]) << 10
+    return 0
+
+
+def limit(what: int, soft: int, hard: int) -> None:
+    """Set a limit, or the highest that this process may set."""
+    _, highest = resource.getrlimit(what)
+    if highest != resource.RLIM_INFINITY:
+        soft, hard = min(soft, highest), min(hard, highest)
+    resource.setrlimit(what, (soft, hard))
+
+
+@contextmanager
+def memory_for_sorting() -> Iterator[None]:
+    """While spikes are sorted, memory is limited by `Limits.sorting_bytes`; outside a box nothing changes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))

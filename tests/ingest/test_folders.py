@@ -1,0 +1,40 @@
+"""What names a recording in a folder, and what only goes with it."""
+
+import pytest
+
+from neuroloom.ingest import FormatError, naming_files
+
+
+def brainvision(folder, name):
+    (folder / f"{name}.vhdr").write_text(
+        "Brain Vision Data Exchange Header File Version 1.0\n[Common Infos]\n"
+        f"DataFile={name}.eeg\nMarkerFile={name}.vmrk\n[Channel Infos]\nCh1=Cz,,0.1\n"
+    )
+    (folder / f"{name}.vmrk").write_text("Brain Vision Data Exchange Marker File, Version 1.0\n")
+    (folder / f"{name}.eeg").write_bytes(bytes(8))
+    return folder / f"{name}.vhdr"
+
+
+def test_a_companion_named_by_itself_leads_to_the_file_that_names_it(tmp_path):
+    header = brainvision(tmp_path, "rest")
+    assert naming_files(tmp_path / "rest.eeg") == [header]
+    assert naming_files(tmp_path / "rest.vmrk") == [header]
+
+
+def test_a_companion_leads_to_no_other_recording_than_its_own(tmp_path):
+    brainvision(tmp_path, "rest")
+    header = brainvision(tmp_path, "rest2")
+    (tmp_path / "rest.vhdr").unlink()
+    assert naming_files(tmp_path / "rest2.eeg") == [header]
+    with pytest.raises(FormatError, match=r"none of the .* formats known here recognises it"):
+        naming_files(tmp_path / "rest.eeg")
+
+
+def test_a_link_beside_a_companion_is_not_followed(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    header = brainvision(elsewhere, "rest")
+    (tmp_path / "rest.eeg").write_bytes(bytes(8))
+    (tmp_path / "rest.vhdr").symlink_to(header)
+    with pytest.raises(FormatError, match=r"none of the .* formats known here recognises it"):
+        naming_files(tmp_path / "rest.eeg")

@@ -1,0 +1,66 @@
+"""What a reader should not do, to be called in a box."""
+
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+
+def count(path, progress):
+    progress(f"reading {Path(path).name}")
+    return {"n_bytes": len(Path(path).read_bytes())}
+
+
+def write(path, progress):
+    Path(path).write_text("written")
+
+
+def crash(progress):
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def hang(progress):
+    time.sleep(3600)
+
+
+def fill_memory(progress):
+    block = bytearray(8 << 30)
+    block[:: 1 << 12] = b"x" * ((8 << 30) >> 12)
+
+
+def refuse(progress):
+    raise ValueError("odd.edf: 3 channels found, 4 wanted")
+
+
+def stop(progress):
+    raise RuntimeError("an assertion of the reader")
+
+
+def leave(progress):
+    os._exit(0)
+
+
+def chatter(progress):
+    for descriptor in range(3, 64):
+        try:
+            os.write(descriptor, b"not JSON\n")
+        except OSError:
+            continue
+
+
+def connect(port, progress):
+    with socket.create_connection(("127.0.0.1", port), timeout=2):
+        return "connected"
+
+
+def kill_parent(progress):
+    os.kill(os.getppid(), signal.SIGTERM)
+
+
+def leave_a_child(path, progress):
+    if os.fork() == 0:
+        time.sleep(1.0)
+        Path(path).write_text("still here")
+        os._exit(0)
+    return "forked"
