@@ -9,6 +9,7 @@ from neuroloom.ingest.formats.__main__ import table
 
 DOCS = Path(__file__).parents[1] / "docs"
 RECORDINGS = (DOCS / "recordings.md").read_text(encoding="utf-8")
+STUDIES = (DOCS / "studies.md").read_text(encoding="utf-8")
 
 
 def test_the_table_of_formats_is_that_of_the_readers():
@@ -22,7 +23,9 @@ def _read(name: str, path: Path) -> object:
     from neuroloom.pipeline.features import FeatureConfig
     from neuroloom.pipeline.running import read_run_config
     from neuroloom.pipeline.sidecar import SessionNotes
+    from neuroloom.pipeline.studies.distill import Settings as Distill
     from neuroloom.pipeline.subjects import Subjects
+    from neuroloom.pipeline.teacher_recording import read_recording_config
 
     match name:
         case "session.toml":
@@ -33,18 +36,22 @@ def _read(name: str, path: Path) -> object:
             return read_config(path, Subjects)
         case "neuroloom.toml":
             return read_config(path, Settings)
+        case "listener.toml":
+            return read_recording_config(path)
+        case "from-session.toml":
+            return read_config(path, Distill)
         case _:
             return FeatureConfig(**read_run_config(path).features)
 
 
-@pytest.mark.parametrize("text", re.findall(r"```toml\n(.*?)```", RECORDINGS, re.DOTALL))
+@pytest.mark.parametrize("text", re.findall(r"```toml\n(.*?)```", RECORDINGS + STUDIES, re.DOTALL))
 def test_every_toml_in_the_docs_is_accepted(text, tmp_path):
     name = text.splitlines()[0].removeprefix("# ")
     (tmp_path / name).write_text(text, encoding="utf-8")
     assert _read(name, tmp_path / name)
 
 
-@pytest.mark.parametrize("line", re.findall(r"^neuroloom .*$", RECORDINGS, re.MULTILINE))
+@pytest.mark.parametrize("line", re.findall(r"^neuroloom .*$", RECORDINGS + STUDIES, re.MULTILINE))
 def test_every_command_in_the_docs_is_known_with_its_options(line):
     import shlex
 
