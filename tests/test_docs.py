@@ -12,6 +12,7 @@ from neuroloom.ingest.formats.__main__ import table
 DOCS = Path(__file__).parents[1] / "docs"
 RECORDINGS = "".join((DOCS / name).read_text(encoding="utf-8") for name in ("recordings.md", "spikes.md", "time.md"))
 NETWORKS = (DOCS / "networks.md").read_text(encoding="utf-8")
+STUDIES = (DOCS / "studies.md").read_text(encoding="utf-8")
 
 
 def test_the_table_of_formats_is_that_of_the_readers():
@@ -25,7 +26,9 @@ def _read(name: str, path: Path) -> object:
     from neuroloom.pipeline.features import FeatureConfig
     from neuroloom.pipeline.running import read_run_config
     from neuroloom.pipeline.sidecar import SessionNotes
+    from neuroloom.pipeline.studies.distill import Settings as Distill
     from neuroloom.pipeline.subjects import Subjects
+    from neuroloom.pipeline.teacher_recording import read_recording_config
 
     match name:
         case "session.toml":
@@ -36,12 +39,16 @@ def _read(name: str, path: Path) -> object:
             return read_config(path, Subjects)
         case "neuroloom.toml":
             return read_config(path, Settings)
+        case "listener.toml":
+            return read_recording_config(path)
+        case "from-session.toml":
+            return read_config(path, Distill)
         case _:
             config = read_run_config(path)
             return FeatureConfig(**config.features) if config.features else config
 
 
-@pytest.mark.parametrize("text", re.findall(r"```toml\n(.*?)```", RECORDINGS, re.DOTALL))
+@pytest.mark.parametrize("text", re.findall(r"```toml\n(.*?)```", RECORDINGS + STUDIES, re.DOTALL))
 def test_every_toml_in_the_docs_is_accepted(text, tmp_path):
     name = text.splitlines()[0].removeprefix("# ")
     (tmp_path / name).write_text(text, encoding="utf-8")
@@ -71,7 +78,7 @@ def test_every_example_about_networks_prints_what_it_says(code, monkeypatch):
     assert printed.getvalue().splitlines() == [line[2:] for line in code.splitlines() if line.startswith("# ")]
 
 
-@pytest.mark.parametrize("line", re.findall(r"^neuroloom .*$", RECORDINGS + NETWORKS, re.MULTILINE))
+@pytest.mark.parametrize("line", re.findall(r"^neuroloom .*$", RECORDINGS + NETWORKS + STUDIES, re.MULTILINE))
 def test_every_command_in_the_docs_is_known_with_its_options(line):
     import shlex
 

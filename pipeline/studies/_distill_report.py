@@ -137,8 +137,11 @@ def _sentence(settings: Settings, rows: Sequence[Row]) -> str:
     others = [f"{name} electrodes {estimate(by_name[name])}" for name in CONTROLS if name in by_name]
     found = estimate(best)
     effect = "was worth" if found.low > 1 else "showed no certain gain: it was worth"
+    channels = (
+        f"{k} noisy channels (k/d = {head['k_over_d']:.3g}, {snr:g} dB)" if head["k_over_d"] else "its electrodes"
+    )
     return (
-        f"With {k} noisy channels (k/d = {head['k_over_d']:.3g}, {snr:g} dB), one recorded sample {effect} {found} "
+        f"With {channels}, one recorded sample {effect} {found} "
         f"plain samples ({best['arm']}, N = {head['n']} sequences, {head['seeds']} seeds); {'; '.join(others)}."
     )
 
