@@ -161,9 +161,21 @@ def _remarks(settings: Settings, rows: Sequence[Row]) -> tuple[str, ...]:
         if harmed
         else "No arm with electrodes is worse than behaviour alone with its whole interval.",
     ]
+    if edges := _at_the_edge(settings, rows):
+        said.append(f"The best strength may lie beyond those that were tried: {', '.join(edges)}.")
     if helped:
         said.append(f"A control helped, so part of the gain is no information about the teacher: {', '.join(helped)}.")
     return tuple(said)
+
+
+def _at_the_edge(settings: Settings, rows: Sequence[Row]) -> list[str]:
+    """Arms with electrodes whose seeds mostly took the weakest or the strongest regression there was."""
+    ends, found = {min(settings.strengths), max(settings.strengths)}, []
+    for row in rows:
+        chosen = [float(s) for s in row["strengths"].split()]
+        if row["kind"] == "recorded" and 2 * sum(s in ends for s in chosen) > len(chosen):
+            found.append(told(row))
+    return found
 
 
 def _wanted(settings: Settings, rows: Sequence[Row]) -> tuple[Row, ...]:
