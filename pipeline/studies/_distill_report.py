@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 CONTROLS = ("shuffled", "surrogate")
 UPPER = ("soft", "full")
+ROUNDING = 1e-6  # an arm that took behaviour alone is worth 1, less what floats lose
 # The parts of the candidates of an arm that are reported as arms of their own.
 PARTS: Mapping[str, Mapping[str, Callable[[Mapping[str, Any]], bool]]] = {
     "combined": {
@@ -151,8 +152,8 @@ def _value(row: Row) -> float:
 
 
 def _remarks(settings: Settings, rows: Sequence[Row]) -> tuple[str, ...]:
-    harmed = [told(row) for row in rows if row["kind"] == "recorded" and row["M_high"] < 1]
-    helped = [told(row) for row in rows if row["kind"] == "control" and row["M_low"] > 1]
+    harmed = [told(row) for row in rows if row["kind"] == "recorded" and row["M_high"] < 1 - ROUNDING]
+    helped = [told(row) for row in rows if row["kind"] == "control" and row["M_low"] > 1 + ROUNDING]
     said = [
         f"Intervals: bootstrap over {settings.seeds} seeds, 95 %. M is never read off beyond the curve of behaviour "
         "alone; '>' and '<' say where it would lie beyond.",

@@ -54,9 +54,7 @@ class Settings(Config):
     the electrode loss on channels of unit variance.
     """
 
-    teacher: dict[str, Any] = Field(
-        default_factory=lambda: {"units": 32, "context": 40, "longest_trained": 40, "steps": 700}
-    )
+    teacher: dict[str, Any] = Field(default_factory=lambda: {"context": 40, "longest_trained": 40})
     gains: tuple[float, ...] = (0.9, 1.5, 2.5)
     lengths: tuple[int, ...] = (20,)
     seeds: int = Field(default=3, ge=1)
