@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -78,21 +79,27 @@ def ingest(
     as_json: JsonOption = False,
     archive: Annotated[bool, typer.Option("--archive", help="Copy the originals into the store.")] = False,
     sorter: Annotated[str | None, typer.Option(help="A spike sorter; 'none' leaves sorting out.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse files with faults instead of mending them.")] = False,
     pages: Annotated[bool, typer.Option(help="Write the review pages too.")] = True,
     store: StoreOption = None,
 ) -> None:
     """Recordings in, sessions and their pages out, without a server. The originals stay where they are."""
     from neuroloom.pipeline.box import box_of
-    from neuroloom.pipeline.config import Settings
+    from neuroloom.pipeline.config import AS_SET, Settings
     from neuroloom.pipeline.reconciling import ingest_paths
 
     _need(paths)
     place = _store(store).create()
     settings = Settings.of(place)
-    chosen = sorter or settings.ingest.sorter
     with box_of(place, settings.box) as inside:
         results = ingest_paths(
-            paths, place, sorter=None if chosen == "none" else chosen, archive=archive, inside=inside, progress=say
+            paths,
+            place,
+            sorter=None if sorter == "none" else sorter or AS_SET,
+            archive=archive,
+            strict=strict or settings.ingest.strict,
+            inside=inside,
+            progress=say,
         )
     written = _pages(place, [r["session"] for r in results if r["state"] == "ingested"]) if pages else {}
     if as_json:
@@ -135,14 +142,22 @@ def show(session_id: str, as_json: JsonOption = False, store: StoreOption = None
         return
     lines(f"{found['session']} {found['version']}  {found['file']}", f"clock: {found['clock']}")
     lines(*[f"  {_stream_line(stream)}" for stream in found["streams"]])
-    lines(*[f"  {_sync_line(sync)}" for sync in found["sync"]])
-    lines(
-        *[f"    {check['kind']} {check['verdict']}".rstrip() + f": {check['words']}" for check in found["clock_checks"]]
-    )
+    for sync in found["sync"]:
+        lines(f"  {_sync_line(sync)}")
+        lines(*[f"    {_check_line(check)}" for check in found["clock_checks"] if check["from"] == sync["from"]])
     for source in found["sources"]:
         lines(f"  from {', '.join(source.get('files', ()))} ({source.get('format', '')})")
-        lines(*[f"    mended: {repair}" for repair in source.get("repairs", ())])
+        lines(*[line for entry in source.get("repairs", ()) for line in _ledger_lines(entry)])
     lines(*[f"  {line}" for name, finding in found["quality"].items() for line in _quality_lines(name, finding)])
+
+
+def _ledger_lines(entry: dict[str, str] | str) -> list[str]:
+    """A fault that was mended as a diff: what the file has, what was used; a remark as it is."""
+    from neuroloom.ingest.ledger import told
+
+    if isinstance(entry, str) or "remark" in entry:
+        return [f"    remark: {told(entry)}"]
+    return [f"    - {entry['found']}", f"    + {entry['used']}"]
 
 
 @app.command()
@@ -275,10 +290,24 @@ def _clock_checks(session: Session) -> list[dict[str, Any]]:
     from dataclasses import asdict
 
     checks = [{"from": m.source} | asdict(check) for m in session.clock_maps for check in m.checks]
+    checks += [
+        {"from": m.source, "kind": "held-out error", "verdict": "", "words": _models(m.tried)}
+        for m in session.clock_maps
+        if m.tried
+    ]
     notes = [
         {"from": m.source, "kind": "note", "verdict": "", "words": note} for m in session.clock_maps for note in m.notes
     ]
     return checks + notes
+
+
+def _models(tried: Sequence[tuple[str, float]]) -> str:
+    return ", ".join(f"{model} {held_out_ms:.2f} ms" for model, held_out_ms in tried)
+
+
+def _check_line(check: dict[str, Any]) -> str:
+    verdict = f"{check['verdict']}. " if check["verdict"] else ""
+    return f"{check['kind']}: {verdict}{check['words']}"
 
 
 def _stream_line(stream: dict[str, Any]) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from neuroloom.ingest.bids import with_sidecars
 from neuroloom.ingest.folders import UNKNOWN, naming_files
 from neuroloom.ingest.formats import FormatError, format_of
 from neuroloom.ingest.formats import formats as _formats  # the name stays the folder's
+from neuroloom.ingest.ledger import Defect, collecting
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Events, Intervals, Segment, Signal, Stream, Units
@@ -19,11 +21,12 @@ __all__ = [
 ]  # fmt: skip
 
 
-def read(*paths: str | Path) -> list[Recording]:
+def read(*paths: str | Path, strict: bool = False) -> list[Recording]:
     """One Recording per clock found in these files and folders; nothing but headers is read yet.
 
     Of a folder, every recording that lies in it or below, each with what its BIDS sidecars say. Raises FormatError,
-    naming the file, where a format is not known or a file is not what its format says.
+    naming the file, where a format is not known or a file is not what its format says; strict: also where a fault of
+    the file was mended in the reading.
     """
     recordings: list[Recording] = []
     for path in map(Path, paths):
@@ -31,5 +34,11 @@ def read(*paths: str | Path) -> list[Recording]:
             name = format_of(file)
             if name is None:
                 raise FormatError(f"{file}: {UNKNOWN}")
-            recordings += with_sidecars(file, _formats()[name].read(file))
+            with collecting() as noted:
+                found = with_sidecars(file, _formats()[name].read(file))
+            found = [replace(found[0], repairs=(*noted, *found[0].repairs)), *found[1:]]
+            faults = [line for recording in found for line in recording.repairs if isinstance(line, Defect)]
+            if strict and faults:
+                raise FormatError(f"{file}: {faults[0]}; a file without faults is wanted, as `strict` asks")
+            recordings += found
     return recordings

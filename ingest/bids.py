@@ -35,6 +35,7 @@ from neuroloom.ingest.formats._companions import is_there
 from neuroloom.ingest.formats._dates import iso_date
 from neuroloom.ingest.formats._messages import shown
 from neuroloom.ingest.formats._units import kept_unit
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Signal, Stream
 
@@ -124,12 +125,14 @@ def _by_name(
     if not rows or set(rows) & set(names):
         unknown = [name for name in rows if name not in names]
         if unknown and rows:
-            repairs.append(f"channels.tsv: {shown(unknown)} not in the recording")
+            repairs.append(Defect(f"channels.tsv: {shown(unknown)} not in the recording"))
         return rows
     if len(rows) == len(names) and len(signals) == 1:
-        repairs.append("channels.tsv: no name is the recording's own; taken in their order")
+        repairs.append(Defect("channels.tsv: no name is the recording's own; taken in their order"))
         return dict(zip(names, rows.values(), strict=True))
-    repairs.append(f"channels.tsv: names {len(rows)} channels, none of the recording's {len(names)}; not applied")
+    repairs.append(
+        Defect(f"channels.tsv: names {len(rows)} channels, none of the recording's {len(names)}; not applied")
+    )
     return {}
 
 

@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from neuroloom.ingest.clock_map import through
+from neuroloom.ingest.ledger import entries
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Events, Intervals, Signal, Stream, Units
@@ -329,7 +330,7 @@ def source_of(recording: Recording) -> dict[str, Any]:
         "clock": recording.clock,
         "format": recording.format,
         "files": [file.name for file in recording.files],
-        "repairs": list(recording.repairs),
+        "repairs": entries(recording.repairs),
         "start": recording.start.isoformat() if recording.start else None,
         "subject": dict(recording.subject),
     } | ({} if recording.started_with is None else {"started_with": list(recording.started_with)})

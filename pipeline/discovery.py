@@ -32,6 +32,7 @@ from neuroloom.pipeline.alignment import (
 )
 from neuroloom.pipeline.pulse_lines import PulseLine
 
+TOLD_BY_START_TIMES = ", start times told which"
 PULSE_EDGES = "pulse edges"  # the kind of check that finding a map makes
 CODES_AGREE = 0.5  # of the way from chance to certainty
 VARIED_WIDTH_S = 0.002  # pulses that differ this much in width have another pattern at their ends than at their starts
@@ -86,6 +87,11 @@ def shared_map(
     made = best.map
     method = f"{made.method} ({best.line.name} = {best.other.name}{best.said})"
     return replace(made, method=method, checks=_edge_check(best, target))
+
+
+def proves_together(found: ClockMap) -> bool:
+    """True where what both recorded proves by itself that they ran side by side; start times had no say in it."""
+    return found.n_matched > 0 and TOLD_BY_START_TIMES not in found.method
 
 
 class _Search:
@@ -165,7 +171,7 @@ class _Search:
         for a, b in list(self.ambiguous):
             found = self._tried(a, b, self.prior.within(self.rule))
             if found is not None and (best is None or found.evidence > best.evidence):
-                best = replace(found, said=f", start times told which{found.said}")
+                best = replace(found, said=f"{TOLD_BY_START_TIMES}{found.said}")
         return best
 
     def _tried(self, a: PulseLine, b: PulseLine, rule: PulseMatching) -> Candidate | None:
@@ -203,7 +209,7 @@ class _Search:
         upright_edges = best.map.n_matched + _edges_matched(best.map, a.stops_s, b.stops_s)
         turned_edges = turned.map.n_matched + _edges_matched(turned.map, a.stops_s, b.times_s)
         if turned_edges > 1.2 * upright_edges:
-            return replace(turned, said=f", inverted{turned.said}")
+            return replace(turned, said=f", inverted{best.said}")
         return best
 
     def _note(self, error: AlignmentError) -> None:

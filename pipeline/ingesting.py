@@ -20,13 +20,13 @@ from neuroloom.ingest.session import Session
 from neuroloom.pipeline import making, origins, subjects
 from neuroloom.pipeline.box import Inside, Unboxed
 from neuroloom.pipeline.catalog import Catalog, note_new
+from neuroloom.pipeline.config import AS_SET
 from neuroloom.pipeline.identity import grouped
 from neuroloom.pipeline.privacy import make_secret
 from neuroloom.pipeline.reading import Drop, named_from
 from neuroloom.pipeline.store import Store
 
 Progress = Callable[[str], None]
-DEFAULT_SORTER = "spykingcircus2"
 TRIES = 3  # where another version of the session is published meanwhile
 
 
@@ -52,14 +52,17 @@ class IngestResult:
 class How:
     """How drops are ingested.
 
-    sorter: spikes are sorted where a device has a wideband signal and no units; None leaves that out. archive: copy the
-    originals into the store. in_place: the files stay where they are, so where that is has to be remembered.
+    sorter: spikes are sorted where a device has a wideband signal and no units: as the settings say, or by name; None
+    leaves that out. archive: copy the originals into the store. in_place: the files stay where they are, so where that
+    is has to be remembered.
+    strict: files with faults are refused instead of mended.
     inside: where files are read. files: those that may be read, None for the drop's folder and all that lies in it.
     """
 
-    sorter: str | None = DEFAULT_SORTER
+    sorter: str | None = AS_SET
     archive: bool = False
     in_place: bool = False
+    strict: bool = False
     inside: Inside = field(default_factory=Unboxed)
     files: Sequence[Path] | None = None
     progress: Progress = lambda _: None
@@ -97,6 +100,7 @@ def ingest_together(paths: Sequence[Path], store: Store, **how: Any) -> IngestRe
 
 def _ingest(drop: Drop, store: Store, how: How) -> list[IngestResult]:
     """One result for each session of a drop."""
+    drop = replace(drop, paths=tuple(path.absolute() for path in drop.paths))  # a box has another working folder
     make_secret(store)
     try:
         _take_up_subjects(drop, store)
@@ -105,7 +109,7 @@ def _ingest(drop: Drop, store: Store, how: How) -> list[IngestResult]:
         )
     except (ValueError, OSError) as error:
         return [_refuse(drop, store, str(error))]
-    return [_ingest_part(making.drop_of(part), part, store, how) for part in parts]
+    return [_ingest_part(replace(making.drop_of(part), strict=how.strict), part, store, how) for part in parts]
 
 
 def _ingest_part(drop: Drop, part: Mapping[str, Any], store: Store, how: How) -> IngestResult:

@@ -22,6 +22,7 @@ from neuroloom.ingest.session import Session
 from neuroloom.pipeline.alignment import AlignmentError
 from neuroloom.pipeline.assembly import length_s
 from neuroloom.pipeline.config import Settings
+from neuroloom.pipeline.discovery import proves_together
 from neuroloom.pipeline.joining import joined
 from neuroloom.pipeline.preparing import completed, digests_of, opened, part_of, prepared, said_named
 from neuroloom.pipeline.privacy import Privacy, privacy_of
@@ -88,13 +89,15 @@ def remade(
 
 def written(drop: Drop) -> dict[str, Any]:
     """A drop as JSON has it."""
-    return {"paths": [str(p) for p in drop.paths], "within": None if drop.within is None else str(drop.within)}
+    within = None if drop.within is None else str(drop.within)
+    return {"paths": [str(p) for p in drop.paths], "within": within, "strict": drop.strict}
 
 
 def drop_of(part: Mapping[str, Any]) -> Drop:
     """What `written` says."""
     within = part["within"]
-    return Drop(paths=tuple(Path(p) for p in part["paths"]), within=None if within is None else Path(within))
+    paths = tuple(Path(p) for p in part["paths"])
+    return Drop(paths=paths, within=None if within is None else Path(within), strict=part["strict"])
 
 
 def _read(drop: Drop, store: Store, say: Progress) -> tuple[Session, Path | None, Privacy]:
@@ -133,7 +136,7 @@ def _beside(
         except AlignmentError:
             continue
         clocks = {recording.clock for recording in recordings}
-        if all(m.method.startswith("pulses") for m in session.clock_maps if m.source in clocks):
+        if all(proves_together(m) for m in session.clock_maps if m.source in clocks):
             return session, folder
     return None
 

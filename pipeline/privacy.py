@@ -25,7 +25,7 @@ from functools import cache
 from itertools import permutations
 from typing import Any
 
-from neuroloom.ingest import durable
+from neuroloom.ingest import durable, ledger
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import MODALITIES, Events, Intervals, Stream
 from neuroloom.pipeline.config import PrivacySettings
@@ -63,7 +63,7 @@ class Privacy:
             files=tuple(file.with_name(self.text(file.name)) for file in recording.files),
             streams=tuple(self._stream(stream) for stream in recording.streams),
             start=self.date(recording.start),
-            repairs=tuple(self.text(line) for line in recording.repairs),
+            repairs=tuple(ledger.changed(line, self.text(line)) for line in recording.repairs),
             subject=self._subject(recording),
             leads_to=None if recording.leads_to is None else self._map(recording.leads_to),
             started_with=together and (self.text(together[0]), together[1]),

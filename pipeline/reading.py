@@ -39,7 +39,8 @@ class Drop:
     """What was dropped together and is one session: a folder, or loose files.
 
     folder: where sidecars are looked for; None for loose files, beside which anything may lie.
-    within: the folder that was dropped, where this is the part of it that is one session.
+    within: the folder that was dropped, where this is the part of it that is one session. strict: files with faults
+        are refused instead of mended.
 
     Design rationale: in a BIDS dataset every run is a recording on a clock of its own, and nothing relates two of them.
     So each subject, session, task and run is a session here; that of a folder without BIDS's levels stays one.
@@ -47,6 +48,7 @@ class Drop:
 
     paths: tuple[Path, ...]
     within: Path | None = None
+    strict: bool = False
 
     @property
     def name(self) -> str:
@@ -95,7 +97,7 @@ class Drop:
         found: list[Recording] = []
         for file in dict.fromkeys(file for path in self.paths for file in naming_files(path)):
             progress(f"{self.name}: reading {file.name}")
-            found += read(file)
+            found += read(file, strict=self.strict)
         notes = self.notes()
         return with_sortings(with_probes(found, self.folder, notes.probe), notes.sortings)
 

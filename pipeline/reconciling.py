@@ -294,7 +294,7 @@ def ingest_claimed(
         results = ingest_drop(
             paths,
             store,
-            sorter=settings.ingest.sorter_or_none,
+            strict=settings.ingest.strict,
             inside=inside or Unboxed(),
             files=[Path(drop.folder) / file for file in drop.files],
             progress=progress or (lambda _: None),
@@ -352,6 +352,7 @@ def ingest_paths(
     *,
     sorter: str | None,
     archive: bool = False,
+    strict: bool = False,
     inside: Inside | None = None,
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
@@ -367,6 +368,7 @@ def ingest_paths(
                 store,
                 sorter=sorter,
                 archive=archive,
+                strict=strict,
                 inside=inside or Unboxed(),
                 progress=progress or (lambda _: None),
                 in_place=True,

@@ -15,6 +15,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from neuroloom.ingest import manifest
+from neuroloom.ingest.ledger import told
 from neuroloom.pipeline import running
 from neuroloom.pipeline.store import Store, StoreError
 
@@ -104,7 +105,7 @@ def _decisions(folder: Path, said: Mapping[str, Any]) -> Iterator[str]:
     for clock in said["clock_maps"]:
         yield f"{clock['source']}: {clock['method']}"
     for source in said["sources"]:
-        yield from (f"{source['clock']}: {repair}" for repair in source.get("repairs", ()))
+        yield from (f"{source['clock']}: {told(entry)}" for entry in source.get("repairs", ()))
 
 
 def _row(folder: Path, why: list[str]) -> dict[str, Any]:

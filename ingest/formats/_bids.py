@@ -22,6 +22,7 @@ from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._companions import is_there
 from neuroloom.ingest.formats._messages import one_line
 from neuroloom.ingest.formats._sidecars import MAX_SIDECAR_BYTES
+from neuroloom.ingest.ledger import Defect, note
 
 DATA = frozenset({"eeg", "ieeg", "meg", "emg", "nirs", "motion", "physio", "stim"})  # suffixes of recordings
 _ENDINGS = frozenset({
@@ -130,6 +131,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
+        note(Defect(f"{path.name}: text that is no UTF-8: read as Latin-1"))
         text = raw.decode("latin-1")
     lines = [(k, line.split("\t")) for k, line in enumerate(text.splitlines(), start=1) if line.strip()]
     if not lines:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._blackrock_records import date_of, last_part, records, seconds_of, text_of, unwrapped
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.streams import Events, Stream, Units
 from neuroloom.ingest.timebase import FloatArray
 
@@ -76,7 +77,7 @@ def table_of(path: Path, repairs: list[str]) -> Table:
         raise FormatError(f"{path}: states {n_bytes} bytes of headers with {n_extended} entries; the file has {size}")
     n, rest = divmod(size - n_bytes, packet_bytes)
     if rest:
-        repairs.append(f"{path.name}: {rest} bytes after the last whole packet left out")
+        repairs.append(Defect(f"{path.name}: {rest} bytes after the last whole packet left out"))
     dtype = _packet_dtype(tick_bytes, packet_bytes)
     packets = np.memmap(path, dtype, mode="r", offset=n_bytes, shape=(n,)) if n else np.zeros(0, dtype)
     continues = packets["tick"] == np.iinfo(dtype["tick"]).max

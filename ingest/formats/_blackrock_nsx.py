@@ -32,6 +32,7 @@ from neuroloom.ingest.formats._blackrock_records import (
 from neuroloom.ingest.formats._channels import columns_of, grouped, unique_names
 from neuroloom.ingest.formats._row_runs import measured
 from neuroloom.ingest.formats._units import kept_unit
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.streams import Samples, Segment, Signal
 from neuroloom.ingest.timebase import MAX_SHIFT_S, FloatArray, Timebase, Times
 
@@ -190,9 +191,9 @@ def _packets_21(path: Path, stated: Channels, repairs: list[str]) -> Packets:
     at = stated.n_bytes
     if rest == 9 and np.fromfile(path, "<u4", 2, offset=at + 1).tolist() == [0, n]:
         at += 9
-        repairs.append(f"{path.name}: the head of a data packet, which version 2.1 does not have, was skipped")
+        repairs.append(Defect(f"{path.name}: the head of a data packet, which version 2.1 does not have, was skipped"))
     elif rest:
-        repairs.append(f"{path.name}: {rest} bytes after the last whole sample left out")
+        repairs.append(Defect(f"{path.name}: {rest} bytes after the last whole sample left out"))
     return Packets(at=(at,), ticks=(0,), counts=(n,)) if n else Packets()
 
 
@@ -208,7 +209,7 @@ def _alike(path: Path, stated: Channels, head: np.dtype[Any], repairs: list[str]
         if (block["n"] != 1).any() or (block["flag"] != 1).any():
             return None
     if rest:
-        repairs.append(f"{path.name}: {rest} bytes after the last whole data packet left out")
+        repairs.append(Defect(f"{path.name}: {rest} bytes after the last whole data packet left out"))
     return Packets(alike=raw)
 
 
@@ -228,14 +229,16 @@ def _packets_one_by_one(path: Path, stated: Channels, head: np.dtype[Any], repai
                 )
             if n == 0 and first < size and _packet_head(file, head, first)[0] != 1:
                 n = (size - first) // stated.sample_bytes
-                repairs.append(f"{path.name}: the recording was never closed: the {n} samples it ends with were read")
+                repairs.append(
+                    Defect(f"{path.name}: the recording was never closed: the {n} samples it ends with were read")
+                )
             if n:
                 found.append((first, tick, n))
             if len(found) > _MAX_PACKETS:
                 raise FormatError(f"{path}: more than {_MAX_PACKETS} data packets; fewer are wanted")
             at = first + n * stated.sample_bytes
     if at < size:
-        repairs.append(f"{path.name}: {size - at} bytes after the last data packet left out")
+        repairs.append(Defect(f"{path.name}: {size - at} bytes after the last data packet left out"))
     ticks = np.array([tick for _, tick, _ in found], dtype=head["tick"])
     return Packets(
         at=tuple(place for place, _, _ in found),
@@ -345,7 +348,9 @@ def _measured(ticks: NDArray[Any], stated: Channels, day_s: int) -> Times:
 def signals_of(path: Path, stated: Channels, runs: list[Run], repairs: list[str]) -> list[Signal]:
     """One Signal per kind of channel and unit: "ns5 wideband", "ns2 lfp", "ns2 aux"."""
     names, repeated = unique_names(stated.labels)
-    repairs += [f"{path.name}: channel name {name!r} occurs more than once: numbered" for name in sorted(repeated)]
+    repairs += [
+        Defect(f"{path.name}: channel name {name!r} occurs more than once: numbered") for name in sorted(repeated)
+    ]
     electrode = "wideband" if stated.rate_hz > _LFP_HZ else "lfp"
     modalities = ["aux" if analog else electrode for analog in stated.is_analog]
     return [

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
+from neuroloom.ingest.ledger import Defect
 
 NSX, NEV = (b"NEURALSG", b"NEURALCD", b"BRSMPGRP"), (b"NEURALEV", b"BREVENTS")
 PTP_HZ = 1_000_000_000
@@ -71,5 +72,7 @@ def last_part(path: Path, spans_s: Sequence[float], repairs: list[str]) -> int:
         )
     if len(spans_s) > 1:
         lost_s = sum(spans_s[:-1])
-        repairs.append(f"{path.name}: its clock was set back: the {lost_s:.3f} s recorded before that are left out")
+        repairs.append(
+            Defect(f"{path.name}: its clock was set back: the {lost_s:.3f} s recorded before that are left out")
+        )
     return len(spans_s) - 1

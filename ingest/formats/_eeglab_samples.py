@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._companions import beside, is_there, plainly_named
 from neuroloom.ingest.formats._messages import one_line
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.streams import Samples
 
 
@@ -96,7 +97,7 @@ def data_file(path: Path, data: Any, repairs: list[str]) -> Path | None:
         return None
     what, name, renamed = "the file of its samples", data.strip(), path.with_suffix(".fdt")
     if not is_there(plainly_named(path, name, what)) and is_there(renamed):
-        repairs.append(f"names {name!r} for its samples; {renamed.name!r}, which is beside it, is taken")
+        repairs.append(Defect(f"names {name!r} for its samples; {renamed.name!r}, which is beside it, is taken"))
         return renamed
     return beside(path, name, what)
 

@@ -19,6 +19,7 @@ import numpy as np
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._eeglab_fields import number, text
 from neuroloom.ingest.formats._eeglab_samples import Shape
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.streams import Events
 from neuroloom.ingest.timebase import FloatArray, Timebase
 
@@ -55,7 +56,9 @@ def continuous(
         unknown += lost == 0
         gaps[cut] = gaps.get(cut, 0.0) + lost
     if unknown:
-        repairs.append(f"{unknown} boundaries do not say how many samples were taken out: times go on as if none were")
+        repairs.append(
+            Defect(f"{unknown} boundaries do not say how many samples were taken out: times go on as if none were")
+        )
     if was_resampled and any(gaps.values()):
         repairs.append(
             "was resampled: gaps are as long as stated, which old versions of EEGLAB state at the rate before"
@@ -146,7 +149,7 @@ def events_of(
     latencies = np.array([number(event.get("latency")) for event in events])
     placed = np.isfinite(latencies)
     if not placed.all():
-        repairs.append(f"{int((~placed).sum())} events without a latency left out")
+        repairs.append(Defect(f"{int((~placed).sum())} events without a latency left out"))
     if not placed.any():
         return []
     rows = [event for event, is_placed in zip(events, placed, strict=True) if is_placed]

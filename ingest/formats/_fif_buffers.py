@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._annotations import Note
 from neuroloom.ingest.formats._fif_tags import Part, Tag, numbers_of
+from neuroloom.ingest.ledger import Defect
 
 BUFFER = 300
 _FIRST_SAMPLE, _SKIP, _SKIP_SAMPLES = 208, 301, 303
@@ -43,7 +44,7 @@ def pieces_of(
         if pieces and expected is not None and pieces[0].first < expected:
             shift = expected - pieces[0].first
             repairs.append(
-                f"{part.path.name}: counts its samples from {pieces[0].first}; taken to follow the last part"
+                Defect(f"{part.path.name}: counts its samples from {pieces[0].first}; taken to follow the last part")
             )
             pieces = [piece._replace(first=piece.first + shift) for piece in pieces]
         found += pieces
@@ -67,7 +68,9 @@ def _pieces(part: Part, tags: Sequence[Tag], k: int, row_bytes: int, repairs: li
                 raise FormatError(f"{part.path}: a buffer of {tag.size} bytes; whole samples of {row_bytes} are wanted")
             there = min(n, (part.raw.size - tag.at - 16) // row_bytes)
             if there < n:
-                repairs.append(f"{part.path.name}: is cut off; {n - there} samples of its last buffer are missing")
+                repairs.append(
+                    Defect(f"{part.path.name}: is cut off; {n - there} samples of its last buffer are missing")
+                )
             first += skipped * n
             skipped = 0
             if there:
@@ -144,7 +147,7 @@ def without_skips(
             repairs.append(f"{note.text} at {note.onset_s:.3f} s: samples were recorded there, so they are kept")
         elif inside:
             n = sum(piece.n for piece in inside)
-            repairs.append(f"{note.text} at {note.onset_s:.3f} s: {n} zeros that stand for a gap left out")
+            repairs.append(Defect(f"{note.text} at {note.onset_s:.3f} s: {n} zeros that stand for a gap left out"))
             outside = [(-(2**62), start), (stop, 2**62)]
             left = [cut for piece in left for a, b in outside if (cut := store.cut(piece, a, b)).n]
     return kept, left

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from neuroloom.ingest.formats import FormatError
+from neuroloom.ingest.ledger import Defect, note
 
 MAX_TEXT_BYTES = 1 << 24
 
@@ -29,6 +30,7 @@ def decoded(raw: bytes) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError:
+        note(Defect("text that is no UTF-8: read as Latin-1"))
         return raw.decode("latin-1")
 
 

@@ -18,6 +18,7 @@ from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._blocks import side_by_side
 from neuroloom.ingest.formats._companions import is_there
 from neuroloom.ingest.formats._intan_header import Channel, Header
+from neuroloom.ingest.ledger import Defect
 
 PER_SIGNAL = {
     "amplifier": "amplifier.dat", "auxiliary": "auxiliary.dat", "supply": "supply.dat", "adc": "analogin.dat",
@@ -87,7 +88,7 @@ def attached(files: Sequence[Path], headers: Sequence[Header], repairs: list[str
     for file, header in zip(files, headers, strict=True):
         n, rest = divmod(file.stat().st_size - header.n_bytes, dtype.itemsize)
         if rest:
-            repairs.append(f"{file.name}: {rest} bytes after the last whole data block left out")
+            repairs.append(Defect(f"{file.name}: {rest} bytes after the last whole data block left out"))
         if n:
             mapped.append(np.memmap(file, dtype, mode="r", offset=header.n_bytes, shape=(n,)))
     if not mapped:
@@ -201,7 +202,7 @@ class Words:
 def _mapped(file: Path, dtype: str, n_columns: int, repairs: list[str]) -> NDArray[Any]:
     n, rest = divmod(file.stat().st_size, np.dtype(dtype).itemsize * n_columns)
     if rest:
-        repairs.append(f"{file.name}: {rest} bytes after the last whole sample left out")
+        repairs.append(Defect(f"{file.name}: {rest} bytes after the last whole sample left out"))
     return np.memmap(file, dtype, mode="r", shape=(n, n_columns)) if n else np.zeros((0, n_columns), dtype)
 
 

@@ -21,6 +21,7 @@ from neuroloom.ingest.formats._companions import is_there
 from neuroloom.ingest.formats._subjects import subject_of
 from neuroloom.ingest.formats._units import kept_unit
 from neuroloom.ingest.formats._xml import all_of, child, name_of, root_of, text_of
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.streams import Events
 
 MAX_EVENTS = 1_000_000
@@ -153,7 +154,7 @@ def eeg_channels(path: Path, n_channels: int, bad: set[int], repairs: list[str])
     layout = [s for s in _sensors(path, "sensorLayout.xml") if text_of(s, "type") in ("0", "1")]
     numbers = [text_of(sensor, "number") for sensor in layout]
     if len(numbers) != n_channels:
-        repairs.append(f"sensorLayout.xml lists {len(numbers)} electrodes for {n_channels} channels: numbered")
+        repairs.append(Defect(f"sensorLayout.xml lists {len(numbers)} electrodes for {n_channels} channels: numbered"))
         numbers, layout = [str(k + 1) for k in range(n_channels)], []
     placed = {text_of(sensor, "number"): sensor for sensor in _sensors(path, "coordinates.xml")}
     found = []
@@ -174,7 +175,9 @@ def pns_channels(path: Path, n_channels: int, bad: set[int], repairs: list[str])
     """As pnsSet.xml has them."""
     sensors = _sensors(path, "pnsSet.xml")
     if len(sensors) != n_channels:
-        repairs.append(f"pnsSet.xml lists {len(sensors)} channels, {n_channels} are there: numbered, without a unit")
+        repairs.append(
+            Defect(f"pnsSet.xml lists {len(sensors)} channels, {n_channels} are there: numbered, without a unit")
+        )
         sensors = []
     found = []
     for k in range(n_channels):
@@ -247,7 +250,7 @@ def events(path: Path, start: Start, repairs: list[str]) -> list[Events]:
             if len(rows) > MAX_EVENTS:
                 raise FormatError(f"{path}: more than {MAX_EVENTS} events; fewer are wanted")
     if n_lost:
-        repairs.append(f"{n_lost} events that state no time left out")
+        repairs.append(Defect(f"{n_lost} events that state no time left out"))
     if not rows:
         return []
     rows.sort(key=lambda row: row[0])

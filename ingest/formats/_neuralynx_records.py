@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._neuralynx_header import HEADER_BYTES, Header
+from neuroloom.ingest.ledger import Defect
 
 NCS, EVENT, VIDEO, RAW = "ncs", "event", "video", "raw"
 SPIKE_CHANNELS = {"nse": 1, "nst": 2, "ntt": 4}
@@ -58,7 +59,7 @@ def records_of(path: Path, header: Header, repairs: list[str]) -> tuple[str, NDA
     dtype = DTYPES[kind]
     n, rest = divmod(path.stat().st_size - HEADER_BYTES, dtype.itemsize)
     if rest:
-        repairs.append(f"{path.name}: {rest} bytes after the last whole record left out")
+        repairs.append(Defect(f"{path.name}: {rest} bytes after the last whole record left out"))
     if not n:
         repairs.append(f"{path.name}: holds no records")
         return kind, np.zeros(0, dtype)

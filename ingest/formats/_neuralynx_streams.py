@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from neuroloom.ingest.formats._digital import rising
 from neuroloom.ingest.formats._row_runs import runs, segments
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.streams import Events, Signal, Stream, Units
 
 _PORT = re.compile(r"board (\d+) port (\d+)", re.I)
@@ -68,7 +69,7 @@ def position_of(path: Path, rows: NDArray[Any], zero_us: int, repairs: list[str]
     """Where the tracker saw its target, in camera pixels; it writes 0, 0 where it saw none."""
     times_s = _seconds(rows["time_us"], zero_us)
     if (np.diff(times_s) <= 0).any():
-        repairs.append(f"{path.name}: frames go back in time or repeat: left out")
+        repairs.append(Defect(f"{path.name}: frames go back in time or repeat: left out"))
         return []
     fields = ("x", "y", "angle")
     samples = np.stack([rows[name] for name in fields], axis=1)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
+from neuroloom.ingest.ledger import Defect
 
 MAGIC = b"PLEX"
 SPIKE, EVENT, SLOW = 1, 4, 5
@@ -117,7 +118,7 @@ def _blocks(path: Path, at: int, repairs: list[str]) -> tuple[NDArray[Any], NDAr
                     raise FormatError(f"{path}: more than {_MAX_BLOCKS} data blocks; fewer are wanted")
                 at = after
         if at < size:
-            repairs.append(f"{size - at} bytes after the last whole data block left out")
+            repairs.append(Defect(f"{size - at} bytes after the last whole data block left out"))
     found = np.frombuffer(positions, dtype=np.int64) if positions else np.zeros(0, np.int64)
     return _heads(path, found), found
 

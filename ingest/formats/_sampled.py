@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._row_runs import runs, segments
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.streams import Signal, Table
 from neuroloom.ingest.timebase import FloatArray, Times
 
@@ -94,12 +95,12 @@ class SampleRows:
             raise FormatError(f"{path}: number {k + 1} of the {what} has no time; one is wanted for each")
         steps = np.diff(times_s)
         if (steps < 0).any():
-            repairs.append(f"{int((steps < 0).sum())} {what} earlier than the one before: sorted by time")
+            repairs.append(Defect(f"{int((steps < 0).sum())} {what} earlier than the one before: sorted by time"))
             order = np.argsort(times_s, kind="stable")
             times_s, values = times_s[order], values[order]
         kept = np.concatenate([[True], np.diff(times_s) > 0])
         if not kept.all():
-            repairs.append(f"{int((~kept).sum())} {what} at the time of the one before left out")
+            repairs.append(Defect(f"{int((~kept).sum())} {what} at the time of the one before left out"))
             times_s, values = times_s[kept], values[kept]
         return times_s, values
 

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._messages import shown
+from neuroloom.ingest.ledger import Defect, note
 from neuroloom.ingest.timebase import FloatArray
 
 HEAD_BYTES = 1 << 16  # the header lies within these
@@ -117,6 +118,7 @@ def _head_lines(path: Path) -> tuple[list[str], str] | None:
         text = codecs.getincrementaldecoder(encoding)().decode(raw, not cut)
     except UnicodeDecodeError:
         encoding = "latin-1"
+        note(Defect(f"{path.name}: text that is no UTF-8: read as Latin-1"))
         text = raw.decode(encoding)
     if re.search(r"[\x00-\x08\x0e-\x1f\x7f]", text):
         return None
@@ -189,6 +191,7 @@ def whole(table: TextTable, *, max_bytes: int) -> tuple[TextTable, int]:
                     decoder.decode(block)
                 except UnicodeDecodeError:
                     encoding = "latin-1"
+                    note(Defect(f"{table.path.name}: text that is no UTF-8: read as Latin-1"))
     return replace(table, encoding=encoding), n_lines
 
 

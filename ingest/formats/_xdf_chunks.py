@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError, _gzip
 from neuroloom.ingest.formats._dates import iso_date
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.timebase import FloatArray
 
 MAX_XML_BYTES = 1 << 24
@@ -114,7 +115,7 @@ def sources_of(path: Path, raw: mmap.mmap, repairs: list[str]) -> tuple[list[Sou
     for source in sources.values():
         if source.stated_count not in (None, source.n_samples):
             repairs.append(
-                f"{source.name}: its footer counts {source.stated_count} samples, {source.n_samples} are there"
+                Defect(f"{source.name}: its footer counts {source.stated_count} samples, {source.n_samples} are there")
             )
     return list(sources.values()), start
 

@@ -164,7 +164,7 @@ def _reset(
         n_matched=n_matched,
         n_lost=0,
         n_extra=sum(m.n_extra for m in maps),
-        method=f"XDF clock offsets, {len(firsts)} resets",
+        method=f"XDF clock offsets, {len(firsts)} reset{'s' * (len(firsts) > 1)}",
     )
     return Timing(relation, lambda: iter([times_s]), tuple(firsts))
 

@@ -20,6 +20,7 @@ import numpy as np
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._xdf_chunks import Source
 from neuroloom.ingest.formats._xdf_clocks import MAX_STAMPS, Timing
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.timebase import FloatArray, Timebase, Times, times_of
 
 BREAK_S, BREAK_SAMPLES = 1.0, 5  # a longer interval between samples is a gap (pyxdf: 1 s and 500 samples)
@@ -155,5 +156,5 @@ def increasing(path: Path, source: Source, times_s: FloatArray, repairs: list[st
     ramp_s = np.arange(times_s.size) * least_s
     apart_s = np.maximum.accumulate(times_s - ramp_s) + ramp_s
     n, moved_ms = int((steps_s <= 0).sum()), float(np.abs(apart_s - times_s).max()) * 1e3
-    repairs.append(f"{source.name}: {n} time stamps repeat or go back: moved on by up to {moved_ms:.3g} ms")
+    repairs.append(Defect(f"{source.name}: {n} time stamps repeat or go back: moved on by up to {moved_ms:.3g} ms"))
     return np.asarray(apart_s)

@@ -18,6 +18,7 @@ from neuroloom.ingest.formats._units import kept_unit
 from neuroloom.ingest.formats._xdf_chunks import MAX_TEXTS, Samples, Source, plain, said
 from neuroloom.ingest.formats._xdf_clocks import Timing
 from neuroloom.ingest.formats._xdf_runs import increasing, regular_times
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.streams import Events, Segment, Signal, Stream
 from neuroloom.ingest.timebase import FloatArray, Times, times_of
 
@@ -102,12 +103,16 @@ def _channels(source: Source, repairs: list[str]) -> tuple[list[str], list[tuple
     """Per channel its name, unit with gain, and type, as the header has them; names numbered where they must be."""
     found = source.info.findall("desc/channels/channel")
     if len(found) not in (0, source.n_channels):
-        repairs.append(f"{source.name}: describes {len(found)} of its {source.n_channels} channels: left unnamed")
+        repairs.append(
+            Defect(f"{source.name}: describes {len(found)} of its {source.n_channels} channels: left unnamed")
+        )
     if len(found) != source.n_channels:
         found = [ElementTree.Element("channel") for _ in range(source.n_channels)]
     names = [plain(said(channel, "label")) or f"ch{i + 1}" for i, channel in enumerate(found)]
     if len(set(names)) < len(names):
-        repairs.append(f"{source.name}: {len(names) - len(set(names))} channels have the name of another: numbered")
+        repairs.append(
+            Defect(f"{source.name}: {len(names) - len(set(names))} channels have the name of another: numbered")
+        )
         names, _ = unique_names(names)
     units = [kept_unit(plain(said(channel, "unit"))) for channel in found]
     return names, units, [plain(said(channel, "type")) for channel in found]

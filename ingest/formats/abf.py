@@ -22,6 +22,7 @@ from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._abf_header import EPISODIC, MAGIC_1, MAGIC_2, Header, header_of
 from neuroloom.ingest.formats._channels import columns_of, grouped, unique_names
 from neuroloom.ingest.formats._units import kept_unit
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Events, Segment, Signal, Stream
 from neuroloom.ingest.timebase import Timebase
@@ -111,7 +112,7 @@ def _sweeps(path: Path, stated: Header, repairs: list[str]) -> tuple[NDArray[Any
             f"channels within {stated.n_values} values are wanted"
         )
     if int(lengths.sum()) < stated.n_values:
-        repairs.append(f"{stated.n_values - int(lengths.sum())} values after the last sweep left out")
+        repairs.append(Defect(f"{stated.n_values - int(lengths.sum())} values after the last sweep left out"))
     return lengths, stated.sweeps["tick"].astype(np.int64) * stated.tick_s
 
 
@@ -119,20 +120,22 @@ def _unstated(path: Path, stated: Header, repairs: list[str]) -> tuple[NDArray[A
     """Without a synch array: one stretch, or sweeps as far apart as the protocol has them."""
     n, rest = divmod(stated.n_values, len(stated.channels))
     if rest:
-        repairs.append(f"{rest} values after the last whole sample left out")
+        repairs.append(Defect(f"{rest} values after the last whole sample left out"))
     whole = n * len(stated.channels)
     per_sweep = stated.values_per_episode
     if stated.mode != EPISODIC or stated.episodes < 2 or per_sweep * stated.episodes != whole:
         return np.array([whole]), np.zeros(1)
     lasts_s = per_sweep / len(stated.channels) / stated.rate_hz
     apart_s = max(stated.apart_s if np.isfinite(stated.apart_s) else 0.0, lasts_s)
-    repairs.append(f"no times of its {stated.episodes} sweeps: placed {apart_s:g} s apart, as its protocol has them")
+    repairs.append(
+        Defect(f"no times of its {stated.episodes} sweeps: placed {apart_s:g} s apart, as its protocol has them")
+    )
     return np.full(stated.episodes, per_sweep), np.arange(stated.episodes) * apart_s
 
 
 def _signals(path: Path, stated: Header, segments: list[Segment], repairs: list[str]) -> list[Signal]:
     names, repeated = unique_names([channel.name for channel in stated.channels])
-    repairs += [f"channel name {name!r} occurs more than once: numbered" for name in repeated]
+    repairs += [Defect(f"channel name {name!r} occurs more than once: numbered") for name in repeated]
     kept = [kept_unit(channel.unit) for channel in stated.channels]
     signals = []
     for _, unit, suffix, columns in grouped(["adc"] * len(names), [unit for unit, _ in kept]):

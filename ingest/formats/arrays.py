@@ -67,6 +67,7 @@ from neuroloom.ingest.formats._row_runs import runs, segments
 from neuroloom.ingest.formats._sidecars import read_toml, validated
 from neuroloom.ingest.formats._units import kept_unit
 from neuroloom.ingest.formats._variables import as_text, column_of, leaves, rows_of, texts_of
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Events, Intervals, Samples, Signal, Stream, Units
 from neuroloom.ingest.timebase import FloatArray, Timebase, Times
@@ -149,9 +150,9 @@ def _units(path: Path, entry: UnitsEntry, repairs: list[str]) -> Units:
     n_padded = sum(size - times.size for _, times, size in trains)
     n_back = sum(bool((np.diff(times) < 0).any()) for _, times, _ in trains)
     if n_padded:
-        repairs.append(f"{entry.name}: {n_padded} spike times that are NaN left out")
+        repairs.append(Defect(f"{entry.name}: {n_padded} spike times that are NaN left out"))
     if n_back:
-        repairs.append(f"{entry.name}: spike times not in order in {n_back} of {len(trains)} units: sorted")
+        repairs.append(Defect(f"{entry.name}: spike times not in order in {n_back} of {len(trains)} units: sorted"))
     return Units(
         name=entry.name,
         unit_names=tuple(name for name, _, _ in trains),
@@ -185,7 +186,7 @@ def _by_id(entry: UnitsEntry, train: FloatArray, ids: NDArray[Any], repairs: lis
     if np.isfinite(train[nobody]).any():
         raise ValueError(f"{entry.name}: spike times whose unit_id is NaN; a unit for each spike is wanted")
     if nobody.any():
-        repairs.append(f"{entry.name}: {int(nobody.sum())} spikes without time and unit left out")
+        repairs.append(Defect(f"{entry.name}: {int(nobody.sum())} spikes without time and unit left out"))
     order = np.flatnonzero(~nobody)[np.argsort(ids[~nobody], kind="stable")]
     units, starts = np.unique(ids[order], return_index=True)
     parts = np.split(train[order], starts[1:])
@@ -282,10 +283,10 @@ def _ordered(entry: Entry, times_s: FloatArray, repairs: list[str]) -> NDArray[n
     """Rows of (N, K) times to keep, in order of their first: those with a NaN are left out."""
     known = np.flatnonzero(~np.isnan(times_s).any(axis=1))
     if known.size < len(times_s):
-        repairs.append(f"{entry.name}: {len(times_s) - known.size} rows whose time is NaN left out")
+        repairs.append(Defect(f"{entry.name}: {len(times_s) - known.size} rows whose time is NaN left out"))
     order = np.argsort(times_s[known, 0], kind="stable")
     if (np.diff(order) < 0).any():
-        repairs.append(f"{entry.name}: times not in order: sorted")
+        repairs.append(Defect(f"{entry.name}: times not in order: sorted"))
     return known[order]
 
 

@@ -31,6 +31,7 @@ from neuroloom.ingest.formats._mapped import Records, mapped
 from neuroloom.ingest.formats._subjects import subject_of
 from neuroloom.ingest.formats._triggers import rises
 from neuroloom.ingest.formats._units import kept_unit
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Events, Segment, Stream
 from neuroloom.ingest.timebase import Timebase
@@ -114,7 +115,7 @@ def read(path: Path) -> list[Recording]:
     if n_samples < 1:
         raise FormatError(f"{path}: no whole sample of {frame_bytes} bytes; at least one is wanted")
     if rest:
-        repairs.append(f"{rest} bytes after the last whole sample left out")
+        repairs.append(Defect(f"{rest} bytes after the last whole sample left out"))
     frames = mapped(path, np.uint8, (n_samples, frame_bytes), offset=header.n_bytes)
     width = np.dtype(header.kind).itemsize
     samples = Records(frames, tuple(range(0, width * header.n_channels, width)), 1, header.kind)

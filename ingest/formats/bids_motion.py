@@ -34,6 +34,7 @@ from neuroloom.ingest.formats._header_text import decoded, text_of
 from neuroloom.ingest.formats._messages import one_line
 from neuroloom.ingest.formats._row_runs import runs, segments
 from neuroloom.ingest.formats._units import kept_unit
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Segment
 from neuroloom.ingest.timebase import FloatArray, Timebase
@@ -163,7 +164,9 @@ def _values(path: Path, names: Sequence[str], repairs: list[str]) -> FloatArray:
     for k, block in enumerate(_blocks(path)):
         if k == 0 and not _is_row(block.partition("\n")[0]):
             line, _, block = block.partition("\n")
-            repairs.append(f"a line of names above the numbers, which BIDS has not, left out: {line.strip()[:60]!r}")
+            repairs.append(
+                Defect(f"a line of names above the numbers, which BIDS has not, left out: {line.strip()[:60]!r}")
+            )
         if not block.strip():
             continue
         try:

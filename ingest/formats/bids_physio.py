@@ -25,6 +25,7 @@ from neuroloom.ingest.formats._column_names import SECONDS, place, unit_of_place
 from neuroloom.ingest.formats._row_runs import runs, segments
 from neuroloom.ingest.formats._triggers import triggers
 from neuroloom.ingest.formats._units import kept_unit
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Signal, Stream
 from neuroloom.ingest.timebase import FloatArray, Timebase, Times
@@ -62,7 +63,7 @@ def read(path: Path) -> list[Recording]:
     rate_hz = _number(path, said, "SamplingFrequency")
     start_s = _number(path, said, "StartTime", default=0.0)
     values, had_header = read_numbers(path, names)
-    repairs = ["a header, which BIDS does not want here, left out"] if had_header else []
+    repairs: list[str] = [Defect("a header, which BIDS does not want here, left out")] if had_header else []
     found = _times(path, said, names, values, rate_hz, start_s)
     streams: list[Stream] = list(_signals(path, said, names, values, found, repairs))
     signals = [stream for stream in streams if isinstance(stream, Signal)]

@@ -20,6 +20,7 @@ from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._channels import columns_of, grouped, kind_of, unique_names
 from neuroloom.ingest.formats._companions import beside
 from neuroloom.ingest.formats._units import kept_unit
+from neuroloom.ingest.ledger import Defect, note
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Events, Segment, Signal, Stream
 from neuroloom.ingest.timebase import Timebase
@@ -79,6 +80,8 @@ def _text(path: Path) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError:
+        if b"Codepage=UTF-8" in raw:
+            note(Defect(f"{path.name}: states UTF-8 and is none: read as Latin-1"))
         return raw.decode("latin-1")  # what the vendor wrote before it stated a code page
 
 
@@ -128,7 +131,7 @@ def _samples(path: Path, data: Path, sections: Mapping[str, Mapping[str, str]], 
     n_bytes = data.stat().st_size
     n_samples, rest = divmod(n_bytes, n_channels * dtype.itemsize)
     if rest:
-        repairs.append(f"{data.name}: {rest} bytes after the last whole sample left out")
+        repairs.append(Defect(f"{data.name}: {rest} bytes after the last whole sample left out"))
     if n_samples == 0:
         raise FormatError(f"{data}: {n_bytes} bytes; at least one sample of {n_channels} channels is wanted")
     if common.get("dataorientation", "MULTIPLEXED").upper() == "VECTORIZED":
@@ -152,7 +155,7 @@ def _signals(
     n_channels = segments[0][0].shape[1]
     rows = [_channel(path, channels.get(f"ch{i}", ""), i) for i in range(1, n_channels + 1)]
     names, repeated = unique_names([row.name for row in rows])
-    repairs += [f"channel name {name!r} occurs more than once: numbered" for name in repeated]
+    repairs += [Defect(f"channel name {name!r} occurs more than once: numbered") for name in repeated]
     kinds = [(kind_of(name) or "eeg") if row.unit == "uV" else "aux" for name, row in zip(names, rows, strict=True)]
     signals = []
     for modality, unit, _, columns in grouped(kinds, [row.unit for row in rows]):

@@ -34,6 +34,7 @@ from neuroloom.ingest.formats._mapped import Blocks
 from neuroloom.ingest.formats._mne_info import codes_of
 from neuroloom.ingest.formats._subjects import subject_of
 from neuroloom.ingest.formats._triggers import triggers
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Segment, Signal, Stream
 from neuroloom.ingest.timebase import FloatArray, Timebase
@@ -131,7 +132,7 @@ def _marked(path: Path, res4: Res4, repairs: list[str]) -> tuple[Any, ...]:
     bad = set(bad_channels(path))
     known = {channel.name.partition("-")[0] for channel in res4.channels} | {c.name for c in res4.channels}
     if bad - known:
-        repairs.append(f"BadChannels names {len(bad - known)} channels that are not there")
+        repairs.append(Defect(f"BadChannels names {len(bad - known)} channels that are not there"))
     return tuple(
         replace(c, about={**c.about, "bad_in_file": c.name in bad or c.name.partition("-")[0] in bad})
         for c in res4.channels
@@ -156,12 +157,12 @@ def _maps(res4: Res4, repairs: list[str]) -> list[NDArray[Any]]:
                 f"channels x {res4.n_samples} samples ({trial_bytes} bytes) are wanted"
             )
         if rest:
-            repairs.append(f"{file.name}: {rest} bytes after the last whole trial left out")
+            repairs.append(Defect(f"{file.name}: {rest} bytes after the last whole trial left out"))
         shape = (n_trials, len(res4.channels), res4.n_samples)
         found.append(np.memmap(file, ">i4", mode="r", offset=_HEAD_BYTES, shape=shape))
     n_found = sum(len(one) for one in found)
     if n_found != res4.n_trials:
-        repairs.append(f"{res4.path.name} states {res4.n_trials} trials, {n_found} are there")
+        repairs.append(Defect(f"{res4.path.name} states {res4.n_trials} trials, {n_found} are there"))
     return found
 
 
@@ -203,7 +204,7 @@ def _starts(path: Path, res4: Res4, data: Sequence[NDArray[Any]], repairs: list[
     starts_s = (ticks - ticks[0]) * res4.channels[res4.clock].gain
     late_s = np.diff(starts_s[:n_begun]) - trial_s
     if (late_s < -1.5 / res4.rate_hz).any():
-        repairs.append("the system clock goes back between trials: taken to follow one another")
+        repairs.append(Defect("the system clock goes back between trials: taken to follow one another"))
         return even_s, n_valid
     # Ticks are coarser than samples: what follows within one is taken to follow at once.
     follows = np.abs(late_s) <= 1.5 / res4.rate_hz
@@ -261,5 +262,5 @@ def _notes(path: Path, res4: Res4, starts_s: FloatArray, repairs: list[str]) -> 
         else:
             n_lost += 1
     if n_lost:
-        repairs.append(f"{n_lost} markers and bad segments in trials that are not there left out")
+        repairs.append(Defect(f"{n_lost} markers and bad segments in trials that are not there left out"))
     return sorted(notes, key=lambda note: note.onset_s)

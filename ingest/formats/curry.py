@@ -32,6 +32,7 @@ from neuroloom.ingest.formats._messages import one_line
 from neuroloom.ingest.formats._mne_info import codes_of
 from neuroloom.ingest.formats._triggers import triggers
 from neuroloom.ingest.formats._units import kept_unit
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Events, Segment, Stream
 from neuroloom.ingest.timebase import Timebase
@@ -130,7 +131,7 @@ def _rate(path: Path, stated: Mapping[str, str], repairs: list[str]) -> float:
     if interval_us <= 0 and rate_hz <= 0:
         raise FormatError(f"{path}: SampleTimeUsec and SampleFreqHz are {interval_us:g} and {rate_hz:g}; one is wanted")
     if interval_us > 0 and abs(1e6 / interval_us - rate_hz) > 1e-4 * rate_hz:
-        repairs.append(f"SampleFreqHz is {rate_hz:g}, SampleTimeUsec {interval_us:g}: the latter is taken")
+        repairs.append(Defect(f"SampleFreqHz is {rate_hz:g}, SampleTimeUsec {interval_us:g}: the latter is taken"))
     return 1e6 / interval_us if interval_us > 0 else rate_hz
 
 
@@ -155,7 +156,7 @@ def _samples(
             "copied, cut off, or of another type"
         )
     if n_stated not in (-1, there):
-        repairs.append(f"{path.name} states {n_stated} samples, {there} are there")
+        repairs.append(Defect(f"{path.name} states {n_stated} samples, {there} are there"))
     n = there if n_stated < 1 else min(there, n_stated)
     kind = ">f4" if stated.get("DataByteOrder") == "MOTOROLA" else "<f4"
     if stated.get("DataSampOrder") == "CHAN":

@@ -28,6 +28,7 @@ from neuroloom.ingest.formats._mapped import Records
 from neuroloom.ingest.formats._subjects import subject_of
 from neuroloom.ingest.formats._triggers import rises
 from neuroloom.ingest.formats._units import kept_unit
+from neuroloom.ingest.ledger import Defect, note
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Segment, Signal, Stream
 from neuroloom.ingest.timebase import Timebase
@@ -127,7 +128,7 @@ def _header(path: Path, repairs: list[str]) -> _Header:
             raise FormatError(f"{path}: header claims {n_signals} signals; the file has {size} bytes")
         rest = file.read(256 * n_signals)
     if n_missing:
-        repairs.append("a blank is missing before the date, all that follows is a byte early: read from there")
+        repairs.append(Defect("a blank is missing before the date, all that follows is a byte early: read from there"))
     sample_bytes = 3 if fixed[:1] == b"\xff" else 2
     columns = _columns(rest, n_signals)
     physical = [[_real(path, t, what) for t in columns[what]] for what in ("physical minimum", "physical maximum")]
@@ -194,6 +195,8 @@ def _start(fixed: bytes) -> datetime | None:
         hour, minute, second = (int(part) for part in fixed[176:184].split(b"."))
         return datetime(year + (1900 if year >= 85 else 2000), month, day, hour, minute, second)
     except ValueError:
+        said = fixed[168:184].decode("ascii", "replace").strip()
+        note(Defect(f"states {said!r} as its start, which is no date: start not known"))
         return None
 
 
@@ -213,9 +216,9 @@ def _whole_records(path: Path, header: _Header, repairs: list[str]) -> int:
     if there < 1:
         raise FormatError(f"{path}: no whole data record of {record_bytes} bytes; at least one is wanted")
     if header.n_records not in (-1, there):
-        repairs.append(f"header states {header.n_records} data records, {there} are there: those were read")
+        repairs.append(Defect(f"header states {header.n_records} data records, {there} are there: those were read"))
     if rest:
-        repairs.append(f"{rest} bytes after the last whole data record left out")
+        repairs.append(Defect(f"{rest} bytes after the last whole data record left out"))
     if header.record_s <= 0 and any(label not in _ANNOTATIONS for label in header.labels):
         raise FormatError(f"{path}: a data record lasts {header.record_s} s; more than 0 is wanted")
     return there if header.n_records == -1 else min(there, header.n_records) or there
@@ -257,6 +260,7 @@ def _decoded(text: bytes) -> str:
     try:
         return text.decode("utf-8")
     except UnicodeDecodeError:
+        note(Defect("an annotation that is no UTF-8: read as Latin-1"))
         return text.decode("latin-1")
 
 
@@ -278,7 +282,8 @@ def _runs(header: _Header, n_records: int, onsets_s: NDArray[np.float64]) -> lis
 def _signals(header: _Header, raw: NDArray[np.uint8], runs: list[Run], repairs: list[str]) -> list[Signal]:
     names, repeated = unique_names(header.labels)
     repairs += [
-        f"channel name {name!r} occurs more than once: numbered" for name in sorted({*repeated} - {*_ANNOTATIONS})
+        Defect(f"channel name {name!r} occurs more than once: numbered")
+        for name in sorted({*repeated} - {*_ANNOTATIONS})
     ]
     starts = np.concatenate([[0], np.cumsum(header.counts)])
     groups: dict[tuple[int, str, str], list[int]] = {}

@@ -29,6 +29,7 @@ from neuroloom.ingest.formats._eeglab_samples import Shape, data_file, embedded,
 from neuroloom.ingest.formats._eeglab_times import continuous, epochs, events_of, was_resampled
 from neuroloom.ingest.formats._subjects import subject_of
 from neuroloom.ingest.formats._units import kept_unit
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Segment, Signal, Stream
 
@@ -112,12 +113,12 @@ def _signals(eeg: Mapping[str, Any], segments: Sequence[Segment], shape: Shape, 
     """Channels in volts together, as recorded; others apart by unit."""
     places = rows(eeg.get("chanlocs"))
     if len(places) != shape.n_channels:
-        repairs.append(f"names {len(places)} of its {shape.n_channels} channels: numbered")
+        repairs.append(Defect(f"names {len(places)} of its {shape.n_channels} channels: numbered"))
         places = [{} for _ in range(shape.n_channels)]
     stated = [text(place.get("labels")) or f"Ch{i + 1}" for i, place in enumerate(places)]
     names, _ = unique_names(stated)
     if len(set(stated)) < len(stated):
-        repairs.append(f"{len(stated) - len(set(stated))} channels have the name of another: numbered")
+        repairs.append(Defect(f"{len(stated) - len(set(stated))} channels have the name of another: numbered"))
     kinds = [_kind(text(place.get("type")), name) for place, name in zip(places, names, strict=True)]
     units = [
         kept_unit(text(place.get("unit")) or ("" if kind == "misc" else "uV"))

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._channel_list import Channel, signals_of
 from neuroloom.ingest.formats._mapped import Mapped, mapped
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Events, Segment, Stream
 from neuroloom.ingest.timebase import Timebase
@@ -81,7 +82,7 @@ def read(path: Path) -> list[Recording]:
     if there < 1:
         raise FormatError(f"{path}: no whole sample of {frame_bytes} bytes; at least one is wanted")
     if there != header.n_samples:
-        repairs.append(f"header states {header.n_samples} samples, {there} are there")
+        repairs.append(Defect(f"header states {header.n_samples} samples, {there} are there"))
     n_samples = min(there, header.n_samples) if header.n_samples > 0 else there
     frames = mapped(path, header.dtype, (n_samples, width), offset=header.data_at)
     base = Timebase(rate_hz=header.rate_hz, n_samples=n_samples)

@@ -35,6 +35,7 @@ from neuroloom.ingest.formats._messages import shown
 from neuroloom.ingest.formats._sidecars import Stated, Text, TimeUnit, read_toml, sidecar, validated
 from neuroloom.ingest.formats._tables import TextTable, find_table, is_known, is_text, number, texts, typed, whole
 from neuroloom.ingest.formats._vendor_tables import vendor_table
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Events
 from neuroloom.ingest.timebase import FloatArray
@@ -174,10 +175,14 @@ def _rows(table: TextTable, onset: int, seconds: float, repairs: list[str]) -> t
     if not kept:
         raise FormatError(f"{table.path}: no row with an onset; at least one event is wanted")
     if without:
-        repairs.append(f"{len(without)} rows without an onset left out: lines {', '.join(map(str, without[:20]))}")
+        repairs.append(
+            Defect(f"{len(without)} rows without an onset left out: lines {', '.join(map(str, without[:20]))}")
+        )
     onsets_s = np.array([onset_s for onset_s, _ in kept])
     if (np.diff(onsets_s) < 0).any():
-        repairs.append(f"{int((np.diff(onsets_s) < 0).sum())} rows earlier than the row before: sorted by onset")
+        repairs.append(
+            Defect(f"{int((np.diff(onsets_s) < 0).sum())} rows earlier than the row before: sorted by onset")
+        )
     order = np.argsort(onsets_s, kind="stable")
     return onsets_s[order], [kept[i][1] for i in order]
 

@@ -27,6 +27,7 @@ from neuroloom.ingest.formats._channels import kind_of
 from neuroloom.ingest.formats._mapped import Records
 from neuroloom.ingest.formats._subjects import subject_of
 from neuroloom.ingest.formats._units import kept_unit
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Events, Intervals, Segment, Signal, Stream
 from neuroloom.ingest.timebase import Timebase
@@ -226,7 +227,7 @@ def _whole_records(path: Path, header: _Header, repairs: list[str]) -> int:
     if there < 1:
         raise FormatError(f"{path}: no whole record of {header.record_bytes} bytes; at least one is wanted")
     if header.n_records > there:
-        repairs.append(f"header states {header.n_records} records, {there} are there: those were read")
+        repairs.append(Defect(f"header states {header.n_records} records, {there} are there: those were read"))
     return there if header.n_records <= 0 else min(there, header.n_records)
 
 
@@ -270,14 +271,14 @@ def _events(path: Path, header: _Header, n_records: int, repairs: list[str]) -> 
             raise FormatError(f"{path}: {n} events; up to {MAX_EVENTS} are wanted")
         table = file.read(n * width)
     if len(table) < n * width:
-        repairs.append(f"table of events is cut off: {len(table)} of its {n * width} bytes are there; left out")
+        repairs.append(Defect(f"table of events is cut off: {len(table)} of its {n * width} bytes are there; left out"))
         return []
     at, codes = np.frombuffer(table, "<u4", n), np.frombuffer(table, "<u2", n, 4 * n).tolist()
     about = np.frombuffer(table, "<u2", n, 6 * n).tolist() if mode == 3 else [0] * n
     lasts = np.frombuffer(table, "<u4", n, 8 * n).tolist() if mode == 3 else [0] * n
     if not (np.isfinite(rate_hz) and rate_hz > 0):
         rate_hz = max(row.count for row in header.rows) / header.record_s
-        repairs.append(f"events state no rate: taken to count samples at {rate_hz:g} Hz")
+        repairs.append(Defect(f"events state no rate: taken to count samples at {rate_hz:g} Hz"))
     notes = [
         Note((place - 1) / rate_hz, last / rate_hz, str(code), f"{channel}" if channel else "")
         for place, code, channel, last in zip(at.tolist(), codes, about, lasts, strict=True)

@@ -23,6 +23,7 @@ from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._channel_list import Channel, signals_of
 from neuroloom.ingest.formats._mapped import Mapped, mapped
 from neuroloom.ingest.formats._triggers import triggers
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Segment, Signal, Stream
 from neuroloom.ingest.timebase import Timebase
@@ -178,7 +179,7 @@ def _n_samples(path: Path, header: _Header, repairs: list[str]) -> int:
     if there < 1:
         raise FormatError(f"{path}: no whole sample of {frame_bytes} bytes; at least one is wanted")
     if header.n_samples > there:
-        repairs.append(f"header states {header.n_samples} samples, {there} are there: those were read")
+        repairs.append(Defect(f"header states {header.n_samples} samples, {there} are there: those were read"))
     return there if header.n_samples < 1 else min(there, header.n_samples)
 
 

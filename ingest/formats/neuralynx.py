@@ -44,6 +44,7 @@ from neuroloom.ingest.formats._neuralynx_records import (
 )
 from neuroloom.ingest.formats._neuralynx_streams import events_of, position_of, units_of
 from neuroloom.ingest.formats._sets import head, members
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Signal, Stream
 
@@ -223,7 +224,9 @@ def _blocks(path: Path, rows: NDArray[Any], stated: Header, repairs: list[str]) 
     if len(of_record) > 1:
         raise FormatError(f"{path}: records of {len(of_record)} rates, {sorted(of_record)} Hz; one is wanted")
     if abs(max(of_record) - rate_hz) > max(1.0, rate_hz * 0.01):
-        repairs.append(f"{path.name}: records state {max(of_record)} Hz, the header {rate_hz:g}: its rate is kept")
+        repairs.append(
+            Defect(f"{path.name}: records state {max(of_record)} Hz, the header {rate_hz:g}: its rate is kept")
+        )
     if not rate_hz > 0:
         raise FormatError(f"{path}: a rate of {rate_hz} Hz; one above 0 is wanted")
     return Blocks(

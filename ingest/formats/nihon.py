@@ -35,6 +35,7 @@ from neuroloom.ingest.formats._mapped import mapped
 from neuroloom.ingest.formats._subjects import subject_of
 from neuroloom.ingest.formats._triggers import triggers
 from neuroloom.ingest.formats._units import kept_unit
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Segment, Signal, Stream
 from neuroloom.ingest.timebase import Timebase
@@ -204,7 +205,9 @@ def _segments(path: Path, blocks: Sequence[_Block], repairs: list[str]) -> list[
     for block in blocks:
         there = min(block.n_samples, (path.stat().st_size - block.first) // (2 * width))
         if there < block.n_samples:
-            repairs.append(f"a data block states {block.n_samples} samples, {max(there, 0)} are there: those were read")
+            repairs.append(
+                Defect(f"a data block states {block.n_samples} samples, {max(there, 0)} are there: those were read")
+            )
         if there < 1:
             continue
         expected_s = found[-1].timebase.stop_s if found else 0.0
@@ -307,7 +310,7 @@ def _notes(path: Path, blocks: Sequence[_Block], repairs: list[str]) -> list[Not
             notes.append(_note(row, finer[j] if len(finer) == len(rows) else b"", blocks))
     known = [note for note in notes if note is not None]
     if len(known) < len(notes):
-        repairs.append(f"{len(notes) - len(known)} rows of the log state no time: left out")
+        repairs.append(Defect(f"{len(notes) - len(known)} rows of the log state no time: left out"))
     return sorted(known, key=lambda note: note.onset_s)
 
 

@@ -39,6 +39,7 @@ from neuroloom.ingest.formats._openephys_noted import events_of, together, units
 from neuroloom.ingest.formats._openephys_probe import sites
 from neuroloom.ingest.formats._openephys_signals import Part, signals_of
 from neuroloom.ingest.formats._openephys_structure import NAME, Stream, Structure, inner, is_structure, structure_of
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Signal
 
@@ -166,11 +167,11 @@ def _part(structure: Structure, stream: Stream, repairs: list[str]) -> Part | No
     n, rest = divmod(raw.stat().st_size, 2 * n_channels)
     where = f"{structure.folder.name}/{stream.folder}"
     if rest:
-        repairs.append(f"{where}: {rest} bytes after the last whole sample left out")
+        repairs.append(Defect(f"{where}: {rest} bytes after the last whole sample left out"))
     if n < len(numbers):
         raise FormatError(f"{raw}: {n} samples for {len(numbers)} sample numbers: still being copied, or cut off")
     if n > len(numbers):
-        repairs.append(f"{where}: {n - len(numbers)} samples at the end have no number: left out")
+        repairs.append(Defect(f"{where}: {n - len(numbers)} samples at the end have no number: left out"))
     if not len(numbers):
         return None
     samples = np.memmap(raw, "<i2", mode="r", shape=(n, n_channels))[: len(numbers)]

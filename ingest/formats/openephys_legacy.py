@@ -32,6 +32,7 @@ from neuroloom.ingest.formats._companions import is_there
 from neuroloom.ingest.formats._openephys_signals import kind_of_channel
 from neuroloom.ingest.formats._sets import head as head_of
 from neuroloom.ingest.formats._sets import members
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Events, Signal, Stream, Units
 
@@ -160,7 +161,7 @@ def _number(path: Path, found: Mapping[str, str], key: str) -> float:
 def _rows(path: Path, dtype: np.dtype[Any], repairs: list[str]) -> NDArray[Any]:
     n, rest = divmod(path.stat().st_size - HEADER_BYTES, dtype.itemsize)
     if rest:
-        repairs.append(f"{path.name}: {rest} bytes after the last whole record left out")
+        repairs.append(Defect(f"{path.name}: {rest} bytes after the last whole record left out"))
     return np.memmap(path, dtype, mode="r", offset=HEADER_BYTES, shape=(n,)) if n else np.zeros(0, dtype)
 
 
@@ -278,7 +279,7 @@ def _messages(path: Path, rate_hz: float, repairs: list[str]) -> list[Stream]:
         (int(m[1]), m[2].strip()) for line in lines if (m := re.match(r"\s*(\d{1,15})[\s,]+(.*)", line)) is not None
     ]
     if len(found) < len([line for line in lines if line.strip()]):
-        repairs.append(f"{path.name}: lines without a sample number left out")
+        repairs.append(Defect(f"{path.name}: lines without a sample number left out"))
     found.sort(key=lambda entry: entry[0])
     times_s = np.array([number for number, _ in found], dtype=np.float64) / rate_hz
     return [Events(name="messages", times_s=times_s, labels=tuple(text for _, text in found))] if found else []

@@ -27,6 +27,7 @@ from neuroloom.ingest.formats._dates import later
 from neuroloom.ingest.formats._header_text import count, lines_of, real
 from neuroloom.ingest.formats._mapped import Mapped, mapped
 from neuroloom.ingest.formats._subjects import subject_of
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Segment, Stream
 from neuroloom.ingest.timebase import FloatArray, Timebase
@@ -114,7 +115,7 @@ def _data(path: Path, sections: Sections, repairs: list[str]) -> Path:
     stated = sections.get("fileinfo", {}).get("file", "")
     name = re.split(r"[\\/]", stated)[-1]
     if name != stated:
-        repairs.append(f"names {stated!r} for its samples; {name!r} beside it is taken")
+        repairs.append(Defect(f"names {stated!r} for its samples; {name!r} beside it is taken"))
     return beside(path, name, "the file of its samples")
 
 
@@ -131,7 +132,7 @@ def _samples(path: Path, data: Path, info: Mapping[str, str], n_channels: int, r
     if n_samples == 0:
         raise FormatError(f"{data}: no whole sample of {frame_bytes} bytes; at least one is wanted")
     if rest:
-        repairs.append(f"{data.name}: {rest} bytes after the last whole sample left out")
+        repairs.append(Defect(f"{data.name}: {rest} bytes after the last whole sample left out"))
     return Mapped(mapped(data, _DTYPES[kind], (n_samples, n_channels), offset=offset))
 
 
@@ -164,7 +165,9 @@ def _sample_times(
         if gap_s > 1.5 / rate_hz:
             kept.append((first, time_s))
         elif gap_s < -1.5 / rate_hz:
-            repairs.append(f"SampleTimes: sample {first} is {-gap_s:.3f} s earlier than the ones before allow: ignored")
+            repairs.append(
+                Defect(f"SampleTimes: sample {first} is {-gap_s:.3f} s earlier than the ones before allow: ignored")
+            )
     return [first for first, _ in kept], np.array([time_s for _, time_s in kept])
 
 

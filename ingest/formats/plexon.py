@@ -27,6 +27,7 @@ from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._blocks import Blocks, Run, alike, runs_of, stacked
 from neuroloom.ingest.formats._channels import unique_names
 from neuroloom.ingest.formats._plexon_blocks import EVENT, MAGIC, SLOW, SPIKE, Plx, plx_of
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Events, Signal, Stream, Units
 
@@ -101,7 +102,7 @@ def _signals(plx: Plx, repairs: list[str]) -> list[Signal]:
                 (name, _microvolts(plx, row, name), runs)
             )
     unknown = np.setdiff1d(np.unique(plx.heads["channel"][slow]), plx.slow_channels["channel"])
-    repairs += [f"samples of channel {channel}, which has no header, left out" for channel in unknown.tolist()]
+    repairs += [Defect(f"samples of channel {channel}, which has no header, left out") for channel in unknown.tolist()]
     return [_signal(kind or modality, modality, group) for (modality, kind, _), group in groups.items()]
 
 

@@ -29,6 +29,7 @@ from neuroloom.ingest.formats._messages import shown
 from neuroloom.ingest.formats._people import stated_subject
 from neuroloom.ingest.formats._tables import TextTable, is_known, is_text, number, texts, typed, whole
 from neuroloom.ingest.formats._vendor_tables import is_of, vendor_table
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Events, Intervals, Stream
 
@@ -111,7 +112,7 @@ def _rows(table: TextTable, repairs: list[str]) -> list[_Row]:
         ended = [value for k in stops if (value := _seconds(cells[k])) is not None]
         found.append(_Row(min(known), max([*known, *ended]), loop_of(cells), cells))
     if n_without:
-        repairs.append(f"{n_without} rows without any time left out")
+        repairs.append(Defect(f"{n_without} rows without any time left out"))
     if not found:
         raise FormatError(f"{table.path}: no row with a time; some are wanted")
     return sorted(found, key=lambda row: row.start_s)

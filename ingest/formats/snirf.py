@@ -33,6 +33,7 @@ from neuroloom.ingest.formats._row_runs import runs, segments
 from neuroloom.ingest.formats._snirf_channels import Probe, channels_of, probe_of
 from neuroloom.ingest.formats._subjects import subject_of
 from neuroloom.ingest.formats._units import kept_unit
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Events, Segment, Signal, Stream
 from neuroloom.ingest.timebase import FloatArray, Timebase
@@ -241,7 +242,7 @@ def _stimuli(path: Path, nirs: h5py.Group, seconds: float, repairs: list[str]) -
             rows.append((float(row[0]) * seconds, float(row[1]) * seconds, value, name))
     known = sorted((row for row in rows if np.isfinite(row[0])), key=lambda row: row[0])
     if len(known) < len(rows):
-        repairs.append(f"{len(rows) - len(known)} stimuli without an onset left out")
+        repairs.append(Defect(f"{len(rows) - len(known)} stimuli without an onset left out"))
     if not known:
         return []
     onsets_s, lasts_s, values, labels = zip(*known, strict=True)

@@ -28,6 +28,7 @@ from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._blocks import Blocks, Run, alike, runs_of, stacked
 from neuroloom.ingest.formats._channels import kind_of, unique_names
 from neuroloom.ingest.formats._companions import is_there
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Events, Signal, Stream, Units
 
@@ -98,7 +99,7 @@ def _index(path: Path, repairs: list[str]) -> tuple[NDArray[Any], float]:
     """The entries, and when the block started, seconds since 1970."""
     n, rest = divmod(path.stat().st_size, _ROW.itemsize)
     if rest:
-        repairs.append(f"{path.name}: {rest} bytes after the last whole entry left out")
+        repairs.append(Defect(f"{path.name}: {rest} bytes after the last whole entry left out"))
     if n < 2:
         raise FormatError(f"{path}: {n} entries; a start mark and some data are wanted")
     rows = np.memmap(path, _ROW, mode="r", shape=(n,))

@@ -35,6 +35,7 @@ from neuroloom.ingest.formats._gzip import SIGNATURE, unpacked_head
 from neuroloom.ingest.formats._people import stated_subject
 from neuroloom.ingest.formats._sampled import Group, SampleRows, signals
 from neuroloom.ingest.formats._sidecars import MAX_SIDECAR_BYTES
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Events, Stream
 
@@ -134,7 +135,7 @@ def _lines(path: Path, repairs: list[str]) -> Iterator[tuple[int, dict[str, Any]
                 if line.strip():
                     yield number, _json(path, line, f"line {number}: ")
     except (EOFError, zlib.error):
-        repairs.append(f"{path.name}: its end is missing; read as far as it goes")
+        repairs.append(Defect(f"{path.name}: its end is missing; read as far as it goes"))
 
 
 def _json(path: Path, text: bytes, where: str = "") -> dict[str, Any]:

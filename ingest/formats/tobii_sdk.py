@@ -22,6 +22,7 @@ from neuroloom.ingest.formats._messages import shown
 from neuroloom.ingest.formats._sampled import Group, SampleRows, signals
 from neuroloom.ingest.formats._tables import TextTable, is_text, number, number_in, texts, whole
 from neuroloom.ingest.formats._vendor_tables import is_of, vendor_table
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 
 TITLE = "Tobii Pro SDK (CSV)"
@@ -118,7 +119,7 @@ def _rows(table: TextTable, fields: Sequence[_Field], repairs: list[str]) -> tup
     except FormatError as error:
         if not _is_cut_short(table, str(error)):
             raise
-        repairs.append(f"last row left out, it is cut short: {str(error).partition(': ')[2].partition(';')[0]}")
+        repairs.append(Defect(f"last row left out, it is cut short: {str(error).partition(': ')[2].partition(';')[0]}"))
     return samples, system
 
 

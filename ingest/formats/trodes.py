@@ -31,6 +31,7 @@ from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._edges import high_s
 from neuroloom.ingest.formats._messages import shown
 from neuroloom.ingest.formats._row_runs import runs, segments
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import HIGH, Events, Signal, Stream
 from neuroloom.ingest.timebase import FloatArray
@@ -156,7 +157,7 @@ def _records(path: Path, header: _Header, repairs: list[str]) -> NDArray[Any]:
     if n_records < 1:
         raise FormatError(f"{path}: no whole record of {header.dtype.itemsize} bytes after its header; one is wanted")
     if rest:
-        repairs.append(f"{rest} bytes after the last whole record left out")
+        repairs.append(Defect(f"{rest} bytes after the last whole record left out"))
     return np.memmap(path, header.dtype, mode="r", offset=header.n_bytes, shape=(n_records,))
 
 
@@ -209,7 +210,7 @@ def _frames(
         return None
     alike = np.all([raw[name][again] == raw[name][again - 1] for name in fields], axis=0)
     repairs.append(
-        f"records at the time of the one before left out: {again.size}, {int((~alike).sum())} of another place"
+        Defect(f"records at the time of the one before left out: {again.size}, {int((~alike).sum())} of another place")
     )
     return np.delete(np.arange(len(raw), dtype=np.int64), again)
 

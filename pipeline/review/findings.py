@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from neuroloom.ingest.ledger import told
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Signal
 from neuroloom.pipeline.crosschecks import contradicted
@@ -110,10 +111,10 @@ def _of_streams(session: Session) -> Iterator[Finding]:
 
 def _of_sources(session: Session) -> Iterator[Finding]:
     for source in session.sources:
-        for repair in source.get("repairs", ()):
-            yield Finding(
-                about=str(source.get("clock", source.get("format", ""))), words=f"Mended in reading: {repair}"
-            )
+        about = str(source.get("clock", source.get("format", "")))
+        for entry in source.get("repairs", ()):
+            mended = not isinstance(entry, str) and "found" in entry
+            yield Finding(about=about, words=f"{'Mended in reading' if mended else 'Of the reading'}: {told(entry)}")
 
 
 def _shown(name: str, value: Any) -> str:

@@ -63,6 +63,14 @@ def test_sessions_show_and_verify_know_the_session(neuroloom, person):
     assert (verified.code, verified.document["results"][0]["sound"]) == (0, True)
 
 
+def test_show_says_what_the_clocks_rest_on_and_what_else_speaks_for_them(neuroloom, person):
+    neuroloom("ingest", person, "--no-pages")
+    told = neuroloom("show", SESSION).out
+    assert "pulses, linear (input = markers S  1)" in told
+    assert "    start times: confirms. The devices' own start times agree" in told
+    assert "    held-out error: offset " in told
+
+
 def test_verify_names_the_damaged_dataset_and_exits_1(neuroloom, person, tmp_path):
     neuroloom("ingest", person, "--no-pages")
     path = tmp_path / "store" / "sessions" / SESSION / "v001" / "session.nwb"
@@ -150,6 +158,13 @@ def test_train_evaluate_compare_and_predict(neuroloom, person, tmp_path):
         assert neuroloom("evaluate", name, "--json").code == 0
     compared = neuroloom("compare", "one", "two", "--json").document
     assert {"one", "two", "one ridge", "two mean"} <= compared["rows"][0]["scores"].keys()
+    more = ("--against", "dense,gru", "--seeds", "2", "--baselines", "mean,kalman", "--forward-s", "0.1", "--pathways")
+    said = neuroloom("evaluate", "one", *more, "--json").document
+    assert {row["model"] for row in said["scores"]} == {"network", "mean", "kalman", "dense", "gru"}
+    assert {row["metric"] for row in said["scores"]} == {"R2", "forward R2"}
+    assert {"source", "target", "share", "lesion", "carries"} <= said["pathways"][0].keys()
+    assert "hypothesis about the brain" in neuroloom("evaluate", "one", "--pathways").out
+    assert neuroloom("evaluate", "one", "--against", "lstm").code == 2
     predicted = neuroloom("predict", "one", SESSION, "--json").document
     assert predicted["file"].endswith(f"predicted-{SESSION}.h5")
 
@@ -162,6 +177,18 @@ def test_a_run_is_never_overwritten_by_another(neuroloom, person, tmp_path):
     said = neuroloom("train", tmp_path / "one.toml")
     assert said.code == 2
     assert "another steps" in said.err
+
+
+def test_a_fault_is_shown_as_a_diff_and_refused_when_strict(neuroloom, person):
+    samples = person / f"{SESSION}_eeg.eeg"
+    samples.write_bytes(samples.read_bytes() + b"\x00")
+    refused = neuroloom("ingest", person, "--strict", "--no-pages", "--json")
+    assert refused.code == 3
+    assert "a file without faults is wanted" in refused.document["results"][0]["reason"]
+    assert neuroloom("ingest", person, "--no-pages").code == 0
+    shown = neuroloom("show", SESSION).out.splitlines()
+    assert f"    - {samples.name}: 1 bytes after the last whole sample" in shown
+    assert "    + left out" in shown
 
 
 def test_names_cannot_obey_the_terminal(neuroloom, tmp_path):

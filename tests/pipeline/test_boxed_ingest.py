@@ -107,6 +107,12 @@ def test_a_late_device_joins_in_a_box_and_nothing_is_stored_twice(tmp_path, stor
         assert any(stream.modality == "gaze" for stream in session.streams)
 
 
+def test_a_relative_path_leads_into_a_box(store, person, monkeypatch):
+    monkeypatch.chdir(person.parent)
+    with box_of(store, BoxSettings()) as inside:
+        assert ingest_path(Path("person"), store, sorter=None, inside=inside).state == "ingested"
+
+
 def test_a_session_is_made_anew_in_a_box(store, person):
     with box_of(store, BoxSettings()) as inside:
         ingest_path(person, store, sorter=None, inside=inside, in_place=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neuroloom.pipeline.alignment import AlignmentError
-from neuroloom.pipeline.discovery import StartPrior, shared_map
+from neuroloom.pipeline.discovery import StartPrior, proves_together, shared_map
 from neuroloom.pipeline.pulse_lines import FEWEST, PulseLine, cleaned_line
 
 OFFSET_S, DRIFT_PPM = 500.0, 40.0
@@ -165,6 +165,7 @@ def test_barcodes_anchor_what_comes_every_ten_seconds():
     clock = found([mine], [theirs])
     assert worst_ms(clock) < 0.01
     assert clock.method == "25 barcodes, linear (sync barcodes = ttl barcodes)"
+    assert proves_together(clock)
 
 
 def test_a_misread_barcode_does_no_harm():
@@ -183,6 +184,7 @@ def test_start_times_decide_where_pulses_come_every_second():
     clock = found([line("in", on_source(pulses[3:]))], [line("ttl", pulses)], prior=prior)
     assert worst_ms(clock) < 0.1
     assert "start times told which" in clock.method
+    assert not proves_together(clock)
 
 
 def test_start_times_known_to_half_a_period_only_do_not_decide():

@@ -135,3 +135,9 @@ def test_a_header_that_names_nobody_gives_no_name(tmp_path, patient):
 )
 def test_a_name_is_found_in_any_order_and_no_other_word_is(name, text, published):
     assert Privacy(code="07", names=(name,)).text(text) == published
+
+
+def test_the_same_file_of_a_person_known_by_name_only_is_already_there(store, tmp_path):
+    path = edf_file(tmp_path / "Haagse_Harry.edf")
+    ingested(path, store)
+    assert ingest_path(path, store, sorter=None).state == "already"

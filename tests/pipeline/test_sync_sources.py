@@ -258,7 +258,7 @@ def test_offsets_that_the_recorder_measured_of_a_clock_that_starts_anew(drop):
     """Each sample holds the true time at which it was taken."""
     xdf(drop, resets_at_s=70.0)
     session = published(drop)
-    assert "XDF clock offsets, 1 resets" in session.clock_maps[0].method
+    assert "XDF clock offsets, 1 reset," in session.clock_maps[0].method
     gaze = next(s for s in session.streams if s.modality == "gaze")
     assert [s.timebase.n_samples for s in gaze.segments] == [3500, 4000]
     for segment in gaze.segments:

@@ -146,7 +146,7 @@ def session(**changed) -> Session:
         "format": "brainvision",
         "files": ["sub-01_eeg.vhdr", "sub-01_eeg.eeg"],
         "digests": {"sub-01_eeg.vhdr": "blake3:0123456789abcdef", "sub-01_eeg.eeg": "blake3:fedcba9876543210"},
-        "repairs": ["the header names 9 channels, the data hold 8; 8 were read"],
+        "repairs": [{"found": "the header names 9 channels, the data hold 8", "used": "8 were read"}],
     }
     tracker = {"clock": "tracker", "format": "eyelink", "files": ["a.asc"], "digests": {"a.asc": "blake3:00ff00ff"}}
     fields = {
