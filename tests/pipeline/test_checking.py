@@ -1,4 +1,4 @@
-"""Published versions are read again: the one that waited longest first, as far as the time goes, and damage has a name."""
+"""Published versions are read again, the one that waited longest first, while there is time; damage has a name."""
 
 import pytest
 
