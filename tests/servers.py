@@ -1,4 +1,4 @@
-"""Real PostgreSQL and Redis for tests, started by hand and ended with the test; skipped where they are not installed."""
+"""Real PostgreSQL and Redis for tests, started by hand and ended with the test; skipped where not installed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def program(name: str) -> str:
     found = shutil.which(name) or (str(versions[0]) if versions else None)
     if found is None:
         pytest.skip(f"{name} is not installed here (.ci/system-packages installs it where root)")
-    return str(Path(found).resolve())
+    return found
 
 
 def need(module: str) -> None:
@@ -41,7 +41,7 @@ def need(module: str) -> None:
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """A new PostgreSQL with its own folder; gives `user:password@host:port`. It refuses root: another user runs it then."""
+    """A new PostgreSQL with its own folder; gives `user:password@host:port`. Never run by root."""
     need("psycopg")
     initdb, server = program("initdb"), program("postgres")
     folder = Path(tempfile.mkdtemp(prefix="neuroloom-pg-", dir="/tmp"))
