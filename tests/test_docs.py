@@ -8,7 +8,9 @@ import pytest
 from neuroloom.ingest.formats.__main__ import table
 
 DOCS = Path(__file__).parents[1] / "docs"
-RECORDINGS = "".join((DOCS / name).read_text(encoding="utf-8") for name in ("operations.md", "recordings.md", "spikes.md", "time.md"))
+RECORDINGS = "".join(
+    (DOCS / name).read_text(encoding="utf-8") for name in ("operations.md", "recordings.md", "spikes.md", "time.md")
+)
 
 
 def test_the_table_of_formats_is_that_of_the_readers():
