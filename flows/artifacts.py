@@ -25,6 +25,7 @@ from prefect.artifacts import (
 from neuroloom.flows.environment import review_url
 
 MAX_BYTES = 150_000
+MOST_ROWS = 200
 STAGES = {"computing": 5, "reading": 15, "aligning": 35, "sorting": 50, "quality": 75, "writing": 90}
 PERIOD_S = 2.0
 
@@ -95,6 +96,40 @@ def counts_table(counts: Mapping[str, int]) -> None:
     """How many drops are in each state."""
     rows = [{"state": state, "drops": str(n)} for state, n in counts.items()] or [{"state": "none", "drops": "0"}]
     create_table_artifact(rows, key="drops", description="the inbox")
+
+
+def checks_page(found: Any) -> None:
+    """What reading published files came to: a sentence, and a row per damaged file or dataset with what to do."""
+    create_markdown_artifact(f"## verify\n\n{plain(found.sentence)}", key="verify", description="published files")
+    rows = [
+        {
+            "session": plain(d["session"]),
+            "version": plain(d["version"]),
+            "file": plain(each["file"]),
+            "dataset": plain(each["dataset"]),
+            "problem": plain(each["problem"]),
+            "what to do": plain(d["advice"]),
+        }
+        for d in found.damaged
+        for each in d["damage"]
+    ]
+    none = {"session": "all that were read", "version": "", "file": "", "dataset": "", "problem": "none"}
+    create_table_artifact(rows[:MOST_ROWS] or [none], key="damage", description="what is damaged")
+
+
+def space_table(kinds: Sequence[Any]) -> None:
+    """What takes how much, and what may be deleted."""
+    rows = [
+        {
+            "what": kind.name,
+            "entries": str(kind.n_entries),
+            "MB": f"{kind.n_bytes / 1e6:.1f}",
+            "may be deleted, MB": f"{kind.bytes_to_go / 1e6:.1f}",
+            "rule": kind.rule,
+        }
+        for kind in kinds
+    ]
+    create_table_artifact(rows, key="space", description="disk use and retention")
 
 
 def ports_table(features: Any) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neuroloom.flows import cli_care, cli_runs, cli_studies
+from neuroloom.flows import cli_care, cli_runs, cli_space, cli_studies
 from neuroloom.flows.printing import document, lines, say, table
 
 if TYPE_CHECKING:
@@ -163,21 +163,31 @@ def _ledger_lines(entry: dict[str, str] | str) -> list[str]:
 @app.command()
 def verify(
     session_ids: Annotated[list[str] | None, typer.Argument(help="Sessions; all where none is named.")] = None,
+    for_s: Annotated[
+        float | None,
+        typer.Option("--for", help="So many seconds, those first that waited longest.", show_default=False),
+    ] = None,
     as_json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
     """Read every byte of published sessions again: digests, checksums, NWB validity. Exit 1: damage found."""
-    from neuroloom.pipeline.sniffing import verified
+    from neuroloom.pipeline import checking
+    from neuroloom.pipeline.catalog import Catalog
 
     place = _store(store).existing()
-    folders = [folder for name in session_ids or place.session_ids() for folder in _versions(place, name)]
-    results = [verified(folder) for folder in folders]
+    catalog = Catalog.of(place)
+    tell = None if as_json else _tell_check
+    if for_s is not None:
+        results = checking.checked_some(place, catalog, budget_s=for_s, progress=tell)
+    else:
+        folders = [folder for name in session_ids or place.session_ids() for folder in _versions(place, name)]
+        results = checking.checked(place, catalog, folders, tell)
+    found = checking.health(place, catalog)
+    catalog.close()
     if as_json:
         document({"results": results})
     else:
-        for result in results:
-            lines(f"{result['session']} {result['version']}: {'sound' if result['sound'] else 'DAMAGED'}")
-            lines(*[f"  {d['file']} {d['dataset']}: {d['problem']}" for d in result["damage"]])
+        lines(found.sentence, *[f"{d['session']} {d['version']}: {d['advice']}" for d in found.damaged])
     raise typer.Exit(0 if all(result["sound"] for result in results) else 1)
 
 
@@ -240,6 +250,7 @@ def doctor(as_json: JsonOption = False, store: StoreOption = None) -> None:
 cli_care.register(app)
 cli_runs.register(app)
 cli_studies.register(app)
+cli_space.register(app)
 
 
 def main() -> None:
@@ -271,6 +282,13 @@ def _need(paths: list[Path]) -> None:
     for path in paths:
         if not path.exists():
             raise typer.BadParameter(f"{path}: no such file or folder", param_hint="PATH")
+
+
+def _tell_check(result: dict[str, Any]) -> None:
+    said = "sound" if result["sound"] else "DAMAGED"
+    rate = result["n_bytes"] / 1e6 / max(result["seconds"], 1e-9)
+    lines(f"{result['session']} {result['version']}: {said}, {result['n_bytes'] / 1e6:.1f} MB at {rate:.0f} MB/s")
+    lines(*[f"  {d['file']} {d['dataset']}: {d['problem']}" for d in result["damage"]])
 
 
 def _pages(store: Store, sessions: list[str]) -> dict[str, Path]:

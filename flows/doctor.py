@@ -21,7 +21,8 @@ def checks(store: Store) -> list[dict[str, Any]]:
     """Every check as {"check", "ok", "found"}."""
     rows = [_row("Python", sys.version_info >= (3, 11), platform.python_version())]
     rows += [_library(name) for name in LIBRARIES]
-    for name, check in (("store", _store), ("catalog", _catalog), ("settings", _settings), ("free disk", _disk)):
+    named = (("store", _store), ("catalog", _catalog), ("settings", _settings), ("schedules", _schedules))
+    for name, check in (*named, ("alerts", _alerts), ("free disk", _disk)):
         rows.append(_row(name, *_tried(check, store)))
     return rows
 
@@ -69,6 +70,29 @@ def _settings(store: Store) -> str:
 
     Settings.of(store)
     return str(store.settings_file) if store.settings_file.is_file() else "all defaults"
+
+
+def _schedules(store: Store) -> str:
+    from neuroloom.flows.scheduling import schedules_of
+    from neuroloom.pipeline.config import Settings
+
+    made = schedules_of(Settings.of(store))
+    told = [f"{name} {s.cron or s.interval} {s.timezone}" if s.active else f"{name} off" for name, s in made.items()]
+    return ", ".join(told)
+
+
+def _alerts(store: Store) -> str:
+    from neuroloom.pipeline.alerting import Alerts, alerts_of
+    from neuroloom.pipeline.catalog import Catalog
+    from neuroloom.pipeline.config import Settings
+
+    catalog = Catalog.of(store)
+    ways = Alerts(store, catalog, Settings.of(store).alerts).ways
+    untold = [row for row in alerts_of(catalog) if not row.told_at and row.way in ways and row.problem]
+    catalog.close()
+    if untold:
+        raise OSError(f"{len(untold)} not told: {untold[-1].problem}")
+    return ", ".join(ways) or "nobody is told; see [alerts] in docs/operations.md"
 
 
 def _disk(store: Store) -> str:

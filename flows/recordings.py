@@ -6,13 +6,13 @@ One run per recording (small ones in batches): a process of its own, so memory, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Any
 
 from prefect import flow, get_client, get_run_logger, runtime, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
-from prefect.utilities.annotations import quote
 
 from neuroloom.flows import artifacts
 from neuroloom.pipeline.box import Inside, box_of
@@ -22,6 +22,9 @@ from neuroloom.pipeline.reconciling import fail, ingest_claimed
 from neuroloom.pipeline.reviewing import review_index, review_session
 from neuroloom.pipeline.store import Store
 
+# Where files are read. No parameter of the task: Prefect looks into parameters, and copies what it finds there.
+_inside: ContextVar[Inside] = ContextVar("inside")
+
 
 @flow(name="ingest-recording", flow_run_name="drop {drop_ids}", validate_parameters=True)
 def ingest_recording(drop_ids: list[int]) -> State[Any]:
@@ -30,7 +33,8 @@ def ingest_recording(drop_ids: list[int]) -> State[Any]:
     catalog, settings = Catalog.of(store), Settings.of(store)
     owner = str(runtime.flow_run.id)
     with box_of(store, settings.box) as inside:
-        outcomes = [_ingest_one(store, catalog, settings, drop_id, owner, inside) for drop_id in drop_ids]
+        _inside.set(inside)
+        outcomes = [_ingest_one(store, catalog, settings, drop_id, owner) for drop_id in drop_ids]
     sessions = [session for outcome in outcomes for session in outcome["sessions"]]
     if sessions:
         name_run(sessions)
@@ -42,14 +46,12 @@ def ingest_recording(drop_ids: list[int]) -> State[Any]:
     return Completed(message=f"{len(drop_ids)} drops, {len(sessions)} sessions")
 
 
-def _ingest_one(
-    store: Store, catalog: Catalog, settings: Settings, drop_id: int, owner: str, inside: Inside
-) -> dict[str, Any]:
+def _ingest_one(store: Store, catalog: Catalog, settings: Settings, drop_id: int, owner: str) -> dict[str, Any]:
     drop = catalog.claim(drop_id, owner=owner, lease_s=settings.ingest.lease_s)
     if drop is None:
         get_run_logger().info("drop %d has ended, or another run holds it", drop_id)
         return {"sessions": [], "failed": False}
-    state = ingest_claimed_drop(drop_id, quote(inside), return_state=True)
+    state = ingest_claimed_drop(drop_id, return_state=True)
     if not state.is_completed():
         fail(store, catalog, settings, drop, f"the reader stopped ({(state.message or 'no message')[:200]})")
         return {"sessions": [], "failed": True}
@@ -60,16 +62,13 @@ def _ingest_one(
 
 
 @task(task_run_name="drop {drop_id}", cache_policy=NO_CACHE, persist_result=False)
-def ingest_claimed_drop(drop_id: int, inside: quote) -> list[dict[str, Any]]:
-    """Read, align, sort, publish one claimed drop; results as `neuroloom ingest --json` has them.
-
-    inside: where its files are read, quoted: Prefect is not to look into it.
-    """
+def ingest_claimed_drop(drop_id: int) -> list[dict[str, Any]]:
+    """Read, align, sort, publish one claimed drop; results as `neuroloom ingest --json` has them."""
     store = Store.here()
     catalog, settings = Catalog.of(store), Settings.of(store)
     drop = _claimed(catalog, drop_id)
     progress = artifacts.Progress(f"drop {drop_id}", get_run_logger())
-    results = ingest_claimed(store, catalog, settings, drop, inside=inside.unquote(), progress=progress)
+    results = ingest_claimed(store, catalog, settings, drop, inside=_inside.get(), progress=progress)
     progress.finish()
     catalog.close()
     return results

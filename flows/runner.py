@@ -1,7 +1,8 @@
 """`python -m neuroloom.flows.runner`: the deployments of a store, served; with the watcher of its inbox.
 
 recordings   ingest-recording, as many at once as [ingest] in_flight says
-sweep        every [server] sweep_minutes; a sweep that would start beside another is left out
+verify, sweep, retrain, clean   when [schedules] says, see scheduling.py
+features, training, evaluation, studies   on request
 """
 
 from __future__ import annotations
@@ -10,34 +11,37 @@ import argparse
 import logging
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
 from typing import Any, cast
 
 from prefect import serve
-from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
 from prefect.flows import Flow
-from prefect.schedules import Interval
 from prefect.types.entrypoint import EntrypointType
 
+from neuroloom.flows.care import clean, retrain, verify
 from neuroloom.flows.recordings import ingest_recording
+from neuroloom.flows.scheduling import ONE, schedules_of
 from neuroloom.flows.studying import study
 from neuroloom.flows.sweep import sweep
+from neuroloom.flows.telling import keep_telling
 from neuroloom.flows.training import build_features, evaluate, train
 from neuroloom.flows.watcher import watch
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.store import Store
 
-ANCHOR = datetime(2025, 1, 1, tzinfo=UTC)
-
 
 def deployments(settings: Settings) -> list[RunnerDeployment]:
     """Everything a store serves, found by module (a file path would put `flows/` first on the import path)."""
-    one = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
-    every = Interval(timedelta(minutes=settings.server.sweep_minutes), anchor_date=ANCHOR)
+    by_the_clock = schedules_of(settings)
+    clean_now = {"dry_run": False}  # by the clock it deletes; started by hand it shows, unless told otherwise
+    by_the_clock["clean"] = replace(by_the_clock["clean"], parameters=clean_now)
     return [
         _deployment(ingest_recording, "recordings", concurrency_limit=settings.ingest.in_flight),
-        _deployment(sweep, "sweep", schedule=every, concurrency_limit=one),
+        _deployment(sweep, "sweep", schedule=by_the_clock["sweep"], concurrency_limit=ONE),
+        _deployment(verify, "verify", schedule=by_the_clock["verify"], concurrency_limit=ONE),
+        _deployment(retrain, "retrain", schedule=by_the_clock["retrain"], concurrency_limit=ONE),
+        _deployment(clean, "clean", schedule=by_the_clock["clean"], concurrency_limit=ONE),
         _deployment(build_features, "features", concurrency_limit=1),
         _deployment(train, "training", concurrency_limit=1),
         _deployment(evaluate, "evaluation", concurrency_limit=1),
@@ -59,13 +63,15 @@ def main() -> None:
     store = Store.here().create()
     settings = Settings.of(store)
     stop = threading.Event()
+    if part != "runner":
+        threading.Thread(target=keep_telling, args=(store, stop), daemon=True, name="alerts").start()
     if part == "watcher":
         watch(store, stop)
         return
     if part == "all":
         threading.Thread(target=watch, args=(store, stop), daemon=True, name="watcher").start()
-    # One more than the recordings may take, so that the sweep and training never wait for them.
-    limit = settings.ingest.in_flight + 2
+    # More than the recordings may take, so that what runs by the clock and training never wait for them.
+    limit = settings.ingest.in_flight + 3
     serve(*deployments(settings), limit=limit, pause_on_shutdown=False, print_starting_message=False)
     stop.set()
 

@@ -11,12 +11,13 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
 from neuroloom.flows.artifacts import PERIOD_S, study_page
+from neuroloom.flows.telling import tell_failure
 from neuroloom.pipeline import studying
 from neuroloom.pipeline.reviewing import review_index
 from neuroloom.pipeline.store import Store
 
 
-@flow(name="study", flow_run_name="study {name}")
+@flow(name="study", flow_run_name="study {name}", on_crashed=[tell_failure])
 def study(name: str, full: bool = False) -> None:
     """Run a study's cells that are missing, then write its report and page."""
     run = studying.prepare_study(name, Store.here(), full=full)

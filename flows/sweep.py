@@ -1,4 +1,4 @@
-"""`sweep`: what the watcher does every few seconds, every quarter of an hour, in case the watcher is dead."""
+"""`sweep`: what the watcher does every few seconds, by the clock, in case the watcher is dead."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from prefect import flow, get_run_logger
 
 from neuroloom.flows.artifacts import counts_table
 from neuroloom.flows.submitting import Submitter
+from neuroloom.flows.telling import tell_failure, tell_once
 from neuroloom.pipeline.catalog import Catalog, rebuild
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.reconciling import Reconciler
 from neuroloom.pipeline.store import Store
 
 
-@flow(name="sweep", flow_run_name="sweep")
+@flow(name="sweep", flow_run_name="sweep", on_failure=[tell_failure], on_crashed=[tell_failure])
 def sweep() -> dict[str, int]:
-    """Take every drop one step further, and note sessions the catalog does not know; gives the drops per state."""
+    """Take every drop one step further, note sessions the catalog does not know, tell what is new; drops per state."""
     store = Store.here()
     catalog, settings = Catalog.of(store), Settings.of(store)
     n_sessions = rebuild(store, catalog)
@@ -23,4 +24,5 @@ def sweep() -> dict[str, int]:
     counts_table(counts)
     get_run_logger().info("%d published versions; drops: %s", n_sessions, counts)
     catalog.close()
+    tell_once(store, settings.alerts)
     return counts

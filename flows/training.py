@@ -1,4 +1,7 @@
-"""`build-features`, `train` and `evaluate`, on request from the dashboard; parameters are codes only."""
+"""`build-features`, `train` and `evaluate`, on request from the dashboard; parameters are codes only.
+
+A training that raises is told by its row in the catalog, hence no hook for that.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,18 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
 from neuroloom.flows.artifacts import PERIOD_S, ports_table, run_page
+from neuroloom.flows.telling import tell_failure
 from neuroloom.pipeline import running
 from neuroloom.pipeline.reviewing import review_index, review_run
 from neuroloom.pipeline.store import Store
 
 
-@flow(name="build-features", flow_run_name="features of {session_id}")
+@flow(
+    name="build-features",
+    flow_run_name="features of {session_id}",
+    on_failure=[tell_failure],
+    on_crashed=[tell_failure],
+)
 def build_features(session_id: str, bin_s: float = 0.02) -> None:
     """Make a session's model-rate features in `derived/`, where they are not there yet."""
     features_of(session_id, bin_s)
@@ -35,14 +44,14 @@ def features_of(session_id: str, bin_s: float) -> int:
     return features.n_bins
 
 
-@flow(name="train", flow_run_name="train {run}")
+@flow(name="train", flow_run_name="train {run}", on_crashed=[tell_failure])
 def train(run: str) -> None:
     """Train a prepared run, or go on where it stopped, then score it."""
     train_prepared(run)
     score(run)
 
 
-@flow(name="evaluate", flow_run_name="evaluate {run}")
+@flow(name="evaluate", flow_run_name="evaluate {run}", on_failure=[tell_failure], on_crashed=[tell_failure])
 def evaluate(run: str) -> None:
     """Score a trained run beside its baselines."""
     score(run)

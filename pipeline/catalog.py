@@ -3,6 +3,8 @@
     drop      something that lay in the inbox (or was given to `neuroloom ingest`), from first sight to its end
     session   a published version of a session; its truth is the manifest on disk
     run       a training or study run; its truth is its folder
+    check     when a version was last read to the byte, and what was damaged
+    alert     what people were told, or are to be told
 
     SEEN -> SETTLING -> READY -> SUBMITTED -> RUNNING -> DONE
                           ^          |           |
@@ -23,12 +25,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Float, Index, Integer, String, create_engine, event, func, select, text, update
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Float,
+    Index,
+    Integer,
+    String,
+    create_engine,
+    delete,
+    event,
+    func,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DatabaseError, IntegrityError
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.pool import NullPool
 
+from neuroloom.pipeline._tables import Base, CheckRow
 from neuroloom.pipeline.store import Store
 
 SEEN, SETTLING, READY, SUBMITTED, RUNNING = "SEEN", "SETTLING", "READY", "SUBMITTED", "RUNNING"
@@ -39,10 +56,6 @@ WAITING = (SEEN, SETTLING)
 IN_FLIGHT = (SUBMITTED, RUNNING)
 
 _OPEN_SQL = f"state IN ({', '.join(repr(state) for state in OPEN)})"
-
-
-class Base(DeclarativeBase):
-    """The tables of the catalog."""
 
 
 class Drop(Base):
@@ -305,6 +318,24 @@ class Catalog:
         """Every run, oldest first."""
         with self._session() as session:
             return list(session.scalars(select(RunRow).order_by(RunRow.started_at, RunRow.name)))
+
+    def forget_version(self, session_id: str, version: str) -> None:
+        """A version was deleted."""
+        with self._session() as session, session.begin():
+            for table in (SessionRow, ContentRow, CheckRow):
+                session.execute(delete(table).where(table.id == session_id, table.version == version))
+
+    # checks: see checking.py ---------------------------------------------------------------------------------------
+
+    def note_check(self, session_id: str, version: str, **fields: Any) -> None:
+        """Note what reading a version came to, in place of the time before."""
+        with self._session() as session, session.begin():
+            session.merge(CheckRow(id=session_id, version=version, **fields))
+
+    def checks(self) -> dict[tuple[str, str], CheckRow]:
+        """The last check of every version that has had one, by (session, version)."""
+        with self._session() as session:
+            return {(row.id, row.version): row for row in session.scalars(select(CheckRow))}
 
     def _session(self) -> AbstractContextManager[Session]:
         return Session(self.engine, expire_on_commit=False)

@@ -16,6 +16,13 @@ keep_dates = true           # dates are shifted otherwise, names replaced by cod
 memory_mb = 4096       # that a reader may use; readable = ["/opt/vendor"] lets it read a vendor's library
 [server]
 port = 4200
+[schedules]
+time_zone = "Europe/Berlin"
+retrain = {config = "reach.toml"}         # see docs/operations.md for schedules, alerts and retention
+[alerts]
+mail_to = ["lab@example.org"]
+[retention]
+quarantine_days = 90
 """
 
 from __future__ import annotations
@@ -24,9 +31,18 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, Self, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from neuroloom.ingest.preprocessing import Chain
 from neuroloom.ingest.sorting import Curation
@@ -136,11 +152,145 @@ class BoxSettings(Config):
 
 
 class ServerSettings(Config):
-    """Where the embedded pages listen (always on this machine only), and how often the sweep runs. Port 0: any free."""
+    """Where the embedded pages listen (always on this machine only). Port 0: any free."""
 
     port: int = Field(default=4200, ge=0, le=65535)
     review_port: int = Field(default=4280, ge=0, le=65535)
-    sweep_minutes: float = Field(default=15.0, gt=0)
+
+
+class Schedule(Config):
+    """When something runs by itself: by `cron` (minute, hour, day, month, weekday) or `every_minutes`, one of them.
+
+    on: False leaves it to people. time_zone: that of `[schedules]` where it is left out; a cron at 02:00 stays at 02:00
+    by that zone's clock in summer and winter.
+    """
+
+    on: bool = True
+    cron: str = ""
+    every_minutes: float | None = Field(default=None, gt=0)
+    time_zone: str = ""
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Self:
+        if self.cron and self.every_minutes is not None:
+            raise ValueError("cron and every_minutes are both given; one of them is wanted")
+        return self
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_a_time_zone(cls, name: str) -> str:
+        return _time_zone(name)
+
+
+class VerifySchedule(Schedule):
+    """Published files are read to the byte. budget_minutes: how long a run goes on; the next begins where it ended."""
+
+    cron: str = "0 2 * * *"
+    budget_minutes: float = Field(default=240.0, gt=0)
+
+
+class RetrainSchedule(Schedule):
+    """A run is trained anew where there are sessions or versions the last one has not seen.
+
+    config: a file as `neuroloom train` takes, relative to the store; nothing is trained without one.
+    """
+
+    cron: str = "0 3 * * 0"
+    config: str = ""
+
+
+class SweepSchedule(Schedule):
+    """The inbox is looked at, whether or not a watcher lives."""
+
+    every_minutes: float | None = Field(default=60.0, gt=0)
+
+
+class CleanSchedule(Schedule):
+    """What `[retention]` gives up is deleted; off unless turned on."""
+
+    on: bool = False
+    cron: str = "0 4 * * *"
+
+
+class ScheduleSettings(Config):
+    """What runs by itself. time_zone: an IANA name, for every schedule that names none."""
+
+    time_zone: str = "UTC"
+    verify: VerifySchedule = VerifySchedule()
+    retrain: RetrainSchedule = RetrainSchedule()
+    sweep: SweepSchedule = SweepSchedule()
+    clean: CleanSchedule = CleanSchedule()
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_a_time_zone(cls, name: str) -> str:
+        return _time_zone(name or "UTC")
+
+    @field_validator("verify", "retrain", "sweep", "clean", mode="before")
+    @classmethod
+    def _leave_out_the_other_default(cls, found: Any) -> Any:
+        """Whoever gives a cron does not want the default interval too, and the other way round."""
+        if isinstance(found, dict) and "cron" in found and "every_minutes" not in found:
+            return {**found, "every_minutes": None}
+        if isinstance(found, dict) and "every_minutes" in found and "cron" not in found:
+            return {**found, "cron": ""}
+        return found
+
+
+AlertKind = Literal["quarantine", "damage", "failed"]
+
+
+class AlertSettings(Config):
+    """Who is told of what, and how. Nobody by default.
+
+    webhook: a URL that JSON is posted to; NEUROLOOM_WEBHOOK in the environment comes first, since such a URL may be a
+    secret. mail_to: addresses; mail goes through smtp_host, with NEUROLOOM_SMTP_USER and NEUROLOOM_SMTP_PASSWORD from
+    the environment where they are set. timeout_s: of one attempt. most_tries: after that many it is given up; the pause
+    between them begins with retry_s and doubles. look_s: how often the watcher looks for news.
+    """
+
+    on: tuple[AlertKind, ...] = ("quarantine", "damage", "failed")
+    webhook: str = ""
+    mail_to: tuple[str, ...] = ()
+    mail_from: str = "neuroloom@localhost"
+    smtp_host: str = "localhost"
+    smtp_port: int = Field(default=25, ge=1, le=65535)
+    smtp_security: Literal["none", "starttls", "tls"] = "none"
+    timeout_s: float = Field(default=10.0, gt=0)
+    retry_s: float = Field(default=30.0, gt=0)
+    most_tries: int = Field(default=10, ge=1)
+    look_s: float = Field(default=10.0, gt=0)
+
+    @field_validator("webhook")
+    @classmethod
+    def _is_a_url(cls, url: str) -> str:
+        if url and not url.startswith(("http://", "https://")):
+            raise ValueError("a URL that begins with https:// or http:// is wanted")
+        return url
+
+    @field_validator("mail_to")
+    @classmethod
+    def _are_addresses(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        wrong = [a for a in addresses if "@" not in a or any(c.isspace() for c in a)]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is no mail address")
+        return addresses
+
+
+class RetentionSettings(Config):
+    """After how many days something may be deleted; nothing is where a number is left out. See `retention.py`.
+
+    derived_days: caches that were not used for so long. old_versions_days: versions of a session that a newer one, read
+    and found sound, has replaced for so long, and that no run rests on. quarantine_days: what was refused.
+    checkpoints_days: those of candidates among which a finished run has chosen. staging_days: what was being written
+    when a machine died.
+    """
+
+    derived_days: float | None = Field(default=None, ge=0)
+    old_versions_days: float | None = Field(default=None, ge=0)
+    quarantine_days: float | None = Field(default=None, ge=0)
+    checkpoints_days: float | None = Field(default=None, ge=0)
+    staging_days: float | None = Field(default=7.0, ge=1)
 
 
 class Settings(Config):
@@ -152,6 +302,9 @@ class Settings(Config):
     privacy: PrivacySettings = PrivacySettings()
     box: BoxSettings = BoxSettings()
     server: ServerSettings = ServerSettings()
+    schedules: ScheduleSettings = ScheduleSettings()
+    alerts: AlertSettings = AlertSettings()
+    retention: RetentionSettings = RetentionSettings()
 
     @classmethod
     def of(cls, store: Store) -> Settings:
@@ -160,6 +313,15 @@ class Settings(Config):
 
 
 C = TypeVar("C", bound=BaseModel)
+
+
+def _time_zone(name: str) -> str:
+    try:
+        if name:
+            ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"{name!r} is no time zone; an IANA name such as Europe/Berlin is wanted") from error
+    return name
 
 
 def read_config(path: Path, model: type[C]) -> C:

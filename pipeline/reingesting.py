@@ -1,4 +1,4 @@
-"""A session made anew from its originals, with today's readers and settings; published only where something changed.
+"""A session made anew from its originals, with today's readers and settings; published where it differs or broke.
 
 originals -> recordings -> session -> compared with the newest version -> a new version, or nothing
 """
@@ -51,7 +51,8 @@ def reingest(
         made = inside.call(making.remade, arguments, readable=readable | roots, progress=progress)
         staged = folder / making.STAGED
         adopt(staged, store)
-        changed = _changed(before, staged)
+        # A version that has gone bad on its disk is replaced also by one that holds what it once held.
+        changed = _changed(before, staged) or [f"{d.file} {d.dataset}: damaged" for d in manifest.verify(before)]
         if not changed:
             return {"session": session_id, "state": "unchanged", "version": before.name, "changed": []}
         said = manifest.read(before)

@@ -56,10 +56,33 @@ def review_index(store: Store) -> Path:
                 for entry in custody.refused(store)
             ),
             runs=tuple(_run_row(store, row) for row in catalog.runs()),
+            health=_health(store, catalog),
         )
     finally:
         catalog.close()
     return write_index(view, store.review)
+
+
+def _health(store: Store, catalog: Catalog) -> views.HealthView:
+    from neuroloom.pipeline.checking import health
+    from neuroloom.pipeline.review.views import DamageRow, HealthView
+
+    found = health(store, catalog)
+    return HealthView(
+        sentence=found.sentence,
+        checked=None if found.checked_at is None else _utc(found.checked_at),
+        oldest=None if found.oldest_at is None else _utc(found.oldest_at),
+        damaged=tuple(
+            DamageRow(
+                session=row["session"],
+                version=row["version"],
+                what=tuple(f"{d['file']} {d['dataset']}: {d['problem']}" for d in row["damage"][:20]),
+                advice=row["advice"],
+                when=_utc(row["checked_at"]),
+            )
+            for row in found.damaged
+        ),
+    )
 
 
 def _session_row(store: Store, row: SessionRow) -> views.SessionRow:

@@ -21,12 +21,15 @@ def sniffed(path: Path) -> list[dict[str, Any]]:
     return [_one(file) for file in naming]
 
 
-def verified(folder: Path) -> dict[str, Any]:
-    """What `verify --json` says of one version of a session: {"session", "version", "sound", "damage"}."""
+def verified(folder: Path, *, validate: bool = True) -> dict[str, Any]:
+    """What `verify --json` says of one version of a session: {"session", "version", "sound", "damage"}.
+
+    validate: ask too whether it is valid NWB, which takes longer than reading a small session.
+    """
     from neuroloom.ingest import manifest
 
     damage = [{"file": d.file, "dataset": d.dataset, "problem": d.problem} for d in manifest.verify(folder)]
-    if not damage:
+    if validate and not damage:
         damage = [{"file": "session.nwb", "dataset": "", "problem": problem} for problem in _nwb_problems(folder)]
     return {"session": folder.parent.name, "version": folder.name, "sound": not damage, "damage": damage}
 

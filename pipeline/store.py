@@ -120,12 +120,12 @@ class Store:
             raise StoreError(f"{self.root}: no store is here; `neuroloom ingest` or `neuroloom up` makes one")
         return self
 
-    def session_ids(self) -> list[str]:
-        """Every session that has a published version and was not amended into another one, sorted."""
+    def session_ids(self, *, amended: bool = False) -> list[str]:
+        """Every session that has a published version, sorted. amended: also those that have another name now."""
         if not self.sessions.is_dir():
             return []
         folders = [f for f in self.sessions.iterdir() if _SAFE_NAME.fullmatch(f.name) and f.is_dir()]
-        folders = [f for f in folders if not (f / AMENDED).exists()]
+        folders = [f for f in folders if amended or not (f / AMENDED).exists()]
         return sorted(folder.name for folder in folders if self.versions(folder.name))
 
     def versions(self, session_id: str) -> list[Path]:

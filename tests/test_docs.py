@@ -10,7 +10,9 @@ import pytest
 from neuroloom.ingest.formats.__main__ import table
 
 DOCS = Path(__file__).parents[1] / "docs"
-RECORDINGS = "".join((DOCS / name).read_text(encoding="utf-8") for name in ("recordings.md", "spikes.md", "time.md"))
+RECORDINGS = "".join(
+    (DOCS / name).read_text(encoding="utf-8") for name in ("operations.md", "recordings.md", "spikes.md", "time.md")
+)
 NETWORKS = (DOCS / "networks.md").read_text(encoding="utf-8")
 STUDIES = (DOCS / "studies.md").read_text(encoding="utf-8")
 

@@ -58,6 +58,27 @@ class RunRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DamageRow:
+    """A damaged version, and what a person can do about it. what: files and datasets, with what is wrong."""
+
+    session: str
+    version: str
+    what: tuple[str, ...]
+    advice: str
+    when: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HealthView:
+    """When published files were last read to the byte. checked, oldest: the last check and the oldest."""
+
+    sentence: str = "nothing is published yet"
+    checked: datetime | None = None
+    oldest: datetime | None = None
+    damaged: tuple[DamageRow, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class IndexView:
     """Everything on the index page; rows in the order they are to be shown."""
 
@@ -67,3 +88,4 @@ class IndexView:
     sessions: tuple[SessionRow, ...] = ()
     quarantine: tuple[QuarantineRow, ...] = ()
     runs: tuple[RunRow, ...] = ()
+    health: HealthView = HealthView()

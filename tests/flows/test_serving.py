@@ -33,7 +33,10 @@ sorter = "none"
 [server]
 port = 0
 review_port = 0
-sweep_minutes = 0.05
+[schedules.sweep]
+every_minutes = 0.05
+[schedules.verify]
+every_minutes = 0.25
 """
 RUN = running.RunConfig(
     name="short", sessions=(SESSION,), inputs=("eeg",), targets=("eeg",), length_s=1.0, steps=4, area_size=4
@@ -112,18 +115,69 @@ def test_nothing_that_names_a_person_is_a_parameter(served):
 
 def test_every_deployment_is_there(served):
     names = {deployment["name"] for deployment in api(served, "/deployments/filter")}
-    assert names == {"recordings", "sweep", "features", "training", "evaluation", "studies"}
+    on_request = {"recordings", "features", "training", "evaluation", "studies"}
+    assert names == on_request | {"sweep", "verify", "retrain", "clean"}
+
+
+def test_schedules_are_there_and_those_that_are_off_are_paused(served):
+    active = {
+        deployment["name"]: [schedule["active"] for schedule in deployment["schedules"]]
+        for deployment in api(served, "/deployments/filter")
+        if deployment["schedules"]
+    }
+    assert active == {"sweep": [True], "verify": [True], "retrain": [False], "clean": [False]}
+
+
+def test_what_runs_by_the_clock_never_runs_beside_itself(served):
+    limits = {
+        deployment["name"]: (deployment["concurrency_limit"], deployment["concurrency_options"])
+        for deployment in api(served, "/deployments/filter")
+        if deployment["schedules"]
+    }
+    assert {limit for limit, _ in limits.values()} <= {1, None}
+    assert {options["collision_strategy"] for _, options in limits.values()} == {"CANCEL_NEW"}
 
 
 def test_the_schedule_really_makes_runs(served):
     """SQLAlchemy 2.1 and some servers look healthy and never make one."""
-    ends_s = time.monotonic() + 60
+    assert scheduled_run(served, "sweep", "COMPLETED")
+
+
+def test_the_scheduled_verify_reads_what_was_published_and_the_front_page_says_so(served):
+    run = scheduled_run(served, "verify", "COMPLETED")
+    assert run["state"]["message"] == "1 of 1 published versions were read to the byte, none is damaged"
+    shown = {artifact["key"] for artifact in api(served, "/artifacts/filter")}
+    assert {"verify", "damage"} <= shown
+    assert "1 of 1 published versions" in (served.store.review / "index.html").read_text()
+
+
+def test_missed_runs_start_as_one_and_the_others_are_cancelled(served):
+    """What a restart finds: three runs of one schedule that are late."""
+    with httpx.Client(base_url=f"{served.dashboard_url}/api", timeout=30) as client:
+        found = client.get("/deployments/name/clean/clean").raise_for_status().json()
+        late = {"state": {"type": "SCHEDULED"}, "parameters": {"dry_run": True}, "tags": ["missed"]}
+        made = [
+            client.post(f"/deployments/{found['id']}/create_flow_run", json=late).raise_for_status().json()["id"]
+            for _ in range(3)
+        ]
+        ends_s = time.monotonic() + 90
+        while time.monotonic() < ends_s:
+            states = sorted(client.get(f"/flow_runs/{run}").raise_for_status().json()["state"]["type"] for run in made)
+            if not {"SCHEDULED", "PENDING", "RUNNING"} & set(states):
+                break
+            time.sleep(1)
+    assert states == ["CANCELLED", "CANCELLED", "COMPLETED"]
+
+
+def scheduled_run(served, name, state, timeout_s=120):
+    ends_s = time.monotonic() + timeout_s
     while time.monotonic() < ends_s:
-        runs = api(served, "/flow_runs/filter", flows={"name": {"any_": ["sweep"]}})
-        if any(run["auto_scheduled"] and run["state"]["type"] == "COMPLETED" for run in runs):
-            return
+        runs = api(served, "/flow_runs/filter", flows={"name": {"any_": [name]}})
+        ended = [run for run in runs if run["auto_scheduled"] and run["state"]["type"] == state]
+        if ended:
+            return ended[0]
         time.sleep(1)
-    pytest.fail(f"no scheduled sweep completed: {[run['state']['type'] for run in runs]}")
+    pytest.fail(f"no scheduled {name} came to {state}: {[run['state']['type'] for run in runs]}")
 
 
 def test_training_runs_as_a_deployment(served):

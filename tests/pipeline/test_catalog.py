@@ -1,14 +1,18 @@
 import json
+import secrets
+import threading
 
 import pytest
 
 from neuroloom.pipeline.catalog import (
     DONE,
+    IGNORED,
     QUARANTINED,
     READY,
     RETRY,
     RUNNING,
     SEEN,
+    SETTLING,
     SUBMITTED,
     Catalog,
     note_new,
@@ -16,14 +20,33 @@ from neuroloom.pipeline.catalog import (
 )
 from neuroloom.pipeline.store import Store
 
+from .. import servers
+
 
 @pytest.fixture
 def store(tmp_path):
     return Store(tmp_path / "store").create()
 
 
+@pytest.fixture(scope="session")
+def postgresql():
+    with servers.postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def catalog(store, request, monkeypatch):
+    """The store's catalog, in each database that it may lie in."""
+    if request.param == "postgresql":
+        database = servers.new_database(request.getfixturevalue("postgresql"), f"test-{secrets.token_hex(6)}")
+        monkeypatch.setenv("NEUROLOOM_CATALOG_URL", f"postgresql+psycopg://{database}")
+    catalog = Catalog.of(store)
+    yield catalog
+    catalog.close()
+
+
 @pytest.fixture
-def catalog(store):
+def sqlite(store):
     catalog = Catalog.of(store)
     yield catalog
     catalog.close()
@@ -93,12 +116,12 @@ def test_counts_tell_how_many_drops_are_in_each_state(catalog, store):
     assert catalog.counts() == {READY: 2, RETRY: 1}
 
 
-def test_sqlite_keeps_a_write_ahead_log(catalog):
-    with catalog.engine.connect() as connection:
+def test_sqlite_keeps_a_write_ahead_log(sqlite):
+    with sqlite.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
 
 
-def test_a_lost_catalog_comes_back_from_the_files(store, tmp_path):
+def test_a_lost_catalog_comes_back_from_the_files(store, catalog):
     version = store.sessions / "sub-01_ses-01" / "v001"
     version.mkdir(parents=True)
     (version / "manifest.json").write_text(json.dumps({"subject": "01"}))
@@ -109,7 +132,6 @@ def test_a_lost_catalog_comes_back_from_the_files(store, tmp_path):
         (parent / "x").mkdir()
         record = {"name": f"{name}.edf", "folder": str(parent), "digest": name, "sessions": ["sub-01_ses-01"]} | more
         (parent / "x" / name).write_text(json.dumps(record))
-    catalog = Catalog.of(store)
     assert [rebuild(store, catalog), rebuild(store, catalog)] == [1, 1]
     assert [(d.name, d.state, d.reason) for d in catalog.drops()] == [
         ("drop.json.edf", DONE, ""),
@@ -119,7 +141,6 @@ def test_a_lost_catalog_comes_back_from_the_files(store, tmp_path):
     assert [(row.id, row.version, row.manifest) for row in catalog.sessions()] == [
         ("sub-01_ses-01", "v001", {"subject": "01"})
     ]
-    catalog.close()
 
 
 def test_submitted_is_a_state_of_its_own_so_a_lost_hand_over_is_found(catalog, ready):
@@ -145,3 +166,66 @@ def test_only_versions_that_are_not_noted_are_read(store, catalog):
     (store.session_folder("sub-a_ses-01") / "v001" / "manifest.json").write_text("damaged")
     note_new(store, catalog)
     assert catalog.holding(["sub-a_ses-01"]) == [("sub-a_ses-01", "v001")]
+
+
+def test_every_transition_of_a_drop_that_goes_well(catalog, store):
+    drop = catalog.add_drop("a.edf", folder=store.inbox)
+    assert catalog.move(drop.id, SETTLING, frm=(SEEN,))
+    assert catalog.move(drop.id, READY, frm=(SETTLING,), digest="1")
+    assert catalog.submit(drop.id, lease_s=10).state == SUBMITTED
+    assert catalog.claim(drop.id, owner="me", lease_s=10).state == RUNNING
+    assert catalog.move(drop.id, DONE, frm=(RUNNING,), owner="me", sessions=["sub-1"])
+    assert catalog.done_with("1").sessions == ["sub-1"]
+
+
+def test_every_transition_of_a_drop_that_goes_wrong(catalog, store):
+    drop = catalog.add_drop("a.edf", folder=store.inbox, state=READY)
+    catalog.claim(drop.id, owner="me", lease_s=10)
+    assert catalog.move(drop.id, RETRY, frm=(RUNNING,), owner="me", reason="stopped")
+    assert catalog.move(drop.id, READY, frm=(RETRY,))
+    catalog.claim(drop.id, owner="you", lease_s=10)
+    assert catalog.move(drop.id, QUARANTINED, frm=(RUNNING,), owner="you")
+    assert catalog.counts() == {QUARANTINED: 1}
+
+
+def test_a_drop_that_is_gone_is_ignored_and_comes_back_as_another(catalog, store):
+    drop = catalog.add_drop("a.edf", folder=store.inbox)
+    assert catalog.move(drop.id, IGNORED, frm=(SEEN,))
+    assert catalog.add_drop("a.edf", folder=store.inbox).id != drop.id
+
+
+def test_many_drops_at_once_leave_out_those_that_are_open(catalog, store):
+    catalog.add_drop("1.edf", folder=store.inbox)
+    catalog.add_drops([{"name": f"{n}.edf", "folder": str(store.inbox)} for n in range(3)])
+    assert sorted(drop.name for drop in catalog.drops()) == ["0.edf", "1.edf", "2.edf"]
+
+
+def test_of_many_threads_that_claim_the_same_drops_each_drop_has_one_owner(catalog, store):
+    drops = [catalog.add_drop(f"{n}.edf", folder=store.inbox, state=READY).id for n in range(20)]
+    won = []
+
+    def claim_all(owner):
+        won.extend((drop, owner) for drop in drops if catalog.claim(drop, owner=owner, lease_s=60) is not None)
+
+    threads = [threading.Thread(target=claim_all, args=(f"owner {n}",)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(drop for drop, _ in won) == drops
+    assert all(catalog.drop(drop).owner == owner for drop, owner in won)
+
+
+def test_a_run_is_noted_and_changed(catalog):
+    catalog.put_run("reach", state=RUNNING)
+    catalog.put_run("reach", state=DONE, summary={"best_step": 3})
+    assert [(run.name, run.state, run.summary) for run in catalog.runs()] == [("reach", DONE, {"best_step": 3})]
+
+
+def test_a_check_replaces_the_one_before_and_goes_with_its_version(catalog):
+    catalog.add_session("sub-a", "v001", {"sources": [{"digests": {"x": "1"}}]}, 0.0)
+    for damage in ([{"file": "a", "dataset": "", "problem": "gone"}], []):
+        catalog.note_check("sub-a", "v001", checked_at=1.0, damage=damage)
+    assert catalog.checks()["sub-a", "v001"].damage == []
+    catalog.forget_version("sub-a", "v001")
+    assert (catalog.checks(), catalog.sessions(), catalog.holding(["1"])) == ({}, [], [])
