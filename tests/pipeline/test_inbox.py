@@ -53,7 +53,7 @@ def ingested(monkeypatch):
     """Ingest publishes nothing but a manifest; a file holding `BAD` is refused. Gives the names that were ingested."""
     names = []
 
-    def ingest_drop(paths, store, *, sorter="x", progress=None, archive=False):
+    def ingest_drop(paths, store, **_how):
         names.extend(path.name for path in paths)
         return [one(path, store) for path in paths]
 
@@ -134,6 +134,23 @@ def test_a_file_that_grows_waits_anew(place):
     place.after(0)
     assert place.after(9) == {SETTLING: 1}
     assert place.after(1) == {SUBMITTED: 1}
+
+
+def test_a_drop_that_ends_while_the_inbox_is_looked_at_is_not_taken_for_a_new_one(place, ingested, monkeypatch):
+    drop(place, "a.rec")
+    place.after(0)
+    place.after(10)
+    scan = Scanner.scan
+
+    def scan_and_meanwhile(scanner):
+        found = scan(scanner)
+        place.work()
+        return found
+
+    monkeypatch.setattr(Scanner, "scan", scan_and_meanwhile)
+    place.after(1)
+    place.after(1)
+    assert place.catalog.counts() == {DONE: 1}
 
 
 def test_growth_between_hand_over_and_work_sends_it_back(place, ingested):
