@@ -8,6 +8,7 @@ while: each step looks at how things are, not at what happened, so nothing is lo
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -92,10 +93,12 @@ class Reconciler:
                 fail(self.store, self.catalog, self.settings, drop, what, now=now)
 
     def _look(self, now: float) -> dict[str, Found]:
-        found = {f.name: f for f in self.scanner.scan()}
+        # The drops first: one that ends while the inbox is looked at is still known here, and not taken for a new one.
         open_drops = {drop.name: drop for drop in self.catalog.drops(*OPEN)}
+        found = {f.name: f for f in self.scanner.scan()}
         in_work = {file for drop in open_drops.values() if drop.state in IN_FLIGHT for file in drop.files}
         new = [lies for name, lies in found.items() if name not in open_drops and not in_work & {name, *lies.files}]
+        new = [lies for lies in new if os.path.lexists(self.store.inbox / lies.name)]  # a look may have taken long
         folder = str(self.store.inbox)
         self.catalog.add_drops([{"name": lies.name, "folder": folder, **_seen(lies, now)} for lies in new])
         owner = {file: lies.name for lies in found.values() for file in lies.files}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
@@ -40,6 +41,7 @@ def words(name: str) -> list[str]:
     return [word.lower() for word in re.findall(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_]+", plain)]
 
 
+@lru_cache(maxsize=4096)  # every format of tables asks about the same words
 def time_unit(name: str, *, onset: bool = False) -> str | None:
     """The unit that the name of a column of times states, "" where it states none; None where it is no time.
 
@@ -54,6 +56,7 @@ def time_unit(name: str, *, onset: bool = False) -> str | None:
     return (units or [""])[0]
 
 
+@lru_cache(maxsize=4096)
 def place(name: str) -> tuple[str, str] | None:
     """Channel ("x", "y_left", "pupil_right") and unit ("" where not stated) of a column of gaze; None for others."""
     left = words(name)

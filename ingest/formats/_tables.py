@@ -18,6 +18,7 @@ import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,9 @@ def find_table(
             if header:
                 is_it = len(cells) == len(header) and _has_number(cells)
             else:
-                is_it = wanted(_named(cells)) and _rows_follow(lines[number:], delimiter, len(cells), declared=declared)
+                is_it = wanted(_names_of(line, delimiter)) and _rows_follow(
+                    lines[number:], delimiter, len(cells), declared=declared
+                )
             if is_it:
                 return TextTable(
                     path=path,
@@ -145,6 +148,11 @@ def _cells(line: str, delimiter: str) -> list[str]:
         return next(csv.reader([text], delimiter=delimiter), [])
     except csv.Error:  # a cell too long, a quote not closed
         return []
+
+
+@lru_cache(maxsize=1024)  # of the lines of one text, which every format of tables looks at
+def _names_of(line: str, delimiter: str) -> tuple[str, ...]:
+    return _named(_cells(line, delimiter))
 
 
 def _named(cells: list[str]) -> tuple[str, ...]:

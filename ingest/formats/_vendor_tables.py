@@ -8,7 +8,8 @@ table is read as it says, whoever wrote it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 from neuroloom.ingest.formats._sidecars import sidecar
@@ -74,7 +75,8 @@ _VENDORS: dict[str, Callable[[Names], bool]] = {
 }
 
 
-def vendor_of(names: Sequence[str]) -> str | None:
+@lru_cache(maxsize=4096)  # every format here is asked about every line of a text
+def vendor_of(names: tuple[str, ...]) -> str | None:
     """The format that these names of columns are of, None where none is known."""
     found = frozenset(names)
     return next((vendor for vendor, is_it in _VENDORS.items() if is_it(found)), None)

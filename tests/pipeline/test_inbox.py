@@ -136,6 +136,23 @@ def test_a_file_that_grows_waits_anew(place):
     assert place.after(1) == {SUBMITTED: 1}
 
 
+def test_a_drop_that_ends_while_the_inbox_is_looked_at_is_not_taken_for_a_new_one(place, ingested, monkeypatch):
+    drop(place, "a.rec")
+    place.after(0)
+    place.after(10)
+    scan = Scanner.scan
+
+    def scan_and_meanwhile(scanner):
+        found = scan(scanner)
+        place.work()
+        return found
+
+    monkeypatch.setattr(Scanner, "scan", scan_and_meanwhile)
+    place.after(1)
+    place.after(1)
+    assert place.catalog.counts() == {DONE: 1}
+
+
 def test_growth_between_hand_over_and_work_sends_it_back(place, ingested):
     path = drop(place, "a.rec")
     place.after(0)

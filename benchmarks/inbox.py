@@ -1,0 +1,173 @@
+"""The inbox under load: many small recordings at once, a long catalog, and how fast published files are read again.
+
+    python benchmarks/inbox.py                               modest, a few minutes on two cores
+    python benchmarks/inbox.py --drops 10000 --ingest 1000   the load of the issue
+
+Measured: seconds and highest memory of this process for the first look at the inbox, for the look at which all has
+settled (probed, digested, handed over), and for one at which nothing happens; recordings ingested per second by one
+worker in its box, full validation included; a catalog of many rows listed; bytes read, and digested, per second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+GAZE = next((Path(__file__).resolve().parents[1] / "sample_data" / "person").glob("*_gaze.asc"))
+SMALL_BYTES = 60_000  # the first three seconds of it
+
+
+def told(what: str, seconds: float, n: int, unit: str) -> None:
+    """One line: how long, how many per second, and the highest memory so far."""
+    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{what:58s}{seconds:9.2f} s{n / max(seconds, 1e-9):12.0f} {unit}/s{peak_mib:8.0f} MiB", flush=True)
+
+
+@contextmanager
+def timed(what: str, n: int, unit: str) -> Iterator[None]:
+    """Tell how long the block took."""
+    began = time.perf_counter()
+    yield
+    told(what, time.perf_counter() - began, n, unit)
+
+
+def drop_many(work: Path, n_drops: int, n_ingest: int) -> None:
+    """Looks at an inbox of so many recordings, and the ingest of some of them by one worker."""
+    from neuroloom.pipeline.box import box_of
+    from neuroloom.pipeline.catalog import SUBMITTED, Catalog
+    from neuroloom.pipeline.config import InboxSettings, IngestSettings, Settings
+    from neuroloom.pipeline.reconciling import Reconciler, ingest_claimed
+    from neuroloom.pipeline.store import Store
+
+    store = Store(work / "store").create()
+    text = GAZE.read_bytes()[:SMALL_BYTES].rpartition(b"\n")[0] + b"\n"
+    for i in range(n_drops):
+        name = f"sub-{i:05d}_ses-01_gaze.asc"
+        (store.inbox / name).write_bytes(b"** recording %d\n" % i + text)
+    ingest = IngestSettings(sorter="none", in_flight=n_drops, min_free_bytes=0)
+    settings = Settings(inbox=InboxSettings(settle_s=1), ingest=ingest)
+    catalog = Catalog.of(store)
+    now = [time.time()]
+    reconciler = Reconciler(
+        store=store, catalog=catalog, settings=settings, submit=lambda _: None, clock=lambda: now[0]
+    )
+    print(f"{n_drops} recordings of {len(text) / 1e3:.0f} kB dropped at once")
+    with timed("first look", n_drops, "drops"):
+        reconciler.step()
+    now[0] += 2
+    with timed("look at which all has settled, is probed and handed over", n_drops, "drops"):
+        reconciler.step()
+    with timed("look at which nothing happens", n_drops, "drops"):
+        reconciler.step()
+    chosen = catalog.drops(SUBMITTED)[:n_ingest]
+    with box_of(store, settings.box) as inside:
+        first, *rest = chosen
+        ingest_claimed(store, catalog, settings, _claim(catalog, first.id), inside=inside)  # imports what all need
+        with timed("ingested by one worker, in its box, validated", len(rest), "drops"):
+            for drop in rest:
+                ingest_claimed(store, catalog, settings, _claim(catalog, drop.id), inside=inside)
+    from neuroloom.pipeline.checking import checked_some
+
+    n_bytes = sum(path.stat().st_size for path in store.sessions.rglob("*.nwb"))
+    with timed(f"verify, first time ({n_bytes / 1e6:.0f} MB in {len(chosen)} versions)", len(chosen), "versions"):
+        checked_some(store, catalog, budget_s=1e9)
+    with timed("verify, again", len(chosen), "versions"):
+        checked_some(store, catalog, budget_s=1e9)
+    catalog.close()
+
+
+def _claim(catalog, drop_id):  # type: ignore[no-untyped-def]
+    return catalog.claim(drop_id, owner="benchmark", lease_s=3600)
+
+
+def list_many(work: Path, n_rows: int) -> None:
+    """A catalog of so many drops, listed."""
+    from neuroloom.pipeline.catalog import DONE, READY, Catalog
+    from neuroloom.pipeline.store import Store
+
+    store = Store(work / "long").create()
+    catalog = Catalog.of(store)
+    rows = [
+        {
+            "name": f"sub-{i:06d}.edf",
+            "folder": str(store.inbox),
+            "state": DONE if i % 100 else READY,
+            "digest": f"{i:064x}",
+            "files": [f"sub-{i:06d}.edf"],
+            "sessions": [f"sub-{i:06d}_ses-01"],
+        }
+        for i in range(n_rows)
+    ]
+    print(f"\ncatalog of {n_rows} drops")
+    with timed("written", n_rows, "rows"):
+        for first in range(0, n_rows, 10000):
+            catalog.add_drops(rows[first : first + 10000])
+    looks: dict[str, Callable[[], object]] = {
+        "counted by state": catalog.counts,
+        "those that are open": lambda: catalog.drops(READY),
+        "every row": catalog.drops,
+    }
+    for what, look in looks.items():
+        with timed(what, n_rows, "rows"):
+            look()
+    catalog.close()
+
+
+def digest_much(work: Path, n_bytes: int) -> None:
+    """A file read, and read and digested, from the page cache: what the processor can do, not the disk."""
+    from neuroloom.ingest.digest import digest_of_file
+
+    path, block = work / "big.bin", os.urandom(1 << 24)
+    with path.open("wb") as file:
+        for _ in range(max(1, n_bytes >> 24)):
+            file.write(block)
+    n_mb = path.stat().st_size // 10**6
+    print(f"\n{n_mb} MB from the page cache, {os.cpu_count()} cores")
+    ways: dict[str, Callable[[], object]] = {
+        "read": lambda: _read(path),
+        "read and digested on one core": lambda: digest_of_file(path),
+        "read and digested on every core": lambda: digest_of_file(path, every_core=True),
+    }
+    for what, way in ways.items():
+        way()
+        began_s = time.process_time()
+        with timed(what, n_mb, "MB"):
+            way()
+        spent_s = time.process_time() - began_s
+        print(f"{'':58s}{spent_s:9.2f} s{n_mb / max(spent_s, 1e-9):12.0f} MB per second of processor")
+
+
+def _read(path: Path) -> None:
+    buffer = bytearray(1 << 20)
+    with path.open("rb", buffering=0) as file:
+        while file.readinto(buffer):
+            pass
+
+
+def main() -> None:
+    """Everything, one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--drops", type=int, default=500)
+    parser.add_argument("--ingest", type=int, default=10, help="how many of them are ingested, two or more")
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--digest-mb", type=int, default=512)
+    parser.add_argument("--work", type=Path, help="where there is room")
+    args = parser.parse_args()
+    work = Path(tempfile.mkdtemp(prefix="neuroloom-inbox-", dir=args.work))
+    try:
+        drop_many(work, args.drops, max(2, min(args.ingest, args.drops)))
+        list_many(work, args.rows)
+        digest_much(work, args.digest_mb * 10**6)
+    finally:
+        shutil.rmtree(work)
+
+
+if __name__ == "__main__":
+    main()
