@@ -1,8 +1,8 @@
 """Faults from outside: a signal or an error at one system call of an ingest, by strace; nothing in the code is mocked.
 
-    with Forks() as forks:
-        calls = forks.watched(store)                      [("openat", 17), ...]  calls that change files, in order
-        forks.run(store, inject="pwrite64:signal=SIGKILL:when=3")
+with Forks() as forks:
+    calls = forks.watched(store)                      [("openat", 17), ...]  calls that change files, in order
+    forks.run(store, inject="pwrite64:signal=SIGKILL:when=3")
 """
 
 from __future__ import annotations

@@ -249,7 +249,7 @@ def bytes_as(name: str, data: bytes, folder: Path) -> None:
 
 SIZE: dict[str, tuple[Make, str]] = {
     "edf of 9999 channels": (lambda f: edf_with(f, 252, "9999"), "claims|header"),
-    "edf of 99999999 records": (lambda f: edf_with(f, 236, "99999999"), ""),  # the whole records there are, and a repair
+    "edf of 99999999 records": (lambda f: edf_with(f, 236, "99999999"), ""),  # read up to the last whole record
     "edf of -5 channels": (lambda f: edf_with(f, 252, "-5  "), "signals"),
     "brainvision of 1e9 channels": (lambda f: brainvision_with(f, "Channels=1\n", "Channels=1000000000\n"), "channels"),
     "brainvision of -1 channels": (lambda f: brainvision_with(f, "Channels=1\n", "Channels=-1\n"), "channels"),

@@ -41,12 +41,15 @@ def broken_at_once(store: Store, originals: Mapping[str, str]) -> list[str]:
     return found
 
 
-def broken_after_restart(store: Store, originals: Mapping[str, str], session: str, holds: Mapping[str, str]) -> list[str]:
+def broken_after_restart(
+    store: Store, originals: Mapping[str, str], session: str, holds: Mapping[str, str]
+) -> list[str]:
     """What does not hold after the inbox was looked at again; session: what the drop becomes, `holds` its datasets."""
     inbox = Inbox(store)
     inbox.reconciler.clock = lambda: time.time() + LATER_S
     drops = inbox.look()
-    found = [f"{drop.name} is {drop.state} ({drop.reason})" for drop in drops.values() if drop.state != DONE]
+    newest = {drop.name: drop for drop in sorted(drops.values(), key=lambda drop: drop.id)}
+    found = [f"{drop.name} is {drop.state} ({drop.reason})" for drop in newest.values() if drop.state != DONE]
     found += broken_at_once(store, originals)
     versions = {name: [folder.name for folder in store.versions(name)] for name in store.session_ids()}
     if versions != {session: ["v001"]}:
@@ -73,7 +76,8 @@ def _not_rebuilt(store: Store, catalog: Catalog) -> list[str]:
 
 
 def noted(catalog: Catalog) -> tuple[object, ...]:
-    """What a catalog says, leases and counters left out."""
-    drops = sorted((d.name, d.state, d.digest, tuple(d.files), tuple(d.sessions)) for d in catalog.drops())
+    """What a catalog says of each drop's last story and of sessions, leases and counters left out."""
+    newest = {drop.name: drop for drop in catalog.drops()}.values()
+    drops = sorted((d.name, d.state, d.digest, tuple(d.files), tuple(d.sessions)) for d in newest)
     sessions = [(row.id, row.version, row.manifest) for row in catalog.sessions()]
     return drops, sessions, sorted(catalog.noted_versions())

@@ -10,7 +10,11 @@ from neuroloom.pipeline.catalog import DONE, QUARANTINED
 from . import hostile_contents as hostile
 from .harness import CANARY, inbox_of, leaks, lines
 
-SAMPLE_OF_SIZE = [name for name in hostile.SIZE if not name.startswith(("empty", "one byte", "eeglab", "npz"))]
+SAMPLE_OF_SIZE = [
+    name
+    for name in hostile.SIZE
+    if not name.startswith(("empty", "one byte", "eeglab", "npz", "matlab", "hdf5", "many"))
+]
 
 
 def name_of(case):

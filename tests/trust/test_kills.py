@@ -95,5 +95,7 @@ def test_after_an_error_at_every_call_that_changes_a_file_the_promises_hold(fork
 def test_after_an_error_at_some_calls_the_promises_hold(forks, place, tell):
     points = place[2][1 :: max(1, len(place[2]) // SAMPLE)]
     n_raised, found = run_through(forks, place, "error=ENOSPC", points)
-    tell(f"ENOSPC: {len(points)} of {len(place[2])} calls, {n_raised} ended the process's work, {len(found)} violations")
+    tell(
+        f"ENOSPC: {len(points)} of {len(place[2])} calls, {n_raised} ended the process's work, {len(found)} violations"
+    )
     assert found == []
