@@ -1,4 +1,4 @@
-"""Names of channels, annotations and files become text: on pages, in Markdown, in a terminal. A browser runs nothing."""
+"""Names of channels, annotations and files are text: on pages, in Markdown, in a terminal. A browser runs nothing."""
 
 import json
 
