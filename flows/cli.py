@@ -85,18 +85,17 @@ def ingest(
 ) -> None:
     """Recordings in, sessions and their pages out, without a server. The originals stay where they are."""
     from neuroloom.pipeline.box import box_of
-    from neuroloom.pipeline.config import Settings
+    from neuroloom.pipeline.config import AS_SET, Settings
     from neuroloom.pipeline.reconciling import ingest_paths
 
     _need(paths)
     place = _store(store).create()
     settings = Settings.of(place)
-    chosen = sorter or settings.ingest.sorter
     with box_of(place, settings.box) as inside:
         results = ingest_paths(
             paths,
             place,
-            sorter=None if chosen == "none" else chosen,
+            sorter=None if sorter == "none" else sorter or AS_SET,
             archive=archive,
             strict=strict or settings.ingest.strict,
             inside=inside,

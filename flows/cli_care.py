@@ -88,7 +88,7 @@ def reingest(
 ) -> None:
     """Make sessions anew from their originals; a new version only where something changed. Exit 3: some failed."""
     from neuroloom.pipeline.box import BoxError, box_of
-    from neuroloom.pipeline.config import Settings
+    from neuroloom.pipeline.config import AS_SET, Settings
     from neuroloom.pipeline.reingesting import reingest as made_anew
 
     place = _store(store)
@@ -97,8 +97,7 @@ def reingest(
         touched = _affected(place, reader, version, library, file, decision)["sessions"]
         chosen = sorted({row["session"] for row in touched if place.latest(row["session"]).name == row["version"]})
     settings = Settings.of(place)
-    asked = sorter or settings.ingest.sorter
-    how: dict[str, Any] = {"why": why, "sorter": None if asked == "none" else asked, "progress": say}
+    how: dict[str, Any] = {"why": why, "sorter": None if sorter == "none" else sorter or AS_SET, "progress": say}
     results: list[dict[str, Any]] = []
     with box_of(place, settings.box) as inside:
         for session_id in chosen:

@@ -45,16 +45,67 @@ def train(
         lines(*(f"  {line}" for line in told(run.choice)))
 
 
-def evaluate(run: str, as_json: JsonOption = False, store: StoreOption = None) -> None:
-    """Score a run beside its baselines, on time nobody has looked at."""
+def evaluate(
+    run: str,
+    baselines: Annotated[str, typer.Option(help="Of mean, ridge, glm, kalman, average.")] = "mean,ridge",
+    against: Annotated[
+        str, typer.Option(help="Networks to train alike: rewired, rewired-lengths, dense, distance, none, gru.")
+    ] = "",
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each network.")] = 1,
+    forward_s: Annotated[
+        float | None, typer.Option(help="Score that far ahead of the inputs, too.", show_default=False)
+    ] = None,
+    pathways: Annotated[bool, typer.Option("--pathways", help="What each pathway carries.")] = False,
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
+    """Score a run beside its baselines and other networks, on time nobody has looked at."""
     from neuroloom.pipeline import running
     from neuroloom.pipeline.store import Store
 
-    scores = running.evaluate_run(run, Store.here(store).existing())
+    place = Store.here(store).existing()
+    scores = running.evaluate_run(
+        run,
+        place,
+        baselines=_names(baselines),
+        against=_names(against),
+        seeds=seeds,
+        forward_s=forward_s,
+        progress=_tell,
+    )
+    found: dict[str, Any] = {"run": run, **scores.to_json()}
+    rows = running.pathways_of(run, place) if pathways else []
     if as_json:
-        document({"run": run, **scores.to_json()})
-    else:
-        lines(*str(scores).splitlines())
+        document(found | ({"pathways": rows} if pathways else {}))
+        return
+    lines(*str(scores).splitlines())
+    if pathways:
+        _pathway_table(rows)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _pathway_table(rows: list[dict[str, Any]]) -> None:
+    from neuroloom.pipeline.pathways import WARNING
+
+    ports = list(dict.fromkeys(port for row in rows for port in row["lesion"]))
+    shown = [
+        (
+            row["session"],
+            f"{row['source']} -> {row['target']}",
+            f"{row['share']:.1%}",
+            *(_plain(row["lesion"].get(port)) for port in ports),
+        )
+        for row in rows
+    ]
+    table(("session", "pathway", "share of input", *(f"lost without: {port} (nats)" for port in ports)), shown)
+    lines(WARNING)
+
+
+def _plain(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
 
 
 def compare(runs: list[str], as_json: JsonOption = False, store: StoreOption = None) -> None:

@@ -20,10 +20,12 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from neuroloom.flows.environment import INGEST_DEPLOYMENT, LOCALHOST, embedded_environment, free_port
 from neuroloom.flows.pages import pages_served
+from neuroloom.pipeline._limits import end_with_parent
 from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.reconciling import is_idle
@@ -165,6 +167,7 @@ def _process(
             stdout=log,
             stderr=log,
             start_new_session=True,
+            preexec_fn=partial(end_with_parent, signal.SIGTERM),  # also where this process is killed outright
         )
     try:
         yield process

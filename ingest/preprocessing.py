@@ -1,6 +1,6 @@
 """Wideband to what spikes are sorted on: a chain of steps, stated once, every decision noted.
 
-    to µV -> phase shift of multiplexed converters -> notch -> band-pass -> bad channels out -> reference
+    to µV -> phase shift of multiplexed converters -> notch -> band-pass -> bad channels out -> reference -> drift
 
     Chain                 what is done, with which numbers; the defaults need nothing set
     preprocess(signal)    the recording, lazily, and what was decided
@@ -11,12 +11,15 @@ is bit for bit what is saved: see `_aligned_recording.py`. The margins are state
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from neuroloom.ingest._aligned_recording import BLOCK_S, aligned
 from neuroloom.ingest.bad_channels import bad_by_coherence, bad_by_level, find_bad_channels
+from neuroloom.ingest.drift import PRESETS, can_drift, corrected
 from neuroloom.ingest.spikeinterface_bridge import from_spikeinterface, positions_um, to_spikeinterface
 from neuroloom.ingest.streams import Signal
 
@@ -36,7 +39,8 @@ class Chain:
     where the channel table says how late each is (`sample_shift`). notch_hz: mains hum and its harmonics, taken out
     before the band. bad_channels: "auto" (coherence and power where that can be judged, and level), "coherence",
     "level" or "none". reference: "median" or "average" of all good channels, "local" (median of those at 30 to
-    `local_um` µm around), or "none"; with fewer than 8 channels there is none.
+    `local_um` µm around), or "none"; with fewer than 8 channels there is none. drift: "sorter" leaves it to those
+    sorters that correct it themselves, "none" forbids that too, a preset of `drift.py` corrects it here.
     """
 
     band_hz: tuple[float, float] = (300.0, 6000.0)
@@ -45,6 +49,7 @@ class Chain:
     bad_channels: Literal["auto", "coherence", "level", "none"] = "auto"
     reference: Literal["median", "average", "local", "none"] = "median"
     local_um: float = 150.0
+    drift: str = "sorter"
 
     def __post_init__(self) -> None:
         if not 0 < self.band_hz[0] < self.band_hz[1]:
@@ -53,9 +58,12 @@ class Chain:
             raise ValueError(
                 f"notch_hz {list(self.notch_hz)}, local_um {self.local_um}: numbers above 0, and 30, are wanted"
             )
+        if self.drift not in ("sorter", "none", *PRESETS):
+            raise ValueError(f"drift is {self.drift!r}; there are sorter, none, {', '.join(PRESETS)}")
 
 
 LOCAL_INNER_UM = 30.0
+LEFT_TO_SORTER = "left to the sorter"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,16 +74,29 @@ class Preprocessed:
     segments: for each of its segments the index of the segment of the signal that it came from.
     bad_channels: name -> why it was left out.
     decisions: what was done and with which numbers, in order, as JSON can hold it.
+    sorter_corrects_drift: whether that is left to the sorter; told to it as `corrects_drift` in the provenance.
     """
 
     recording: Any
     segments: tuple[int, ...]
     bad_channels: Mapping[str, str] = field(default_factory=dict)
     decisions: Mapping[str, Any] = field(default_factory=dict)
+    sorter_corrects_drift: bool = False
 
     def signal(self, name: str) -> Signal:
         """The same as a Signal, lazily."""
-        return from_spikeinterface(self.recording, name=name)
+        signal = from_spikeinterface(self.recording, name=name)
+        return replace(signal, provenance={**signal.provenance, "corrects_drift": self.sorter_corrects_drift})
+
+    def saved(self, folder: Path) -> Preprocessed:
+        """The same, its traces computed once and kept in `folder`, which must not be there yet."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The extractor is not serializable to file")
+            warnings.simplefilter("ignore", ResourceWarning)  # SpikeInterface leaves closing the file to Python
+            saved = self.recording.save(
+                folder=folder, chunk_duration=f"{BLOCK_S:g}s", n_jobs=1, progress_bar=False, verbose=False
+            )
+        return replace(self, recording=saved)
 
 
 def preprocess(signal: Signal, chain: Chain | None = None, *, seed: int = 0) -> Preprocessed:
@@ -107,6 +128,7 @@ def preprocess(signal: Signal, chain: Chain | None = None, *, seed: int = 0) -> 
     bad, method = _bad_channels(raw, band, chain, seed)
     good = [channel for channel in raw.channel_ids if str(channel) not in bad]
     clean, reference = _referenced(band.select_channels(good) if bad else band, signal, chain)
+    clean, drift = _still(aligned(clean), signal, chain)
     decisions = {
         "phase_shift": shift_decision,
         "notch_hz": list(chain.notch_hz),
@@ -115,12 +137,19 @@ def preprocess(signal: Signal, chain: Chain | None = None, *, seed: int = 0) -> 
         "bad_channels": bad,
         "bad_channel_method": method,
         "reference": reference,
+        "drift": drift,
         "positions": raw.get_annotation("positions"),
         "segments_too_short": [i for i in range(len(signal.segments)) if i not in kept],
         "block_s": BLOCK_S,
         "margins_ms": margins_ms,
     }
-    return Preprocessed(recording=aligned(clean), segments=kept, bad_channels=bad, decisions=decisions)
+    return Preprocessed(
+        recording=clean,
+        segments=kept,
+        bad_channels=bad,
+        decisions=decisions,
+        sorter_corrects_drift=drift == LEFT_TO_SORTER,
+    )
 
 
 def _margins_ms(low_hz: float, high_hz: float, notch_hz: tuple[float, ...]) -> dict[str, Any]:
@@ -176,6 +205,25 @@ def _referenced(recording: Any, signal: Signal, chain: Chain) -> tuple[Any, str]
         return moved, f"median of the good channels {annulus[0]:g} to {annulus[1]:g} µm around"
     moved = spre.common_reference(recording, reference="global", operator=chain.reference)
     return moved, f"{chain.reference} of the good channels"
+
+
+def _still(recording: Any, signal: Signal, chain: Chain) -> tuple[Any, Any]:
+    """Corrected for drift where that is asked for here, and what was found or why it was not looked for."""
+    known = positions_um(signal) is not None and can_drift(recording)
+    if chain.drift == "none":
+        return recording, "none: not asked for"
+    if chain.drift == "sorter" and not known:
+        return recording, "none: contacts are too few, too far apart, or their places not known"
+    if chain.drift == "sorter" and recording.get_num_segments() > 1:
+        return recording, "none: sorters correct it in one stretch only; drift = 'dredge_fast' corrects it before them"
+    if chain.drift == "sorter":
+        return recording, LEFT_TO_SORTER
+    if not known:
+        raise ValueError(
+            f"{signal.name}: drift = {chain.drift!r} needs more than 32 contacts within 60 µm across whose places are "
+            f"known; found {recording.get_num_channels()}, {recording.get_annotation('positions') or 'as recorded'}"
+        )
+    return corrected(recording, chain.drift)
 
 
 def _in_microvolts(raw: Any) -> Any:

@@ -18,17 +18,18 @@ its channel, `template_uV` (`template_start_ms` is its first sample relative to 
 from __future__ import annotations
 
 import contextlib
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroloom.ingest.preprocessing import Preprocessed, preprocess
-from neuroloom.ingest.sorters import sorter_named
+from neuroloom.ingest.preprocessing import Chain, Preprocessed, preprocess
+from neuroloom.ingest.sorters import SortingError, sorter_named
 from neuroloom.ingest.sorters._spikeinterface import quiet, seeded
 from neuroloom.ingest.spikeinterface_bridge import channel_ids, positions_um
 from neuroloom.ingest.streams import Signal, Units
@@ -40,6 +41,7 @@ Trains = list[list[NDArray[np.int64]]]  # per unit, per segment: sample indices
 MEASURES = ("snr", "isi_violations_ratio", "firing_rate_hz", "presence_ratio", "amplitude_cutoff")
 PRESENCE_MIN_S = 300.0  # presence is counted in bins of a minute; fewer than five say nothing
 SEED = 0
+COPIES = 2  # of the traces on disk at one time: preprocessed, and whitened by the sorter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,12 +79,14 @@ def sort(
     sorter: str = "spykingcircus2",
     curation: Curation | None = None,
     *,
+    chain: Chain | None = None,
     n_jobs: int = 1,
     progress: Progress | None = None,
 ) -> Units:
     """Units of a wideband signal, each spike at the time its own segment's timebase gives it.
 
     sorter: a file of `ingest/sorters/`, or any sorter installed for SpikeInterface. curation: `Curation()` if None.
+    chain: what is done to the traces before, `Chain()` if None.
     n_jobs: processes for the sorter. progress: is told each step.
     Sorting twice gives the same units. Raises SortingError for an unknown sorter or one that fails, and ValueError for
     a signal in which spikes cannot be looked for (see `preprocess`).
@@ -93,9 +97,9 @@ def sort(
     with tempfile.TemporaryDirectory(prefix="neuroloom-sorting-") as folder, _jobs(n_jobs), seeded(SEED):
         say(f"{signal.name}: preprocessing")
         with quiet():
-            prepared = preprocess(signal, seed=SEED)
-            cached = prepared.recording.save(folder=Path(folder) / "traces", n_jobs=1, progress_bar=False)
-            prepared = replace(prepared, recording=cached)
+            prepared = preprocess(signal, chain, seed=SEED)
+            _check_room(prepared.recording, signal, folder)
+            prepared = prepared.saved(Path(folder) / "traces")
         say(f"{signal.name}: sorting with {sorter}")
         with quiet():
             found = run_sorter(prepared.signal(signal.name))
@@ -104,6 +108,17 @@ def sort(
             trains = _trains(found, prepared)
             measured = _measured(prepared, trains, known_positions=positions_um(signal) is not None)
     return _units(signal, prepared, found, trains, measured, rule)
+
+
+def _check_room(recording: Any, signal: Signal, folder: str) -> None:
+    """Raises SortingError where the traces, and the sorter's whitened ones, do not fit where they are put meanwhile."""
+    needed = COPIES * int(recording.get_total_memory_size())
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise SortingError(
+            f"{signal.name}: sorting needs {needed / 1e9:.3g} GB for traces in {tempfile.gettempdir()}, "
+            f"{free / 1e9:.3g} GB are free; TMPDIR can name another folder"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -211,7 +211,7 @@ class ModularNetwork(nn.Module):
         nudge: Nudge | None = None,
     ) -> Tensor:
         """States of all areas, (B, T, A, H); arguments as `forward`. Units that an area does not have stay 0."""
-        drive, gain = self._drive(session, inputs, masks or {})
+        drive, gain = self.drive(session, inputs, masks)
         states = self.run(drive, gain_N11H=gain, cut=cut, nudge=nudge)
         return states[: len(self.areas)].permute(2, 1, 0, 3)
 
@@ -298,11 +298,11 @@ class ModularNetwork(nn.Module):
             for group in self.groups:
                 group.packed.weight.mul_(factor)
 
-    def _drive(
-        self, session: str, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor]
+    def drive(
+        self, session: str, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """What every node gets besides messages, (N, T, B, H): inputs, biases, noise; and its gain, (N, 1, 1, H)."""
-        parts = self._parts(session)
+        parts, masks = self._parts(session), masks or {}
         check_inputs(session, inputs, masks, parts.inputs)
         total_ATBH = sum(
             (parts.encoders[_key(name)](value, masks.get(name)) for name, value in inputs.items()),
@@ -313,12 +313,12 @@ class ModularNetwork(nn.Module):
             bias, gain_A11H = self.modulation(parts.vector)
             total_ATBH = total_ATBH + bias
             gain = torch.cat([gain_A11H, gain_A11H.new_ones(n_global, *gain_A11H.shape[1:])])
-        drive = torch.cat([total_ATBH, total_ATBH.new_zeros(n_global, *total_ATBH.shape[1:])]) + self._bias()[:, None]
+        drive = torch.cat([total_ATBH, total_ATBH.new_zeros(n_global, *total_ATBH.shape[1:])]) + self.bias()[:, None]
         if self.training and bool(self.noise_scale.any()):
             drive = drive + torch.randn_like(drive) * self.noise_scale
         return drive, gain
 
-    def _bias(self) -> Tensor:
+    def bias(self) -> Tensor:
         """Biases of all nodes, (N, 1, H)."""
         bias = self.exists.new_zeros(len(self.node_names), 1, self.size)
         for group in self.groups:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from . import fused
 from .groups import Group, Held
 from .messages import Messages
 
@@ -41,6 +42,22 @@ def run(
     nudge: Nudge | None = None,
 ) -> Tensor:
     """States of all nodes in all bins, (N, T, B, H), from rest."""
+    cut = cut or Cut()
+    if fused.can_run(groups, messages, cut, nudge is not None):
+        return fused.run(groups, messages, drive_NTBH, gain_N11H, cut)
+    return step_by_step(groups, messages, drive_NTBH, gain_N11H=gain_N11H, cut=cut, nudge=nudge)
+
+
+def step_by_step(
+    groups: Sequence[Group],
+    messages: Messages,
+    drive_NTBH: Tensor,
+    *,
+    gain_N11H: Tensor | None = None,
+    cut: Cut | None = None,
+    nudge: Nudge | None = None,
+) -> Tensor:
+    """`run` for any network, its gradients by autograd."""
     walk = _Walk(groups, messages, drive_NTBH, gain_N11H, cut or Cut(), nudge)
     while walk.bin < drive_NTBH.shape[1]:
         walk.advance()

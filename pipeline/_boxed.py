@@ -6,7 +6,6 @@ pipe     {"started": pid}  then of the child {"said"}, {"gave"} or {"refused"} o
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import json
 import os
@@ -23,7 +22,7 @@ from typing import Any
 import neuroloom
 from neuroloom.ingest import durable
 from neuroloom.pipeline import _landlock
-from neuroloom.pipeline._limits import data_bytes, limit
+from neuroloom.pipeline._limits import data_bytes, end_with_parent, limit
 
 IMPORTED_EARLY = ("neuroloom.pipeline.making", "h5py", "hdf5plugin", "pynwb", "mne", "scipy.signal")
 SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/sys/devices/system")
@@ -42,13 +41,12 @@ OWN_STATE = (
     "/proc/stat",
 )  # no other process: its environment may hold secrets
 DEVICES = ("/dev/null", "/dev/urandom", "/dev/zero", "/dev/shm")
-_PARENT_DEATH = 1  # prctl
 
 
 def main() -> None:
     """Serve requests until stdin ends."""
     replies = int(sys.argv[1])
-    _end_with_parent()
+    end_with_parent()
     for name in IMPORTED_EARLY:
         importlib.import_module(name)
     from neuroloom.ingest.formats import formats
@@ -72,7 +70,7 @@ def _child(request: Mapping[str, Any], replies: int) -> None:
     status = 1
     try:
         os.setpgid(0, 0)
-        _end_with_parent()
+        end_with_parent()
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
         _confine(request)
@@ -139,11 +137,6 @@ def _installation() -> set[str]:
     own = {str(part.resolve()) for path in neuroloom.__path__ for part in (Path(path), *Path(path).iterdir())}
     imported = {str(Path(folder).resolve()) for folder in sys.path if folder and Path(folder).is_dir()}
     return {*SYSTEM, sys.prefix, sys.base_prefix, *packages, *own, *imported}
-
-
-def _end_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PARENT_DEATH, signal.SIGKILL)
 
 
 def _tell(replies: int, reply: Mapping[str, Any]) -> None:

@@ -1,11 +1,16 @@
-"""Limits of this process, for what runs in a box and for what is sorted there."""
+"""Limits of this process: for what runs in a box, what is sorted there, and what must not outlive its parent."""
 
 from __future__ import annotations
 
+import ctypes
 import resource
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_PARENT_DEATH = 1  # prctl
 
 
 def data_bytes() -> int:
@@ -33,3 +38,9 @@ def memory_for_sorting() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def end_with_parent(by: int = signal.SIGKILL) -> None:
+    """From now on this process gets a signal when the thread that started it ends; on Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PARENT_DEATH, int(by))

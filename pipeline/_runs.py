@@ -27,6 +27,7 @@ from torch import Tensor
 from neuroloom.ingest import durable
 from neuroloom.ingest.session import Session
 from neuroloom.models import ModularNetwork, Port, Topology
+from neuroloom.pipeline.features import FeatureConfig
 from neuroloom.pipeline.objectives import ForcingConfig, ObjectiveConfig
 from neuroloom.pipeline.windowing import Split, WindowConfig, windows
 
@@ -44,6 +45,8 @@ class TrainConfig:
     """How a network is trained.
 
     warm_up_s: first part of each window that no loss is taken of: the network does not know yet where it is.
+    forward_s: last part of each window whose inputs are hidden in every other step, so that it learns to predict that
+        far ahead; `evaluate` then scores it, too.
     input_dropout: chance that a whole input port is missing from a batch (never all of them).
     port_weights: factor on a target's loss; 0 leaves it out. Ports weigh as the square root of their channels.
     objectives: what else is asked for; see `objectives.py`. choose_steps: steps of each training that a choice of their
@@ -65,6 +68,7 @@ class TrainConfig:
     weight_decay: float = 1e-3
     clip_norm: float = 1.0
     warm_up_s: float = 0.2
+    forward_s: float = 0.0
     input_dropout: float = 0.0
     port_weights: Mapping[str, float] = field(default_factory=dict)
     objectives: tuple[ObjectiveConfig, ...] = ()
@@ -90,6 +94,8 @@ class TrainConfig:
             )
         if not 0 <= self.input_dropout < 1:
             raise ValueError(f"input dropout {self.input_dropout}; from 0 to below 1 is wanted")
+        if self.forward_s < 0:
+            raise ValueError(f"forward_s is {self.forward_s}; 0 or more is wanted")
         if self.train_only not in ("all", "session"):
             raise ValueError(f"train_only is {self.train_only!r}; 'all' or 'session' is wanted")
         if not 0 <= self.prune_to < 1 or (self.prune_scale_mm is not None and self.prune_scale_mm <= 0):
@@ -117,6 +123,7 @@ class Run:
     """A trained network, with what is needed to use it: the best of its validations.
 
     choice: what every candidate of the objectives' weights came to, where they were chosen; see `choosing.py`.
+    feature_config: how the features of its sessions were made.
     """
 
     network: ModularNetwork
@@ -127,6 +134,7 @@ class Run:
     best_step: int = 0
     best_loss: float = float("inf")
     choice: tuple[Mapping[str, Any], ...] = ()
+    feature_config: FeatureConfig = field(default_factory=FeatureConfig)
     name: str = "network"
 
     @classmethod
@@ -149,6 +157,7 @@ class Run:
             best_step=int(state["best_step"]),
             best_loss=float(state["best_loss"]),
             choice=tuple(_choice(home)),
+            feature_config=_feature_config(said.get("features", {})),
         )
 
     def predict(self, data: Split | Session) -> dict[str, dict[str, NDArray[np.float64]]]:
@@ -161,8 +170,12 @@ class Run:
             return self._of_session(data)
         return {session: self._of_tiles(data, session, data.tiles(session)) for session in data.sessions}
 
+    def forecast(self, split: Split, n_bins: int) -> dict[str, dict[str, NDArray[np.float64]]]:
+        """As `predict` of a split, without the inputs of the last `n_bins` bins of each window."""
+        return {session: self._of_tiles(split, session, split.tiles(session), n_bins) for session in split.sessions}
+
     def _of_session(self, session: Session) -> dict[str, dict[str, NDArray[np.float64]]]:
-        made = windows([session], **asdict(self.window_config))
+        made = windows([session], **asdict(self.window_config), features=self.feature_config)
         length, n_bins = self.window_config.n_bins, made.sessions[session.id].features.n_bins
         starts = [*range(0, n_bins - length, length), n_bins - length]
         found = self._of_tiles(made.train, session.id, starts)
@@ -174,19 +187,31 @@ class Run:
         }
 
     @torch.no_grad()
-    def _of_tiles(self, split: Split, session: str, starts: list[int]) -> dict[str, NDArray[np.float64]]:
+    def _of_tiles(
+        self, split: Split, session: str, starts: list[int], n_hidden: int = 0
+    ) -> dict[str, NDArray[np.float64]]:
         self.network.eval()
         warm_up_bins, size = self.window_config.n_bins, self.config.batch_size
         found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in split.sessions[session].target_names}
         for i in range(0, len(starts), size):
             batch = split.batch(session, starts[i : i + size], warm_up_bins=warm_up_bins)
             device = next(self.network.parameters()).device
-            outputs = self.network(session, _to(batch.inputs, device), _to(batch.input_masks, device))
+            masks = _to(hidden(batch.input_masks, n_hidden), device)
+            outputs = self.network(session, _to(batch.inputs, device), masks)
             for name, parts in found.items():
                 readout: Any = self.network.readout(session, name)
                 mean = readout.mean(outputs[name])[:, batch.scored]
                 parts.append(mean.flatten(0, 1).double().cpu().numpy())
         return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def hidden(masks: Mapping[str, Tensor], n_bins: int) -> dict[str, Tensor]:
+    """Masks (B, T, C) with the last `n_bins` bins unknown."""
+    if n_bins == 0:
+        return dict(masks)
+    return {
+        name: mask & (torch.arange(mask.shape[1]) < mask.shape[1] - n_bins)[:, None] for name, mask in masks.items()
+    }
 
 
 def _to(tensors: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
@@ -258,6 +283,12 @@ def check_same(there: Mapping[str, Any], said: Mapping[str, Any], path: Path) ->
 def _choice(folder: Path) -> list[Mapping[str, Any]]:
     path = folder / CHOICE
     return list(json.loads(path.read_text(encoding="utf-8"))["candidates"]) if path.is_file() else []
+
+
+def _feature_config(said: Mapping[str, Any]) -> FeatureConfig:
+    lists = {key: tuple(value) for key, value in said.items() if isinstance(value, list)}
+    bands = {name: tuple(band) for name, band in said.get("bands", {}).items()}
+    return FeatureConfig(**{**said, **lists, "bands": bands})
 
 
 def _window_config(said: Mapping[str, Any]) -> WindowConfig:

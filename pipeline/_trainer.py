@@ -31,6 +31,7 @@ from neuroloom.pipeline._runs import (
     TrainConfig,
     check_same,
     described,
+    hidden,
     read_checkpoint,
     read_config,
     read_metrics,
@@ -120,6 +121,7 @@ class Trainer:
             best_step=self.best_step,
             best_loss=self.best_loss,
             choice=self.choice.rows,
+            feature_config=self.data.feature_config,
         )
 
     def _freeze(self) -> None:
@@ -140,7 +142,8 @@ class Trainer:
         warm_up_bins = min(round(self.config.warm_up_s / self.data.config.bin_s), self.data.config.n_bins // 2)
         scored = np.arange(self.data.config.n_bins) >= warm_up_bins
         active = self.terms.active(done)
-        outputs = self._outputs(batch, self._kept(batch), self._cuts(batch, active), self._nudge(batch, done))
+        cuts, nudge = self._cuts(batch, active), self._nudge(batch, done)
+        outputs = self._outputs(batch, self._kept(batch), cuts, nudge, self._n_hidden())
         losses = self._losses(batch, outputs, scored, done)
         in_time = torch.from_numpy(scored).to(self.fabric.device)[None, :, None]
         extra = {i: self.terms.value(i, batch, outputs[self.terms.cut(i)], in_time) for i in active}
@@ -183,12 +186,13 @@ class Trainer:
         return forcing(self.network, batch.session, targets, masks, strength=strength)
 
     def _outputs(
-        self, batch: Batch, kept: list[str], cuts: set[Cut], nudge: Nudge | None = None
+        self, batch: Batch, kept: list[str], cuts: set[Cut], nudge: Nudge | None = None, n_hidden: int = 0
     ) -> dict[Cut, dict[str, Tensor]]:
         """What the network says, once for every way in which the gradient is cut."""
         device = self.fabric.device
         inputs = {name: batch.inputs[name].to(device) for name in kept}
-        masks = {name: batch.input_masks[name].to(device) for name in kept}
+        seen = hidden(batch.input_masks, n_hidden)
+        masks = {name: seen[name].to(device) for name in kept}
         in_order = sorted(cuts, key=lambda cut: (cut.every_bins, cut.between_areas))
         return {
             cut: self.wrapped(batch.session, inputs, masks, with_states=True, cut=cut, nudge=nudge) for cut in in_order
@@ -221,6 +225,10 @@ class Trainer:
             if not only or name in only:
                 total, weights = total + weight * loss, weights + weight
         return total / max(weights, 1e-12)
+
+    def _n_hidden(self) -> int:
+        """Bins at the end of this step's windows whose inputs it does not see."""
+        return round(self.config.forward_s / self.data.config.bin_s) if self.step % 2 else 0
 
     def _kept(self, batch: Batch) -> list[str]:
         """The inputs of this step, after whole ports have been dropped."""
@@ -314,6 +322,7 @@ class Trainer:
 def said_of(network: ModularNetwork, data: Windows, config: TrainConfig) -> dict[str, Any]:
     """Everything that decides the numbers, as JSON has it."""
     said: dict[str, Any] = {"training": asdict(config), "windows": asdict(data.config), "network": described(network)}
+    said["features"] = asdict(data.feature_config)
     said["bins"] = {name: one.features.n_bins for name, one in data.sessions.items()}
     if data.control:
         said["control"] = data.control

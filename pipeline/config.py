@@ -6,6 +6,10 @@ settle_s = 10          # a drop must lie unchanged for this long
 sorter = "spykingcircus2"   # "none": do not sort
 ica = true                  # add EEG without eyes and muscles; needs `pip install neuroloom[ica]`
 strict = true               # refuse files with faults instead of mending them
+[spikes.chain]
+reference = "local"         # what is done to traces before spikes are looked for: `docs/spikes.md`
+[spikes.curation]
+min_snr = 5                 # which units are accepted
 [privacy]
 keep_dates = true           # dates are shifted otherwise, names replaced by codes
 [box]
@@ -17,12 +21,18 @@ port = 4200
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
+from neuroloom.ingest.preprocessing import Chain
+from neuroloom.ingest.sorting import Curation
 from neuroloom.pipeline.store import Store
+
+AS_SET = "as set"  # the sorter that `session.toml` names, else `neuroloom.toml`
 
 
 class ConfigError(ValueError):
@@ -68,10 +78,38 @@ class IngestSettings(Config):
     batch: int = Field(default=20, ge=1)
     min_free_bytes: int = Field(default=2_000_000_000, ge=0)
 
-    @property
-    def sorter_or_none(self) -> str | None:
-        """None where sorting is left out."""
-        return None if self.sorter == "none" else self.sorter
+
+class SpikeSettings(Config):
+    """How spikes are found: departures from the defaults of `Chain` (`ingest/preprocessing.py`) and of `Curation`."""
+
+    chain: dict[str, Any] = Field(default_factory=dict)
+    curation: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("chain")
+    @classmethod
+    def _is_chain(cls, chain: dict[str, Any]) -> dict[str, Any]:
+        return _checked(chain, Chain)
+
+    @field_validator("curation")
+    @classmethod
+    def _is_curation(cls, curation: dict[str, Any]) -> dict[str, Any]:
+        return _checked(curation, Curation)
+
+    def but(self, said: Mapping[str, Any]) -> tuple[Chain, Curation]:
+        """The whole of both, where `said`, of a session, counts before what is said of the store."""
+        chain = {**self.chain, **said.get("chain", {})}
+        curation = {**self.curation, **said.get("curation", {})}
+        return TypeAdapter(Chain).validate_python(chain), TypeAdapter(Curation).validate_python(curation)
+
+
+def _checked(given: dict[str, Any], kind: type[Chain] | type[Curation]) -> dict[str, Any]:
+    """As given, where it makes one of that kind. Raises ValueError naming the key."""
+    wanted = [field.name for field in fields(kind)]
+    unknown = [key for key in given if key not in wanted]
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is not known; known here: {', '.join(wanted)}")
+    TypeAdapter(kind).validate_python(given)
+    return given
 
 
 class PrivacySettings(Config):
@@ -110,6 +148,7 @@ class Settings(Config):
 
     inbox: InboxSettings = InboxSettings()
     ingest: IngestSettings = IngestSettings()
+    spikes: SpikeSettings = SpikeSettings()
     privacy: PrivacySettings = PrivacySettings()
     box: BoxSettings = BoxSettings()
     server: ServerSettings = ServerSettings()

@@ -50,7 +50,7 @@ def shuffled(data: Windows, *, seed: int = 0) -> Windows:
     def change(ports: Mapping[str, PortFeatures], first: int, last: int, rng: np.random.Generator) -> None:
         rows = first + _wrong_order(last - first, WINDOWS_PER_PIECE * data.config.n_bins, rng)
         for made in ports.values():
-            for array in (made.values, made.valid, made.extrapolated):
+            for array in (made.values, made.valid, made.extrapolated, made.uncertainty_T_ms):
                 array[first:last] = array[rows]
 
     return _changed(data, change, seed, "shuffled recording")
@@ -147,7 +147,11 @@ def _changed(data: Windows, change: Changed, seed: int, what: str) -> Windows:
 
 def _copied(made: PortFeatures) -> PortFeatures:
     return replace(
-        made, values=np.array(made.values), valid=np.array(made.valid), extrapolated=np.array(made.extrapolated)
+        made,
+        values=np.array(made.values),
+        valid=np.array(made.valid),
+        extrapolated=np.array(made.extrapolated),
+        uncertainty_T_ms=np.array(made.uncertainty_T_ms),
     )
 
 

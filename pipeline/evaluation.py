@@ -1,13 +1,16 @@
 """Score a run on time it has not seen, beside what it must beat, with intervals.
 
-    spikes               bits per spike over the mean rate of training time (Pei et al. 2021, NLB'21)
+    spikes               bits per spike over each unit's mean rate in the data that are scored (Pei et al. 2021, NLB'21)
+    held-out units       the same, from other units alone: co-smoothing; see `cosmoothing.py`
     saccades             bits per event, likewise
-    tokens               bits per token over how often each occurs in training time
+    tokens, choice       bits per token or answer over how often each occurred in training time
+    choice               balanced accuracy, too; chance is one over the number of classes that occur
     continuous channels  R2 per channel, 1 - SSE / SST about the scored data's own mean
-    choice               balanced accuracy; chance is one over the number of classes that occur
+    all, some time ahead "forward ...": the same scores at the end of each window, whose inputs were not seen
 
-Intervals are percentile bootstraps over blocks of time: a bin is not independent of its neighbour, a block nearly is.
-Shapes: P pieces of time, N bins, C channels, K classes, S sums kept per channel, R resamplings.
+Intervals are percentile bootstraps over blocks of time (a bin is not independent of its neighbour, a block nearly is)
+and, where a model was trained from several seeds, over these. Each model has its difference to the network, paired:
+the same blocks are drawn for both.
 """
 
 from __future__ import annotations
@@ -21,29 +24,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroloom.ingest import durable
+from neuroloom.pipeline._scoring import Metric, Task, interval, metrics_of, picks, resampled
 from neuroloom.pipeline.baselines import Predicted, Predictor, glm_baseline, mean_baseline, ridge_baseline
-from neuroloom.pipeline.windowing import SessionData, Split, Windows
+from neuroloom.pipeline.ceilings import average_baseline
+from neuroloom.pipeline.kalman import kalman_baseline
+from neuroloom.pipeline.windowing import Split, Windows
 
 Matrix = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 
-N_RESAMPLED = 1000
-MIN_RATE = 1e-9  # spikes per bin: keeps the logarithm of a rate of 0 finite
-FEWEST_BLOCKS = 8
 NETWORK = "network"
-RATES = ("spikes", "negative_binomial", "saccades")
-METRICS = {
-    "spikes": "bits per spike", "negative_binomial": "bits per spike", "saccades": "bits per event",
-    "choice": "balanced accuracy", "tokens": "bits per token",
+FORWARD = "forward "
+SHORT = {
+    "bits per spike": "bits/spike", "balanced accuracy": "balanced acc.", "co-smoothing bits per spike": "co-bps",
+    "forward bits per spike": "fp-bps", "forward co-smoothing bits per spike": "forward co-bps",
 }  # fmt: skip
-SHORT = {"bits per spike": "bits/spike", "balanced accuracy": "balanced acc."}
+BASELINES: Mapping[str, Callable[[Windows], Predictor]] = {
+    "mean": mean_baseline, "ridge": ridge_baseline, "glm": glm_baseline, "kalman": kalman_baseline,
+    "average": average_baseline,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
     """One number. area: "" for all areas together. channel: "" for all channels together. low, high: 95 % interval.
 
-    of_ceiling: the value as a fraction of what the true rates score, where they are known.
+    of_ceiling: the value as a fraction of what the true rates score, where they are known. lead: by how much the
+    network is ahead of this model, with its 95 % interval; None for the network itself.
     """
 
     session: str
@@ -59,6 +65,7 @@ class Score:
     channel: str = ""
     chance: float | None = None
     of_ceiling: float | None = None
+    lead: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +79,13 @@ class Scores:
     def __iter__(self) -> Iterator[Score]:
         return iter(self.rows)
 
-    def get(self, *, port: str, model: str = NETWORK, session: str = "", area: str = "", channel: str = "") -> Score:
+    def get(
+        self, *, port: str, model: str = NETWORK, session: str = "", area: str = "", channel: str = "", metric: str = ""
+    ) -> Score:
         """The first score that fits; KeyError where there is none."""
         for row in self.rows:
             fits = (row.port, row.model, row.area, row.channel) == (port, model, area, channel)
-            if fits and session in ("", row.session):
+            if fits and session in ("", row.session) and metric in ("", row.metric):
                 return row
         raise KeyError(f"no score of {model!r} on {port!r}; there are {sorted({(r.model, r.port) for r in self.rows})}")
 
@@ -134,6 +143,8 @@ class Scores:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
@@ -149,44 +160,76 @@ def _with_bounds(score: Score | None) -> str:
 
 
 def evaluate(
-    run: Predictor,
+    run: Predictor | Sequence[Predictor],
     split: Split,
     *,
     baselines: Sequence[str] = ("mean", "ridge"),
+    rivals: Mapping[str, Sequence[Predictor]] | None = None,
     ceiling: Mapping[str, Matrix] | None = None,
+    forward_s: float | None = None,
     seed: int = 0,
 ) -> Scores:
     """Score a run and its baselines on a split, usually `data.held_out`.
 
-    baselines: of "mean", "ridge", "glm"; each is fitted on the training time of the same sessions.
+    run: one, or several trained alike from other seeds: the score is their mean.
+    baselines: of "mean", "ridge", "glm", "kalman", "average" (over repeats of an event); each is fitted on the
+        training time of the same sessions.
+    rivals: other networks by name, each from one or more seeds; see `rivals.py`.
     ceiling: port -> what an oracle would predict for every bin of the session's features, (T, C) in the features' unit
         (spikes: true expected counts per bin); adds the model "truth". For one session only.
+    forward_s: adds "forward" scores: the last so many seconds of each window, from inputs before them; None for what
+        the run was trained for.
     A run that has a folder gets its `scores.json` there.
     Raises ValueError for an unknown baseline or a ceiling of another shape.
     """
+    runs = list(run) if isinstance(run, Sequence) else [run]
     data = Windows(sessions=split.sessions, config=split.config)
-    makers: dict[str, Callable[[Windows], Predictor]] = {
-        "mean": mean_baseline,
-        "ridge": ridge_baseline,
-        "glm": glm_baseline,
-    }
-    unknown = [name for name in baselines if name not in makers]
+    unknown = [name for name in baselines if name not in BASELINES]
     if unknown:
-        raise ValueError(f"no baseline {unknown[0]!r}; there are {sorted(makers)}")
-    predictors: list[Predictor] = [run, *(makers[name](data) for name in baselines)]
-    predicted = {each.name: each.predict(split) for each in predictors}
+        raise ValueError(f"no baseline {unknown[0]!r}; there are {sorted(BASELINES)}")
+    models: dict[str, Sequence[Predictor]] = {runs[0].name: runs}
+    models |= {made.name: [made] for made in (BASELINES[name](data) for name in baselines)} | dict(rivals or {})
+    predicted = {name: [one.predict(split) for one in each] for name, each in models.items()}
     if ceiling is not None:
-        predicted["truth"] = _oracle(split, ceiling)
+        predicted["truth"] = [_oracle(split, ceiling)]
     rng = np.random.default_rng(seed)
     rows: list[Score] = []
-    for session, one in split.sessions.items():
-        for port in one.target_names:
-            rows += _scored(_Task(split=split, session=session, port=port), predicted, rng)
-    scores = Scores(split=split.name, rows=tuple(rows), scored=run.name)
-    folder = getattr(run, "folder", None)
+    for session, port in _ports(split):
+        rows += _scored(Task(split=split, session=session, port=port), predicted, rng, runs[0].name, "")
+    rows += _forward(split, models, _forward_bins(runs[0], split, forward_s), rng, runs[0].name)
+    scores = Scores(split=split.name, rows=tuple(rows), scored=runs[0].name)
+    folder = getattr(runs[0], "folder", None)
     if folder is not None:
         scores.to_json(Path(folder) / "scores.json")
     return scores
+
+
+def _ports(split: Split) -> list[tuple[str, str]]:
+    return [(session, port) for session, one in split.sessions.items() for port in one.target_names]
+
+
+def _forward_bins(run: Predictor, split: Split, forward_s: float | None) -> int:
+    trained_for = getattr(getattr(run, "config", None), "forward_s", 0.0)
+    seconds = float(trained_for if forward_s is None else forward_s)
+    n_bins = round(seconds / split.config.bin_s)
+    if not 0 <= n_bins < split.config.n_bins:
+        raise ValueError(f"forward_s is {seconds}; from 0 to below the window's {split.config.length_s} s is wanted")
+    return n_bins
+
+
+def _forward(
+    split: Split, models: Mapping[str, Sequence[Predictor]], n_bins: int, rng: np.random.Generator, own: str
+) -> list[Score]:
+    """Scores of what is predicted without the last bins of the inputs, of all models that can."""
+    if n_bins == 0:
+        return []
+    able = {name: each for name, each in models.items() if all(hasattr(one, "forecast") for one in each)}
+    predicted = {name: [one.forecast(split, n_bins) for one in each] for name, each in able.items()}  # type: ignore[attr-defined]
+    rows: list[Score] = []
+    for session, port in _ports(split):
+        task = Task(split=split, session=session, port=port, last_bins=n_bins)
+        rows += _scored(task, predicted, rng, own, FORWARD)
+    return rows
 
 
 def _oracle(split: Split, ceiling: Mapping[str, Matrix]) -> Predicted:
@@ -205,142 +248,54 @@ def _oracle(split: Split, ceiling: Mapping[str, Matrix]) -> Predicted:
     return {session: found}
 
 
-class _Task:
-    """One port of one session: targets, masks, and the piece of time that each bin belongs to."""
-
-    def __init__(self, *, split: Split, session: str, port: str) -> None:
-        self.session, self.port = session, port
-        self.data: SessionData = split.sessions[session]
-        starts, length = split.tiles(session), split.config.n_bins
-        cuts = [self.data.targets_at(port, start, start + length) for start in starts]
-        self.target = np.concatenate([cut[0] for cut in cuts]).astype(np.float64)
-        self.mask = np.concatenate([cut[1] for cut in cuts])
-        blocks = self.data.blocks[split.name]
-        by_block = np.searchsorted([first for first, _ in blocks], starts, side="right") - 1
-        # With few blocks an interval over them means little: then over single windows, which is a little too narrow.
-        pieces = by_block if len(blocks) >= FEWEST_BLOCKS else np.arange(len(starts))
-        self.piece = np.repeat(pieces, length)
-        self.n_pieces = int(pieces.max()) + 1
-
-    def summed(self, values: Matrix) -> Matrix:
-        """Sums over the bins of each piece, (P, ...) of (N, ...)."""
-        total = np.zeros((self.n_pieces, *values.shape[1:]))
-        np.add.at(total, self.piece, values)
-        return total
-
-
-def _scored(task: _Task, predicted: Mapping[str, Predicted], rng: np.random.Generator) -> list[Score]:
-    made = task.data.features[task.port]
-    kind = made.port.kind
+def _scored(
+    task: Task, predicted: Mapping[str, Sequence[Predicted]], rng: np.random.Generator, own: str, ahead: str
+) -> list[Score]:
+    """Every score of one port. ahead: what the name of its metrics begins with."""
     if not task.mask.any():
         return []
-    draws = rng.multinomial(task.n_pieces, np.full(task.n_pieces, 1 / task.n_pieces), size=N_RESAMPLED)
-    weights = np.concatenate([np.ones((1, task.n_pieces)), draws])  # the first line is the data as they are
+    weights = task.weights(rng)
+    drawn = {n: picks(n, rng) for n in {len(each) for each in predicted.values()}}
     rows = []
-    for model, by_session in predicted.items():
-        values = by_session.get(task.session, {}).get(task.port)
-        if values is None:
-            continue
-        sums = np.einsum("rp,pcs->rcs", weights, _sums(task, kind, values))
-        for area, channel, columns in _groups(task, kind):
-            resampled = _value(kind, sums[:, columns])
-            low, high = _interval(resampled[1:])
-            score = Score(
-                session=task.session,
-                port=task.port,
-                metric=METRICS.get(kind, "R2"),
-                model=model,
-                value=float(resampled[0]),
-                low=low,
-                high=high,
-                n_channels=len(columns),
-                n_bins=int(task.mask[:, columns].any(axis=1).sum()),
-                area=area,
-                channel=channel,
-                chance=_chance(task) if kind == "choice" else None,
-            )
-            rows.append(score)
+    for metric in metrics_of(task):
+        sums = {
+            model: [metric.sums(task, one[task.session][task.port]) for one in each]
+            for model, each in predicted.items()
+            if all(task.port in one.get(task.session, {}) for one in each)
+        }
+        for area, channel, columns in task.groups():
+            values = {m: resampled(s, weights, drawn[len(s)], metric, columns) for m, s in sums.items()}
+            for model, found in values.items():
+                row = _row(task, metric, model, found, values.get(own), columns)
+                rows.append(replace(row, area=area, channel=channel, metric=f"{ahead}{metric.name}"))
     return _with_ceiling(rows)
 
 
-def _groups(task: _Task, kind: str) -> Iterator[tuple[str, str, list[int]]]:
-    """Area, channel, columns: all together, each area, each channel."""
-    port = task.data.features[task.port].port
-    everything = list(range(port.n_channels))
-    yield "", "", everything
-    areas = port.areas or ("",) * port.n_channels
-    for area in dict.fromkeys(area for area in areas if area):
-        yield area, "", [i for i in everything if areas[i] == area]
-    if port.n_channels > 1:
-        for i, name in enumerate(port.channel_names):
-            yield areas[i], name, [i]
-
-
-def _sums(task: _Task, kind: str, values: Matrix) -> Matrix:
-    """What a score is made of, added up per piece and channel, (P, C, S)."""
-    y, known = task.target, task.mask
-    if kind in RATES:
-        base = np.maximum(task.data.mean_rates[task.port].astype(np.float64), MIN_RATE)
-        rate = np.maximum(values, MIN_RATE)
-        nats = np.where(known, y * np.log(rate / base) - (rate - base), 0)
-        return task.summed(np.stack([nats, np.where(known, y, 0)], axis=2))
-    if kind == "tokens":
-        token, rows = y[:, 0].astype(np.int64), np.arange(len(y))
-        said = np.maximum(values[rows, token] / np.maximum(values.sum(axis=1), MIN_RATE), MIN_RATE)
-        nats = np.log(said / task.data.class_shares[task.port].astype(np.float64)[token])[:, None] * known
-        return task.summed(np.stack([nats, known.astype(np.float64)], axis=2))
-    if kind == "choice":
-        n_classes = values.shape[1]
-        pair = y[:, 0].astype(np.int64) * n_classes + values.argmax(axis=1)
-        hits = np.eye(n_classes**2)[pair] * known
-        return task.summed(hits)[:, None, :]
-    error = np.where(known, (y - values) ** 2, 0)
-    return task.summed(np.stack([error, known.astype(np.float64), np.where(known, y, 0), np.where(known, y**2, 0)], 2))
-
-
-def _value(kind: str, sums_RCS: Matrix) -> Matrix:
-    """The score of each resampling, (R,)."""
-    if kind in RATES or kind == "tokens":
-        total = sums_RCS.sum(axis=1)
-        return _ratio(total[:, 0], total[:, 1] * np.log(2))
-    if kind == "choice":
-        n_classes = round(sums_RCS.shape[2] ** 0.5)
-        confusion = sums_RCS[:, 0].reshape(-1, n_classes, n_classes)
-        recall = _ratio(np.diagonal(confusion, axis1=1, axis2=2), confusion.sum(axis=2))
-        return _mean(recall)
-    error, n, y, yy = np.moveaxis(sums_RCS, 2, 0)
-    spread = yy - _ratio(y**2, n)
-    return _mean(1 - _ratio(error, np.where(spread > 1e-9 * np.maximum(yy, 1e-30), spread, np.nan)))
-
-
-def _ratio(above: Matrix, below: Matrix) -> Matrix:
-    """Quotient, NaN where there is nothing to divide by."""
-    return np.divide(above, below, out=np.full_like(above, np.nan), where=below != 0)
-
-
-def _mean(values: Matrix) -> Matrix:
-    """Mean over the last axis of what is not NaN."""
-    known = np.isfinite(values)
-    return _ratio(np.where(known, values, 0).sum(axis=1), known.sum(axis=1).astype(np.float64))
-
-
-def _interval(values: Matrix) -> tuple[float, float]:
-    values = values[np.isfinite(values)]
-    if values.size == 0:
-        return float("nan"), float("nan")
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
-
-
-def _chance(task: _Task) -> float:
-    return 1 / max(1, np.unique(task.target[task.mask]).size)
+def _row(task: Task, metric: Metric, model: str, found: Matrix, own: Matrix | None, columns: list[int]) -> Score:
+    low, high = interval(found[1:])
+    lead = None
+    if own is not None and own is not found:
+        lead = (float(own[0] - found[0]), *interval((own - found)[1:]))
+    return Score(
+        session=task.session,
+        port=task.port,
+        metric=metric.name,
+        model=model,
+        value=float(found[0]),
+        low=low,
+        high=high,
+        n_channels=len(columns),
+        n_bins=int(task.mask[:, columns].any(axis=1).sum()),
+        chance=task.chance if metric.name == "balanced accuracy" else None,
+        lead=lead,
+    )
 
 
 def _with_ceiling(rows: list[Score]) -> list[Score]:
-    best = {(row.area, row.channel): row.value for row in rows if row.model == "truth"}
+    best = {(row.area, row.channel, row.metric): row.value for row in rows if row.model == "truth"}
     found = []
     for row in rows:
-        top = best.get((row.area, row.channel))
+        top = best.get((row.area, row.channel, row.metric))
         usable = top is not None and np.isfinite(top) and top > 0 and row.model != "truth"
         found.append(replace(row, of_ceiling=row.value / top) if usable and top is not None else row)
     return found

@@ -105,6 +105,7 @@ class PortFeatures:
     reach_bins: a value may depend on samples up to this many bins after its own bin (the low-pass is zero-phase);
         whoever must be causal lags the port by that much more.
     positions_mm: per channel x, y, z as the stream's table has them, None where not known; empty where it has none.
+    target_only: it never comes in; see `cosmoothing.py`.
     """
 
     port: Port
@@ -116,6 +117,7 @@ class PortFeatures:
     reach_bins: int = 0
     class_names: tuple[str, ...] = ()
     positions_mm: tuple[Place, ...] = ()
+    target_only: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -20,13 +20,13 @@ from neuroloom.ingest.session import Session
 from neuroloom.pipeline import making, origins, subjects
 from neuroloom.pipeline.box import Inside, Unboxed
 from neuroloom.pipeline.catalog import Catalog, note_new
+from neuroloom.pipeline.config import AS_SET
 from neuroloom.pipeline.identity import grouped
 from neuroloom.pipeline.privacy import make_secret
 from neuroloom.pipeline.reading import Drop, named_from
 from neuroloom.pipeline.store import Store
 
 Progress = Callable[[str], None]
-DEFAULT_SORTER = "spykingcircus2"
 TRIES = 3  # where another version of the session is published meanwhile
 
 
@@ -52,13 +52,14 @@ class IngestResult:
 class How:
     """How drops are ingested.
 
-    sorter: spikes are sorted where a device has a wideband signal and no units; None leaves that out. archive: copy the
-    originals into the store. in_place: the files stay where they are, so where that is has to be remembered.
+    sorter: spikes are sorted where a device has a wideband signal and no units: as the settings say, or by name; None
+    leaves that out. archive: copy the originals into the store. in_place: the files stay where they are, so where that
+    is has to be remembered.
     strict: files with faults are refused instead of mended.
     inside: where files are read. files: those that may be read, None for the drop's folder and all that lies in it.
     """
 
-    sorter: str | None = DEFAULT_SORTER
+    sorter: str | None = AS_SET
     archive: bool = False
     in_place: bool = False
     strict: bool = False

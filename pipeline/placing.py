@@ -2,7 +2,7 @@
 
     stated      its area is named, and the topology has it: that stands
     nearest     it has coordinates (columns x_mm, y_mm, z_mm of its stream): the nearest area's, at a stated distance
-    learned     neither: the network learns which area it sits in
+    learned     neither: the network learns which area it sits in; `learned_areas` says what it came to
 
 Coordinates mean something only in the frame of the topology's positions, and no file says that they are: so whoever
 wants them used asks for it. Sensors outside the head (EEG, MEG) are left to their lead field, behaviour sits nowhere.
@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 
 from neuroloom.models.encoders import EVERYWHERE
+from neuroloom.models.network import ModularNetwork
+from neuroloom.models.placement import Placement
 from neuroloom.models.ports import SENSORS
-from neuroloom.models.topology import Topology, TopologyError
+from neuroloom.models.topology import Position, Topology, TopologyError
 from neuroloom.pipeline.features import PortFeatures
 from neuroloom.pipeline.windowing import Windows
 
@@ -28,7 +30,11 @@ STATED, NEAREST, LEARNED = "stated", "nearest", "learned"
 
 @dataclass(frozen=True, kw_only=True)
 class PlacedChannel:
-    """A channel and its area. area: "" where it is learned. distance_mm: to the area's centre, None if not measured."""
+    """A channel and its area. area: "" where it is still to be learned.
+
+    distance_mm: to the area's centre, None if not measured. position_mm: where the channel says that it lies. share:
+    how much of what the channel sees comes from that area, 1 unless it was learned.
+    """
 
     session: str
     port: str
@@ -36,6 +42,8 @@ class PlacedChannel:
     area: str
     how: str
     distance_mm: float | None = None
+    position_mm: Position | None = None
+    share: float = 1.0
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
@@ -63,6 +71,36 @@ def place_channels(
     return replace(data, sessions=sessions), tuple(placed)
 
 
+def learned_areas(network: ModularNetwork, data: Windows) -> tuple[PlacedChannel, ...]:
+    """Where every electrode and unit among the targets sits in a network: as stated, or as training has found it."""
+    found = []
+    for session, one in data.sessions.items():
+        for port in network.ports(session)[1]:
+            parts = network.readout(session, port.name).modules()
+            placement = next((part for part in parts if isinstance(part, Placement)), None)
+            if placement is None or port.kind in (*EVERYWHERE, *SENSORS):
+                continue
+            weights_CA = placement().detach().cpu().numpy()
+            places = one.features[port.name].positions_mm or (None,) * port.n_channels
+            for c, channel in enumerate(port.channel_names):
+                best, is_learned = int(weights_CA[c].argmax()), c in placement.learned
+                at: Any = {"session": session, "port": port.name, "channel": channel, "position_mm": places[c]}
+                how, share = LEARNED if is_learned else STATED, round(float(weights_CA[c, best]), 4)
+                found.append(PlacedChannel(**at, area=network.areas[best], how=how, share=share))
+    return tuple(found)
+
+
+def distances(placed: Sequence[PlacedChannel], topology: Topology) -> tuple[PlacedChannel, ...]:
+    """The same channels; those that lie nearest to the area they sit in are said to be placed so, with the distance."""
+    found = []
+    for channel in placed:
+        if channel.how == STATED and channel.position_mm is not None:
+            name, away_mm = nearest_area(topology, channel.position_mm)
+            channel = replace(channel, how=NEAREST, distance_mm=away_mm) if name == channel.area else channel
+        found.append(channel)
+    return tuple(found)
+
+
 def summary(placed: Sequence[PlacedChannel]) -> str:
     """One line: how many channels were placed in which way, and how far from their areas."""
     counts = Counter(channel.how for channel in placed)
@@ -79,7 +117,7 @@ def _placed(session: str, made: PortFeatures, topology: Topology, within_mm: flo
     areas = port.areas or ("",) * port.n_channels
     positions = made.positions_mm or (None,) * port.n_channels
     for channel, area, position_mm in zip(port.channel_names, areas, positions, strict=True):
-        at: Any = {"session": session, "port": port.name, "channel": channel}
+        at: Any = {"session": session, "port": port.name, "channel": channel, "position_mm": position_mm}
         if area in topology.area_names:
             found.append(PlacedChannel(**at, area=area, how=STATED))
         elif position_mm is not None:

@@ -15,11 +15,11 @@ from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.session import Session
 from neuroloom.pipeline import subjects
 from neuroloom.pipeline.alignment import AlignmentError
-from neuroloom.pipeline.config import Settings
+from neuroloom.pipeline.config import AS_SET, Settings
 from neuroloom.pipeline.identity import identity, is_named
 from neuroloom.pipeline.joining import joined
 from neuroloom.pipeline.privacy import Privacy, names_somebody, privacy_of, pseudonym, stated_names, stated_numbers
-from neuroloom.pipeline.processing import process
+from neuroloom.pipeline.processing import process, said_of
 from neuroloom.pipeline.reading import Drop, aligned, named_from, session_id, with_notes
 from neuroloom.pipeline.sidecar import SessionNotes
 from neuroloom.pipeline.store import Store, StoreError
@@ -80,9 +80,19 @@ def completed(
     say: Progress,
 ) -> Session:
     """With what is computed of it, where it came from, and what is known of the subject."""
-    session = process(session, sorter=sorter, ica=Settings.of(store).ingest.ica, progress=say)
+    settings = Settings.of(store)
+    spikes = said_of(session, "spikes")
+    chain, curation = settings.spikes.but(spikes)
+    chosen = sorter_of(sorter, spikes, settings)
+    session = process(session, sorter=chosen, chain=chain, curation=curation, ica=settings.ingest.ica, progress=say)
     public = {private.text(name): digest for name, digest in digests.items()}
     return _with_subject(replace(session, sources=_with_digests(session.sources, public)), store)
+
+
+def sorter_of(asked: str | None, said: Mapping[str, Any], settings: Settings) -> str | None:
+    """The sorter asked for, else that of the session, else that of the store; None where spikes are not looked for."""
+    chosen = said.get("sorter", settings.ingest.sorter) if asked == AS_SET else asked
+    return None if chosen == "none" else chosen
 
 
 def digests_of(drop: Drop) -> dict[str, str]:

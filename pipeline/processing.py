@@ -16,27 +16,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Intervals, Signal, Stream, Units
 from neuroloom.pipeline._limits import memory_for_sorting
 
+if TYPE_CHECKING:
+    from neuroloom.ingest.preprocessing import Chain
+    from neuroloom.ingest.sorting import Curation
+
 Progress = Callable[[str], None]
 LFP_FROM_HZ = 2000.0  # a slower signal is its own LFP
 
 
-def process(session: Session, *, sorter: str | None, ica: bool = False, progress: Progress | None = None) -> Session:
+def process(
+    session: Session,
+    *,
+    sorter: str | None,
+    chain: Chain | None = None,
+    curation: Curation | None = None,
+    ica: bool = False,
+    progress: Progress | None = None,
+) -> Session:
     """The session with all of it, lazy where it can be.
 
-    sorter: None leaves sorting out. ica: EEG without eyes and muscles is added; where it cannot be, quality says why.
+    sorter: None leaves sorting out. chain, curation: of `ingest/sorting.py`, its defaults where None.
+    ica: EEG without eyes and muscles is added; where it cannot be, quality says why.
     """
     say = progress or (lambda _: None)
     session = replace(session, streams=tuple(_placed(stream, session) for stream in session.streams))
     session = _with(session, _degrees(session))
     session = _with(session, _gaze_events(session))
-    session = _with(session, _spikes_and_lfp(session, sorter, say))
+    finds = None if sorter is None else partial(_sorted, sorter=sorter, chain=chain, curation=curation)
+    session = _with(session, _spikes_and_lfp(session, finds, say))
     session = _with_quality(session, say)
     session = _with(session, _artefacts(session, say))
     session = _with_quality(_cleaned(session, say) if ica else session, say)
@@ -57,7 +72,7 @@ def _clocks_checked(session: Session, say: Progress) -> Session:
     return checked(session)
 
 
-def _said(session: Session, key: str) -> dict[str, Any]:
+def said_of(session: Session, key: str) -> dict[str, Any]:
     """What the last `session.toml` that says something of it says."""
     return next((dict(source[key]) for source in reversed(session.sources) if source.get(key)), {})
 
@@ -81,7 +96,7 @@ def _bad(session: Session, signal: Signal) -> Sequence[str]:
 def _degrees(session: Session) -> Iterator[Stream]:
     from neuroloom.ingest.gaze_geometry import Screen, degrees, is_fit
 
-    said = _said(session, "screen")
+    said = said_of(session, "screen")
     sizes = [field.name for field in fields(Screen)]
     for stream in session.streams:
         if not (isinstance(stream, Signal) and is_fit(stream)):
@@ -122,18 +137,21 @@ def _kind(name: str) -> str:
 # Electrodes --------------------------------------------------------------------------------------------------------
 
 
-def _spikes_and_lfp(session: Session, sorter: str | None, say: Progress) -> Iterator[Stream]:
+def _sorted(signal: Signal, sorter: str, chain: Chain | None, curation: Curation | None, progress: Progress) -> Units:
+    from neuroloom.ingest.sorting import sort
+
+    with memory_for_sorting():
+        units = sort(signal, sorter, curation, chain=chain, progress=progress)
+    return replace(units, name=f"{signal.name} units", device=signal.device)
+
+
+def _spikes_and_lfp(session: Session, finds: Callable[..., Units] | None, say: Progress) -> Iterator[Stream]:
     for stream in session.streams:
         if not (isinstance(stream, Signal) and stream.modality == "wideband" and stream.n_samples):
             continue
         of_device = [s for s in session.streams if s.device == stream.device]
-        if sorter is not None and not any(isinstance(s, Units) and s.is_sorted for s in of_device):
-            from neuroloom.ingest.sorting import sort
-
-            say(f"{session.id}: sorting {stream.name} with {sorter}")
-            with memory_for_sorting():
-                units = sort(stream, sorter=sorter)
-            yield replace(units, name=f"{stream.name} units", device=stream.device)
+        if finds is not None and not any(isinstance(s, Units) and s.is_sorted for s in of_device):
+            yield finds(stream, progress=lambda text: say(f"{session.id}: {text}"))
         if stream.rate_hz > LFP_FROM_HZ and not any(s.modality == "lfp" for s in of_device):
             from neuroloom.ingest.lfp import extract_lfp
 
@@ -149,7 +167,7 @@ def _placed(stream: Stream, session: Session) -> Stream:
 
     if not (isinstance(stream, Signal) and stream.modality == "eeg"):
         return stream
-    said = _said(session, "eeg")
+    said = said_of(session, "eeg")
     eeg = placed(stream, said.get("montage"))
     known = "reference" in eeg.provenance or "reference" in eeg.table or "reference" not in said
     return eeg if known else replace(eeg, provenance={**eeg.provenance, "reference": said["reference"]})

@@ -294,7 +294,6 @@ def ingest_claimed(
         results = ingest_drop(
             paths,
             store,
-            sorter=settings.ingest.sorter_or_none,
             strict=settings.ingest.strict,
             inside=inside or Unboxed(),
             files=[Path(drop.folder) / file for file in drop.files],

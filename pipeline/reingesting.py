@@ -13,7 +13,8 @@ from neuroloom.ingest import durable, manifest
 from neuroloom.ingest.folders import dataset_root
 from neuroloom.pipeline import making
 from neuroloom.pipeline.box import Inside, Unboxed
-from neuroloom.pipeline.ingesting import DEFAULT_SORTER, adopt, next_version
+from neuroloom.pipeline.config import AS_SET
+from neuroloom.pipeline.ingesting import adopt, next_version
 from neuroloom.pipeline.origins import origins_of
 from neuroloom.pipeline.store import Store
 
@@ -25,7 +26,7 @@ def reingest(
     session_id: str,
     *,
     why: str,
-    sorter: str | None = DEFAULT_SORTER,
+    sorter: str | None = AS_SET,
     inside: Inside | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:

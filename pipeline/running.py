@@ -11,6 +11,8 @@ seed = 0
 # inputs = ["stimulus"]            # ports that come in, and that are asked for; all where they are left out
 # targets = ["choice", "units"]
 # start_from = "other-run"         # go on with its network; with train_only = "session" only what is a session's own
+# lag_bins = 1                     # an input is seen that many bins late; 0 or less: the same bin, and later ones
+# held_out_units = 0.25            # units that never come in: co-smoothing
 # place = "coordinates"            # channels into the nearest area, by x_mm, y_mm, z_mm of their streams; the default
 # place_within_mm = 20.0           #   "label" takes areas that are stated and learns the rest
 # shuffle_recording = true         # controls, one of them: recordings of the brain at the wrong times,
@@ -62,6 +64,8 @@ if TYPE_CHECKING:
 REQUEST = "request.json"
 SCORES = "scores.json"
 PLACED = "channels.json"
+PATHWAYS = "pathways.json"
+RIVALS = "rivals"
 Progress = Callable[[int, float], None]
 T = TypeVar("T")
 
@@ -88,6 +92,8 @@ class RunConfig(Config):
     steps: int = Field(default=2000, ge=1)
     batch_size: int = Field(default=32, ge=1)
     seed: int = 0
+    lag_bins: int = 1
+    held_out_units: float = Field(default=0.0, ge=0, lt=1)
     kinds: dict[str, str] = Field(default_factory=dict)
     start_from: str = ""
     place: Literal["label", "coordinates"] = "label"
@@ -191,6 +197,7 @@ def train_run(name: str, store: Store, *, progress: bool | Progress = False) -> 
         network = network_of(config, store, data)
         attach(network, data, lead_fields=_lead_fields(config, network.topology, data))
         run = train(network, data, folder=folder, progress=progress, config=training_of(config))
+        durable.write_json(folder / PLACED, _placed(config, run.network, data))
     except BaseException as error:
         catalog.put_run(name, state=RETRY, reason=f"stopped: {' '.join(str(error).split()) or type(error).__name__}")
         raise
@@ -204,7 +211,6 @@ def train_run(name: str, store: Store, *, progress: bool | Progress = False) -> 
 
 def network_of(config: RunConfig, store: Store, data: Windows) -> ModularNetwork:
     """The network that a run starts with, or goes on with. Raises ConfigError where its settings make no sense."""
-    from neuroloom.models import ModularNetwork
     from neuroloom.pipeline.functional import functional_topology_of
 
     if config.start_from:
@@ -217,18 +223,81 @@ def network_of(config: RunConfig, store: Store, data: Windows) -> ModularNetwork
     if config.functional:
         port, estimate = _functional(config, config.name)
         topology = functional_topology_of(data, port, config=estimate, like=topology)
-    make = {"area_size": config.area_size, "bin_s": config.bin_s, "seed": config.seed} | config.network
+    return _made(config, topology, config.seed)
+
+
+def _made(config: RunConfig, topology: Topology, seed: int) -> ModularNetwork:
+    from neuroloom.models import ModularNetwork
+
+    make = {"area_size": config.area_size, "bin_s": config.bin_s, "seed": seed} | config.network
     return _checked(lambda: ModularNetwork(topology, **make), f"{config.name}: [network]")
 
 
-def evaluate_run(name: str, store: Store, *, baselines: Sequence[str] = ("mean", "ridge")) -> Scores:
-    """Score a run beside its baselines on the time nobody has looked at; written to its `scores.json`."""
+def evaluate_run(
+    name: str,
+    store: Store,
+    *,
+    baselines: Sequence[str] = ("mean", "ridge"),
+    against: Sequence[str] = (),
+    seeds: int = 1,
+    forward_s: float | None = None,
+    progress: bool | Progress = False,
+) -> Scores:
+    """Score a run beside its baselines on the time nobody has looked at; written to its `scores.json`.
+
+    against: other networks, see `rivals.py`, trained here under the same conditions where they are not there yet.
+    seeds: how many of each, and of the run's own network; with more than one, intervals are over seeds, too.
+    """
     from neuroloom.pipeline.evaluation import evaluate
 
-    run, data = open_run(store, name), windows_of(requested(store, name), store)
-    scores = evaluate(run, data.held_out, baselines=baselines)
-    scores.to_json(store.run_folder(name) / SCORES)
+    config, folder = requested(store, name), store.run_folder(name)
+    run, data = open_run(store, name), windows_of(config, store)
+    runs, rivals = [run], dict[str, Any]()
+    if against or seeds > 1:
+        runs, rivals = _rivals(config, store, data, run, against, seeds, progress)
+    scores = evaluate(runs, data.held_out, baselines=baselines, rivals=rivals, forward_s=forward_s)
+    scores.to_json(folder / SCORES)
     return scores
+
+
+def _rivals(
+    config: RunConfig,
+    store: Store,
+    data: Windows,
+    run: Run,
+    against: Sequence[str],
+    seeds: int,
+    progress: bool | Progress,
+) -> tuple[list[Run], dict[str, list[Run]]]:
+    from dataclasses import replace
+
+    from neuroloom.pipeline.rivals import AGAIN, Conditions, train_rivals
+    from neuroloom.pipeline.training import attach
+
+    if config.start_from:
+        raise ConfigError(f"{config.name}: goes on from {config.start_from!r}; a rival would start from nothing")
+    conditions = Conditions(
+        topology=run.network.topology,
+        make=lambda topology, seed: _made(config, topology, seed),
+        attach=lambda network: attach(network, data, lead_fields=_lead_fields(config, network.topology, data)),
+        data=data,
+        config=training_of(config),
+    )
+    home = store.run_folder(config.name) / RIVALS
+    numbers = range(config.seed, config.seed + seeds)
+    again = train_rivals(conditions, [AGAIN], seeds=numbers[1:], folder=home, progress=progress)[AGAIN]
+    rivals = train_rivals(conditions, against, seeds=numbers, folder=home, progress=progress)
+    return [run, *(replace(one, name=run.name) for one in again)], rivals
+
+
+def pathways_of(name: str, store: Store) -> list[dict[str, Any]]:
+    """What each pathway of a run carries and what is lost without it; written to its `pathways.json`."""
+    from neuroloom.pipeline.pathways import WARNING, pathway_rows
+
+    run, data = open_run(store, name), windows_of(requested(store, name), store)
+    rows = [row.to_json() for row in pathway_rows(run, data.held_out, data.validation)]
+    durable.write_json(store.run_folder(name) / PATHWAYS, {"warning": WARNING, "pathways": rows})
+    return rows
 
 
 def scores_of(name: str, store: Store) -> dict[str, Any]:
@@ -317,7 +386,9 @@ def windows_of(config: RunConfig, store: Store) -> Windows:
         max_uncertainty_ms=config.max_uncertainty_ms,
         inputs=config.inputs,
         targets=config.targets,
+        lag_bins=config.lag_bins,
         kinds=config.kinds,
+        held_out_units=config.held_out_units,
         shuffle_recording=config.shuffle_recording,
         surrogate=config.surrogate,
         seed=config.seed,
@@ -328,11 +399,17 @@ def windows_of(config: RunConfig, store: Store) -> Windows:
         return data
     from neuroloom.pipeline.placing import place_channels
 
-    data, placed = place_channels(data, _topology(config, store), within_mm=config.place_within_mm)
-    folder = store.run_folder(config.name)
-    if folder.is_dir():
-        durable.write_json(folder / PLACED, {"channels": [channel.to_json() for channel in placed]})
-    return data
+    return place_channels(data, _topology(config, store), within_mm=config.place_within_mm)[0]
+
+
+def _placed(config: RunConfig, network: ModularNetwork, data: Windows) -> dict[str, Any]:
+    """Where every channel sits after training, and how that was decided, as JSON has it."""
+    from neuroloom.pipeline.placing import distances, learned_areas
+
+    found = learned_areas(network, data)
+    if config.place == "coordinates":
+        found = distances(found, network.topology)
+    return {"channels": [channel.to_json() for channel in found]}
 
 
 def _topology(config: RunConfig, store: Store) -> Topology:

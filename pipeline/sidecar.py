@@ -22,6 +22,11 @@ contacts = [0, 384]                          # which of its contacts were record
 [sortings]                                   # which recording an existing sorting is of, if its name does not say
 kilosort4 = "ap"                             # device of the sorting = stream, or device, that was sorted
 
+[spikes]                                     # how spikes are found in this session
+sorter = "lupin"                             # "none": not at all
+chain = { notch_hz = [50], reference = "local", drift = "dredge_fast" }
+curation = { min_snr = 5 }                   # see `docs/spikes.md`
+
 [eeg]                                        # what an EEG file leaves out
 reference = "Cz"
 montage = "biosemi64"                        # MNE-Python's name of a cap whose channels are not named after places
@@ -44,7 +49,7 @@ from pydantic import Field, PositiveFloat, field_validator, model_validator
 from neuroloom.ingest.eeg_positions import check_montage
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.streams import MODALITIES
-from neuroloom.pipeline.config import Config, ConfigError, read_config
+from neuroloom.pipeline.config import Config, ConfigError, SpikeSettings, read_config
 
 FILE_NAME = "session.toml"
 
@@ -93,6 +98,12 @@ class ScreenNotes(Config):
     distance_cm: PositiveFloat
 
 
+class SpikeNotes(SpikeSettings):
+    """The `[spikes]` of a `session.toml`: counts before that of the store."""
+
+    sorter: str | None = None
+
+
 class SessionNotes(Config):
     """The content of a `session.toml`; see the head of this file."""
 
@@ -107,6 +118,7 @@ class SessionNotes(Config):
     areas: dict[str, str | tuple[str, ...] | dict[str, tuple[float, float]]] = Field(default_factory=dict)
     probe: ProbeNotes | None = None
     sortings: dict[str, str] = Field(default_factory=dict)
+    spikes: SpikeNotes | None = None
     eeg: EegNotes | None = None
     screen: ScreenNotes | None = None
 
@@ -120,7 +132,7 @@ class SessionNotes(Config):
 
     def for_sources(self) -> dict[str, Any]:
         """What a session's sources remember, for what is computed of it now and of versions to come."""
-        said = {key: getattr(self, key) for key in ("eeg", "screen")}
+        said = {key: getattr(self, key) for key in ("eeg", "screen", "spikes")}
         told = {key: notes.model_dump(exclude_none=True) for key, notes in said.items() if notes is not None}
         return told | ({"expects": list(self.expects)} if self.expects else {})
 

@@ -73,9 +73,10 @@ class ElectrodeConfig(Config):
 class Facts:
     """What a recording can hold, to be stated beside every result that rests on it.
 
-    d: features of the recorded state. participation: (sum of eigenvalues)^2 / sum of squared eigenvalues of its
-    covariance: about how many dimensions it fills. capacity_bits: per sample, C = 1/2 log2 det(I + SNR Corr) with the
-    correlations of the noiseless channels; inf without noise. snr_db: as measured per channel, their median.
+    d: features of the recorded state, 0 where it is not known. participation: (sum of eigenvalues)^2 / sum of squared
+    eigenvalues of its covariance: about how many dimensions it fills. capacity_bits: per sample, C = 1/2 log2 det(I +
+    SNR Corr) with the correlations of the noiseless channels; inf without noise. snr_db: as measured per channel, their
+    median.
     """
 
     n_channels: int
@@ -87,7 +88,10 @@ class Facts:
 
     def to_json(self) -> dict[str, Any]:
         """With the ratios that results are drawn over; what is not finite as None."""
-        ratios = {"k_over_d": self.n_channels / self.d, "k_over_participation": self.n_channels / self.participation}
+        ratios = {
+            "k_over_d": self.n_channels / self.d if self.d else None,
+            "k_over_participation": self.n_channels / self.participation if self.participation else None,
+        }
         found = {name: getattr(self, name) for name in self.__dataclass_fields__} | ratios
         return {n: None if isinstance(v, float) and not math.isfinite(v) else v for n, v in found.items()}
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from neuroloom.ingest.session import Session
 from neuroloom.models.ports import CLASSES, EVENTS, SENSORS, Port
+from neuroloom.pipeline.cosmoothing import hold_out_units
 from neuroloom.pipeline.features import FeatureConfig, Features, PortFeatures, build_features
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class WindowConfig:
         also a target.
     inputs, targets: names of ports; by default all ports but the choice come in, and all but stimuli are asked for.
     kinds: stream -> kind of port where it is not the usual one; see `FeatureConfig`.
+    held_out_units: share of the units that never come in and are targets only, 0 for none; see `cosmoothing.py`.
     use_extrapolated: whether times beyond a clock map's pulses count.
     max_uncertainty_ms: bins whose time is known worse than this do not count; None: all do, whatever is known.
     """
@@ -57,6 +59,7 @@ class WindowConfig:
     inputs: tuple[str, ...] | None = None
     targets: tuple[str, ...] | None = None
     kinds: Mapping[str, str] = field(default_factory=dict)
+    held_out_units: float = 0.0
     use_extrapolated: bool = False
     max_uncertainty_ms: float | None = None
     seed: int = 0
@@ -68,6 +71,8 @@ class WindowConfig:
             raise ValueError(
                 f"held out {self.held_out} and validation {self.validation}; each above 0, together below 1, is wanted"
             )
+        if not 0 <= self.held_out_units < 1:
+            raise ValueError(f"held_out_units is {self.held_out_units}; a share from 0 to below 1 is wanted")
         if self.gap_s is not None and self.gap_s < self.length_s:
             raise ValueError(f"gap of {self.gap_s} s; at least the window's {self.length_s} s is wanted, or data leak")
 
@@ -167,7 +172,7 @@ class SessionData:
         return tuple(
             name
             for name, made in self.features.ports.items()
-            if (made.port.kind != "choice" if chosen is None else name in chosen)
+            if not made.target_only and (made.port.kind != "choice" if chosen is None else name in chosen)
         )
 
     @cached_property
@@ -177,7 +182,7 @@ class SessionData:
         return tuple(
             name
             for name, made in self.features.ports.items()
-            if (made.port.kind != "stimulus" if chosen is None else name in chosen)
+            if (made.port.kind != "stimulus" if chosen is None else name in chosen or made.target_only)
         )
 
     def ports(self) -> tuple[list[Port], list[Port]]:
@@ -410,6 +415,7 @@ def windows(
     inputs: Sequence[str] | None = None,
     targets: Sequence[str] | None = None,
     kinds: Mapping[str, str] | None = None,
+    held_out_units: float = 0.0,
     shuffle_recording: bool = False,
     surrogate: bool = False,
     use_extrapolated: bool = False,
@@ -436,6 +442,7 @@ def windows(
         inputs=None if inputs is None else tuple(inputs),
         targets=None if targets is None else tuple(targets),
         kinds=dict(kinds or {}),
+        held_out_units=held_out_units,
         use_extrapolated=use_extrapolated,
         max_uncertainty_ms=max_uncertainty_ms,
         seed=seed,
@@ -447,6 +454,7 @@ def windows(
         if session.id in made:
             raise ValueError(f"two sessions are {session.id}; each needs an id of its own")
         found = build_features(session, config=feature_config, folder=folder)
+        found = hold_out_units(found, held_out_units, seed=seed) if held_out_units else found
         reach_bins = max((port.reach_bins for port in found.ports.values()), default=0)
         blocks = time_blocks(found.n_bins, config, reach_bins=reach_bins)
         made[session.id] = SessionData(features=found, config=config, blocks=blocks)
@@ -467,6 +475,9 @@ def _check_ports(sessions: Mapping[str, SessionData], config: WindowConfig) -> N
         if name not in known:
             raise ValueError(f"no port {name!r} in any session; there are {sorted(known)}")
     for data in sessions.values():
+        for name in config.inputs or ():
+            if name in data.features.ports and data.features[name].target_only:
+                raise ValueError(f"{data.id}: {name!r} cannot come in: its units are held out")
         both = sorted(set(data.input_names) & set(data.target_names))
         if config.lag_bins <= 0 and both:
             raise ValueError(f"{data.id}: {both[0]!r} is input and target with a lag of {config.lag_bins}; 1 is wanted")

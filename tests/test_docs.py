@@ -1,5 +1,7 @@
 """The docs that are made by code are what the code makes."""
 
+import contextlib
+import io
 import re
 from pathlib import Path
 
@@ -8,7 +10,9 @@ import pytest
 from neuroloom.ingest.formats.__main__ import table
 
 DOCS = Path(__file__).parents[1] / "docs"
-RECORDINGS = "".join((DOCS / name).read_text(encoding="utf-8") for name in ("recordings.md", "time.md"))
+RECORDINGS = "".join((DOCS / name).read_text(encoding="utf-8") for name in ("recordings.md", "spikes.md", "time.md"))
+NETWORKS = (DOCS / "networks.md").read_text(encoding="utf-8")
+STUDIES = (DOCS / "studies.md").read_text(encoding="utf-8")
 
 
 def test_the_table_of_formats_is_that_of_the_readers():
@@ -22,7 +26,9 @@ def _read(name: str, path: Path) -> object:
     from neuroloom.pipeline.features import FeatureConfig
     from neuroloom.pipeline.running import read_run_config
     from neuroloom.pipeline.sidecar import SessionNotes
+    from neuroloom.pipeline.studies.distill import Settings as Distill
     from neuroloom.pipeline.subjects import Subjects
+    from neuroloom.pipeline.teacher_recording import read_recording_config
 
     match name:
         case "session.toml":
@@ -33,19 +39,46 @@ def _read(name: str, path: Path) -> object:
             return read_config(path, Subjects)
         case "neuroloom.toml":
             return read_config(path, Settings)
+        case "listener.toml":
+            return read_recording_config(path)
+        case "from-session.toml":
+            return read_config(path, Distill)
         case _:
             config = read_run_config(path)
             return FeatureConfig(**config.features) if config.features else config
 
 
-@pytest.mark.parametrize("text", re.findall(r"```toml\n(.*?)```", RECORDINGS, re.DOTALL))
+@pytest.mark.parametrize("text", re.findall(r"```toml\n(.*?)```", RECORDINGS + STUDIES, re.DOTALL))
 def test_every_toml_in_the_docs_is_accepted(text, tmp_path):
     name = text.splitlines()[0].removeprefix("# ")
     (tmp_path / name).write_text(text, encoding="utf-8")
     assert _read(name, tmp_path / name)
 
 
-@pytest.mark.parametrize("line", re.findall(r"^neuroloom .*$", RECORDINGS, re.MULTILINE))
+@pytest.mark.parametrize("text", re.findall(r"```toml\n(.*?)```", NETWORKS, re.DOTALL))
+def test_every_toml_about_networks_is_accepted(text, tmp_path):
+    from neuroloom.models import ModularNetwork, Topology
+    from neuroloom.pipeline.running import read_run_config
+
+    path = tmp_path / text.splitlines()[0].removeprefix("# ")
+    path.write_text(text, encoding="utf-8")
+    if "[[areas]]" in text:
+        assert len(Topology.read(path).areas) == 2
+        return
+    config = read_run_config(path)
+    ModularNetwork(Topology.read(config.topology), area_size=4, **config.network)
+
+
+@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", NETWORKS, re.DOTALL))
+def test_every_example_about_networks_prints_what_it_says(code, monkeypatch):
+    monkeypatch.chdir(DOCS.parent)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, "networks.md", "exec"), {})
+    assert printed.getvalue().splitlines() == [line[2:] for line in code.splitlines() if line.startswith("# ")]
+
+
+@pytest.mark.parametrize("line", re.findall(r"^neuroloom .*$", RECORDINGS + NETWORKS + STUDIES, re.MULTILINE))
 def test_every_command_in_the_docs_is_known_with_its_options(line):
     import shlex
 

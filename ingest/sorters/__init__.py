@@ -7,10 +7,11 @@ Every sorter file has
     sort(signal: Signal) -> Units    spikes in seconds on the signal's clock
 
 `sort` is given a signal that is band-passed, referenced and without bad channels (see `ingest/preprocessing.py`), in
-µV where the unit is a voltage. It raises `SortingError` with one line where it cannot sort.
+µV where the unit is a voltage; its provenance says in `corrects_drift` whether a sorter that can shall correct drift.
+It raises `SortingError` with one line where it cannot sort.
 Files whose name starts with `_` are shared code, not sorters. Vendor libraries are imported inside functions.
 Other packages add sorters through the entry point group "neuroloom.sorters". A name that is no file here may be any
-sorter that is installed for SpikeInterface ("mountainsort5", "kilosort4").
+sorter that is installed for SpikeInterface ("herdingspikes").
 """
 
 from __future__ import annotations
@@ -59,10 +60,24 @@ def sorter_named(name: str) -> Callable[[Signal], Units]:
         sorter = sorters()[name]
         missing = [module for module in sorter.NEEDS if find_spec(module) is None]
         if missing:
-            raise SortingError(f"sorter {name} needs {', '.join(missing)}, which is not installed here")
+            raise SortingError(
+                f"sorter {name} needs {', '.join(missing)}, which is not installed here: pip install "
+                f"{' '.join(missing)}; installed are {', '.join(installed())}"
+            )
         return sorter.sort
-    installed = _spikeinterface.installed()
-    if name in installed:
+    if name in _spikeinterface.installed():
         return lambda signal: _spikeinterface.run(signal, name)
-    known = list(dict.fromkeys([*sorters(), *installed]))
-    raise SortingError(f"sorter {name!r} is not known here; there are {', '.join(known)}")
+    if name in _spikeinterface.known():
+        raise SortingError(
+            f"sorter {name} is not installed here (SpikeInterface's page on sorters says how); installed are "
+            f"{', '.join(installed())}"
+        )
+    raise SortingError(f"sorter {name!r} is not known here; there are {', '.join(installed())}")
+
+
+def installed() -> list[str]:
+    """Names of the sorters that can be run on this machine: those of this folder first."""
+    from . import _spikeinterface
+
+    own = [name for name, s in sorters().items() if all(find_spec(module) is not None for module in s.NEEDS)]
+    return list(dict.fromkeys([*own, *(name for name in _spikeinterface.installed() if name not in sorters())]))

@@ -20,25 +20,48 @@ from neuroloom.ingest.timebase import FloatArray
 from . import SortingError
 
 SEED = 0
+FOLDER = "FOLDER"
 
 
 def installed() -> list[str]:
     """Names of the sorters that SpikeInterface can run on this machine."""
-    from spikeinterface.sorters import installed_sorters
+    from spikeinterface.sorters import sorter_dict
 
     with quiet():
-        return [str(name) for name in installed_sorters()]
+        return sorted(str(name) for name, sorter in sorter_dict.items() if _is_installed(sorter))
+
+
+def _is_installed(sorter: Any) -> bool:
+    """Some are asked by running a script, which reading in a box forbids: those cannot be run there either."""
+    try:
+        return bool(sorter.is_installed())
+    except OSError:
+        return False
+
+
+def known() -> list[str]:
+    """Names of all sorters that SpikeInterface can run anywhere."""
+    from spikeinterface.sorters import available_sorters
+
+    return [str(name) for name in available_sorters()]
+
+
+def corrects_drift(signal: Signal) -> bool:
+    """Whether a sorter that can shall correct drift itself; see `Chain.drift`."""
+    return bool(signal.provenance.get("corrects_drift", False))
 
 
 def run(signal: Signal, name: str, params: Mapping[str, Any] | None = None) -> Units:
     """Sort with SpikeInterface's sorter `name`; spike times in seconds on the signal's clock.
 
-    params: departures from the sorter's own defaults. Raises SortingError with the sorter's last line where it fails.
+    params: departures from the sorter's own defaults; FOLDER in a string stands for a folder that is gone afterwards.
+    Raises SortingError with the sorter's last line where it fails.
     """
     from spikeinterface.sorters import run_sorter
     from spikeinterface.sorters.utils import SpikeSortingError
 
     recording = to_spikeinterface(signal)
+    given = dict(params or {})
     with tempfile.TemporaryDirectory(prefix="neuroloom-sorting-") as folder, quiet(), seeded(SEED):
         if not recording.check_serializability("json"):
             recording = recording.save(folder=Path(folder) / "traces", progress_bar=False)
@@ -49,11 +72,17 @@ def run(signal: Signal, name: str, params: Mapping[str, Any] | None = None) -> U
                 folder=Path(folder) / "sorter",
                 verbose=False,
                 with_output=True,
-                **dict(params or {}),
+                **{key: _within(value, folder) for key, value in given.items()},
             )
         except SpikeSortingError as error:
             raise SortingError(f"{signal.name}: {name} failed: {_last_line(str(error))}") from error
         return units_of(sorting, signal, sorter=name)
+
+
+def _within(value: Any, folder: str) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _within(part, folder) for key, part in value.items()}
+    return value.replace(FOLDER, folder) if isinstance(value, str) else value
 
 
 def units_of(sorting: Any, signal: Signal, *, sorter: str) -> Units:

@@ -6,7 +6,6 @@ in SpikeInterface.
 
 from __future__ import annotations
 
-from neuroloom.ingest.spikeinterface_bridge import positions_um
 from neuroloom.ingest.streams import Signal, Units
 
 from . import _spikeinterface
@@ -16,10 +15,11 @@ NEEDS = ("numba", "hdbscan")
 
 
 def sort(signal: Signal) -> Units:
-    """Spikes of a preprocessed signal; drift is corrected where contact positions are known and dense enough."""
+    """Spikes of a preprocessed signal; corrects drift. It whitens, on disk: memory does not grow with the length."""
     params = {
         "apply_preprocessing": False,
-        "apply_motion_correction": positions_um(signal) is not None,
+        "apply_motion_correction": _spikeinterface.corrects_drift(signal),
+        "cache_preprocessing": {"mode": "folder", "folder": f"{_spikeinterface.FOLDER}/whitened"},
         "seed": 42,
     }
     return _spikeinterface.run(signal, "spykingcircus2", params)

@@ -8,9 +8,14 @@ from . import _spikeinterface
 
 TITLE = "Tridesclous 2"
 NEEDS = ("numba", "hdbscan")
-PARAMS = {"apply_preprocessing": False, "seed": 42}
 
 
 def sort(signal: Signal) -> Units:
-    """Spikes of a preprocessed signal."""
-    return _spikeinterface.run(signal, "tridesclous2", PARAMS)
+    """Spikes of a preprocessed signal; corrects drift. It whitens, on disk; of its own preprocessing nothing else."""
+    params = {
+        "preprocessing_dict": {},
+        "apply_motion_correction": _spikeinterface.corrects_drift(signal),
+        "cache_preprocessing_mode": "folder",
+        "seed": 42,
+    }
+    return _spikeinterface.run(signal, "tridesclous2", params)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from neuroloom.ingest.timebase import FloatArray
 from neuroloom.models.topology import Topology
 from neuroloom.pipeline.review.figures import BLUE, GREY, INK, PURPLE, RED, Picture, drawing, label, picture
-from neuroloom.pipeline.review.run_folder import NETWORK, ScoreRow
+from neuroloom.pipeline.review.run_folder import NETWORK, Placed, ScoreRow
 from neuroloom.pipeline.review.text import count, number, visible
 
 MOST_PATHWAYS = 600
@@ -36,8 +37,13 @@ def area_scores(rows: Sequence[ScoreRow], metric: str) -> dict[str, float]:
     return {area: float(np.mean(values)) for area, values in found.items()}
 
 
-def topology_picture(topology: Topology, scores: Mapping[str, float], metric: str) -> Picture:
-    """Two views of the network; areas coloured by score where there is one, grey where there is none."""
+def topology_picture(
+    topology: Topology, scores: Mapping[str, float], metric: str, channels: Sequence[Placed] = ()
+) -> Picture:
+    """Two views of the network; areas coloured by score where there is one, grey where there is none.
+
+    channels: crosses where they lie, joined with the area they sit in; counted in the caption.
+    """
     places, are_known = _places(topology)
     with drawing(1120, 520) as figure:
         all_axes = figure.subplots(1, 2)
@@ -46,6 +52,8 @@ def topology_picture(topology: Topology, scores: Mapping[str, float], metric: st
             flat = places[:, [across, up]]
             _draw_pathways(axes, topology, flat)
             shown = _draw_areas(axes, topology, flat, scores)
+            if are_known:
+                _draw_channels(axes, topology, flat, channels, (across, up))
             axes.set_title(title if are_known else f"{title} (places not known: on a circle)")
             axes.set(xlabel=names[0], ylabel=names[1], aspect="equal")
             axes.margins(0.12)
@@ -54,7 +62,8 @@ def topology_picture(topology: Topology, scores: Mapping[str, float], metric: st
         if shown is not None:
             bar = figure.colorbar(shown, ax=all_axes, shrink=0.6, label=visible(metric, 40))
             bar.outline.set_visible(False)
-        return picture(figure, title="Network", alt=_alt(topology, scores), caption=_caption(topology, scores))
+        caption = _caption(topology, scores) + _channels_told(channels)
+        return picture(figure, title="Network", alt=_alt(topology, scores), caption=caption)
 
 
 def _places(topology: Topology) -> tuple[FloatArray, bool]:
@@ -104,6 +113,33 @@ def _draw_areas(axes: Any, topology: Topology, flat: FloatArray, scores: Mapping
         for name, place in zip(topology.area_names, flat, strict=True):
             axes.annotate(label(name, 16), place, **NAME_ABOVE)
     return shown
+
+
+def _draw_channels(
+    axes: Any, topology: Topology, flat: FloatArray, channels: Sequence[Placed], view: tuple[int, int]
+) -> None:
+    from matplotlib.collections import LineCollection
+
+    centres = dict(zip(topology.area_names, flat, strict=True))
+    placed = [(c.position_mm, centres[c.area]) for c in channels if c.position_mm is not None and c.area in centres]
+    if not placed:
+        return
+    places = np.array([[place[view[0]], place[view[1]]] for place, _ in placed])
+    lines = [(place, centre) for place, (_, centre) in zip(places, placed, strict=True)]
+    axes.add_collection(LineCollection(lines, colors=INK, linewidths=0.4, alpha=0.35, zorder=2))
+    axes.scatter(*places.T, s=14, marker="x", color=INK, linewidths=0.7, alpha=0.8, zorder=6)
+
+
+def _channels_told(channels: Sequence[Placed]) -> str:
+    """How many channels sit where, and how that was decided, in a sentence; "" without channels."""
+    if not channels:
+        return ""
+    ways = Counter(channel.how for channel in channels)
+    where = Counter(channel.area for channel in channels).most_common(MOST_NAMES)
+    drawn = sum(channel.position_mm is not None for channel in channels)
+    words = f" {count(len(channels), 'channel')}: " + ", ".join(f"{n} {visible(how, 16)}" for how, n in ways.items())
+    words += "; " + ", ".join(f"{n} in {label(area, 16)}" for area, n in where) + "."
+    return words + (f" Crosses: the {drawn} whose place is known, joined with their area." if drawn else "")
 
 
 def _draw_global_modules(axes: Any, topology: Topology, flat: FloatArray) -> None:

@@ -3,6 +3,7 @@
 config.json     settings                 metrics.jsonl   a line per step (loss) and per validation
 topology.toml   the network's areas      scores.json     a line per session, port, area, metric and predictor
 choice.json     what each candidate for the weights of objectives came to, where they were chosen
+channels.json   which area each electrode and unit sits in, and how that was decided
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from neuroloom.ingest.timebase import FloatArray
 from neuroloom.models.topology import Topology, TopologyError
 
 CONFIG, METRICS, SCORES, TOPOLOGY = "config.json", "metrics.jsonl", "scores.json", "topology.toml"
-CHOICE = "choice.json"
+CHOICE, CHANNELS = "choice.json", "channels.json"
 KEYS = ("session", "port", "area", "metric")
 NETWORK, CEILING = "network", "truth"
 LARGEST_JSON = 32 << 20  # bytes; a file of settings or scores beyond this is not one of ours
@@ -56,6 +57,15 @@ class Candidate:
     is_chosen: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """A channel, the area it sits in ("stated", "nearest" or "learned"), and where it lies, mm, where that is known."""
+
+    area: str
+    how: str
+    position_mm: tuple[float, float, float] | None = None
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunView:
     """A run as its page shows it. training, validation: step and loss, shape (S, 2). notes: what could not be shown."""
@@ -67,6 +77,7 @@ class RunView:
     scores: tuple[ScoreRow, ...] = ()
     topology: Topology | None = None
     choice: tuple[Candidate, ...] = ()
+    channels: tuple[Placed, ...] = ()
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -85,6 +96,7 @@ class RunView:
             scores=tuple(_score_rows(_json(folder / SCORES, notes))),
             topology=_topology(folder / TOPOLOGY, notes),
             choice=tuple(_candidates(_json(folder / CHOICE, notes) if (folder / CHOICE).is_file() else None)),
+            channels=tuple(_placed(_json(folder / CHANNELS, notes) if (folder / CHANNELS).is_file() else None)),
             notes=tuple(notes),
         )
 
@@ -146,6 +158,18 @@ def _candidates(content: Any) -> Iterator[Candidate]:
         if isinstance(weights, Mapping) and _is_number(row.get("loss")):
             named = {str(name).partition(": ")[2]: str(weight) for name, weight in weights.items()}
             yield Candidate(weights=named, loss=float(row["loss"]), is_chosen=number == content.get("chosen"))
+
+
+def _placed(content: Any) -> Iterator[Placed]:
+    """The channels as `pipeline.placing` writes them; what has another form is left out."""
+    rows = content.get("channels") if isinstance(content, Mapping) else None
+    for row in rows if isinstance(rows, list) else ():
+        if not isinstance(row, Mapping) or not isinstance(row.get("area"), str):
+            continue
+        place = row.get("position_mm")
+        is_place = isinstance(place, list) and len(place) == 3 and all(map(_is_number, place))
+        position_mm = (float(place[0]), float(place[1]), float(place[2])) if place and is_place else None
+        yield Placed(area=row["area"], how=str(row.get("how")), position_mm=position_mm)
 
 
 def _topology(path: Path, notes: list[str]) -> Topology | None:

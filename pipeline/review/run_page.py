@@ -44,7 +44,7 @@ def write_run(run: RunView | Path, folder: Path) -> Path:
 def _network(view: RunView, metric: str) -> Any:
     if view.topology is None:
         return None
-    return areas.topology_picture(view.topology, areas.area_scores(view.scores, metric), metric)
+    return areas.topology_picture(view.topology, areas.area_scores(view.scores, metric), metric, view.channels)
 
 
 def _verdict(rows: Sequence[ScoreRow]) -> str:

@@ -148,6 +148,31 @@ def unit_table(session: Session, units: Units) -> UnitTable:
     return UnitTable(columns=headings, rows=rows, n_left_out=max(0, len(units.unit_names) - MOST_TABLE_ROWS))
 
 
+def found_by(units: Units) -> str:
+    """How the units came to be, in words: sorter, what was done to the traces before, and how many were accepted."""
+    said, chain = units.provenance, units.provenance.get("preprocessing", {})
+    accepted = _column(units.table, ACCEPTED)
+    judged = "" if accepted is None else f"{sum(bool(a) for a in accepted)} of {len(accepted)} units accepted"
+    parts = [f"sorted with {said['sorter']}" if "sorter" in said else str(said.get("made_by", "")), judged]
+    if chain:
+        bad = chain.get("bad_channels", {})
+        notch = "".join(f", notch at {hz:g} Hz" for hz in chain.get("notch_hz", ()))
+        parts += [
+            "traces from {:g} to {:g} Hz".format(*chain["band_hz"]) + notch,
+            f"reference: {chain['reference']}",
+            f"drift: {_drift(chain.get('drift'))}",
+            f"left out: {', '.join(f'{name} ({why})' for name, why in bad.items())}" if bad else "no channel left out",
+        ]
+    words = "; ".join(part for part in parts if part)
+    return visible(words[:1].upper() + words[1:] + ".", 600) if words else ""
+
+
+def _drift(said: object) -> str:
+    if isinstance(said, Mapping):
+        return f"corrected ({said['preset']}), up to {said['range_um']:g} µm"
+    return str(said or "not looked for")
+
+
 def plain(value: object) -> object:
     """A NumPy scalar as Python's own, anything else as it is."""
     return value.item() if isinstance(value, np.generic) else value

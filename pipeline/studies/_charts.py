@@ -43,7 +43,8 @@ def curves(
             for i, group in enumerate(dict.fromkeys(str(row[by]) for row in rows)):
                 part = sorted((row for row in rows if str(row[by]) == group), key=lambda row: float(row[x]))
                 at, value = [float(row[x]) for row in part], [float(row[y]) for row in part]
-                axes.plot(at, value, "o-", color=CYCLE[i % len(CYCLE)], markersize=4, label=label(group, 40))
+                style = ("o-", "s--", "^:")[i // len(CYCLE) % 3]  # colours come round
+                axes.plot(at, value, style, color=CYCLE[i % len(CYCLE)], markersize=4, label=label(group, 40))
                 if all(_known(row.get(f"{y}_low")) for row in part):
                     low, high = ([float(row[f"{y}_{end}"]) for row in part] for end in ("low", "high"))
                     axes.fill_between(at, low, high, color=CYCLE[i % len(CYCLE)], alpha=0.18, linewidth=0)

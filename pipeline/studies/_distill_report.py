@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 CONTROLS = ("shuffled", "surrogate")
 UPPER = ("soft", "full")
+ROUNDING = 1e-6  # an arm that took behaviour alone is worth 1, less what floats lose
 # The parts of the candidates of an arm that are reported as arms of their own.
 PARTS: Mapping[str, Mapping[str, Callable[[Mapping[str, Any]], bool]]] = {
     "combined": {
@@ -137,8 +138,11 @@ def _sentence(settings: Settings, rows: Sequence[Row]) -> str:
     others = [f"{name} electrodes {estimate(by_name[name])}" for name in CONTROLS if name in by_name]
     found = estimate(best)
     effect = "was worth" if found.low > 1 else "showed no certain gain: it was worth"
+    channels = (
+        f"{k} noisy channels (k/d = {head['k_over_d']:.3g}, {snr:g} dB)" if head["k_over_d"] else "its electrodes"
+    )
     return (
-        f"With {k} noisy channels (k/d = {head['k_over_d']:.3g}, {snr:g} dB), one recorded sample {effect} {found} "
+        f"With {channels}, one recorded sample {effect} {found} "
         f"plain samples ({best['arm']}, N = {head['n']} sequences, {head['seeds']} seeds); {'; '.join(others)}."
     )
 
@@ -148,8 +152,8 @@ def _value(row: Row) -> float:
 
 
 def _remarks(settings: Settings, rows: Sequence[Row]) -> tuple[str, ...]:
-    harmed = [told(row) for row in rows if row["kind"] == "recorded" and row["M_high"] < 1]
-    helped = [told(row) for row in rows if row["kind"] == "control" and row["M_low"] > 1]
+    harmed = [told(row) for row in rows if row["kind"] == "recorded" and row["M_high"] < 1 - ROUNDING]
+    helped = [told(row) for row in rows if row["kind"] == "control" and row["M_low"] > 1 + ROUNDING]
     said = [
         f"Intervals: bootstrap over {settings.seeds} seeds, 95 %. M is never read off beyond the curve of behaviour "
         "alone; '>' and '<' say where it would lie beyond.",
@@ -158,9 +162,21 @@ def _remarks(settings: Settings, rows: Sequence[Row]) -> tuple[str, ...]:
         if harmed
         else "No arm with electrodes is worse than behaviour alone with its whole interval.",
     ]
+    if edges := _at_the_edge(settings, rows):
+        said.append(f"The best strength may lie beyond those that were tried: {', '.join(edges)}.")
     if helped:
         said.append(f"A control helped, so part of the gain is no information about the teacher: {', '.join(helped)}.")
     return tuple(said)
+
+
+def _at_the_edge(settings: Settings, rows: Sequence[Row]) -> list[str]:
+    """Arms with electrodes whose seeds mostly took the weakest or the strongest regression there was."""
+    ends, found = {min(settings.strengths), max(settings.strengths)}, []
+    for row in rows:
+        chosen = [float(s) for s in row["strengths"].split()]
+        if row["kind"] == "recorded" and 2 * sum(s in ends for s in chosen) > len(chosen):
+            found.append(told(row))
+    return found
 
 
 def _wanted(settings: Settings, rows: Sequence[Row]) -> tuple[Row, ...]:

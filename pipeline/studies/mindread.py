@@ -29,7 +29,7 @@ from torch import Tensor
 
 from neuroloom.pipeline.config import Config
 from neuroloom.pipeline.store import Store
-from neuroloom.pipeline.studies import _mindread_report
+from neuroloom.pipeline.studies import _decoders, _mindread_report
 from neuroloom.pipeline.studies._cells import Key, Result
 from neuroloom.pipeline.studies._decoders import Rows, Scaler, best_linear, mlp, windowed
 from neuroloom.pipeline.studies._lessons import Lessons, lessons_for
@@ -126,14 +126,15 @@ Target = tuple[Tensor, int, float | None]
 def targets(lessons: Lessons, rows: Tensor, parts: tuple[Tensor, Tensor, Tensor]) -> dict[str, Target]:
     """Per name: classes (N, T), how many there are, and the bits there are to read at the test, None where unknown.
 
-    What only a model can tell is left out for a session.
+    What only a model can tell is left out for a session, and so are its answers where some were not given.
     """
     test = parts[2]
     symbols, answers = lessons.inputs[rows], lessons.answers_NT[rows]
     found: dict[str, Target] = {"token": (symbols, lessons.n_inputs, _entropy(symbols[test], lessons.n_inputs))}
     oracle = lessons.oracle
     if oracle is None:
-        return found | {"answer": (answers, lessons.n_outputs, None)}
+        all_known = bool((answers != _decoders.UNKNOWN).all())
+        return found | ({"answer": (answers, lessons.n_outputs, None)} if all_known else {})
     log_prob = oracle.log_prob_NTV[rows]
     uncertain_NT = -(log_prob.exp() * log_prob).sum(dim=-1)
     own = float(uncertain_NT[test].mean()) * BITS

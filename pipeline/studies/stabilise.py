@@ -54,11 +54,9 @@ class Settings(Config):
     the electrode loss on channels of unit variance.
     """
 
-    teacher: dict[str, Any] = Field(
-        default_factory=lambda: {"units": 32, "context": 40, "longest_trained": 40, "steps": 700}
-    )
-    gains: tuple[float, ...] = (0.9, 1.5, 2.5)
-    lengths: tuple[int, ...] = (20,)
+    teacher: dict[str, Any] = Field(default_factory=lambda: {"channels": 2, "context": 24, "longest_trained": 24})
+    gains: tuple[float, ...] = (1.5, 2.5)
+    lengths: tuple[int, ...] = (12,)
     seeds: int = Field(default=3, ge=1)
     arms: tuple[str, ...] = ("behaviour", "curriculum", "auxiliary", "local", "shuffled", "gru")
     units: int = Field(default=96, ge=1)
@@ -66,9 +64,9 @@ class Settings(Config):
     snr_db: float = 0.0
     pool: int = Field(default=2000, ge=20)
     cut: int = Field(default=8, ge=1)
-    strength: float = Field(default=1.0, gt=0)
+    strength: float = Field(default=5.0, gt=0)
     n_test: int = Field(default=300, ge=1)
-    schooling: dict[str, Any] = Field(default_factory=lambda: {"steps": 1500})
+    schooling: dict[str, Any] = Field(default_factory=lambda: {"steps": 1200, "learning_rate": 3e-3})
 
     def arm(self, name: str) -> Arm:
         """How an arm teaches. Raises ValueError naming those there are."""

@@ -158,6 +158,13 @@ def test_train_evaluate_compare_and_predict(neuroloom, person, tmp_path):
         assert neuroloom("evaluate", name, "--json").code == 0
     compared = neuroloom("compare", "one", "two", "--json").document
     assert {"one", "two", "one ridge", "two mean"} <= compared["rows"][0]["scores"].keys()
+    more = ("--against", "dense,gru", "--seeds", "2", "--baselines", "mean,kalman", "--forward-s", "0.1", "--pathways")
+    said = neuroloom("evaluate", "one", *more, "--json").document
+    assert {row["model"] for row in said["scores"]} == {"network", "mean", "kalman", "dense", "gru"}
+    assert {row["metric"] for row in said["scores"]} == {"R2", "forward R2"}
+    assert {"source", "target", "share", "lesion", "carries"} <= said["pathways"][0].keys()
+    assert "hypothesis about the brain" in neuroloom("evaluate", "one", "--pathways").out
+    assert neuroloom("evaluate", "one", "--against", "lstm").code == 2
     predicted = neuroloom("predict", "one", SESSION, "--json").document
     assert predicted["file"].endswith(f"predicted-{SESSION}.h5")
 

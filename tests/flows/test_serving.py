@@ -112,7 +112,7 @@ def test_nothing_that_names_a_person_is_a_parameter(served):
 
 def test_every_deployment_is_there(served):
     names = {deployment["name"] for deployment in api(served, "/deployments/filter")}
-    assert names == {"recordings", "sweep", "features", "training", "evaluation"}
+    assert names == {"recordings", "sweep", "features", "training", "evaluation", "studies"}
 
 
 def test_the_schedule_really_makes_runs(served):

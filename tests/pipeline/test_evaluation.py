@@ -40,14 +40,31 @@ def scored(data: Windows, say: Callable[[np.ndarray], np.ndarray], port: str, **
     return evaluate(Says(say, port), data.held_out, baselines=("mean",), **more)
 
 
-def test_the_mean_rate_of_training_time_scores_no_bits(data: Windows) -> None:
-    assert scored(data, lambda y: y, "units").get(port="units", model="mean").value == pytest.approx(0, abs=1e-6)
+def test_the_mean_of_the_scored_data_is_what_no_bits_means(data: Windows) -> None:
+    found = scored(data, lambda y: np.broadcast_to(y.mean(axis=0), y.shape), "units")
+    assert found.get(port="units").value == pytest.approx(0, abs=1e-9)
+    assert found.get(port="units", model="mean").value < 0  # that of training time is another
+
+
+def test_bits_per_spike_are_those_of_nlb_tools(data: Windows) -> None:
+    """`pip install --no-deps nlb_tools`: its pins do not go with anything else."""
+    nlb = pytest.importorskip("nlb_tools.evaluation")
+    (one,) = data.sessions.values()
+    rng = np.random.default_rng(0)
+    counts = np.concatenate([one.targets_at("units", s, s + 100)[0] for s in data.held_out.tiles(one.id)])
+    rates = rng.gamma(2.0, 0.2, counts.shape) * (rng.random(counts.shape) > 0.01)  # some are 0
+    found = scored(data, lambda y: rates.copy(), "units")
+    theirs = nlb.bits_per_spike(rates[None].copy(), counts[None].astype(float))
+    assert found.get(port="units").value == pytest.approx(theirs, rel=1e-9)
+    for c in (0, 7):
+        one_unit = found.get(port="units", area="V1" if c < 6 else "M1", channel=f"u{c}").value
+        assert one_unit == pytest.approx(nlb.bits_per_spike(rates[None, :, [c]], counts[None, :, [c]].astype(float)))
 
 
 def test_bits_per_spike_are_as_counted_by_hand(data: Windows) -> None:
     (one,) = data.sessions.values()
-    base = one.mean_rates["units"].astype(float)
     counts = np.concatenate([one.targets_at("units", s, s + 100)[0] for s in data.held_out.tiles(one.id)])
+    base = counts.mean(axis=0).astype(float)
     # Twice the mean rate everywhere: each spike gains one bit, each bin costs one mean rate.
     by_hand = 1 - len(counts) * base.sum() / counts.sum() / np.log(2)
     found = scored(data, lambda y: np.broadcast_to(2 * base, y.shape), "units").get(port="units")
@@ -64,8 +81,12 @@ def test_r2_is_one_for_the_truth_and_falls_with_the_error(data: Windows) -> None
 def test_choosing_always_the_same_scores_chance(data: Windows) -> None:
     found = scored(data, lambda y: np.eye(2)[np.zeros(len(y), dtype=int)], "trials_choice").get(port="trials_choice")
     assert (found.value, found.chance) == (0.5, 0.5)
-    right = scored(data, lambda y: np.eye(2)[y[:, 0].astype(int)], "trials_choice").get(port="trials_choice")
-    assert right.value == 1
+    right = scored(data, lambda y: np.eye(2)[y[:, 0].astype(int)], "trials_choice")
+    assert right.get(port="trials_choice").value == 1
+    bits = right.get(port="trials_choice", metric="bits per answer")
+    assert bits.value == pytest.approx(1, abs=0.05)  # nearly as many left as right
+    mean = right.get(port="trials_choice", metric="bits per answer", model="mean").value
+    assert mean == pytest.approx(0, abs=0.01)
 
 
 def test_each_area_and_channel_has_its_score(data: Windows) -> None:
@@ -116,8 +137,57 @@ def test_scores_are_printed_and_written(data: Windows, tmp_path: Path) -> None:
 
 
 def test_an_unknown_baseline_is_refused(data: Windows) -> None:
-    with pytest.raises(ValueError, match=r"no baseline 'magic'; there are \['glm', 'mean', 'ridge'\]"):
+    with pytest.raises(
+        ValueError, match=r"no baseline 'magic'; there are \['average', 'glm', 'kalman', 'mean', 'ridge'\]"
+    ):
         evaluate(Says(lambda y: y, "units"), data.held_out, baselines=("magic",))
+
+
+def test_several_seeds_are_scored_as_their_mean_and_widen_the_interval(data: Windows) -> None:
+    def off(by: float) -> Says:
+        return Says(lambda y: y + by * y.std(0), "gaze")
+
+    alone = [evaluate(off(by), data.held_out, baselines=()).get(port="gaze") for by in (0.1, 0.9)]
+    both = evaluate([off(0.1), off(0.9)], data.held_out, baselines=()).get(port="gaze")
+    assert both.value == pytest.approx((alone[0].value + alone[1].value) / 2)
+    assert both.high - both.low > 3 * (alone[0].high - alone[0].low)
+
+
+def test_the_lead_over_a_rival_is_paired(data: Windows) -> None:
+    """A rival that is always a little worse is behind with certainty, though the intervals of the two overlap."""
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((data.held_out.n_windows * 100, 2))
+    noise *= np.repeat(rng.gamma(1.0, 1.0, data.held_out.n_windows), 100)[:, None]  # some windows are hard for both
+    own, rival = (Says(lambda y, by=by: y + by * noise, "gaze") for by in (0.5, 0.52))
+    rival.name = "rival"
+    found = evaluate(own, data.held_out, baselines=(), rivals={"rival": [rival]})
+    mine, other = found.get(port="gaze"), found.get(port="gaze", model="rival")
+    assert other.high > mine.low  # overlapping
+    assert other.lead is not None
+    assert other.lead[0] == pytest.approx(mine.value - other.value)
+    assert other.lead[1] > 0
+    assert mine.lead is None
+
+
+class Forecasts(Says):
+    """Says the truth, but 0 where it is not given the inputs."""
+
+    def forecast(self, split: Split, n_bins: int) -> Predicted:
+        found = self.predict(split)
+        hidden = np.tile(np.arange(split.config.n_bins) >= split.config.n_bins - n_bins, split.n_windows)
+        return {s: {p: np.where(hidden[:, None], 0, v) for p, v in ports.items()} for s, ports in found.items()}
+
+
+def test_forward_scores_are_of_the_last_bins_alone(data: Windows) -> None:
+    said = evaluate(Forecasts(lambda y: y, "gaze"), data.held_out, baselines=("mean", "ridge"), forward_s=0.1)
+    own = said.get(port="gaze", metric="forward R2")
+    assert own.value < 0.05  # 0 is about the mean
+    assert said.get(port="gaze", metric="R2").value == 1
+    assert own.n_bins == 5 * data.held_out.n_windows
+    ridge = said.get(port="gaze", metric="forward R2", model="ridge")
+    assert own.value < ridge.value < said.get(port="gaze", model="ridge").value + 0.05
+    with pytest.raises(ValueError, match="from 0 to below the window's"):
+        evaluate(Forecasts(lambda y: y, "gaze"), data.held_out, forward_s=9.0)
 
 
 def with_events(simulated: Simulate) -> Windows:
@@ -135,8 +205,8 @@ def with_events(simulated: Simulate) -> Windows:
 def test_saccades_are_scored_in_bits_per_event_over_their_mean_rate(simulated: Simulate) -> None:
     data = with_events(simulated)
     (one,) = data.sessions.values()
-    base = one.mean_rates["saccades"].astype(float)
     counts = np.concatenate([one.targets_at("saccades", s, s + 100)[0] for s in data.held_out.tiles(one.id)])
+    base = counts.mean(axis=0).astype(float)
     by_hand = 1 - len(counts) * base.sum() / counts.sum() / np.log(2)
     found = scored(data, lambda y: np.broadcast_to(2 * base, y.shape), "saccades").get(port="saccades")
     assert (found.metric, found.value) == ("bits per event", pytest.approx(by_hand))

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from neuroloom.ingest import FormatError, Session, manifest, naming_files
+from neuroloom.pipeline import making
+from neuroloom.pipeline.box import Unboxed
 from neuroloom.pipeline.catalog import Catalog, rebuild
 from neuroloom.pipeline.ingesting import ingest_drop, ingest_path, published
 from neuroloom.pipeline.reading import Drop
@@ -257,3 +259,26 @@ def test_a_session_name_cannot_lead_out_of_the_store(person, store):
     assert result.state == "quarantined"
     assert "cannot name a session" in result.reason
     assert not (store.root.parent / "outside").exists()
+
+
+def test_two_drops_of_a_session_at_the_same_time_are_both_in_it(tmp_path, person, store):
+    late = tmp_path / "late"
+    late.mkdir()
+    shutil.move(person / f"{GAZE}.asc", late / f"{GAZE}.asc")
+
+    class Meanwhile(Unboxed):
+        """Another run publishes the other device while this one is at work."""
+
+        is_first = True
+
+        def call(self, function, arguments, **how):
+            made = super().call(function, arguments, **how)
+            if function is making.made and self.is_first:
+                self.is_first = False
+                assert ingest_path(person, store, sorter=None).state == "ingested"
+            return made
+
+    result = ingest_path(late / f"{GAZE}.asc", store, sorter=None, inside=Meanwhile())
+    assert (result.state, Path(result.file).parent.name) == ("ingested", "v002")
+    with Session.open(Path(result.file).parent) as session:
+        assert {stream.modality for stream in session.streams} >= {"eeg", "gaze"}

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -193,12 +194,10 @@ def test_attention_is_transferred_to_the_areas_that_the_targets_channels_name(tu
     data = windows([session], length_s=1.0, inputs=("light",))
     (one,) = data.sessions.values()
     made = one.features["light"]
-    attended = type(made)(
+    attended = replace(
+        made,
         port=type(made.port)(name="attended", kind="continuous", channel_names=("V1", "M1")),
         values=np.tile(np.float32([0.9, 0.1]), (one.features.n_bins, 1)),
-        valid=made.valid,
-        extrapolated=made.extrapolated,
-        uncertainty_ms=0.0,
     )
     one.features.ports["attended"] = attended  # type: ignore[index]
     data = type(data)(sessions={one.id: type(one)(features=one.features, config=one.config, blocks=one.blocks)},
@@ -219,12 +218,11 @@ def test_soft_targets_teach_a_teachers_answers(turning: Turning, simulated: Simu
     data = windows([session], length_s=0.6)
     (one,) = data.sessions.values()
     made = one.features["gaze"]
-    odds = type(made)(
+    odds = replace(
+        made,
         port=type(made.port)(name="teacher", kind="continuous", channel_names=("left", "right")),
         values=np.tile(np.float32([np.log(0.8), np.log(0.2)]), (one.features.n_bins, 1)),
         valid=np.ones_like(made.valid),
-        extrapolated=made.extrapolated,
-        uncertainty_ms=0.0,
     )
     one.features.ports["teacher"] = odds  # type: ignore[index]
     data = windows_again(data)

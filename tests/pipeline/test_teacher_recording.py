@@ -11,6 +11,7 @@ from neuroloom.pipeline import teacher_recording
 from neuroloom.pipeline.config import ConfigError
 from neuroloom.pipeline.reconciling import ingest_paths
 from neuroloom.pipeline.store import Store, StoreError
+from neuroloom.pipeline.studies import mindread
 from neuroloom.pipeline.studies._session_lessons import of_session
 from neuroloom.pipeline.teacher_recording import DeviceConfig, RecordingConfig, record_teacher
 
@@ -120,3 +121,14 @@ def test_a_setting_the_teacher_does_not_have_is_named(tmp_path):
 def test_two_devices_cannot_share_a_name():
     with pytest.raises(ValueError, match="devices named probe, probe; names that differ"):
         RecordingConfig(electrodes=(DeviceConfig(), DeviceConfig()))
+
+
+def test_a_sessions_electrodes_can_be_read(store):
+    settings = mindread.Settings(
+        teacher={"session": SESSION, "electrodes": ("probe",)}, sequences=100, seeds=1, channels=(3,), snr_db=(10.0,)
+    )
+    lessons = mindread.opened(settings, store)
+    (key,) = mindread.keys(settings)
+    (result,) = mindread.solve(lessons, settings, [key])
+    assert {one["target"] for one in result["read"]} == {"token", "answer"}
+    assert max(one["bits"] for one in result["read"] if one["target"] == "token") > 0.5

@@ -113,7 +113,7 @@ def test_times_on_the_common_clock_equal_those_of_pyxdf(recordings_dir, name):
 
 def test_a_real_reset_is_taken_from_pyxdf(recordings_dir):
     for recording in read(recordings_dir / "xdf/example-files/clock_resets.xdf"):
-        assert recording.leads_to.method == "XDF clock offsets, 1 resets"
+        assert recording.leads_to.method == "XDF clock offsets, 1 reset"
         assert (recording.leads_to.offset_s, recording.leads_to.drift_ppm) == (0.0, 0.0)
         assert recording.leads_to.n_matched == 115
         assert 0.05 < recording.leads_to.residual_ms < 0.2
@@ -312,7 +312,7 @@ def test_a_reset_clock_gives_times_on_the_common_clock(tmp_path):
     (recording,) = read(path)
     bases = [segment.timebase for segment in recording["eeg"].segments]
     assert [(round(base.start_s, 6), base.n_samples) for base in bases] == [(1000.0, 6000), (1070.0, 6000)]
-    assert recording.leads_to.method == "XDF clock offsets, 1 resets"
+    assert recording.leads_to.method == "XDF clock offsets, 1 reset"
     assert recording.leads_to.span_s == (1000.0, 1125.0)
 
 

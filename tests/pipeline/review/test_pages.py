@@ -45,6 +45,7 @@ def test_clocks_are_told_with_residuals_and_a_picture(tmp_path):
 def test_mended_files_and_gaps_are_told(tmp_path):
     seen = words(write_session(session(), tmp_path))
     assert "Mended in reading: the header names 9 channels" in seen
+    assert "The file has Used instead" in seen
     assert "1 gap" in seen
 
 

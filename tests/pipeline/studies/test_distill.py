@@ -154,3 +154,10 @@ def test_a_name_with_other_settings_is_refused(store, run, tmp_path):
     config.write_text("seeds = 1\n")
     with pytest.raises(ConfigError, match="other settings; give this one another name"):
         studying.prepare_study("distill", store, config=config)
+
+
+def test_a_strength_at_the_edge_of_what_was_tried_is_said():
+    row = {"kind": "recorded", "arm": "electrodes", "k": 4, "snr_db": 0.0, "n": 16, "strengths": "10 10 40"}
+    settings = TINY.model_copy(update={"strengths": (10.0, 40.0, 120.0)})
+    assert _distill_report._at_the_edge(settings, [row]) == ["electrodes, k=4, 0 dB, N=16"]
+    assert _distill_report._at_the_edge(settings, [{**row, "strengths": "40 40 10"}]) == []

@@ -1,10 +1,17 @@
 """How fast the packed network trains, against a module per area and a Linear per pathway that compute the same numbers.
 
-    python benchmarks/network_speed.py [--areas 34 80] [--units 32 64] [--repeats 5] [--device cpu] [--json]
+    python benchmarks/network.py [--areas 34 80] [--units 32 64] [--delays 1] [--repeats 5] [--device cpu] [--json]
 
 Forward and backward over T bins, leaky units, random pathways of the given density, one thread on a CPU. Before any
-timing the two are given the same weights and their states and gradients are compared; a row whose numbers differ is
-marked. "low rank" is another, smaller function and has a row of its own.
+timing, states and gradients are compared with the naive network's; the last column says whether they are the same.
+On a CPU with one thread the time is that of the process, the least of the repeats: other programs disturb it little.
+
+    naive          a module per area, a Linear per pathway, loops over both
+    autograd       packed, gradients by autograd            hand-written   packed, `models/fused.py`
+    bf16           the same with products in bf16           low rank       messages of rank 8: another, smaller function
+    nn.GRU         one GRU of as many units as all areas together, all joined: what an undivided network costs
+    bound          what the products of the naive network would take at the speed of one large product: nothing that
+                   computes the same numbers in float32 can be faster
 """
 
 from __future__ import annotations
@@ -12,17 +19,19 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from neuroloom.models import Area, ModularNetwork, Pathway, Topology
+from neuroloom.models.recurrence import step_by_step
 
 BIN_S = 0.01
+MOST_GRU_UNITS = 2600  # beyond that its weights alone take a gigabyte
 
 
 class NaiveNetwork(nn.Module):
@@ -78,22 +87,59 @@ def random_topology(n_areas: int, density: float, max_delay_bins: int, seed: int
 
 def packed_states(network: ModularNetwork, drive_TABH: Tensor) -> Tensor:
     """States of the packed network under a given drive, (T, A, B, H)."""
-    drive_NTBH = drive_TABH.transpose(0, 1) + network._bias()[:, None]
+    drive_NTBH = drive_TABH.transpose(0, 1) + network.bias()[:, None]
     return network.run(drive_NTBH).transpose(0, 1)
 
 
 def step_s(run: Callable[[], Tensor], parameters: list[nn.Parameter], repeats: int, device: str) -> float:
-    """Median seconds of forward + backward."""
+    """Least seconds of forward + backward."""
+    clock = time.process_time if device == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
     times_s = []
     for _ in range(repeats + 1):
         for parameter in parameters:
             parameter.grad = None
-        start_s = time.perf_counter()
-        run().square().mean().backward()
+        start_s = clock()
+        run().float().square().mean().backward()
         if device != "cpu":
             torch.cuda.synchronize()
-        times_s.append(time.perf_counter() - start_s)
-    return statistics.median(times_s[1:])
+        times_s.append(clock() - start_s)
+    return min(times_s[1:])
+
+
+def autograd_states(network: ModularNetwork, drive_TABH: Tensor) -> Tensor:
+    """States of the packed network, its gradients by autograd, (T, A, B, H)."""
+    drive_NTBH = drive_TABH.transpose(0, 1) + network.bias()[:, None]
+    return step_by_step(network.groups, network.messages, drive_NTBH).transpose(0, 1)
+
+
+def bf16_states(network: ModularNetwork, drive_TABH: Tensor) -> Tensor:
+    """States of the packed network under autocast, (T, A, B, H)."""
+    with torch.autocast(drive_TABH.device.type, torch.bfloat16):
+        return packed_states(network, drive_TABH)
+
+
+def gru_states(gru: nn.GRU, drive_TABH: Tensor) -> Tensor:
+    """States of one GRU whose input is the drive of all units, (T, B, A * H)."""
+    states: Tensor = gru(drive_TABH.transpose(1, 2).flatten(2))[0]
+    return states
+
+
+def bound_s(n_pathways: int, n_areas: int, n_units: int, args: argparse.Namespace) -> float:
+    """The least time that all products take: twice the multiplications, three times over (forward, two gradients)."""
+    n = 2048
+    a, b = torch.randn(2, n, n, device=args.device)
+    best = min(_product_s(a, b, args.device) for _ in range(4))
+    wanted = 3 * 2 * (n_pathways + n_areas) * args.bins * args.batch * n_units**2
+    return wanted / (2 * n**3 / best)
+
+
+def _product_s(a: Tensor, b: Tensor, device: str) -> float:
+    clock = time.process_time if device == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
+    start_s = clock()
+    a @ b
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return clock() - start_s
 
 
 def largest_difference(network: ModularNetwork, naive: NaiveNetwork, drive: Tensor) -> tuple[float, float]:
@@ -112,20 +158,28 @@ def measure(n_areas: int, n_units: int, args: argparse.Namespace) -> list[dict[s
     topology = random_topology(n_areas, args.density, args.delays)
     generator = torch.Generator().manual_seed(0)
     drive = torch.randn(args.bins, n_areas, args.batch, n_units, generator=generator).to(args.device)
-    networks = {
-        label: ModularNetwork(topology, area_size=n_units, bin_s=BIN_S, rank=rank).to(args.device)
-        for label, rank in (("packed", 0), (f"low rank {args.rank}", args.rank))
-    }
-    naive = NaiveNetwork(networks["packed"]).to(args.device)
-    state_error, gradient_error = largest_difference(networks["packed"], naive, drive)
-    naive_s = step_s(lambda: naive(drive), list(naive.parameters()), args.repeats, args.device)
-    rows: list[dict[str, object]] = [{"network": "naive", "step_s": naive_s, "times_faster": 1.0, "same": True}]
-    for label, network in networks.items():
-        seconds = step_s(
-            lambda network=network: packed_states(network, drive), list(network.parameters()), args.repeats, args.device
-        )
-        same = label == "packed" and state_error < 1e-4 and gradient_error < 1e-3
-        rows.append({"network": label, "step_s": seconds, "times_faster": naive_s / seconds, "same": same})
+    make = partial(ModularNetwork, topology, area_size=n_units, bin_s=BIN_S)
+    packed, low_rank = make().to(args.device), make(rank=args.rank).to(args.device)
+    naive = NaiveNetwork(packed).to(args.device)
+    gru = nn.GRU(n_areas * n_units, n_areas * n_units).to(args.device)
+    state_error, gradient_error = largest_difference(packed, naive, drive)
+    is_same = state_error < 1e-4 and gradient_error < 1e-3
+    runs: list[tuple[str, Callable[[], Tensor], nn.Module, bool]] = [
+        ("naive", lambda: naive(drive), naive, True),
+        ("autograd", lambda: autograd_states(packed, drive), packed, is_same),
+        ("hand-written", lambda: packed_states(packed, drive), packed, is_same),
+        ("bf16", lambda: bf16_states(packed, drive), packed, False),
+        (f"low rank {args.rank}", lambda: packed_states(low_rank, drive), low_rank, False),
+    ]
+    if n_areas * n_units <= MOST_GRU_UNITS:
+        runs.append(("nn.GRU", lambda: gru_states(gru, drive), gru, False))
+    rows: list[dict[str, object]] = []
+    for label, run, module, same in runs:
+        seconds = step_s(run, list(module.parameters()), args.repeats, args.device)
+        rows.append({"network": label, "step_s": seconds, "same": same})
+    rows.append({"network": "bound", "step_s": bound_s(len(topology.pathways), n_areas, n_units, args), "same": True})
+    for row in rows:
+        row["times_faster"] = float(str(rows[0]["step_s"])) / float(str(row["step_s"]))
     shape = {"areas": n_areas, "units": n_units, "pathways": len(topology.pathways)}
     return [shape | row | {"state_error": state_error, "gradient_error": gradient_error} for row in rows]
 

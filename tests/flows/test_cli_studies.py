@@ -1,0 +1,95 @@
+"""record-teacher and study on the command line."""
+
+import json
+
+RECORDING = """
+subject = "t01"
+sequences = 120
+length = 12
+[teacher]
+kind = "hidden_markov"
+n_symbols = 6
+n_topics = 2
+successors = 2
+width = 16
+blocks = 1
+heads = 2
+context = 12
+steps = 3
+batch = 4
+[[electrodes]]
+name = "probe"
+n_channels = 4
+snr_db = 10.0
+"""
+
+STUDY = """
+seeds = 2
+curve = [4, 16, 32]
+budgets = [16]
+channels = [4]
+snr_db = [0.0]
+at = [4, 0.0]
+presets = {}
+strengths = [10.0]
+units = 8
+upper_bounds = false
+[schooling]
+steps = 10
+validate_every = 10
+batch_size = 8
+[teacher]
+session = "sub-t01_ses-01_task-reading"
+electrodes = ["probe"]
+"""
+
+
+def test_a_recorded_teacher_is_ingested_and_studied_from_its_session(neuroloom, tmp_path):
+    (tmp_path / "listener.toml").write_text(RECORDING)
+    said = neuroloom("record-teacher", tmp_path / "listener.toml", "--json")
+    assert said.code == 0
+    assert {"name", "drop", "truth"} == said.document.keys()
+    ingested = neuroloom("ingest", said.document["drop"], "--json", "--no-pages", "--sorter", "none")
+    assert ingested.document["results"][0]["session"] == "sub-t01_ses-01_task-reading"
+
+    (tmp_path / "from-session.toml").write_text(STUDY)
+    studied = neuroloom("study", "distillation", "--config", tmp_path / "from-session.toml", "--json")
+    assert studied.code == 0
+    arms = {row["arm"].partition(",")[0] for row in studied.document["tables"]["exchange"]}
+    assert {"decoded", "shuffled", "surrogate"} <= arms
+    assert "nats" in studied.document["tables"]["learning"][0]
+    page = tmp_path / "store" / "review" / "run-from-session.html"
+    assert studied.document["page"] == str(page)
+    assert f'href="{page.name}"' in (page.parent / "index.html").read_text()
+
+
+def test_a_study_that_is_not_there_lists_those_that_are(neuroloom):
+    said = neuroloom("study", "telepathy")
+    assert said.code == 2
+    assert "no study 'telepathy'; there are: distill, mindread, stabilise" in said.err
+
+
+def test_a_setting_that_is_not_there_is_one_line(neuroloom, tmp_path):
+    (tmp_path / "x.toml").write_text("sedes = 3\n")
+    said = neuroloom("study", "distill", "--config", tmp_path / "x.toml")
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert "sedes" in said.err
+
+
+def test_a_session_that_is_not_there_is_said(neuroloom, tmp_path):
+    (tmp_path / "x.toml").write_text(STUDY)
+    said = neuroloom("study", "distill", "--config", tmp_path / "x.toml")
+    assert said.code == 2
+    assert "no such session" in said.err
+
+
+def test_who_withdrew_consent_is_not_learned_from(neuroloom, tmp_path):
+    (tmp_path / "listener.toml").write_text(RECORDING)
+    neuroloom("record-teacher", tmp_path / "listener.toml")
+    neuroloom("ingest", tmp_path / "store" / "inbox" / "listener", "--no-pages", "--sorter", "none")
+    subjects = {"t01": {"consent": {"given": "2020-01-01", "withdrawn": "2021-01-01"}}}
+    (tmp_path / "store" / "subjects.json").write_text(json.dumps(subjects))
+    (tmp_path / "x.toml").write_text(STUDY)
+    said = neuroloom("study", "distill", "--config", tmp_path / "x.toml")
+    assert said.code == 2
+    assert "consent was withdrawn" in said.err

@@ -1,0 +1,99 @@
+"""The fast way through time gives the numbers and gradients of the plain one."""
+
+import pytest
+import torch
+
+from neuroloom.models import Area, GlobalModule, ModularNetwork, Pathway, Port, Topology, fused
+from neuroloom.models.recurrence import Cut, step_by_step
+
+NAMES = "ABCDEFG"
+
+
+def topology(*delays: int, sign: int = 0, sizes: tuple[int, ...] = ()) -> Topology:
+    """Seven areas; each sends to the next five, with these delays (bins of 10 ms) in turn."""
+    ends = [(s, (s + hop) % 7) for s in range(7) for hop in range(1, 6)]
+    return Topology(
+        name="seven",
+        areas=tuple(Area(name=n, size=sizes[i % len(sizes)] if sizes else 0) for i, n in enumerate(NAMES)),
+        pathways=tuple(
+            Pathway(source=NAMES[s], target=NAMES[t], length_mm=10.0 * delays[i % len(delays)], sign=sign)
+            for i, (s, t) in enumerate(ends)
+        ),
+        speed_m_per_s=1.0,
+    )
+
+
+def compared(made: ModularNetwork, cut: Cut, gain: torch.Tensor | None = None, n_bins: int = 13) -> None:
+    generator = torch.Generator().manual_seed(0)
+    shape = (len(made.node_names), n_bins, 3, made.size)
+    drive = (torch.randn(shape, generator=generator, dtype=torch.float64) * made.exists[:, None]).requires_grad_()
+    asked = torch.randn(shape, generator=generator, dtype=torch.float64)
+    groups, results = made.groups, []
+    assert fused.can_run(groups, made.messages, cut, False)
+    parameters = [drive, *(p for part in (made.messages, *groups) for p in part.parameters())]
+    for states in (
+        fused.run(groups, made.messages, drive + made.bias()[:, None], gain, cut),
+        step_by_step(groups, made.messages, drive + made.bias()[:, None], gain_N11H=gain, cut=cut),
+    ):
+        gradients = torch.autograd.grad((states * asked).sum(), parameters, allow_unused=True)
+        results.append(
+            (states, *(torch.zeros_like(p) if g is None else g for p, g in zip(parameters, gradients, strict=True)))
+        )
+    assert len(results[0]) == len(results[1]) > 4
+    for mine, plain in zip(*results, strict=True):
+        assert torch.allclose(mine, plain, atol=1e-10)
+
+
+@pytest.mark.parametrize("delays", [(1,), (1, 2, 5), (3,), (2, 4), (20,)])
+@pytest.mark.parametrize("every", [0, 4])
+def test_states_and_all_gradients_are_those_of_autograd(delays, every):
+    made = ModularNetwork(topology(*delays), area_size=5, bin_s=0.01).double()
+    compared(made, Cut(every_bins=every))
+
+
+def test_so_they_are_under_dales_law_with_signs_gains_and_areas_of_several_sizes():
+    made = ModularNetwork(topology(1, 3, sign=-1, sizes=(3, 6)), bin_s=0.01, dale=True, density=0.7).double()
+    gain = torch.rand(7, 1, 1, 6, generator=torch.Generator().manual_seed(1)).double() + 0.5
+    compared(made, Cut(), gain)
+
+
+def test_so_they_are_with_a_global_module_and_without_any_pathway():
+    slow = GlobalModule(name="slow", time_scale_s=0.5)
+    areas = (Area(name="A"), Area(name="B"))
+    compared(
+        ModularNetwork(Topology(name="g", areas=areas, global_modules=(slow,)), area_size=4, bin_s=0.01).double(), Cut()
+    )
+    alone = ModularNetwork(Topology(name="n", areas=areas), area_size=4, bin_s=0.01).double()
+    compared(alone, Cut(every_bins=3))
+
+
+def test_a_lesion_counts():
+    made = ModularNetwork(topology(1, 2), area_size=4, bin_s=0.01).double()
+    made.lesion("A", "B")
+    compared(made, Cut())
+
+
+def test_what_it_cannot_do_goes_the_plain_way():
+    for made, cut, is_nudged in (
+        (ModularNetwork(topology(1), area_size=4, rank=2), Cut(), False),
+        (ModularNetwork(topology(1), area_size=4, kind="gru"), Cut(), False),
+        (ModularNetwork(topology(1), area_size=4, kind={"A": "gru"}), Cut(), False),
+        (ModularNetwork(topology(1), area_size=4), Cut(between_areas=True), False),
+        (ModularNetwork(topology(1), area_size=4), Cut(), True),
+    ):
+        assert not fused.can_run(made.groups, made.messages, cut, is_nudged)
+
+
+def test_under_autocast_products_are_in_bf16_and_the_result_is_near():
+    made = ModularNetwork(topology(1, 2), area_size=16, bin_s=0.01)
+    made.attach("s", [Port(name="x", kind="stimulus", channel_names=("a",), bin_s=0.01)], [])
+    light = {"x": torch.ones(2, 20, 1)}
+    exact = made.states("s", light)
+    exact.square().sum().backward()
+    wanted = made.messages.weight.grad.clone()
+    made.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16):
+        near = made.states("s", light)
+    near.float().square().sum().backward()
+    assert 0 < (near - exact).abs().max() < 0.02
+    assert (made.messages.weight.grad - wanted).norm() < 0.03 * wanted.norm()
