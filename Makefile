@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 STORE ?= store
 
-.PHONY: demo test check-all bench up clean
+.PHONY: demo test check-all check-trust bench up clean
 .DELETE_ON_ERROR:
 
 $(READY): pyproject.toml constraints.txt
@@ -22,15 +22,19 @@ up: $(READY)
 	$(BIN)/neuroloom up --store $(STORE)
 
 test: $(READY)
-	@.ci/system-packages chromium:chromium chromedriver:chromium-driver
+	@.ci/system-packages chromium:chromium chromedriver:chromium-driver strace:strace
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not trust"
 
 check-all: test
 	$(BIN)/python -m pytest -m slow
+
+check-trust: $(READY)
+	@.ci/system-packages chromium:chromium chromedriver:chromium-driver strace:strace
+	NEUROLOOM_EXAMPLES=3000 $(BIN)/python -m pytest tests/trust tests/pipeline/test_box.py tests/pipeline/test_boxed_ingest.py
 
 bench: $(READY)
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

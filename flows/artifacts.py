@@ -23,6 +23,7 @@ from prefect.artifacts import (
 )
 
 from neuroloom.flows.environment import review_url
+from neuroloom.flows.printing import printable
 
 MAX_BYTES = 150_000
 MOST_ROWS = 200
@@ -207,7 +208,8 @@ def data_uri(png: bytes) -> str:
 
 def plain(value: Any) -> str:
     """Text that stays text in Markdown and HTML, whatever a header holds."""
-    return re.sub(r"[<>&`\[\]()!|\\*#\r\n\x00-\x1f]", " ", str(value))[:200]
+    shown = re.sub(r"[<>&`\[\]()!|\\*#\r\n\x00-\x1f]", " ", str(value))[:200]
+    return printable(re.sub(r"(?i)(?<=:)(?=//)|(?<=\bwww)(?=\.)", " ", shown))  # an address is no link
 
 
 def bounded(markdown: str) -> str:

@@ -7,6 +7,7 @@ A failed fsync is never tried again: the kernel may have dropped the data and wo
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -19,6 +20,7 @@ from typing import Any
 from neuroloom.ingest.digest import digest_of_file
 
 STAGING_PREFIX = ".staging-"
+_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ESTALE})
 
 
 def write_bytes(path: Path, data: bytes, *, verify: Callable[[Path], None] | None = None) -> None:
@@ -91,6 +93,11 @@ def json_bytes(document: Mapping[str, Any]) -> bytes:
     Raises ValueError for NaN and infinities, which JSON does not have.
     """
     return (json.dumps(document, indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False) + "\n").encode()
+
+
+def is_of_disk(error: BaseException) -> bool:
+    """True where the machine is at fault, full or failing, and not what was read: the same may succeed later."""
+    return isinstance(error, OSError) and error.errno in _DISK
 
 
 def sync_file(path: Path) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import neuroloom
+from neuroloom.ingest import durable
 from neuroloom.pipeline import _landlock
 from neuroloom.pipeline._limits import data_bytes, end_with_parent, limit
 
@@ -91,6 +92,8 @@ def _outcome(request: Mapping[str, Any], say: Callable[[str], None]) -> dict[str
     except PermissionError as error:
         return {"refused": _not_allowed(error, request)}
     except (ValueError, OSError) as error:
+        if durable.is_of_disk(error):
+            return {"wanted": f"wanted what the disk refuses: {error}"}
         return {"refused": str(error) or type(error).__name__}
 
 

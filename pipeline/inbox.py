@@ -26,6 +26,7 @@ from neuroloom.ingest.folders import companions_of, files_of, naming_files
 from neuroloom.ingest.formats import FormatError, format_of, formats
 from neuroloom.ingest.formats._companions import hides
 from neuroloom.pipeline.identity import session_key
+from neuroloom.pipeline.sniffing import READ_ERRORS
 
 MAX_FILES = 200_000
 MAX_DEPTH = 12
@@ -133,7 +134,7 @@ class Scanner:
             try:
                 form = format_of(self.inbox / name)
                 files = files_of(self.inbox / name, form) if form else ()
-            except (FormatError, OSError):
+            except READ_ERRORS:  # a format that raises what it should not is asked again when it lies still
                 return form or "", ()  # not remembered: a companion may be on its way
             self._known[stamp] = (form or "", tuple(f.name for f in files[1:] if f.parent == self.inbox))
         return self._known[stamp]
@@ -182,6 +183,9 @@ def probe(inbox: Path, paths: Iterable[str]) -> tuple[str, str]:
                     return ", ".join(dict.fromkeys(known)), reason
         except (FormatError, OSError) as error:
             return ", ".join(dict.fromkeys(known)), one_line(error)
+        except READ_ERRORS as error:
+            said = f"{path}: cannot be told apart ({type(error).__name__}: {one_line(error)})"
+            return ", ".join(dict.fromkeys(known)), said
     return ", ".join(dict.fromkeys(known)), ""
 
 

@@ -76,7 +76,7 @@ def ingest_drop(paths: Sequence[Path], store: Store, **how: Any) -> list[IngestR
     """One result per path: a folder is a session, loose files whose names state the same session are one together.
 
     how: see `How`. A BIDS tree of several sessions has a result for each of them. One that is refused never stops the
-    others. Raises BoxError where reading ended without a word.
+    others. Raises BoxError where reading ended without a word, OSError where the disk is full or failing.
     """
     results = {path: [_taken_up(path, store)] for path in paths if path.name in subjects.FILE_NAMES}
     for group in grouped(path for path in paths if path not in results):
@@ -108,6 +108,8 @@ def _ingest(drop: Drop, store: Store, how: How) -> list[IngestResult]:
             making.surveyed, {"paths": [str(p) for p in drop.paths]}, progress=how.progress, **_may(drop, how)
         )
     except (ValueError, OSError) as error:
+        if durable.is_of_disk(error):
+            raise
         return [_refuse(drop, store, str(error))]
     return [_ingest_part(replace(making.drop_of(part), strict=how.strict), part, store, how) for part in parts]
 
@@ -122,6 +124,8 @@ def _ingest_part(drop: Drop, part: Mapping[str, Any], store: Store, how: How) ->
             return _result(drop, "already", Session.open(known), known)
         folder = _made_and_published(drop, digests, store, how)
     except (ValueError, OSError) as error:
+        if durable.is_of_disk(error):
+            raise  # no fault of the recording: it is tried again
         return _refuse(drop, store, str(error))
     session = Session.open(folder)
     if how.archive:

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from neuroloom.ingest import manifest
+from neuroloom.ingest import durable, manifest
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.session import Session
 from neuroloom.pipeline.alignment import AlignmentError
@@ -45,6 +45,8 @@ def surveyed(paths: Sequence[str], progress: Progress) -> list[dict[str, Any]]:
             digests = digests_of(part)
             found.append({**written(part), "digests": digests, "files": [str(file) for file in part.files()]})
         except (ValueError, OSError) as error:
+            if durable.is_of_disk(error):
+                raise
             found.append({**written(part), "refused": str(error)})
     return found
 

@@ -1,0 +1,97 @@
+"""Faults from outside: a signal or an error at one system call of an ingest, by strace; nothing in the code is mocked.
+
+with Forks() as forks:
+    calls = forks.watched(store)                      [("openat", 17), ...]  calls that change files, in order
+    forks.run(store, inject="pwrite64:signal=SIGKILL:when=3")
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+CHANGING = (
+    "openat", "write", "pwrite64", "writev", "pwritev", "ftruncate", "fallocate", "fsync", "fdatasync", "rename",
+    "renameat", "renameat2", "mkdir", "mkdirat", "rmdir", "unlink", "unlinkat", "link", "linkat", "symlink",
+    "symlinkat", "chmod", "fchmod", "utimensat", "copy_file_range", "sendfile",
+)  # fmt: skip
+OPENS_FOR_WRITING = re.compile(r"O_CREAT|O_TRUNC")
+
+
+def can_trace() -> str:
+    """Why strace cannot be used here; "" where it can."""
+    if shutil.which("strace") is None:
+        return "no strace here (Debian: strace); kills and errors at system calls are left out"
+    tried = subprocess.run(
+        ["strace", "-e", "trace=openat", "-e", "inject=openat:signal=SIGKILL:when=1", "true"], capture_output=True
+    )
+    return "" if tried.returncode == -9 else "strace may not trace here; kills at system calls are left out"
+
+
+@dataclass
+class Forks:
+    """`forking.py`, and a tracer for each of its children."""
+
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    def __enter__(self) -> Self:
+        script = Path(__file__).with_name("forking.py")
+        self.process = subprocess.Popen([sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert "ready" in self._reply()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.stdin.close()  # type: ignore[union-attr]
+        self.process.wait(20)
+        self.process.stdout.close()  # type: ignore[union-attr]
+
+    def watched(self, store: Path) -> list[tuple[str, int]]:
+        """The calls of an ingest that change files, each with its number among the calls of its name."""
+        with tempfile.NamedTemporaryFile("r") as log:
+            assert self.run(store, log=log.name)["ended"] == 0
+            said = log.read()
+        n_seen: Counter[str] = Counter()
+        calls = []
+        for line in said.splitlines():
+            if (call := re.match(r"(?:\d+ +)?(\w+)\(", line)) is None:
+                continue
+            n_seen[call[1]] += 1
+            if call[1] != "openat" or OPENS_FOR_WRITING.search(line):
+                calls.append((call[1], n_seen[call[1]]))
+        return calls
+
+    def run(self, store: Path, *, inject: str = "", log: str = os.devnull) -> dict[str, Any]:
+        """One ingest of all that lies in the inbox; what was said of it, and {"ended"}."""
+        self._send(json.dumps({"store": str(store)}))
+        pid = self._reply()["pid"]
+        traced = inject.split(":")[0] if inject else ",".join(CHANGING)
+        command = ["strace", "-o", log, "-e", f"trace={traced}", *(["-e", f"inject={inject}"] if inject else [])]
+        tracer = subprocess.Popen([*command, "-p", str(pid)], stderr=subprocess.PIPE)
+        assert tracer.stderr is not None
+        said = tracer.stderr.readline()
+        assert b"attached" in said, said
+        self._send("go")
+        found: dict[str, Any] = {}
+        while "ended" not in found:
+            found |= self._reply()
+        tracer.wait(30)
+        tracer.stderr.close()
+        return found
+
+    def _send(self, text: str) -> None:
+        self.process.stdin.write(text.encode() + b"\n")  # type: ignore[union-attr]
+        self.process.stdin.flush()  # type: ignore[union-attr]
+
+    def _reply(self) -> dict[str, Any]:
+        said = self.process.stdout.readline()  # type: ignore[union-attr]
+        assert said, "the process that forks has ended"
+        return dict(json.loads(said))

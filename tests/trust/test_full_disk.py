@@ -1,0 +1,97 @@
+"""A disk that fills up while a recording is ingested: nothing is half published, and with space it goes on."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from neuroloom.pipeline import custody
+from neuroloom.pipeline.catalog import DONE
+from neuroloom.pipeline.privacy import make_secret
+from neuroloom.pipeline.store import Store
+
+from .harness import Inbox
+from .hostile_paths import brainvision
+from .promises import broken_after_restart, broken_at_once, datasets, digests_below
+
+SESSION = "sub-kept_ses-01"
+SOME_KB, ALL_KB = (140, 200, 240, 280), range(112, 432, 4)
+
+
+def mounted(folder, size_kb, *options):
+    command = ["mount", "-t", "tmpfs", "-o", ",".join([f"size={size_kb}k", *options]), "none", str(folder)]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """Gives a folder a small disk of its own; it goes when the test ends."""
+    folders = []
+
+    def made(size_kb):
+        folder = tmp_path / f"disk{len(folders)}"
+        folder.mkdir()
+        if os.geteuid() or not mounted(folder, size_kb):
+            pytest.skip("only root can mount a small disk, and not in every container")
+        folders.append(folder)
+        return folder
+
+    yield made
+    for folder in folders:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """A store with a drop, and what its session holds."""
+    root = tmp_path_factory.mktemp("full")
+    store = Store(root / "template").create()
+    inbox = Inbox(store)
+    inbox.put("kept", brainvision)
+    inbox.catalog.close()
+    make_secret(store)
+    whole = Inbox(Store(shutil.copytree(store.root, root / "whole")))
+    assert whole.look()["kept"].state == DONE
+    return store, datasets(whole.store.latest(SESSION))
+
+
+def fill_up(disk, template, size_kb):
+    """Ingest on a disk of that size, give it more, ingest again; whether it was too small, and what did not hold."""
+    store, holds = template
+    small = Store(shutil.copytree(store.root, disk(size_kb) / "store"))
+    originals = digests_below(small.inbox / "kept")
+    try:
+        inbox = Inbox(small)
+        was_done = inbox.look()["kept"].state == DONE
+        inbox.catalog.close()
+    except Exception:  # noqa: BLE001 - as a watcher that ends, which is started again
+        was_done = False
+    found = broken_at_once(small, originals)
+    assert mounted(small.root.parent, 65536, "remount")
+    for refused in custody.refused(small):  # full at every attempt: it says so, and a person asks for another
+        if not re.search(r"Errno 28|OSError\(28|disk is full", refused.reason):
+            found.append(f"quarantined without saying that the disk is full: {refused.reason}")
+        custody.release(small, refused.id)
+    return not was_done, found + broken_after_restart(small, originals, SESSION, holds)
+
+
+def run_through(disk, template, sizes_kb):
+    outcomes = [fill_up(disk, template, size_kb) for size_kb in sizes_kb]
+    return sum(full for full, _ in outcomes), [what for _, found in outcomes for what in found]
+
+
+def test_a_full_disk_breaks_no_promise(disk, template, tell):
+    n_full, found = run_through(disk, template, SOME_KB)
+    tell(f"full disk: {n_full} of {len(SOME_KB)} disks too small, {len(found)} violations")
+    assert found == []
+    assert n_full
+
+
+@pytest.mark.trust
+def test_disks_of_every_size_break_no_promise(disk, template, tell):
+    n_full, found = run_through(disk, template, ALL_KB)
+    tell(f"full disk, all: {n_full} of {len(ALL_KB)} disks too small, {len(found)} violations")
+    assert found == []
+    assert n_full > len(ALL_KB) // 3
