@@ -22,7 +22,7 @@ up: $(READY)
 	$(BIN)/neuroloom up --store $(STORE)
 
 test: $(READY)
-	@.ci/system-packages chromium:chromium chromedriver:chromium-driver strace:strace
+	@.ci/system-packages chromium:chromium chromedriver:chromium-driver strace:strace postgres:postgresql redis-server:redis-server
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

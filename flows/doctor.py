@@ -21,9 +21,10 @@ def checks(store: Store) -> list[dict[str, Any]]:
     """Every check as {"check", "ok", "found"}."""
     rows = [_row("Python", sys.version_info >= (3, 11), platform.python_version())]
     rows += [_library(name) for name in LIBRARIES]
-    named = (("store", _store), ("catalog", _catalog), ("settings", _settings), ("schedules", _schedules))
-    for name, check in (*named, ("alerts", _alerts), ("free disk", _disk)):
+    for name, check in (("store", _store), ("catalog", _catalog), ("settings", _settings), ("free disk", _disk)):
         rows.append(_row(name, *_tried(check, store)))
+    if _tried(_settings, store)[0]:  # what is wrong in the file is said once
+        rows += [_row(name, *_tried(check, store)) for name, check in (("schedules", _schedules), ("alerts", _alerts))]
     return rows
 
 

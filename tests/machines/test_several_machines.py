@@ -169,7 +169,7 @@ def test_every_session_is_sound(counted):
 
 
 def test_the_dashboard_wants_its_password_and_its_health_does_not(counted):
-    assert httpx.post(f"{counted.api}/flow_runs/count", json={}).status_code == 401
+    assert httpx.get(f"{counted.api}/deployments/name/sweep/sweep").status_code == 401
     user, _, password = AUTH.partition(":")
     assert httpx.get(f"{counted.api}/deployments/name/sweep/sweep", auth=(user, password)).status_code == 200
     assert httpx.get(f"{counted.api}/ready").status_code == 200
