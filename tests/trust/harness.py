@@ -73,7 +73,7 @@ class Inbox:
             try:
                 ingest_claimed(self.store, self.catalog, self.settings, claimed, inside=self.inside)
             except Exception as error:  # noqa: BLE001 - Prefect's tasks stop here, too
-                fail(self.store, self.catalog, self.settings, claimed, f"the reader stopped ({error!r:.200})")
+                fail(self.store, self.catalog, self.settings, claimed, f"the reader stopped ({error!r:.400})")
 
 
 @contextmanager
