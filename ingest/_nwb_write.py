@@ -18,7 +18,7 @@ import numpy as np
 from neuroloom.ingest._nwb_layout import Series, encoded, safe_names
 from neuroloom.ingest._nwb_skeleton import Skeleton
 from neuroloom.ingest.digest import Digester, header_of, rows_per_block
-from neuroloom.ingest.streams import Signal, Stream
+from neuroloom.ingest.streams import Signal, Stream, as_slice
 from neuroloom.ingest.timebase import PiecewiseTimebase
 
 LIBVER = ("v110", "v110")  # from 1.10 on HDF5 guards its own metadata with checksums
@@ -101,7 +101,7 @@ def _fill(dataset: Any, series: Series, on_bytes: Callable[[int], None]) -> str:
     n_rows = series.shape[0]
     digester = Digester()
     digester.update(header_of(series.shape, dataset.dtype))
-    columns = slice(None) if series.is_whole else np.asarray(series.columns)
+    columns = slice(None) if series.is_whole else as_slice(np.asarray(series.columns))
     source = series.segment.samples
     rows = rows_per_block((n_rows, source.shape[1]), dataset.dtype.itemsize, dataset.chunks[0] if dataset.chunks else 1)
     for first in range(0, n_rows, rows):

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -157,6 +158,13 @@ class Signal:
         )
 
 
+def as_slice(columns: NDArray[np.int64]) -> slice | NDArray[np.int64]:
+    """Neighbouring columns as a slice, which takes no copy; others as they are."""
+    if columns.size and np.array_equal(columns, np.arange(columns[0], columns[0] + columns.size)):
+        return slice(int(columns[0]), int(columns[0]) + columns.size)
+    return columns
+
+
 @dataclass(frozen=True, eq=False)
 class ChannelSubset:
     """Some columns of lazy samples, themselves lazy."""
@@ -173,7 +181,11 @@ class ChannelSubset:
         return self.samples.dtype
 
     def __getitem__(self, samples: slice, /) -> NDArray[Any]:
-        return np.asarray(self.samples[samples])[:, self.columns]
+        return np.asarray(self.samples[samples])[:, self._taken]
+
+    @cached_property
+    def _taken(self) -> slice | NDArray[np.int64]:
+        return as_slice(self.columns)
 
 
 @dataclass(frozen=True, kw_only=True)
