@@ -16,7 +16,8 @@ LOOK_S = 1.0
 
 def run_up(store: Store) -> None:
     """Serve a store until interrupted (Ctrl-C or SIGTERM); then end every part of it."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    for end in (signal.SIGTERM, signal.SIGINT):  # a shell's background job is started with SIGINT ignored
+        signal.signal(end, _interrupt)
     say("starting the Prefect server and the inbox watcher (about 15 s) ...")
     try:
         with serving(store) as served:

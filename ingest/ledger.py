@@ -28,12 +28,19 @@ class Defect(str):
     @property
     def found(self) -> str:
         """What the file has."""
-        return self.rpartition(": ")[0] or self.removesuffix(LEFT_OUT)
+        return self._parts[0]
 
     @property
     def used(self) -> str:
         """What was used instead."""
-        return self.rpartition(": ")[2] if ": " in self else LEFT_OUT.strip()
+        return self._parts[1]
+
+    @property
+    def _parts(self) -> tuple[str, str]:
+        found, _, used = self.rpartition(": ")
+        if not found or used.endswith(LEFT_OUT):  # "run.eeg: 3 bytes after the last whole sample left out"
+            return self.removesuffix(LEFT_OUT), LEFT_OUT.strip()
+        return found, used
 
 
 @contextmanager

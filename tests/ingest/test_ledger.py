@@ -29,8 +29,9 @@ def test_a_defect_is_what_was_found_and_what_was_used():
 
 
 def test_what_was_left_out_is_said_so():
-    line = Defect("3 bytes after the last whole sample left out")
-    assert (line.found, line.used) == ("3 bytes after the last whole sample", "left out")
+    line = Defect("run.eeg: 3 bytes after the last whole sample left out")
+    assert (line.found, line.used) == ("run.eeg: 3 bytes after the last whole sample", "left out")
+    assert Defect("no name: left out").used == "left out"
 
 
 def test_an_entry_reads_as_its_line_did():
