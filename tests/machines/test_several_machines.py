@@ -46,6 +46,9 @@ sweep = {every_minutes = 0.2}
 """
 
 
+pytestmark = pytest.mark.slow  # minutes, and on busy cores a worker's death is noticed too late for its deadlines
+
+
 @dataclass
 class Machines:
     store: Store
