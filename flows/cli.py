@@ -153,9 +153,9 @@ def show(session_id: str, as_json: JsonOption = False, store: StoreOption = None
 
 def _ledger_lines(entry: dict[str, str] | str) -> list[str]:
     """A fault that was mended as a diff: what the file has, what was used; a remark as it is."""
-    from neuroloom.ingest.ledger import told
+    from neuroloom.ingest.ledger import is_defect, told
 
-    if isinstance(entry, str) or "remark" in entry:
+    if isinstance(entry, str) or not is_defect(entry):
         return [f"    remark: {told(entry)}"]
     return [f"    - {entry['found']}", f"    + {entry['used']}"]
 

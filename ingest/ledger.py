@@ -68,11 +68,16 @@ def entries(lines: Iterable[str]) -> list[dict[str, str]]:
     ]
 
 
+def is_defect(entry: Mapping[str, Any] | str) -> bool:
+    """Whether an entry tells of a fault that was mended; of those of older sessions nobody knows."""
+    return not isinstance(entry, str) and "found" in entry
+
+
 def told(entry: Mapping[str, Any] | str) -> str:
     """An entry in one line; those of older sessions are lines."""
     if isinstance(entry, str):
         return entry
-    return str(entry["remark"]) if "remark" in entry else f"{entry['found']}: {entry['used']}"
+    return f"{entry['found']}: {entry['used']}" if is_defect(entry) else str(entry["remark"])
 
 
 def changed(line: str, words: str) -> str:

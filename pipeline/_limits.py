@@ -31,7 +31,7 @@ def limit(what: int, soft: int, hard: int) -> None:
 
 @contextmanager
 def memory_for_sorting() -> Iterator[None]:
-    """While spikes are sorted, memory is limited by `Limits.sorting_bytes`; outside a box nothing changes."""
+    """While spikes are sorted, memory is limited by `[box] sorting_mb`; outside a box nothing changes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
     try:

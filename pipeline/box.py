@@ -34,7 +34,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -47,6 +46,7 @@ Progress = Callable[[str], None]
 _PREFIX = "box-"
 LOG = "log.txt"  # what a child prints, in the scratch folder
 REPLY_BYTES = 64 << 20  # of one reply
+OPEN_FILES = 4096  # at once, of a child
 LOG_BYTES = 2000  # of what a child printed, where it ended without a word
 SECONDS_TO_START, SECONDS_TO_END = 120.0, 5.0
 
@@ -57,24 +57,6 @@ class BoxError(RuntimeError):
 
 class RefusedError(ValueError):
     """What ran in the box refused its input, in words a person can act on: FormatError and its like."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What a child may use. memory_bytes: over what the imports take; sorting_bytes: the same, while spikes are sorted.
-
-    wall_s: for anything; wall_s_per_gb: and so much more per 1e9 bytes of input. cpu_s: None takes that for every core.
-    """
-
-    memory_bytes: int = 2 << 30
-    sorting_bytes: int = 16 << 30
-    open_files: int = 4096
-    wall_s: float = 600.0
-    wall_s_per_gb: float = 3600.0
-
-    def seconds(self, n_bytes: int) -> float:
-        """Wall time for an input of that size."""
-        return self.wall_s + self.wall_s_per_gb * n_bytes / 1e9
 
 
 class Inside(Protocol):
@@ -119,14 +101,8 @@ def box_of(store: Store, settings: BoxSettings) -> Iterator[Inside]:
     scratch = store.staging / f"{_PREFIX}{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     scratch.mkdir(parents=True)
     published = (store.sessions, store.settings_file, store.subjects_file, store.secret_file)
-    limits = Limits(
-        memory_bytes=settings.memory_mb << 20,
-        sorting_bytes=settings.sorting_mb << 20,
-        wall_s=settings.wall_s,
-        wall_s_per_gb=settings.wall_s_per_gb,
-    )
     try:
-        with Box(scratch, limits, readable=[*published, *map(Path, settings.readable)]) as box:
+        with Box(scratch, settings, readable=[*published, *map(Path, settings.readable)]) as box:
             yield box
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -155,9 +131,9 @@ class Box:
     scratch: an existing folder, the only one a child may write to.
     """
 
-    def __init__(self, scratch: Path, limits: Limits, *, readable: Iterable[Path] = ()) -> None:
+    def __init__(self, scratch: Path, settings: BoxSettings, *, readable: Iterable[Path] = ()) -> None:
         self.scratch = scratch
-        self.limits = limits
+        self.settings = settings
         self._readable = [str(path) for path in readable]
         self._process: subprocess.Popen[bytes] | None = None
         self._replies = -1
@@ -189,14 +165,19 @@ class Box:
         """
         if self._process is None:
             self._start()
-        seconds = self.limits.seconds(n_bytes)
+        seconds = self.settings.seconds(n_bytes)
         request = {
             "function": f"{function.__module__}:{function.__qualname__}",
             "arguments": dict(arguments),
             "readable": [*self._readable, *(str(path) for path in readable)],
             "listable": [str(path) for path in listable],
             "scratch": str(self.scratch),
-            "limits": {**asdict(self.limits), "cpu_s": int(seconds * (os.cpu_count() or 1)) + 1},
+            "limits": {
+                "memory_bytes": self.settings.memory_mb << 20,
+                "sorting_bytes": self.settings.sorting_mb << 20,
+                "open_files": OPEN_FILES,
+                "cpu_s": int(seconds * (os.cpu_count() or 1)) + 1,
+            },
         }
         if not self._is_ready and self._reply(SECONDS_TO_START) is None:
             self.close()

@@ -150,6 +150,10 @@ class BoxSettings(Config):
     wall_s_per_gb: float = Field(default=3600.0, ge=0)
     readable: tuple[str, ...] = ()
 
+    def seconds(self, n_bytes: int) -> float:
+        """Wall time for an input of that size."""
+        return self.wall_s + self.wall_s_per_gb * n_bytes / 1e9
+
 
 class ServerSettings(Config):
     """Where the embedded pages listen (always on this machine only). Port 0: any free."""

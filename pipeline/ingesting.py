@@ -136,20 +136,19 @@ def _ingest_part(drop: Drop, part: Mapping[str, Any], store: Store, how: How) ->
     return _result(drop, "ingested", session, folder)
 
 
-def _made_and_published(drop: Drop, digests: Mapping[str, str], store: Store, how: How) -> Path:
-    for attempt in range(TRIES):
-        with how.inside.workplace(store) as folder:
-            arguments = {
-                "part": making.written(drop), "digests": dict(digests), "store": str(store.root),
-                "folder": str(folder), "sorter": how.sorter,
-            }  # fmt: skip
-            made = how.inside.call(making.made, arguments, progress=how.progress, **_may(drop, how))
-            try:
-                return _publish(folder / making.STAGED, made, store)
-            except (_OvertakenError, FileExistsError):
-                if attempt == TRIES - 1:
-                    raise
-    raise AssertionError("unreachable")
+def _made_and_published(drop: Drop, digests: Mapping[str, str], store: Store, how: How, tries: int = TRIES) -> Path:
+    with how.inside.workplace(store) as folder:
+        arguments = {
+            "part": making.written(drop), "digests": dict(digests), "store": str(store.root),
+            "folder": str(folder), "sorter": how.sorter,
+        }  # fmt: skip
+        made = how.inside.call(making.made, arguments, progress=how.progress, **_may(drop, how))
+        try:
+            return _publish(folder / making.STAGED, made, store)
+        except (_OvertakenError, FileExistsError):
+            if tries == 1:
+                raise
+    return _made_and_published(drop, digests, store, how, tries - 1)
 
 
 def _publish(staged: Path, made: Mapping[str, Any], store: Store) -> Path:

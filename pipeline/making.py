@@ -42,8 +42,9 @@ def surveyed(paths: Sequence[str], progress: Progress) -> list[dict[str, Any]]:
     for part in Drop(paths=tuple(Path(path) for path in paths)).parts():
         progress(f"{part.name}: computing digests")
         try:
-            digests = digests_of(part)
-            found.append({**written(part), "digests": digests, "files": [str(file) for file in part.files()]})
+            files = part.files()
+            digests = digests_of(files, part.root)
+            found.append({**written(part), "digests": digests, "files": [str(file) for file in files]})
         except (ValueError, OSError) as error:
             if durable.is_of_disk(error):
                 raise

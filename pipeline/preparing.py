@@ -5,8 +5,9 @@ drop -> recordings -> names and dates as they may be published -> aligned or joi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from neuroloom.ingest.digest import digest_of_bytes, digest_of_file
@@ -52,7 +53,7 @@ def prepared(
     else:
         session = joined(there, recordings, same_clock=notes.same_clock, start_uncertainty_s=notes.start_uncertainty_s)
     session = with_notes(said_named(session, named), drop)
-    return completed(session, drop, store, private, digests_of(drop), sorter, say)
+    return completed(session, drop, store, private, digests_of(drop.files(), drop.root), sorter, say)
 
 
 def part_of(drop: Drop, store: Store, wanted: str) -> Drop:
@@ -95,8 +96,9 @@ def sorter_of(asked: str | None, said: Mapping[str, Any], settings: Settings) ->
     return None if chosen == "none" else chosen
 
 
-def digests_of(drop: Drop) -> dict[str, str]:
-    return {named_from(file, drop.root).as_posix(): digest_of_file(file) for file in drop.files()}
+def digests_of(files: Iterable[Path], root: Path) -> dict[str, str]:
+    """By each file's name within what was dropped."""
+    return {named_from(file, root).as_posix(): digest_of_file(file) for file in files}
 
 
 def privacy_for(drop: Drop, store: Store, recordings: Sequence[Recording], notes: SessionNotes) -> Privacy:

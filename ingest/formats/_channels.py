@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroloom.ingest.streams import ChannelSubset, Samples, Segment, Signal
+from neuroloom.ingest.streams import ChannelSubset, Samples, Segment, Signal, Stream
 
 
 def unique_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -20,6 +20,12 @@ def unique_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
         unique.append(f"{name}-{seen[name]}" if counts[name] > 1 else name)
         seen[name] += 1
     return unique, [name for name, n in counts.items() if n > 1]
+
+
+def unique_streams(streams: Sequence[Stream]) -> tuple[Stream, ...]:
+    """The streams, those that share a name numbered."""
+    names, _ = unique_names([stream.name for stream in streams])
+    return tuple(replace(stream, name=name) for stream, name in zip(streams, names, strict=True))
 
 
 def kind_of(text: str) -> str:

@@ -20,7 +20,7 @@ own times say that there is no gap: one step in eleven records is 1 µs short, o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._blocks import Blocks, Run, alike, runs_of, stacked
-from neuroloom.ingest.formats._channels import kind_of, unique_names
+from neuroloom.ingest.formats._channels import kind_of, unique_streams
 from neuroloom.ingest.formats._neuralynx_header import HEADER_BYTES, MAGIC, Header, header_of
 from neuroloom.ingest.formats._neuralynx_records import (
     DAY_US,
@@ -121,8 +121,7 @@ def read(path: Path) -> list[Recording]:
 
 
 def _named_apart(streams: Sequence[Stream]) -> tuple[Stream, ...]:
-    names, _ = unique_names([stream.name for stream in streams])
-    return tuple(replace(stream, name=name) for stream, name in zip(streams, names, strict=True))
+    return unique_streams(streams)
 
 
 def _zero_us(records: Mapping[Path, tuple[str, NDArray[Any]]]) -> int:

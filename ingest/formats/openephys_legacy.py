@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._blocks import Blocks, Run, alike, runs_of, stacked
-from neuroloom.ingest.formats._channels import unique_names
+from neuroloom.ingest.formats._channels import unique_names, unique_streams
 from neuroloom.ingest.formats._companions import is_there
 from neuroloom.ingest.formats._openephys_signals import kind_of_channel
 from neuroloom.ingest.formats._sets import head as head_of
@@ -123,8 +123,7 @@ def read(path: Path) -> list[Recording]:
 
 
 def _named_apart(streams: Sequence[Stream]) -> tuple[Stream, ...]:
-    names, _ = unique_names([stream.name for stream in streams])
-    return tuple(replace(stream, name=name) for stream, name in zip(streams, names, strict=True))
+    return unique_streams(streams)
 
 
 def _header(path: Path) -> _Header:

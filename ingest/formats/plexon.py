@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ import numpy as np
 
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._blocks import Blocks, Run, alike, runs_of, stacked
-from neuroloom.ingest.formats._channels import unique_names
+from neuroloom.ingest.formats._channels import unique_names, unique_streams
 from neuroloom.ingest.formats._plexon_blocks import EVENT, MAGIC, SLOW, SPIKE, Plx, plx_of
 from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
@@ -63,13 +62,12 @@ def read(path: Path) -> list[Recording]:
     streams: list[Stream] = [*_signals(plx, repairs), *_units(plx), *_events(plx)]
     if not streams:
         raise FormatError(f"{path}: no data blocks; some are wanted")
-    names, _ = unique_names([stream.name for stream in streams])
     return [
         Recording(
             clock=path.stem,
             format="plexon",
             files=(path,),
-            streams=tuple(replace(s, name=name) for s, name in zip(streams, names, strict=True)),
+            streams=unique_streams(streams),
             start=plx.start,
             repairs=tuple(repairs),
         )

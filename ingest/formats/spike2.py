@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ import numpy as np
 
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._blocks import Blocks, Run, alike, runs_of, stacked
-from neuroloom.ingest.formats._channels import kind_of, unique_names
+from neuroloom.ingest.formats._channels import kind_of, unique_names, unique_streams
 from neuroloom.ingest.formats._spike2_channels import (
     ADC,
     ADC_MARK,
@@ -77,13 +76,12 @@ def read(path: Path) -> list[Recording]:
             streams += _units(son, channel)
     if not streams:
         raise FormatError(f"{path}: no channel with data; at least one is wanted")
-    names, _ = unique_names([stream.name for stream in streams])
     return [
         Recording(
             clock=path.stem,
             format="spike2",
             files=(path,),
-            streams=tuple(replace(s, name=name) for s, name in zip(streams, names, strict=True)),
+            streams=unique_streams(streams),
             start=son.start,
             repairs=tuple(repairs),
         )

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._blocks import Blocks, Run, alike, runs_of, stacked
-from neuroloom.ingest.formats._channels import kind_of, unique_names
+from neuroloom.ingest.formats._channels import kind_of, unique_streams
 from neuroloom.ingest.formats._companions import is_there
 from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
@@ -82,13 +81,12 @@ def read(path: Path) -> list[Recording]:
     streams += _events(rows, start_s)
     if not streams:
         raise FormatError(f"{path}: no stream, snip or epoc in its {len(rows)} entries; at least one is wanted")
-    names, _ = unique_names([stream.name for stream in streams])
     return [
         Recording(
             clock=path.stem,
             format="tdt",
             files=found,
-            streams=tuple(replace(s, name=name) for s, name in zip(streams, names, strict=True)),
+            streams=unique_streams(streams),
             start=datetime.fromtimestamp(start_s, UTC),
             repairs=tuple(repairs),
         )

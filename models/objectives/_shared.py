@@ -21,6 +21,15 @@ def clean(target: Tensor, mask: Tensor | None) -> Tensor:
     return target if mask is None else torch.where(mask, target, 0.0)
 
 
-def flat_rows(value: Tensor) -> Tensor:
-    """Everything but the last dimension as one: samples by features."""
-    return value.reshape(-1, value.shape[-1])
+def valid_rows(value: Tensor, mask: Tensor | None) -> Tensor:
+    """Everything but the last dimension as one, samples by features; only samples that the mask (..., 1) has."""
+    rows = value.reshape(-1, value.shape[-1])
+    return rows if mask is None else rows[mask.reshape(-1)]
+
+
+def example_of_states(objective: torch.nn.Module, generator: torch.Generator) -> Example:
+    """Six states, three electrodes, samples whole or masked."""
+    prediction = torch.randn(2, 5, 6, generator=generator)
+    target = torch.randn(2, 5, 3, generator=generator)
+    mask = torch.rand(2, 5, 1, generator=generator) < 0.7
+    return objective, prediction, target, mask

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ._shared import Example, flat_rows
+from ._shared import Example, example_of_states, valid_rows
 
 EPSILON = 1e-12
 
@@ -22,10 +22,7 @@ class Objective(nn.Module):
 
     def forward(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """1 - CKA over all valid samples; 0 where there are fewer than two."""
-        x, y = flat_rows(prediction), flat_rows(target)
-        if mask is not None:
-            valid = mask.reshape(-1)
-            x, y = x[valid], y[valid]
+        x, y = valid_rows(prediction, mask), valid_rows(target, mask)
         if len(x) < 2:
             return prediction.sum() * 0.0
         x, y = x - x.mean(dim=0), y - y.mean(dim=0)
@@ -37,7 +34,4 @@ class Objective(nn.Module):
 
 def example(generator: torch.Generator) -> Example:
     """Six states, three electrodes."""
-    prediction = torch.randn(2, 5, 6, generator=generator)
-    target = torch.randn(2, 5, 3, generator=generator)
-    mask = torch.rand(2, 5, 1, generator=generator) < 0.7
-    return Objective(), prediction, target, mask
+    return example_of_states(Objective(), generator)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ._shared import Example, flat_rows
+from ._shared import Example, example_of_states, valid_rows
 
 MOST_SAMPLES = 512  # the matrices have that many rows and columns
 
@@ -24,10 +24,7 @@ class Objective(nn.Module):
 
     def forward(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """Mean squared difference of the two similarity matrices, times samples; 0 where there are fewer than two."""
-        x, y = flat_rows(prediction), flat_rows(target)
-        if mask is not None:
-            valid = mask.reshape(-1)
-            x, y = x[valid], y[valid]
+        x, y = valid_rows(prediction, mask), valid_rows(target, mask)
         if len(x) < 2:
             return prediction.sum() * 0.0
         every = -(-len(x) // MOST_SAMPLES)
@@ -37,7 +34,4 @@ class Objective(nn.Module):
 
 def example(generator: torch.Generator) -> Example:
     """Six states, three electrodes."""
-    prediction = torch.randn(2, 5, 6, generator=generator)
-    target = torch.randn(2, 5, 3, generator=generator)
-    mask = torch.rand(2, 5, 1, generator=generator) < 0.7
-    return Objective(), prediction, target, mask
+    return example_of_states(Objective(), generator)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from neuroloom.ingest.ledger import told
+from neuroloom.ingest.ledger import is_defect, told
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Signal
 from neuroloom.pipeline.crosschecks import contradicted
@@ -113,8 +113,8 @@ def _of_sources(session: Session) -> Iterator[Finding]:
     for source in session.sources:
         about = str(source.get("clock", source.get("format", "")))
         for entry in source.get("repairs", ()):
-            mended = not isinstance(entry, str) and "found" in entry
-            yield Finding(about=about, words=f"{'Mended in reading' if mended else 'Of the reading'}: {told(entry)}")
+            what = "Mended in reading" if is_defect(entry) else "Of the reading"
+            yield Finding(about=about, words=f"{what}: {told(entry)}")
 
 
 def _shown(name: str, value: Any) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
+from neuroloom.ingest.ledger import is_defect
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Events, Signal, Units
 from neuroloom.pipeline.review import gaze, headmap, spectra, spikes, text, timeline, traces
@@ -57,7 +58,7 @@ def write_session(session: Session, folder: Path) -> Path:
         devices=_devices(session),
         is_shifted=any(source.get("dates") == "shifted" for source in session.sources),
         sources=tuple(_source_row(source) for source in session.sources),
-        ledger=[(str(s.get("clock", "")), e) for s in session.sources for e in s.get("repairs", ()) if "found" in e],
+        ledger=[(str(s.get("clock", "")), e) for s in session.sources for e in s.get("repairs", ()) if is_defect(e)],
         timeline=timeline.timeline(session) if session.streams else None,
         streams=[(s, timeline.amount(s), timeline.certainty(session, s)) for s in session.streams],
         findings=findings(session),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from neuroloom.ingest import FormatError, read
-from neuroloom.ingest.ledger import Defect, changed, collecting, entries, note, told
+from neuroloom.ingest.ledger import Defect, changed, collecting, entries, is_defect, note, told
 
 SAMPLE = Path(__file__).parents[2] / "sample_data" / "person"
 EEG = "sub-sample_ses-01_task-choice_eeg"
@@ -88,3 +88,8 @@ def test_a_start_that_is_no_date_is_told(recordings_dir, tmp_path):
     (recording,) = read(tmp_path / "odd.edf")
     assert recording.start is None
     assert any("which is no date: start not known" in line for line in recording.repairs)
+
+
+def test_an_older_line_is_no_defect_whatever_its_words():
+    assert not is_defect("a fault was found")
+    assert [is_defect(entry) for entry in entries([Defect("names twice: numbered"), "a remark"])] == [True, False]

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from neuroloom.pipeline import _landlock
-from neuroloom.pipeline.box import Box, BoxError, Limits, RefusedError
+from neuroloom.pipeline.box import Box, BoxError, RefusedError
+from neuroloom.pipeline.config import BoxSettings
 
 HERE = Path(__file__).parent
-QUICK = Limits(wall_s=60.0, memory_bytes=512 << 20, sorting_bytes=512 << 20)
+QUICK = BoxSettings(wall_s=60.0, memory_mb=512, sorting_mb=512)
 confined = pytest.mark.skipif(not _landlock.version(), reason="this kernel has no Landlock")
 
 
@@ -136,6 +137,6 @@ def test_talk_that_is_no_reply_ends_the_call_and_the_next_works(box, calls, drop
 
 
 def test_a_call_that_hangs_is_stopped(box, calls, monkeypatch):
-    monkeypatch.setattr(box, "limits", Limits(wall_s=0.5, wall_s_per_gb=0.0))
+    monkeypatch.setattr(box, "settings", BoxSettings(wall_s=0.5, wall_s_per_gb=0.0))
     with pytest.raises(BoxError, match="not done after"):
         box.call(calls.hang, {})
