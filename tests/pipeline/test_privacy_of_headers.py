@@ -1,5 +1,6 @@
 """What headers say of a person: not published, unless the lab asks for it."""
 
+import re
 from datetime import date
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from neuroloom.pipeline.store import Store
 
 PATIENT = "MCH-0234567 F 02-MAY-1951 Haagse_Harry"
 PRIVATE = (b"haagse", b"harry", b"0234567", b"1951")
+DRAWN = re.compile(rb"[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{16,}|\.[0-9]{5,}")  # identifiers, digests, fractions: say nobody
 
 
 @pytest.fixture
@@ -74,7 +76,7 @@ def test_nothing_that_is_published_says_it(kind, store, tmp_path):
     folder = ingested(MADE[kind](tmp_path), store)
     assert not any(word in folder.parent.name.lower() for word in ("haagse", "harry"))
     for path in folder.iterdir():
-        content = path.read_bytes().lower()
+        content = DRAWN.sub(b" ", path.read_bytes().lower())
         assert [word for word in PRIVATE if word in content] == [], path.name
 
 
