@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroloom.ingest._nwb_layout import INDEX_PATH, INDEX_VERSION, MAIN_FILE, clock_map_of, decoded
+from neuroloom.ingest.chunks import Codec, codec_of, read_rows
 from neuroloom.ingest.streams import Events, Intervals, Segment, Signal, Stream, Table, Units
 from neuroloom.ingest.timebase import FloatArray, PiecewiseTimebase, Timebase, Times, Timestamps
 
@@ -36,6 +37,7 @@ class SessionFile:
         self._handle: h5py.File | None = None
         self._process = 0
         self._datasets: dict[str, h5py.Dataset] = {}
+        self._codecs: dict[str, Codec | None] = {}
 
     def __reduce__(self) -> tuple[type[SessionFile], tuple[Path]]:
         return (SessionFile, (self.path,))
@@ -68,9 +70,18 @@ class SessionFile:
         try:
             if dataset.dtype.kind == "O":
                 return np.asarray(dataset.asstr()[rows])
-            return np.asarray(dataset[rows])
+            return self._rows(path, dataset, rows)
         except (OSError, RuntimeError) as error:
             raise SessionFileError(f"{self.path}: {path} cannot be read ({error}); the file is damaged") from error
+
+    def _rows(self, path: str, dataset: h5py.Dataset, rows: slice) -> NDArray[Any]:
+        if path not in self._codecs:
+            self._codecs[path] = codec_of(dataset)
+        codec = self._codecs[path]
+        if codec is None or rows.step not in (None, 1):
+            return np.asarray(dataset[rows])
+        first, last, _ = rows.indices(dataset.shape[0])
+        return read_rows(dataset, codec, first, last)
 
     def close(self) -> None:
         """Let go of the file; a later read opens it again."""

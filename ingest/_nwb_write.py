@@ -6,7 +6,7 @@ Memory stays at a few blocks whatever the length of a recording.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,15 +14,19 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from neuroloom.ingest._nwb_layout import Series, encoded, safe_names
 from neuroloom.ingest._nwb_skeleton import Skeleton
+from neuroloom.ingest.chunks import codec_of, write_rows
 from neuroloom.ingest.digest import Digester, header_of, rows_per_block
 from neuroloom.ingest.streams import Signal, Stream, as_slice
 from neuroloom.ingest.timebase import PiecewiseTimebase
 
 LIBVER = ("v110", "v110")  # from 1.10 on HDF5 guards its own metadata with checksums
 GZIP: Mapping[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
+
+Blocks = Iterator[tuple[int, NDArray[Any]]]  # first row, rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,31 +103,41 @@ def write_nwb(
 def _fill(dataset: Any, series: Series, on_bytes: Callable[[int], None]) -> str:
     """Copy a segment's samples into their dataset; returns the digest of what was given to HDF5."""
     n_rows = series.shape[0]
-    digester = Digester()
-    digester.update(header_of(series.shape, dataset.dtype))
     columns = slice(None) if series.is_whole else as_slice(np.asarray(series.columns))
     source = series.segment.samples
     rows = rows_per_block((n_rows, source.shape[1]), dataset.dtype.itemsize, dataset.chunks[0] if dataset.chunks else 1)
-    for first in range(0, n_rows, rows):
-        block = np.ascontiguousarray(source[slice(first, first + rows)][:, columns], dtype=dataset.dtype)
-        if block.shape[0] != min(rows, n_rows - first):
-            raise ValueError(
-                f"{series.signal.name}: {block.shape[0]} samples came at sample {first} of {n_rows}; "
-                f"{min(rows, n_rows - first)} are wanted"
-            )
-        dataset[first : first + rows] = block
-        digester.update(block)
-        on_bytes(block.nbytes)
-    return digester.digest()
+
+    def blocks() -> Blocks:
+        for first in range(0, n_rows, rows):
+            block = np.ascontiguousarray(source[slice(first, first + rows)][:, columns], dtype=dataset.dtype)
+            if block.shape[0] != min(rows, n_rows - first):
+                raise ValueError(
+                    f"{series.signal.name}: {block.shape[0]} samples came at sample {first} of {n_rows}; "
+                    f"{min(rows, n_rows - first)} are wanted"
+                )
+            yield first, block
+            on_bytes(block.nbytes)
+
+    return _written(dataset, blocks())
 
 
 def _fill_times(dataset: Any, base: PiecewiseTimebase) -> str:
     """A time per sample into its dataset; returns the digest of what was given to HDF5."""
+    rows = rows_per_block(dataset.shape, 8, dataset.chunks[0] if dataset.chunks else 1)
+    starts = range(0, base.n_samples, rows)
+    blocks = ((first, base.seconds(np.arange(first, min(first + rows, base.n_samples)))) for first in starts)
+    return _written(dataset, blocks)
+
+
+def _written(dataset: Any, blocks: Blocks) -> str:
+    """Write blocks of rows; returns the digest of the dataset that they make."""
     digester = Digester()
     digester.update(header_of(dataset.shape, dataset.dtype))
-    rows = rows_per_block(dataset.shape, 8, dataset.chunks[0] if dataset.chunks else 1)
-    for first in range(0, base.n_samples, rows):
-        block = base.seconds(np.arange(first, min(first + rows, base.n_samples)))
-        dataset[first : first + rows] = block
-        digester.update(block)
+
+    def digested() -> Blocks:
+        for first, block in blocks:
+            digester.update(block)
+            yield first, block
+
+    write_rows(dataset, codec_of(dataset), digested())
     return digester.digest()

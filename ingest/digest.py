@@ -14,6 +14,8 @@ import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
+from neuroloom.ingest.chunks import codec_of, parts_of_rows
+
 BLOCK_BYTES = 1 << 24
 FILE_BLOCK_BYTES = 1 << 20
 PREFIX = "blake3:"
@@ -105,9 +107,14 @@ def _blocks(dataset: Any) -> Iterator[Any]:
     if dataset.shape == ():
         yield np.asarray([dataset[()]], dtype=dataset.dtype)
         return
-    rows = rows_per_block(dataset.shape, max(dataset.dtype.itemsize, 1), dataset.chunks[0] if dataset.chunks else 1)
-    for first in range(0, dataset.shape[0], rows):
-        yield dataset[first : first + rows]
+    codec = codec_of(dataset)
+    if codec is not None:
+        for _, rows in parts_of_rows(dataset, codec, 0, dataset.shape[0]):
+            yield rows
+        return
+    n_rows = rows_per_block(dataset.shape, max(dataset.dtype.itemsize, 1), dataset.chunks[0] if dataset.chunks else 1)
+    for first in range(0, dataset.shape[0], n_rows):
+        yield dataset[first : first + n_rows]
 
 
 def _little_endian(block: NDArray[Any]) -> NDArray[Any]:
