@@ -1,6 +1,7 @@
 """Spikes from a wideband signal: preprocess, sort, measure, judge. Nothing found is thrown away.
 
     sort(signal, sorter="spykingcircus2", curation=Curation()) -> Units
+    measure(signal, units) -> Units      those of an existing sorting, measured on the signal
 
 Columns of the table, one value per unit:
 
@@ -20,8 +21,8 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from neuroloom.ingest.sorters import SortingError, sorter_named
 from neuroloom.ingest.sorters._spikeinterface import quiet, seeded
 from neuroloom.ingest.spikeinterface_bridge import channel_ids, positions_um
 from neuroloom.ingest.streams import Signal, Units
-from neuroloom.ingest.timebase import FloatArray
+from neuroloom.ingest.timebase import FloatArray, Times
 
 Progress = Callable[[str], None]
 Trains = list[list[NDArray[np.int64]]]  # per unit, per segment: sample indices
@@ -105,9 +106,44 @@ def sort(
             found = run_sorter(prepared.signal(signal.name))
         say(f"{signal.name}: measuring {len(found.unit_names)} units")
         with quiet():
-            trains = _trains(found, prepared)
+            trains = _trains(found, [s.timebase for s in prepared.signal(found.name).segments], signal.rate_hz)
             measured = _measured(prepared, trains, known_positions=positions_um(signal) is not None)
     return _units(signal, prepared, found, trains, measured, rule)
+
+
+def measure(
+    signal: Signal, units: Units, *, chain: Chain | None = None, n_jobs: int = 1, progress: Progress | None = None
+) -> Units:
+    """Units that came with the signal, with the measures that `sort` takes; what people said of them stays.
+
+    Adds the columns that are missing and the mean waveforms. chain, n_jobs, progress: as in `sort`. Raises SortingError
+    and ValueError as it does.
+    """
+    say = progress or (lambda _: None)
+    if not units.unit_names:
+        return units
+    with tempfile.TemporaryDirectory(prefix="neuroloom-sorting-") as folder, _jobs(n_jobs), seeded(SEED), quiet():
+        say(f"{signal.name}: measuring {len(units.unit_names)} units of an existing sorting")
+        prepared = preprocess(signal, chain, seed=SEED)
+        _check_room(prepared.recording, signal, folder)
+        prepared = prepared.saved(Path(folder) / "traces")
+        trains = _trains(units, [signal.segments[index].timebase for index in prepared.segments], signal.rate_hz)
+        measured = _measured(prepared, trains, known_positions=positions_um(signal) is not None)
+    counts = tuple(int(sum(len(part) for part in train)) for train in trains)
+    return replace(
+        units,
+        table={**measured.columns, "n_spikes": counts, **units.table},
+        provenance={
+            **units.provenance,
+            "preprocessing": dict(prepared.decisions),
+            "template_uV": _templates(units, measured),
+            "template_start_ms": measured.template_start_ms,
+        },
+    )
+
+
+def _templates(units: Units, measured: _Measured) -> dict[str, list[float]]:
+    return {n: np.round(t, 2).tolist() for n, t in zip(units.unit_names, measured.templates_uV, strict=True)}
 
 
 def _check_room(recording: Any, signal: Signal, folder: str) -> None:
@@ -130,17 +166,13 @@ class _Measured:
     template_start_ms: float
 
 
-def _trains(found: Units, prepared: Preprocessed) -> Trains:
-    """Sample indices again, which is what the waveforms are cut with."""
-    segments = prepared.signal(found.name).segments
+def _trains(units: Units, bases: Sequence[Times], rate_hz: float) -> Trains:
+    """Sample indices again, per unit and segment, which is what the waveforms are cut with."""
     trains: Trains = []
-    for times_s in found.spike_times_s:
+    for times_s in units.spike_times_s:
         per_segment = []
-        for segment in segments:
-            base = segment.timebase
-            first, last = np.searchsorted(
-                times_s, [base.start_s - 0.5 / base.rate_hz, base.stop_s - 0.5 / base.rate_hz]
-            )
+        for base in bases:
+            first, last = np.searchsorted(times_s, [base.start_s - 0.5 / rate_hz, base.stop_s - 0.5 / rate_hz])
             per_segment.append(base.nearest(times_s[first:last]))
         trains.append(per_segment)
     return trains
@@ -206,7 +238,6 @@ def _units(
     if "area" in signal.table:
         areas = dict(zip(channel_ids(signal), signal.table["area"], strict=True))
         table["area"] = tuple(areas[channel] for channel in table["channel"])
-    templates = {n: np.round(t, 2).tolist() for n, t in zip(found.unit_names, measured.templates_uV, strict=True)}
     return Units(
         name=f"{signal.name} units",
         unit_names=found.unit_names,
@@ -218,7 +249,7 @@ def _units(
             "source": signal.name,
             "preprocessing": dict(prepared.decisions),
             "curation": asdict(rule),
-            "template_uV": templates,
+            "template_uV": _templates(found, measured),
             "template_start_ms": measured.template_start_ms,
         },
     )

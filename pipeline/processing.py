@@ -52,6 +52,8 @@ def process(
     session = _with(session, _gaze_events(session))
     finds = None if sorter is None else partial(_sorted, sorter=sorter, chain=chain, curation=curation)
     session = _with(session, _spikes_and_lfp(session, finds, say))
+    if sorter is not None:
+        session = replace(session, streams=tuple(_measured(stream, session, chain, say) for stream in session.streams))
     session = _with_quality(session, say)
     session = _with(session, _artefacts(session, say))
     session = _with_quality(_cleaned(session, say) if ica else session, say)
@@ -156,6 +158,23 @@ def _spikes_and_lfp(session: Session, finds: Callable[..., Units] | None, say: P
             from neuroloom.ingest.lfp import extract_lfp
 
             yield replace(extract_lfp(stream), name=f"{stream.name} lfp", device=stream.device)
+
+
+def _measured(stream: Stream, session: Session, chain: Chain | None, say: Progress) -> Stream:
+    """An existing sorting with the measures of one that was made here, where the wide band it is of is there too."""
+    from neuroloom.ingest.sorters import SortingError
+    from neuroloom.ingest.sorting import MEASURES, measure
+
+    if not (isinstance(stream, Units) and stream.is_sorted) or "unmeasured" in stream.provenance:
+        return stream
+    source = next((s for s in session.streams if s.name == stream.provenance.get("source")), None)
+    if not isinstance(source, Signal) or set(MEASURES) <= set(stream.table):
+        return stream
+    try:
+        with memory_for_sorting():
+            return measure(source, stream, chain=chain, progress=lambda text: say(f"{session.id}: {text}"))
+    except (SortingError, ValueError) as error:
+        return replace(stream, provenance={**stream.provenance, "unmeasured": str(error)})
 
 
 # EEG ---------------------------------------------------------------------------------------------------------------

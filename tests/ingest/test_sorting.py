@@ -7,7 +7,7 @@ import pytest
 
 from neuroloom.ingest import Segment, Timebase
 from neuroloom.ingest.sorters import SortingError
-from neuroloom.ingest.sorting import MEASURES, Curation, sort
+from neuroloom.ingest.sorting import MEASURES, Curation, measure, sort
 
 from .conftest import RATE_HZ, found_share
 
@@ -39,6 +39,16 @@ def test_every_decision_is_in_the_provenance(sorted_units):
     assert said["preprocessing"]["band_hz"] == [300.0, 6000.0]
     assert said["curation"]["min_snr"] == 4.0
     assert said["template_uV"].keys() == set(sorted_units.unit_names)
+
+
+def test_an_existing_sorting_is_measured_as_one_made_here_and_keeps_what_people_said(truth, sorted_units):
+    verdicts = {"accepted": (False,) * len(sorted_units.unit_names)}
+    measured = measure(truth.signal, replace(sorted_units, table=verdicts, provenance={"made_by": "phy"}))
+    assert measured.table["accepted"] == verdicts["accepted"]
+    assert measured.provenance["made_by"] == "phy"
+    for name in (*MEASURES, "depth_um"):
+        np.testing.assert_allclose(measured.table[name], sorted_units.table[name], rtol=1e-6)
+    assert measured.table["channel"] == sorted_units.table["channel"]
 
 
 def test_sorting_again_gives_the_same_spikes(truth, sorted_units):

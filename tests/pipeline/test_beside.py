@@ -71,6 +71,9 @@ def test_a_recording_that_came_with_its_units_is_not_sorted_again(drop, tmp_path
     with Session.open(store.latest(result.session)) as session:
         (units,) = units_of(session)
         assert (units.provenance["made_by"], units.unit_names) == ("phy", ("1", "2"))
+        assert units.table["n_spikes"] == (1, 2)
+        assert units.table["accepted"] == (True, False)
+        assert np.isfinite(units.table["snr"]).all()
         assert "params.py" in session.sources[0]["files"]
         assert {name.rpartition("/")[2] for name in session.sources[0]["digests"]} >= {"params.py", "spike_times.npy"}
 
