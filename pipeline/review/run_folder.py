@@ -93,7 +93,7 @@ class RunView:
             config=config if isinstance(config, Mapping) else {},
             training=training,
             validation=validation,
-            scores=tuple(_score_rows(_json(folder / SCORES, notes))),
+            scores=tuple(score_rows(_json(folder / SCORES, notes))),
             topology=_topology(folder / TOPOLOGY, notes),
             choice=tuple(_candidates(_json(folder / CHOICE, notes) if (folder / CHOICE).is_file() else None)),
             channels=tuple(_placed(_json(folder / CHANNELS, notes) if (folder / CHANNELS).is_file() else None)),
@@ -134,7 +134,7 @@ def _curves(path: Path, notes: list[str]) -> tuple[FloatArray, FloatArray]:
     return training, validation
 
 
-def _score_rows(content: Any) -> Iterator[ScoreRow]:
+def score_rows(content: Any) -> Iterator[ScoreRow]:
     """The scores as `pipeline.evaluation` writes them, a line per model, put side by side; single channels left out."""
     scores = content.get("scores", ()) if isinstance(content, Mapping) else ()
     found: dict[tuple[str, ...], dict[str, ScoreValue]] = {}

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from neuroloom.ingest.envelopes import read_values
 from neuroloom.ingest.streams import Signal
 from neuroloom.ingest.timebase import FloatArray
-from neuroloom.pipeline.review.envelopes import read_values
 from neuroloom.pipeline.review.figures import BLUE, RED, Picture, drawing, label, log_axis, picture
 from neuroloom.pipeline.review.text import count, visible
 from neuroloom.pipeline.review.traces import unit_sign

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuroloom.ingest.envelopes import COLUMNS
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Units
 from neuroloom.ingest.timebase import FloatArray
-from neuroloom.pipeline.review.envelopes import COLUMNS
 from neuroloom.pipeline.review.figures import (
     GREY,
     GRID,

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from neuroloom.ingest.envelopes import COLUMNS
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Events, Intervals, Signal, Stream, Units
 from neuroloom.ingest.timebase import FloatArray
-from neuroloom.pipeline.review.envelopes import COLUMNS
 from neuroloom.pipeline.review.figures import GREY, MODALITY_COLOURS, MUTED, Picture, drawing, label, picture, time_axis
 from neuroloom.pipeline.review.text import count
 

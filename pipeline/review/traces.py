@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from neuroloom.ingest.envelopes import COLUMNS, Envelope, envelope
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Signal
-from neuroloom.pipeline.review.envelopes import COLUMNS, Envelope, envelope
 from neuroloom.pipeline.review.figures import (
     GREY,
     GRID,
