@@ -7,7 +7,7 @@
     <!-- not run: why -->    before a block: never
     ```          (no language) is a picture or a message, and may not hold a command
 
-Lines of `--8<-- "file"` are what MkDocs puts there: the file itself.
+`<!-- example: NAME -->` is a block of python: `docs/examples/NAME.py`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PAGES = {str(path.relative_to(ROOT)): path for path in [ROOT / "README.md", *sor
 SHELL = ("bash", "console")
 SOURCES = ("ingest", "models", "pipeline", "flows")
 _BLOCK = re.compile(r"(?:<!-- (slow|not run): (.+?) -->\n+)?^```([\w.]*)[^\n]*\n(.*?)^```$", re.M | re.S)
-_SNIPPET = re.compile(r'^--8<-- "(.+)"$', re.M)
+_EXAMPLE = re.compile(r"^<!-- example: (\w+) -->$", re.M)
 _FILE = re.compile(r"# ((?:[\w.-]+/)*[\w-]+\.\w+)(?:\s|$)")
 
 
@@ -63,8 +63,12 @@ class Block:
 
 def blocks(page: Path) -> list[Block]:
     """The blocks of a page, in order."""
-    text = _SNIPPET.sub(lambda found: (DOCS / found[1]).read_text(encoding="utf-8"), page.read_text(encoding="utf-8"))
+    text = _EXAMPLE.sub(_fenced, page.read_text(encoding="utf-8"))
     return [Block(language, body, when, why) for when, why, language, body in _BLOCK.findall(text)]
+
+
+def _fenced(found: re.Match[str]) -> str:
+    return f"```python\n{(DOCS / 'examples' / f'{found[1]}.py').read_text(encoding='utf-8')}```"
 
 
 class Reader:

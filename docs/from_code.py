@@ -1,10 +1,11 @@
-"""What the guide takes from the code while it is built: the graph of packages, the commands, the head of the settings.
+"""What the guide takes from the code while it is built: the graph of packages, the commands, settings, examples.
 
 MkDocs calls `on_page_markdown` for every page; `<!-- packages -->` and its like become what they name.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -40,7 +41,12 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
         marker = f"<!-- {name} -->"
         if marker in markdown:
             markdown = markdown.replace(marker, made())
-    return markdown
+    return re.sub(r"^<!-- example: (\w+) -->$", _example, markdown, flags=re.M)
+
+
+def _example(found: re.Match[str]) -> str:
+    """An example in `docs/examples` as a fenced block."""
+    return f"```python\n{(ROOT / 'docs' / 'examples' / f'{found[1]}.py').read_text(encoding='utf-8')}```"
 
 
 def packages_page() -> str:
