@@ -13,6 +13,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import griffe
+
 ROOT = Path(__file__).parents[1]
 ROWS = (
     (("flows",),),
@@ -22,6 +24,7 @@ ROWS = (
         ("models", "models.modules", "models.readouts", "models.objectives", "models.teachers"),
     ),
 )
+_FIELD = re.compile(r"^([a-z_]\w*(?:, [a-z_]\w*)*):( .*)$")
 BOX, GAP, ROW = (106, 30), 10, 130  # sizes in the picture
 WIDTH = 9 * (BOX[0] + GAP) + 60
 
@@ -47,6 +50,26 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 def _example(found: re.Match[str]) -> str:
     """An example in `docs/examples` as a fenced block."""
     return f"```python\n{(ROOT / 'docs' / 'examples' / f'{found[1]}.py').read_text(encoding='utf-8')}```"
+
+
+class Fields(griffe.Extension):
+    """Lines such as `rate_hz: how often` of a docstring become a list, as they are meant."""
+
+    def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
+        """Griffe's hook."""
+        if obj.docstring is not None:
+            obj.docstring.value = _listing_fields(obj.docstring.value)
+
+
+def _listing_fields(text: str) -> str:
+    lines, before = [], ""
+    for line in text.splitlines():
+        field = _FIELD.match(line)
+        if field and before and not before.startswith("- "):
+            lines.append("")  # a list begins after an empty line
+        lines.append(f"- `{field[1]}`:{field[2]}" if field else line)
+        before = lines[-1]
+    return "\n".join(lines)
 
 
 def packages_page() -> str:
