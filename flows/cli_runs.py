@@ -1,4 +1,4 @@
-"""The commands about training runs: train, evaluate, compare, predict."""
+"""The commands about training runs: train, evaluate, compare, predict, fidelity."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SAY_EVERY = 100  # steps
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (train, evaluate, compare, predict):
+    for command in (train, evaluate, compare, predict, fidelity):
         app.command()(command)
 
 
@@ -135,6 +135,50 @@ def predict(run: str, session: str, as_json: JsonOption = False, store: StoreOpt
         document({"run": run, "session": session, "file": str(path)})
     else:
         lines(str(path))
+
+
+def fidelity(
+    run: str,
+    events: Annotated[str, typer.Option(help="The port of events after which behaviour is compared.")] = "",
+    noise: Annotated[str, typer.Option(help="Levels, as shares of a unit's own spread.")] = "0.1,0.3,1,3",
+    against: Annotated[str, typer.Option(help="The teacher, where that is a run of this store.")] = "",
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
+    """Where a trained network departs from whom it was trained on, on held-out behaviour, and what damage costs it."""
+    from neuroloom.pipeline.fidelity import fidelity_of_run
+    from neuroloom.pipeline.reviewing import review_run
+    from neuroloom.pipeline.store import Store
+
+    place = Store.here(store).existing()
+    found = fidelity_of_run(run, place, events=events, noise=_numbers(noise), against=against)
+    page = review_run(place, run)
+    if as_json:
+        document(found.to_json() | {"page": str(page)})
+        return
+    lines(*found.sentences(), *found.notes)
+    rows = [(port.session, port.port, measure) for port in found.ports for measure in port.measures]
+    shown = [(session, port, m.aspect, _measured(m), *_beside(m)) for session, port, m in rows]
+    table(("session", "port", "", "measure", "copy", "exact", "difference", ""), shown)
+    lines(f"page: {page}#fidelity")
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in _names(text))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r}; numbers with commas between them are wanted") from error
+
+
+def _measured(measure: Any) -> str:
+    return f"{measure.name}{f': {measure.what}' if measure.what else ''}"
+
+
+def _beside(measure: Any) -> tuple[str, str, str, str]:
+    if not measure.tested:
+        return f"{measure.copy:.3f}", "", f"({measure.low:.3f} to {measure.high:.3f})", ""
+    away = f"{measure.departure:+.3f} ({measure.low:+.3f} to {measure.high:+.3f})"
+    return f"{measure.copy:.3f}", f"{measure.person:.3f}", away, "departs" if measure.departs else ""
 
 
 def _tell(step: int, loss: float) -> None:

@@ -35,7 +35,7 @@ artefacts = ["muscle", "blink"]
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -66,6 +66,7 @@ SCORES = "scores.json"
 PLACED = "channels.json"
 PATHWAYS = "pathways.json"
 RIVALS = "rivals"
+PREDICTED = "predicted-{session}.h5"
 Progress = Callable[[int, float], None]
 T = TypeVar("T")
 
@@ -158,6 +159,7 @@ def prepare_run(config: RunConfig, store: Store) -> Path:
     training_of(config)
     if config.start_from:
         requested(store, config.start_from)
+        _refuse_withdrawn(sorted(sessions_behind(store, config.start_from)), store)
     chosen = _consented(config.sessions, store)
     if not chosen:
         raise StoreError(f"{store.root}: no session to train on; ingest recordings first")
@@ -179,10 +181,31 @@ def _consented(named: tuple[str, ...], store: Store) -> tuple[str, ...]:
     known, today = Subjects.of(store), date.today()
     if not named:
         return tuple(one for one in store.session_ids() if not known.objection(one, today))
-    for session_id in named:
+    _refuse_withdrawn(named, store)
+    return named
+
+
+def _refuse_withdrawn(sessions: Iterable[str], store: Store) -> None:
+    """Raise StoreError where a person does not agree to it any more."""
+    known, today = Subjects.of(store), date.today()
+    for session_id in sessions:
         if why := known.objection(session_id, today):
             raise StoreError(f"{session_id}: {why}; it cannot be trained on")
-    return named
+
+
+def sessions_behind(store: Store, name: str) -> set[str]:
+    """Every session that a run was trained on, those of the runs it went on from included."""
+    said = [_document(store.run_folder(one) / REQUEST) for one in runs_behind(store, name)]
+    return {str(session) for one in said for session in one.get("sessions", ())}
+
+
+def runs_behind(store: Store, name: str) -> list[str]:
+    """A run, the one it went on from, the one that went on from, ..."""
+    found: list[str] = []
+    while name and name not in found:
+        found.append(name)
+        name = str(_document(store.run_folder(name) / REQUEST).get("start_from") or "")
+    return found
 
 
 def train_run(name: str, store: Store, *, progress: bool | Progress = False) -> Run:
@@ -190,6 +213,7 @@ def train_run(name: str, store: Store, *, progress: bool | Progress = False) -> 
     from neuroloom.pipeline.training import attach, train
 
     config, folder = requested(store, name), store.run_folder(name)
+    _refuse_withdrawn(sorted(sessions_behind(store, name)), store)  # it may have ended since the run was prepared
     catalog = Catalog.of(store)
     catalog.put_run(name, kind="train", state=RUNNING, reason="")
     try:
@@ -330,7 +354,7 @@ def predict_run(name: str, session_id: str, store: Store) -> Path:
     run = open_run(store, name)
     with _opened(store, session_id) as session:
         predicted = run.predict(session)[session_id]
-    path = store.run_folder(name) / f"predicted-{session_id}.h5"
+    path = store.run_folder(name) / PREDICTED.format(session=session_id)
     with h5py.File(path, "w") as file:
         file.attrs.update(run=name, session=session_id, bin_s=run.window_config.bin_s)
         for port, values in predicted.items():

@@ -4,6 +4,7 @@ config.json     settings                 metrics.jsonl   a line per step (loss) 
 topology.toml   the network's areas      scores.json     a line per session, port, area, metric and predictor
 choice.json     what each candidate for the weights of objectives came to, where they were chosen
 channels.json   which area each electrode and unit sits in, and how that was decided
+fidelity.json   where the network departs from whom it was trained on
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import numpy as np
 
 from neuroloom.ingest.timebase import FloatArray
 from neuroloom.models.topology import Topology, TopologyError
+from neuroloom.pipeline.review.fidelity import FidelityView
 
 CONFIG, METRICS, SCORES, TOPOLOGY = "config.json", "metrics.jsonl", "scores.json", "topology.toml"
-CHOICE, CHANNELS = "choice.json", "channels.json"
+CHOICE, CHANNELS, FIDELITY = "choice.json", "channels.json", "fidelity.json"
 KEYS = ("session", "port", "area", "metric")
 NETWORK, CEILING = "network", "truth"
 LARGEST_JSON = 32 << 20  # bytes; a file of settings or scores beyond this is not one of ours
@@ -78,6 +80,7 @@ class RunView:
     topology: Topology | None = None
     choice: tuple[Candidate, ...] = ()
     channels: tuple[Placed, ...] = ()
+    fidelity: FidelityView | None = None
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -97,6 +100,7 @@ class RunView:
             topology=_topology(folder / TOPOLOGY, notes),
             choice=tuple(_candidates(_json(folder / CHOICE, notes) if (folder / CHOICE).is_file() else None)),
             channels=tuple(_placed(_json(folder / CHANNELS, notes) if (folder / CHANNELS).is_file() else None)),
+            fidelity=FidelityView.read(_json(folder / FIDELITY, notes)) if (folder / FIDELITY).is_file() else None,
             notes=tuple(notes),
         )
 

@@ -1,6 +1,7 @@
 """The command line contract: exit codes, documents, one line per mistake."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -165,6 +166,10 @@ def test_train_evaluate_compare_and_predict(neuroloom, person, tmp_path):
     assert {"source", "target", "share", "lesion", "carries"} <= said["pathways"][0].keys()
     assert "hypothesis about the brain" in neuroloom("evaluate", "one", "--pathways").out
     assert neuroloom("evaluate", "one", "--against", "lstm").code == 2
+    kept = neuroloom("fidelity", "one", "--against", "two", "--noise", "1", "--json").document
+    assert {port["port"] for port in kept["ports"]} <= {"gaze", "trials_choice"}
+    assert (kept["against"], bool(kept["sentences"])) == ("two", True)
+    assert 'id="fidelity"' in Path(kept["page"]).read_text()
     predicted = neuroloom("predict", "one", SESSION, "--json").document
     assert predicted["file"].endswith(f"predicted-{SESSION}.h5")
 

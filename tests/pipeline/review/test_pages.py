@@ -73,6 +73,37 @@ def test_a_broken_file_of_a_run_is_named(tmp_path):
     assert "scores.json cannot be read" in words(write_run(folder, tmp_path))
 
 
+def with_fidelity(folder, port="choice"):
+    measures = [
+        {"aspect": "errors", "name": "share of the answer", "what": "left", "copy": 0.7, "person": 0.5, "departure": 0.2,
+         "low": 0.1, "high": 0.3, "departs": True, "tested": True},
+        {"aspect": "agreement", "name": "R2", "copy": None, "departs": False, "tested": False},
+        "no measure",
+    ]  # fmt: skip
+    ports = [{"port": port, "session": "sub-01", "measures": measures, "reliability": [[0.1, 0.2, 9], [0.8, None, 9]],
+              "over_time": [[60.0, 0.1], [120.0, 0.3]]}, 7]  # fmt: skip
+    damage = [
+        {"port": port, "session": "sub-01", "kind": kind, "what": what, "lost": 0.2, "low": 0.1, "high": 0.3, "kept": 0.4}
+        for kind, what in (("area", "V1"), ("pathway", "V1 -> M1"), ("noise", "1"), ("noise", "much"))
+    ]
+    said = {"ports": ports, "sentences": [f"{port}: it departs."], "damage": damage}
+    (folder / "fidelity.json").write_text(json.dumps(said))
+    return folder
+
+
+def test_a_run_is_set_beside_whom_it_was_trained_on(tmp_path):
+    seen = words(write_run(with_fidelity(run_folder(tmp_path / "reach")), tmp_path))
+    assert "choice: it departs." in seen
+    assert "errors share of the answer: left 0.700 0.500 0.200 0.100 to 0.300 yes" in seen
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '{"ports": 3}', '{"ports": [{"measures": 1}], "damage": [{}]}'])
+def test_a_fidelity_file_that_is_something_else_does_no_harm(tmp_path, content):
+    folder = run_folder(tmp_path / "reach")
+    (folder / "fidelity.json").write_text(content)
+    assert "reach" in words(write_run(folder, tmp_path))
+
+
 def index_view(**changed):
     when = datetime(2026, 3, 14, 9, 26, tzinfo=UTC)
     rows = {
@@ -107,7 +138,7 @@ def test_no_name_becomes_markup(tmp_path, kind):
         case "session":
             path = write_session(hostile_session(), tmp_path)
         case "run":
-            folder = run_folder(tmp_path / "run", port=HOSTILE)
+            folder = with_fidelity(run_folder(tmp_path / "run", port=HOSTILE), HOSTILE)
             (folder / "config.json").write_text(json.dumps({HOSTILE: HOSTILE}))
             path = write_run(folder, tmp_path)
         case _:
