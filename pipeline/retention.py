@@ -6,7 +6,7 @@
     originals     never
     quarantine    what was refused
     derived       caches that were not used; they are made anew when needed
-    checkpoints   those of the candidates among which a finished run chose; the run's own is its network, and stays
+    checkpoints   those of the candidates among which a finished run or search chose; the run's own stays
     staging       what was being written when a machine died
     other         never: review pages, the catalog, Prefect's database
 
@@ -40,6 +40,10 @@ from neuroloom.pipeline.store import AMENDED, Store
 LOG = "deleted.jsonl"
 DAY_S = 86400.0
 DELETING = "deleting-"
+CHOICES = (
+    ("choice.json", "candidates", "a candidate of a finished choice"),
+    ("trials.json", "trials", "a trial of a finished search"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,10 +173,10 @@ def _checkpoints(store: Store, catalog: Catalog, now: float) -> Iterator[Entry]:
         if run.state != DONE:
             continue
         folder = store.run_folder(run.name)
-        if not (folder / "choice.json").is_file() or not (folder / "checkpoint.pt").is_file():
-            continue
-        for path in sorted((folder / "candidates").glob("*/checkpoint.pt")):
-            yield entry_of(path, now - path.stat().st_mtime, "a candidate of a finished choice")
+        for result, parts, why in CHOICES:
+            if (folder / result).is_file() and (folder / "checkpoint.pt").is_file():
+                for path in sorted((folder / parts).glob("*/checkpoint.pt")):
+                    yield entry_of(path, now - path.stat().st_mtime, why)
 
 
 def _staged(store: Store, now: float) -> Iterator[Entry]:

@@ -159,6 +159,7 @@ def test_train_evaluate_compare_and_predict(neuroloom, person, tmp_path):
         assert neuroloom("evaluate", name, "--json").code == 0
     compared = neuroloom("compare", "one", "two", "--json").document
     assert {"one", "two", "one ridge", "two mean"} <= compared["rows"][0]["scores"].keys()
+    assert "Settings that differ" in Path(compared["page"]).read_text()
     more = ("--against", "dense,gru", "--seeds", "2", "--baselines", "mean,kalman", "--forward-s", "0.1", "--pathways")
     said = neuroloom("evaluate", "one", *more, "--json").document
     assert {row["model"] for row in said["scores"]} == {"network", "mean", "kalman", "dense", "gru"}
