@@ -2,7 +2,7 @@
 
 recordings   ingest-recording, as many at once as [ingest] in_flight says
 verify, sweep, retrain, clean   when [schedules] says, see scheduling.py
-features, training, evaluation, studies   on request
+features, training, evaluation, searches, studies   on request
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from prefect.types.entrypoint import EntrypointType
 from neuroloom.flows.care import clean, retrain, verify
 from neuroloom.flows.recordings import ingest_recording
 from neuroloom.flows.scheduling import ONE, schedules_of
+from neuroloom.flows.searching import search
 from neuroloom.flows.studying import study
 from neuroloom.flows.sweep import sweep
 from neuroloom.flows.telling import keep_telling
@@ -45,6 +46,7 @@ def deployments(settings: Settings) -> list[RunnerDeployment]:
         _deployment(build_features, "features", concurrency_limit=1),
         _deployment(train, "training", concurrency_limit=1),
         _deployment(evaluate, "evaluation", concurrency_limit=1),
+        _deployment(search, "searches", concurrency_limit=1),
         _deployment(study, "studies", concurrency_limit=1),
     ]
 

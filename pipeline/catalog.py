@@ -325,6 +325,16 @@ class Catalog:
             for table in (SessionRow, ContentRow, CheckRow):
                 session.execute(delete(table).where(table.id == session_id, table.version == version))
 
+    def forget_run(self, name: str) -> None:
+        """A run was deleted."""
+        with self._session() as session, session.begin():
+            session.execute(delete(RunRow).where(RunRow.name == name))
+
+    def forget_drop(self, drop_id: int) -> None:
+        """A drop and all it became were deleted: its files' names are nobody's business any more."""
+        with self._session() as session, session.begin():
+            session.execute(delete(Drop).where(Drop.id == drop_id))
+
     # checks: see checking.py ---------------------------------------------------------------------------------------
 
     def note_check(self, session_id: str, version: str, **fields: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,13 @@ def review_run(store: Store, name: str) -> Path:
         studying.conclude(name, store)
         return store.review / f"run-{name}.html"
     return write_run(store.run_folder(name), store.review)
+
+
+def review_compared(store: Store, names: Sequence[str]) -> Path:
+    """Write the page of several runs side by side; gives its path."""
+    from neuroloom.pipeline.review import write_compare
+
+    return write_compare([store.run_folder(name) for name in names], store.review)
 
 
 def review_index(store: Store) -> Path:

@@ -4,6 +4,8 @@ config.json     settings                 metrics.jsonl   a line per step (loss) 
 topology.toml   the network's areas      scores.json     a line per session, port, area, metric and predictor
 choice.json     what each candidate for the weights of objectives came to, where they were chosen
 channels.json   which area each electrode and unit sits in, and how that was decided
+trials.json     what every trial of a search came to, where the run is the best of one
+fidelity.json   where the network departs from whom it was trained on
 """
 
 from __future__ import annotations
@@ -18,9 +20,10 @@ import numpy as np
 
 from neuroloom.ingest.timebase import FloatArray
 from neuroloom.models.topology import Topology, TopologyError
+from neuroloom.pipeline.review.fidelity import FidelityView
 
 CONFIG, METRICS, SCORES, TOPOLOGY = "config.json", "metrics.jsonl", "scores.json", "topology.toml"
-CHOICE, CHANNELS = "choice.json", "channels.json"
+CHOICE, CHANNELS, FIDELITY, TRIALS = "choice.json", "channels.json", "fidelity.json", "trials.json"
 KEYS = ("session", "port", "area", "metric")
 NETWORK, CEILING = "network", "truth"
 LARGEST_JSON = 32 << 20  # bytes; a file of settings or scores beyond this is not one of ours
@@ -50,7 +53,7 @@ class ScoreRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """Weights of objectives that were tried, what behaviour came to on validation time, and whether they were taken."""
+    """Weights of objectives, or settings, that were tried, the validation loss, and whether they were taken."""
 
     weights: Mapping[str, str]
     loss: float
@@ -77,7 +80,9 @@ class RunView:
     scores: tuple[ScoreRow, ...] = ()
     topology: Topology | None = None
     choice: tuple[Candidate, ...] = ()
+    trials: tuple[Candidate, ...] = ()
     channels: tuple[Placed, ...] = ()
+    fidelity: FidelityView | None = None
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -96,7 +101,9 @@ class RunView:
             scores=tuple(score_rows(_json(folder / SCORES, notes))),
             topology=_topology(folder / TOPOLOGY, notes),
             choice=tuple(_candidates(_json(folder / CHOICE, notes) if (folder / CHOICE).is_file() else None)),
+            trials=tuple(_trials(_json(folder / TRIALS, notes) if (folder / TRIALS).is_file() else None)),
             channels=tuple(_placed(_json(folder / CHANNELS, notes) if (folder / CHANNELS).is_file() else None)),
+            fidelity=FidelityView.read(_json(folder / FIDELITY, notes)) if (folder / FIDELITY).is_file() else None,
             notes=tuple(notes),
         )
 
@@ -158,6 +165,16 @@ def _candidates(content: Any) -> Iterator[Candidate]:
         if isinstance(weights, Mapping) and _is_number(row.get("loss")):
             named = {str(name).partition(": ")[2]: str(weight) for name, weight in weights.items()}
             yield Candidate(weights=named, loss=float(row["loss"]), is_chosen=number == content.get("chosen"))
+
+
+def _trials(content: Any) -> Iterator[Candidate]:
+    """The trials as `pipeline.searching` writes them, the best first; what has another form, or failed, is left out."""
+    rows = content.get("trials") if isinstance(content, Mapping) else None
+    whole = [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
+    known = [row for row in whole if isinstance(row.get("values"), Mapping) and _is_number(row.get("loss"))]
+    for row in sorted(known, key=lambda row: float(row["loss"])):
+        values = {str(name): str(value) for name, value in row["values"].items()}
+        yield Candidate(weights=values, loss=float(row["loss"]), is_chosen=row.get("trial") == content.get("best"))
 
 
 def _placed(content: Any) -> Iterator[Placed]:

@@ -36,6 +36,7 @@ def write_run(run: RunView | Path, folder: Path) -> Path:
         n_more_rows=max(0, len(view.scores) - MOST_ROWS),
         verdict=_verdict(view.scores),
         choice=view.choice[:MOST_ROWS],
+        trials=view.trials[:MOST_ROWS],
         network=_network(view, coloured_by),
         settings=list(settings_rows(view.config))[:MOST_SETTINGS],
     )
