@@ -67,7 +67,7 @@ def serving(store: Store, *, settings: Settings | None = None) -> Iterator[Serve
     store.create().prefect_home.mkdir(exist_ok=True)
     settings = settings or Settings.of(store)
     review_index(store)
-    with pages_served(store.review, free_port(settings.server.review_port)) as review_url:
+    with pages_served(store, free_port(settings.server.review_port)) as review_url:
         port = free_port(settings.server.port)
         environment = embedded_environment(store, port=port, review_url=review_url)
         address = f"http://{LOCALHOST}:{port}"

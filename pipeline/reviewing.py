@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from neuroloom.pipeline import custody
+from neuroloom.pipeline import custody, verdicts
 from neuroloom.pipeline.catalog import DONE, Catalog, RunRow, SessionRow
 from neuroloom.pipeline.store import Store
 
@@ -22,7 +22,8 @@ def review_session(store: Store, session_id: str) -> Path:
     from neuroloom.ingest.session import Session
     from neuroloom.pipeline.review import write_session
 
-    return write_session(Session.open(store.latest(session_id)), store.review)
+    history = verdicts.of_session(store, session_id)
+    return write_session(Session.open(store.latest(session_id)), store.review, history)
 
 
 def review_run(store: Store, name: str) -> Path:
@@ -33,7 +34,21 @@ def review_run(store: Store, name: str) -> Path:
     if (store.run_folder(name) / studying.REQUEST).is_file():
         studying.conclude(name, store)
         return store.review / f"run-{name}.html"
-    return write_run(store.run_folder(name), store.review)
+    return write_run(store.run_folder(name), store.review, verdicts.of_run(store, name))
+
+
+def show_verdicts(store: Store, name: str, *, is_run: bool) -> None:
+    """Write what reviewers said into the page of a session or a run, without drawing it anew, and the front page."""
+    from neuroloom.pipeline.review.page import write_part
+    from neuroloom.pipeline.review.run_page import run_page
+    from neuroloom.pipeline.review.session_page import session_page
+    from neuroloom.pipeline.review.views import Judged
+
+    page = run_page(name, store.review) if is_run else session_page(name, store.review)
+    history = verdicts.of_run(store, name) if is_run else verdicts.of_session(store, name)
+    judged = Judged(kind="runs" if is_run else "sessions", name=name, history=history)
+    write_part(page, "verdicts", "_verdicts.html", "history", judged)
+    review_index(store)
 
 
 def review_index(store: Store) -> Path:
@@ -104,6 +119,7 @@ def _session_row(store: Store, row: SessionRow) -> views.SessionRow:
         version=row.version,
         n_findings=sum(len(of.get("bad_channels", ())) + len(of.get("notes", ())) for of in found),
         page=_page(store, f"{row.id}.html"),
+        verdict=verdicts.standing(verdicts.of_manifests([row.manifest])).verdict,
     )
 
 
@@ -122,6 +138,7 @@ def _run_row(store: Store, row: RunRow) -> views.RunRow:
         metric=f"{whole.metric}, {whole.port}" if whole else "",
         score=whole.values[NETWORK].value if whole else None,
         page=_page(store, f"run-{row.name}.html"),
+        verdict=verdicts.standing(verdicts.of_run(store, row.name)).verdict if folder.is_dir() else "",
     )
 
 

@@ -125,7 +125,7 @@ def judge_session(
         with Session.open(folder) as session:
             named = history[-1].bad_channels if history and bad_channels is None else bad_channels or ()
             line = replace(line, bad_channels=_resolved(session, named))
-        manifest.amend(folder, verdicts=[_row(one) for one in (*history, line)])
+        manifest.amend(folder, verdicts=[row(one) for one in (*history, line)])
     catalog = Catalog.of(store)
     note_published(store, catalog, [session_id])
     catalog.close()
@@ -138,7 +138,7 @@ def judge_run(store: Store, name: str, verdict: str, *, by: str, note: str = "",
     with _locked(folder):
         history = of_run(store, name)
         line = _line(verdict, by, note, at, history)
-        durable.write_json(folder / VERDICTS, {"verdicts": [_row(one) for one in (*history, line)]})
+        durable.write_json(folder / VERDICTS, {"verdicts": [row(one) for one in (*history, line)]})
     return line
 
 
@@ -162,7 +162,7 @@ def bad_channels_of(store: Store, session_id: str) -> dict[str, tuple[str, ...]]
 
 
 def reviewed(session: Session, bad_channels: BadChannels) -> Session:
-    """The session with what reviewers call bad in its quality, for `build_features` to mask; itself where nothing is."""
+    """The session with what reviewers call bad in its quality, for `build_features` to mask."""
     if not bad_channels:
         return session
     quality = {name: dict(found) for name, found in session.quality.items()}
@@ -251,7 +251,7 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _row(verdict: Verdict) -> dict[str, Any]:
+def row(verdict: Verdict) -> dict[str, Any]:
     return {**asdict(verdict), "bad_channels": {name: list(bad) for name, bad in verdict.bad_channels.items()}}
 
 

@@ -1,5 +1,6 @@
 """What a run left in its folder, as the page of a run shows it; what is missing or broken is said, not raised.
 
+request.json    what was asked for, with the sessions, their versions, and what reviewers keep out of it
 config.json     settings                 metrics.jsonl   a line per step (loss) and per validation
 topology.toml   the network's areas      scores.json     a line per session, port, area, metric and predictor
 choice.json     what each candidate for the weights of objectives came to, where they were chosen
@@ -9,7 +10,7 @@ channels.json   which area each electrode and unit sits in, and how that was dec
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from neuroloom.ingest.timebase import FloatArray
 from neuroloom.models.topology import Topology, TopologyError
 
 CONFIG, METRICS, SCORES, TOPOLOGY = "config.json", "metrics.jsonl", "scores.json", "topology.toml"
-CHOICE, CHANNELS = "choice.json", "channels.json"
+CHOICE, CHANNELS, REQUEST = "choice.json", "channels.json", "request.json"
 KEYS = ("session", "port", "area", "metric")
 NETWORK, CEILING = "network", "truth"
 LARGEST_JSON = 32 << 20  # bytes; a file of settings or scores beyond this is not one of ours
@@ -66,9 +67,21 @@ class Placed:
     position_mm: tuple[float, float, float] | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A session a run was trained on. bad: stream -> channels that reviewers call bad, masked."""
+
+    session: str
+    version: str
+    bad: Mapping[str, Sequence[str]]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunView:
-    """A run as its page shows it. training, validation: step and loss, shape (S, 2). notes: what could not be shown."""
+    """A run as its page shows it. training, validation: step and loss, shape (S, 2). notes: what could not be shown.
+
+    left_out: session -> why, of those that were there and not to be trained on.
+    """
 
     name: str
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -78,6 +91,8 @@ class RunView:
     topology: Topology | None = None
     choice: tuple[Candidate, ...] = ()
     channels: tuple[Placed, ...] = ()
+    sessions: tuple[Trained, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -88,6 +103,7 @@ class RunView:
         notes: list[str] = []
         config = _json(folder / CONFIG, notes)
         training, validation = _curves(folder / METRICS, notes)
+        asked = _json(folder / REQUEST, notes) if (folder / REQUEST).is_file() else {}
         return cls(
             name=folder.name,
             config=config if isinstance(config, Mapping) else {},
@@ -97,6 +113,8 @@ class RunView:
             topology=_topology(folder / TOPOLOGY, notes),
             choice=tuple(_candidates(_json(folder / CHOICE, notes) if (folder / CHOICE).is_file() else None)),
             channels=tuple(_placed(_json(folder / CHANNELS, notes) if (folder / CHANNELS).is_file() else None)),
+            sessions=tuple(_trained(asked)),
+            left_out={str(k): str(v) for k, v in _mapping(asked, "left_out").items()},
             notes=tuple(notes),
         )
 
@@ -148,6 +166,19 @@ def _score_rows(content: Any) -> Iterator[ScoreRow]:
         found.setdefault(key, {})[str(score.get("model") or "")] = value
     for key, values in found.items():
         yield ScoreRow(**dict(zip(KEYS, key, strict=True)), values=values)
+
+
+def _trained(asked: Any) -> Iterator[Trained]:
+    """The sessions as `pipeline.running` prepares them; what has another form is left out."""
+    bad = _mapping(asked, "bad_channels")
+    for session, version in _mapping(asked, "versions").items():
+        names = {str(stream): tuple(map(str, of)) for stream, of in _mapping(bad, session).items()}
+        yield Trained(session=str(session), version=str(version), bad=names)
+
+
+def _mapping(of: Any, key: str) -> Mapping[str, Any]:
+    found = of.get(key) if isinstance(of, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def _candidates(content: Any) -> Iterator[Candidate]:

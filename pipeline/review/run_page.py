@@ -9,6 +9,8 @@ from typing import Any
 from neuroloom.pipeline.review import areas, scores, text
 from neuroloom.pipeline.review.page import write_page
 from neuroloom.pipeline.review.run_folder import CEILING, NETWORK, RunView, ScoreRow
+from neuroloom.pipeline.review.views import Judged
+from neuroloom.pipeline.verdicts import Verdict
 
 MOST_ROWS = 500
 MOST_METRICS = 6
@@ -16,18 +18,21 @@ MOST_SETTINGS = 400
 LONGEST_LIST = 20
 
 
-def write_run(run: RunView | Path, folder: Path) -> Path:
+def write_run(run: RunView | Path, folder: Path, history: Sequence[Verdict] = ()) -> Path:
     """Writes the run's page, `run-<name>.html`, into `folder` and returns its path.
 
-    run: a view, or the folder of a run. Raises FileNotFoundError where that folder is not there.
+    run: a view, or the folder of a run. history: what reviewers have said of it. Raises FileNotFoundError where that
+    folder is not there.
     """
     view = run if isinstance(run, RunView) else RunView.read(run)
     metrics = scores.metrics(view.scores)
     coloured_by = metrics[0] if metrics else ""
     return write_page(
         "run.html",
-        folder / f"run-{text.file_stem(view.name)}.html",
+        run_page(view.name, folder),
+        scripts=("sort.js", "verdict.js"),
         run=view,
+        judged=Judged(kind="runs", name=view.name, history=history),
         loss=scores.loss_picture(view.training, view.validation),
         score_pictures=[scores.score_picture(view.scores, metric) for metric in metrics[:MOST_METRICS]],
         predictors=scores.predictors(view.scores),
@@ -37,8 +42,14 @@ def write_run(run: RunView | Path, folder: Path) -> Path:
         verdict=_verdict(view.scores),
         choice=view.choice[:MOST_ROWS],
         network=_network(view, coloured_by),
+        session_href=lambda name: text.relative_href(f"{text.file_stem(name)}.html"),
         settings=list(settings_rows(view.config))[:MOST_SETTINGS],
     )
+
+
+def run_page(name: str, folder: Path) -> Path:
+    """Where the page of a run lies."""
+    return folder / f"run-{text.file_stem(name)}.html"
 
 
 def _network(view: RunView, metric: str) -> Any:

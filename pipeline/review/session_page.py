@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
@@ -15,6 +15,8 @@ from neuroloom.pipeline.review.clocks import clock_rows
 from neuroloom.pipeline.review.figures import Picture
 from neuroloom.pipeline.review.findings import Measure, bad_channels, findings, measures
 from neuroloom.pipeline.review.page import write_page
+from neuroloom.pipeline.review.views import Judged
+from neuroloom.pipeline.verdicts import Verdict
 
 TRACED = (
     "eeg", "meg", "ieeg", "fnirs", "lfp", "wideband", "gaze", "pupil", "emg", "eog", "ecg", "behaviour", "position",
@@ -46,14 +48,19 @@ class SourceRow:
     files: tuple[tuple[str, str], ...]
 
 
-def write_session(session: Session, folder: Path) -> Path:
-    """Writes the session's page, `<session id>.html`, into the folder and returns its path."""
+def write_session(session: Session, folder: Path, history: Sequence[Verdict] = ()) -> Path:
+    """Writes the session's page, `<session id>.html`, into the folder and returns its path.
+
+    history: what reviewers have said of it.
+    """
     session = replace(session, streams=tuple(session.streams))  # one look at the file's index, not one per picture
     start_s, stop_s = timeline.extent(session)
     return write_page(
         "session.html",
-        folder / f"{text.file_stem(session.id)}.html",
+        session_page(session.id, folder),
+        scripts=("sort.js", "verdict.js"),
         session=session,
+        judged=_judged(session, history),
         duration_s=stop_s - start_s if session.streams else 0.0,
         devices=_devices(session),
         is_shifted=any(source.get("dates") == "shifted" for source in session.sources),
@@ -72,6 +79,18 @@ def write_session(session: Session, folder: Path) -> Path:
         events=[(s, *_label_counts(s)) for s in session.streams if isinstance(s, Events)],
         unit_sign=traces.unit_sign,
     )
+
+
+def session_page(session_id: str, folder: Path) -> Path:
+    """Where the page of a session lies."""
+    return folder / f"{text.file_stem(session_id)}.html"
+
+
+def _judged(session: Session, history: Sequence[Verdict]) -> Judged:
+    named = {s.name: s.channel_names if isinstance(s, Signal) else s.unit_names for s in session.streams
+             if isinstance(s, Signal | Units)}  # fmt: skip
+    found = {name: tuple(bad_channels(session, name)) for name in named}
+    return Judged(kind="sessions", name=session.id, history=history, channels=named, found=found)
 
 
 def _devices(session: Session) -> tuple[str, ...]:

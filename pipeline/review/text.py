@@ -10,6 +10,7 @@ import hashlib
 import math
 import re
 import unicodedata
+from collections.abc import Sequence
 from datetime import datetime
 from urllib.parse import quote
 
@@ -96,6 +97,12 @@ def number(value: object) -> str:
 def score(value: float | None) -> str:
     """A score with three decimals, so that a column of them can be compared; a dash where there is none."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.3f}".replace("-", "−")
+
+
+def listed(names: Sequence[str], most: int = 40) -> str:
+    """Names as a list in words, the first `most` of them."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return visible(", ".join(names[:most]) + more, 2 * LONGEST)
 
 
 def count(n: int, thing: str) -> str:

@@ -2,8 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+
+from neuroloom.pipeline.verdicts import Standing, Verdict, standing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What reviewers said of a session or a run, and what their form needs.
+
+    kind: "sessions" or "runs". channels: stream -> names that can be called bad. found: those that quality found bad.
+    """
+
+    kind: str
+    name: str
+    history: Sequence[Verdict] = ()
+    channels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    found: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def holds(self) -> Standing:
+        """What holds now."""
+        return standing(self.history)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +42,7 @@ class DropRow:
 class SessionRow:
     """One published session. page: its review page, relative to the index; n_findings: what quality found.
 
-    missing: modalities that are expected and not there yet.
+    missing: modalities that are expected and not there yet. verdict: "accept", "reject" or "" of reviewers.
     """
 
     id: str
@@ -32,6 +54,7 @@ class SessionRow:
     version: str = ""
     n_findings: int = 0
     page: str = ""
+    verdict: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +78,7 @@ class RunRow:
     metric: str = ""
     score: float | None = None
     page: str = ""
+    verdict: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
