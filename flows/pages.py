@@ -2,6 +2,8 @@
 
     GET  /NAME.html                     a page, as it lies in `review/`
     GET  /api/hello                     {"neuroloom": version, "writes": true}: which a folder of files does not answer
+    GET  /api/sessions/ID/VERSION/tile  what the viewer shows, see `pipeline/review/tiles.py`; `spikes` likewise
+    GET  /api/runs/NAME/live?after=N    steps done, and the losses after step N
     POST /api/sessions/ID/verdicts      {"verdict", "by", "note", "bad_channels"}: see `pipeline/verdicts.py`
     POST /api/runs/NAME/verdicts        the same, without channels
 
@@ -30,6 +32,7 @@ from urllib.parse import urlsplit
 
 from neuroloom.flows.environment import LOCALHOST, REVIEW_VARIABLE
 from neuroloom.pipeline import verdicts
+from neuroloom.pipeline.review.tiles import NotYetError, Tiles
 from neuroloom.pipeline.store import Store, StoreError
 
 if TYPE_CHECKING:
@@ -86,6 +89,8 @@ def application(store: Store, token: str, hosts: tuple[str, ...] = HOSTS) -> Sta
     from starlette.responses import RedirectResponse
     from starlette.routing import Route
 
+    tiles = Tiles(store)
+
     def hello(_: Request) -> Response:
         return _json({"neuroloom": version("neuroloom"), "writes": os.access(store.sessions, os.W_OK)})
 
@@ -95,6 +100,12 @@ def application(store: Store, token: str, hosts: tuple[str, ...] = HOSTS) -> Sta
     def page(request: Request) -> Response:
         return _page(store.review, request.path_params["name"])
 
+    async def look(request: Request) -> Response:
+        return await _in_thread(_looked, tiles, dict(request.path_params), dict(request.query_params))
+
+    async def live(request: Request) -> Response:
+        return await _in_thread(_live, store, request.path_params["name"], request.query_params.get("after", "0"))
+
     async def judge(request: Request) -> Response:
         said = await _written(request, token)
         return await _in_thread(_judged, store, request.path_params["kind"], request.path_params["name"], said)
@@ -103,6 +114,8 @@ def application(store: Store, token: str, hosts: tuple[str, ...] = HOSTS) -> Sta
         routes=[
             Route("/", front),
             Route("/api/hello", hello),
+            Route("/api/sessions/{session:str}/{version:str}/{what:str}", look),
+            Route("/api/runs/{name:str}/live", live),
             Route("/api/{kind:str}/{name:str}/verdicts", judge, methods=["POST"]),
             Route("/{name:str}", page),
         ],
@@ -178,6 +191,38 @@ def _judged(store: Store, kind: str, name: str, said: dict[str, Any]) -> Respons
         raise RefusedError(404, str(error)) from error
     show_verdicts(store, name, is_run=kind == "runs")
     return _json({"verdict": verdicts.row(line)}, 201)
+
+
+def _looked(tiles: Tiles, of: dict[str, str], asked: dict[str, str]) -> Response:
+    from starlette.responses import Response as Bytes
+
+    where, stream = (of["session"], of["version"]), asked.get("stream", "")
+    try:
+        if of["what"] == "spikes":
+            times = tiles.spikes(*where, stream, float(asked.get("start", "nan")), float(asked.get("stop", "nan")))
+            return _json({"times": times})
+        if of["what"] != "tile":
+            raise RefusedError(404, "a session has tiles and spikes")
+        rows = [int(row) for row in asked.get("rows", "").split(",")]
+        values = tiles.tile(*where, stream, int(asked.get("zoom", "")), int(asked.get("index", "")), rows)
+        return Bytes(values, media_type="application/octet-stream")
+    except NotYetError as error:
+        raise RefusedError(503, str(error)) from error
+    except StoreError as error:
+        raise RefusedError(404, str(error)) from error
+    except ValueError as error:
+        raise RefusedError(400, str(error)) from error
+
+
+def _live(store: Store, name: str, after: str) -> Response:
+    from neuroloom.pipeline.review.live import live_run
+
+    try:
+        return _json(live_run(store, name, int(after)))
+    except StoreError as error:
+        raise RefusedError(404, str(error)) from error
+    except ValueError as error:
+        raise RefusedError(400, "after: a number of steps is wanted") from error
 
 
 def _channels(said: object) -> dict[str, list[str]] | None:

@@ -23,7 +23,7 @@ def review_session(store: Store, session_id: str) -> Path:
     from neuroloom.pipeline.review import write_session
 
     history = verdicts.of_session(store, session_id)
-    return write_session(Session.open(store.latest(session_id)), store.review, history)
+    return write_session(Session.open(store.latest(session_id)), store.review, history, store.derived)
 
 
 def review_run(store: Store, name: str) -> Path:

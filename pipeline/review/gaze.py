@@ -10,10 +10,9 @@ from neuroloom.ingest.eyes import eyes
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Intervals, Signal
 from neuroloom.ingest.timebase import FloatArray
-from neuroloom.pipeline.review.envelopes import CHUNK_VALUES, read_values
 from neuroloom.pipeline.review.figures import ORANGE, Picture, drawing, log_axis, picture
-from neuroloom.pipeline.review.text import visible
-from neuroloom.pipeline.review.traces import unit_sign
+from neuroloom.pipeline.review.text import unit_sign, visible
+from neuroloom.pipeline.review.values import CHUNK_VALUES, read_values
 
 BINS = 96
 SMOOTHING = 1.2  # cells

@@ -12,10 +12,9 @@ import numpy as np
 
 from neuroloom.ingest.streams import Signal
 from neuroloom.ingest.timebase import FloatArray
-from neuroloom.pipeline.review.envelopes import read_values
 from neuroloom.pipeline.review.figures import BLUE, RED, Picture, drawing, label, log_axis, picture
-from neuroloom.pipeline.review.text import count, visible
-from neuroloom.pipeline.review.traces import unit_sign
+from neuroloom.pipeline.review.text import count, unit_sign, visible
+from neuroloom.pipeline.review.values import read_values
 
 MOST_WINDOWS = 60
 WINDOW_S = 4.0

@@ -105,6 +105,11 @@ def listed(names: Sequence[str], most: int = 40) -> str:
     return visible(", ".join(names[:most]) + more, 2 * LONGEST)
 
 
+def unit_sign(unit: str) -> str:
+    """A unit as it is written: µV for "uV"."""
+    return "µV" if unit == "uV" else visible(unit, 20)
+
+
 def count(n: int, thing: str) -> str:
     """How many there are: `1 gap`, `2 gaps`."""
     return f"{n:,} {thing}{'' if n == 1 else 's'}"
