@@ -58,6 +58,7 @@ class Display:
     def window(self, start_s: float, stop_s: float, n_columns: int, channels: Chosen | None = None) -> FloatArray:
         """Least and greatest value per column, in the signal's unit: (K, 2, C); NaN where nothing was recorded.
 
+        A bin that reaches over the edge of a column counts to the one that its middle lies in.
         Where columns are narrower than samples are apart, those between two samples of a segment lie on the line that
         joins them. channels: columns of the signal, all where left out.
         """

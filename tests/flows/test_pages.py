@@ -3,10 +3,13 @@
 import json
 
 import httpx
+import numpy as np
 import pytest
 
 from neuroloom.flows.pages import LARGEST_BODY, TOKEN_HEADER, pages_served, token_of
 from neuroloom.pipeline import verdicts
+from neuroloom.pipeline.review.recording import MOST_CHANNELS
+from neuroloom.pipeline.review.timeline import extent
 from neuroloom.pipeline.reviewing import review_index, review_run, review_session
 from neuroloom.pipeline.store import Store
 
@@ -117,6 +120,55 @@ def test_the_token_may_be_given(store, monkeypatch):
     assert token_of(store) == "given"
 
 
+VERSION = f"sessions/{session().id}/v001"
+TILE = {"stream": "eeg", "zoom": 1, "index": 1, "rows": "0,2"}
+
+
+def test_a_tile_holds_real_samples_of_its_stretch(address):
+    answer = httpx.get(f"{address}/api/{VERSION}/tile", params=TILE)
+    found = np.frombuffer(answer.content, "<f4").reshape(512, 2, 2)
+    (_, second), of_s = session()["eeg"].values(), extent(session())
+    middle_s = sum(of_s) / 2
+    inside = second[int(np.ceil((middle_s - 10) * 250)) :][:, [0, 2]]  # its second segment begins at 10 s
+    assert np.nanmin(found) == pytest.approx(inside.min(), rel=1e-5)
+    assert np.nanmax(found) == pytest.approx(inside.max(), rel=1e-5)
+
+
+def test_spikes_of_a_stretch_are_given_as_they_are(address):
+    units = next(s for s in session().streams if s.modality == "units")
+    asked = {"stream": units.name, "start": 2, "stop": 3}
+    found = httpx.get(f"{address}/api/{VERSION}/spikes", params=asked).json()["times"]
+    assert [len(times) for times in found] == [len(t) for t in units.between(2, 3).spike_times_s]
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "status"),
+    [
+        (VERSION, {"index": 2}, 400),
+        (VERSION, {"zoom": 99}, 400),
+        (VERSION, {"zoom": "x"}, 400),
+        (VERSION, {"stream": "nobody"}, 400),
+        (VERSION, {"rows": "0,99"}, 400),
+        (VERSION, {"rows": ""}, 400),
+        (VERSION, {"rows": ",".join("0" * (MOST_CHANNELS + 1))}, 400),
+        (f"sessions/{session().id}/v009", {}, 404),
+        (f"sessions/{session().id}/..", {}, 404),
+        ("sessions/sub-99_ses-01/v001", {}, 404),
+    ],
+)
+def test_a_tile_that_is_not_there_is_refused_in_one_line(address, path, change, status):
+    answer = httpx.get(f"{address}/api/{path}/tile", params=TILE | change)
+    assert answer.status_code == status
+
+
+def test_a_run_tells_its_losses_since_a_step(address):
+    first = httpx.get(f"{address}/api/runs/reach/live").json()
+    assert first["training"][0][0] == 1
+    later = httpx.get(f"{address}/api/runs/reach/live", params={"after": first["step"] - 1}).json()
+    assert [row[0] for row in later["training"]] == [first["step"]]
+    assert httpx.get(f"{address}/api/runs/nobody/live").status_code == 404
+
+
 @pytest.fixture(scope="module")
 def browser():
     with chromium() as found:
@@ -136,6 +188,53 @@ def wait_for(browser, condition):
 def test_a_file_has_no_form(browser, store):
     browser.get((store.review / f"{session().id}.html").as_uri())
     assert not form(browser).is_displayed()
+
+
+DARK = """
+const canvas = document.querySelector("#viewer canvas"), seen = canvas.getContext("2d");
+const { data } = seen.getImageData(0, 0, canvas.width, canvas.height);
+let n = 0;
+for (let i = 3; i < data.length; i += 4) n += data[i] > 0;
+return n / (data.length / 4);
+"""
+
+
+def test_the_recording_is_drawn_from_the_page_alone(browser, store):
+    page = (store.review / f"{session().id}.html").as_uri()
+    requested_urls(browser)
+    browser.get(page)
+    wait_for(browser, lambda b: b.execute_script(DARK) > 0.02)
+    before = where(browser)
+    canvas = browser.find_element("css selector", "#viewer canvas")
+    canvas.send_keys("+++")
+    wait_for(browser, lambda b: where(b) != before)
+    assert "as the page holds it" in where(browser)
+    assert browser.execute_script(DARK) > 0.02
+    assert requested_urls(browser) == [page]
+
+
+def test_zoomed_in_it_asks_for_real_samples_and_goes_where_the_keys_say(browser, address):
+    from selenium.webdriver.common.keys import Keys
+
+    browser.get(f"{address}/{session().id}.html")
+    view = "return document.querySelector('#viewer').viewer.view"
+    wait_for(browser, lambda b: b.execute_script("return document.querySelector('#viewer').viewer.served"))
+    requested_urls(browser)
+    start, stop = browser.execute_script(view)
+    canvas = browser.find_element("css selector", "#viewer canvas")
+    canvas.send_keys("+" * 6)
+    inner = browser.execute_script(view)
+    assert inner[1] - inner[0] == pytest.approx((stop - start) / 64)
+    wait_for(browser, lambda b: any("/tile?" in url for url in requested_urls(b)))
+    canvas.send_keys(Keys.ARROW_RIGHT)
+    assert browser.execute_script(view)[0] == pytest.approx(inner[0] + (inner[1] - inner[0]) / 2)
+    canvas.send_keys("0")
+    assert browser.execute_script(view) == [start, stop]
+    assert console_errors(browser) == []
+
+
+def where(browser):
+    return browser.find_element("css selector", "#viewer .where").text
 
 
 def test_without_the_token_the_form_says_so(browser, store, address):
