@@ -54,10 +54,17 @@ def environment() -> Any:
         count=text.count,
         moment=text.moment,
         digest=text.short_digest,
-        href=text.relative_href,
+        href=relative_href,
+        clock=text.clock,
     )
     made.globals.update(style=Markup(_read("style.css")), source=lambda name: Markup(_read(name)), policy=_policy)
     return made
+
+
+def relative_href(path: str) -> str:
+    """A link below the page's own folder; what stands behind `#` stays."""
+    page, mark, part = path.partition("#")
+    return text.relative_href(page) + (mark + text.relative_href(part) if mark else "")
 
 
 def prose(said: str) -> Any:

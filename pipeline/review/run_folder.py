@@ -119,6 +119,11 @@ class RunView:
         )
 
 
+def scores_in(folder: Path) -> tuple[ScoreRow, ...]:
+    """The scores that lie in a run's folder; none where it has none that can be read."""
+    return tuple(_score_rows(_json(folder / SCORES, [])))
+
+
 def _json(path: Path, notes: list[str]) -> Any:
     if not path.is_file():
         notes.append(f"{path.name} is not there yet.")

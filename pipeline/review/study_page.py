@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neuroloom.pipeline.review.page import write_page
-from neuroloom.pipeline.review.run_page import run_page, settings_rows
+from neuroloom.pipeline.review.run_page import run_page
+from neuroloom.pipeline.review.settings import settings_rows
 from neuroloom.pipeline.review.views import Judged
 from neuroloom.pipeline.verdicts import Verdict
 

@@ -115,6 +115,11 @@ def count(n: int, thing: str) -> str:
     return f"{n:,} {thing}{'' if n == 1 else 's'}"
 
 
+def clock(when: datetime | None) -> str:
+    """The time of day to the minute, or a dash."""
+    return "–" if when is None else when.strftime("%H:%M")
+
+
 def moment(when: datetime | None) -> str:
     """A date and time to the minute with its zone, or a dash."""
     if when is None:
