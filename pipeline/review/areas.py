@@ -25,6 +25,19 @@ NAME_ABOVE: dict[str, Any] = {
     "zorder": 5,
 }
 ACROSS, ALONG, UP = "left – right (mm)", "back – front (mm)", "down – up (mm)"
+# Schematic, of the size and place a brain has in MNI space, mm.
+OUTLINES_MM = {
+    "from above": (
+        (0, 68), (24, 66), (48, 45), (63, 10), (69, -25), (65, -60), (48, -90), (22, -104), (0, -102),
+        (-22, -104), (-48, -90), (-65, -60), (-69, -25), (-63, 10), (-48, 45), (-24, 66),
+    ),
+    "from the left": (
+        (68, 2), (66, 26), (50, 52), (20, 72), (-15, 79), (-50, 73), (-80, 52), (-99, 20), (-104, -5), (-92, -22),
+        (-78, -32), (-62, -50), (-38, -52), (-18, -38), (2, -42), (25, -38), (38, -26), (48, -19), (62, -14),
+    ),
+}  # fmt: skip
+FRONT_MM = 88.0  # where global modules are drawn at least, in front of the outline
+CENTRE_MM, REACH_MM = np.array([0.0, -18.0, 14.0]), np.array([75.0, 95.0, 72.0])
 VIEWS = (("from above", 0, 1, (ACROSS, ALONG)), ("from the left", 1, 2, (ALONG, UP)))
 
 
@@ -53,11 +66,12 @@ def topology_picture(
             _draw_pathways(axes, topology, flat)
             shown = _draw_areas(axes, topology, flat, scores)
             if are_known:
+                _draw_outline(axes, title, places)
                 _draw_channels(axes, topology, flat, channels, (across, up))
             axes.set_title(title if are_known else f"{title} (places not known: on a circle)")
             axes.set(xlabel=names[0], ylabel=names[1], aspect="equal")
             axes.margins(0.12)
-        _draw_global_modules(all_axes[0], topology, places[:, :2])
+        _draw_global_modules(all_axes[0], topology, places[:, :2], are_known)
         all_axes[1].set_xlim(*reversed(all_axes[1].get_xlim()))  # seen from the left, the front is on the left
         if shown is not None:
             bar = figure.colorbar(shown, ax=all_axes, shrink=0.6, label=visible(metric, 40))
@@ -73,6 +87,21 @@ def _places(topology: Topology) -> tuple[FloatArray, bool]:
         return np.array(known, dtype=np.float64), True
     angles = np.linspace(0, 2 * np.pi, len(topology.areas), endpoint=False)
     return 60 * np.stack([np.sin(angles), np.cos(angles), np.cos(angles)], axis=1), False
+
+
+def _draw_outline(axes: Any, view: str, places: FloatArray) -> None:
+    """The outline of a brain of usual size, to see what lies where; none where an area lies far outside of it."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path as Outline
+    from scipy.interpolate import splev, splprep
+
+    if (np.abs(places - CENTRE_MM) > REACH_MM).any():
+        return
+    points = np.array([*OUTLINES_MM[view], OUTLINES_MM[view][0]], dtype=np.float64)
+    curve, _ = splprep(points.T, s=0, per=True)
+    line = np.stack(splev(np.linspace(0, 1, 200), curve), axis=1)
+    axes.add_patch(PathPatch(Outline(line), facecolor=GREY, edgecolor=GREY, alpha=0.16, linewidth=1.2, zorder=0))
+    axes.autoscale_view()
 
 
 def _draw_pathways(axes: Any, topology: Topology, flat: FloatArray) -> None:
@@ -142,14 +171,14 @@ def _channels_told(channels: Sequence[Placed]) -> str:
     return words + (f" Crosses: the {drawn} whose place is known, joined with their area." if drawn else "")
 
 
-def _draw_global_modules(axes: Any, topology: Topology, flat: FloatArray) -> None:
+def _draw_global_modules(axes: Any, topology: Topology, flat: FloatArray, is_known: bool) -> None:
     """In a row in front of the brain, each joined by faint lines with its areas."""
     modules = topology.global_modules
     if not modules:
         return
     left, right = float(flat[:, 0].min()), float(flat[:, 0].max())
     reach = max(right - left, float(np.ptp(flat[:, 1])), 1.0)
-    y = float(flat[:, 1].max()) + 0.3 * reach
+    y = max(float(flat[:, 1].max()) + 0.3 * reach, FRONT_MM if is_known else -np.inf)
     middle = (left + right) / 2
     xs = middle + reach * np.linspace(-0.4, 0.4, len(modules)) if len(modules) > 1 else np.array([middle])
     index = {name: i for i, name in enumerate(topology.area_names)}
@@ -177,6 +206,7 @@ def _alt(topology: Topology, scores: Mapping[str, float]) -> str:
 def _caption(topology: Topology, scores: Mapping[str, float]) -> str:
     words = "Discs: areas, larger with more units"
     words += ", coloured by score; grey ones have none." if scores else "."
+    words += " The outline is schematic."
     words += " Lines: pathways, stronger with more weight; blue excites, red inhibits, grey is left open."
     if len(topology.pathways) > MOST_PATHWAYS:
         words += f" The {MOST_PATHWAYS} strongest of {len(topology.pathways):,} pathways are drawn."

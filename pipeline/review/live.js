@@ -9,7 +9,7 @@
     return element;
   };
   const curves = { training: [], validation: [] };
-  let after = 0, hasRun = false;
+  let after = 0, drawn = null;
 
   const thinned = (rows) => {
     const each = Math.ceil(rows.length / MOST_POINTS);
@@ -56,17 +56,19 @@
     if (!answer.ok) return;
     const now = await answer.json();
     if (!now.is_running) {
-      if (hasRun) location.reload(); // it has ended: its scores are on the page now, or will be soon
+      const head = await fetch(location.pathname, { method: "HEAD" }); // drawn anew once it has ended, and once scored
+      if (drawn && drawn !== head.headers.get("etag") && !document.querySelector("#verdict")?.contains(document.activeElement)) location.reload();
+      drawn ??= head.headers.get("etag");
       return;
     }
-    hasRun = true;
     place.hidden = false;
+    document.querySelector("#still")?.setAttribute("hidden", "");
     curves.training.push(...now.training);
     curves.validation.push(...now.validation);
     after = now.step;
     place.querySelector("progress").max = now.steps || now.step || 1;
     place.querySelector("progress").value = now.step;
-    place.querySelector(".told").textContent = `step ${now.step}${now.steps ? ` of ${now.steps}` : ""}`;
+    place.querySelector(".steps").textContent = `step ${now.step}${now.steps ? ` of ${now.steps}` : ""}`;
     draw(now.steps);
   };
 
