@@ -13,7 +13,8 @@ from neuroloom.pipeline.store import Store
 
 if TYPE_CHECKING:
     from neuroloom.pipeline.review import views
-    from neuroloom.pipeline.review.run_folder import RunView, ScoreValue
+    from neuroloom.pipeline.review.run_folder import RunView
+    from neuroloom.pipeline.review.run_scores import ScoreValue
 
 MOST_DROPS = 200
 MOST_OTHERS = 12  # runs that are looked at for what can be compared
@@ -43,7 +44,8 @@ def review_run(store: Store, name: str) -> Path:
 
 def _others(store: Store, name: str) -> list[RunView]:
     """The runs that were scored last, but this one, the newest first."""
-    from neuroloom.pipeline.review.run_folder import SCORES, RunView
+    from neuroloom.pipeline.review.run_folder import RunView
+    from neuroloom.pipeline.review.run_scores import SCORES
 
     folders = [store.run_folder(other) for other in store.run_names() if other != name]
     scored = [folder for folder in folders if (folder / SCORES).is_file()]
@@ -178,7 +180,7 @@ def _are_apart(one: ScoreValue, other: ScoreValue) -> bool:
 
 def _run_row(store: Store, row: RunRow) -> tuple[views.RunRow, ScoreValue | None]:
     """A run with its main score: of the network over all areas, spikes first."""
-    from neuroloom.pipeline.review.run_folder import NETWORK, scores_in
+    from neuroloom.pipeline.review.run_scores import NETWORK, scores_in
     from neuroloom.pipeline.review.views import RunRow as Shown
 
     folder = store.run_folder(row.name)

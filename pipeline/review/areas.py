@@ -11,7 +11,8 @@ import numpy as np
 from neuroloom.ingest.timebase import FloatArray
 from neuroloom.models.topology import Topology
 from neuroloom.pipeline.review.figures import BLUE, GREY, INK, PURPLE, RED, Picture, drawing, label, picture
-from neuroloom.pipeline.review.run_folder import NETWORK, Placed, ScoreRow
+from neuroloom.pipeline.review.run_folder import Placed
+from neuroloom.pipeline.review.run_scores import NETWORK, ScoreRow
 from neuroloom.pipeline.review.text import count, number, visible
 
 MOST_PATHWAYS = 600

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from neuroloom.pipeline.review.run_folder import NETWORK, RunView, ScoreValue
+from neuroloom.pipeline.review.run_folder import RunView
+from neuroloom.pipeline.review.run_scores import NETWORK, ScoreValue
 from neuroloom.pipeline.review.settings import settings_rows
 
 MOST_OTHERS, MOST_ROWS, MOST_SETTINGS = 4, 100, 60

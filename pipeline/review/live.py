@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from neuroloom.pipeline.catalog import RUNNING, Catalog
-from neuroloom.pipeline.review.run_folder import METRICS
 from neuroloom.pipeline.store import Store, StoreError
 
+METRICS, REQUEST = "metrics.jsonl", "request.json"
 MOST_ROWS = 5000
 LARGEST_LOOK = 4 << 20  # bytes from the end of the metrics; what lies before was asked for before
 
@@ -66,7 +66,7 @@ def _rows(path: Path) -> list[Mapping[str, Any]]:
 
 def _asked(folder: Path) -> int:
     try:
-        steps = json.loads((folder / "request.json").read_text(encoding="utf-8")).get("steps")
+        steps = json.loads((folder / REQUEST).read_text(encoding="utf-8")).get("steps")
     except (OSError, ValueError, AttributeError):
         return 0
     return steps if isinstance(steps, int) else 0

@@ -19,34 +19,12 @@ import numpy as np
 
 from neuroloom.ingest.timebase import FloatArray
 from neuroloom.models.topology import Topology, TopologyError
+from neuroloom.pipeline.review.live import METRICS, REQUEST
+from neuroloom.pipeline.review.run_scores import SCORES, ScoreRow, is_number, read_json, score_rows
 
-CONFIG, METRICS, SCORES, TOPOLOGY = "config.json", "metrics.jsonl", "scores.json", "topology.toml"
-CHOICE, CHANNELS, REQUEST = "choice.json", "channels.json", "request.json"
-KEYS = ("session", "port", "area", "metric")
-NETWORK, CEILING = "network", "truth"
-LARGEST_JSON = 32 << 20  # bytes; a file of settings or scores beyond this is not one of ours
+CONFIG, TOPOLOGY = "config.json", "topology.toml"
+CHOICE, CHANNELS = "choice.json", "channels.json"
 NO_CURVE = np.empty((0, 2))
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoreValue:
-    """One score, with its 95 % interval and its part of what the true rates score, where they are known."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-    of_ceiling: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoreRow:
-    """The scores of one port (in one area) on one metric, by predictor: "network", baselines, "truth"."""
-
-    session: str
-    port: str
-    area: str
-    metric: str
-    values: Mapping[str, ScoreValue]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,41 +79,22 @@ class RunView:
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder}: no such folder; the folder of a run is wanted")
         notes: list[str] = []
-        config = _json(folder / CONFIG, notes)
+        config = read_json(folder / CONFIG, notes)
         training, validation = _curves(folder / METRICS, notes)
-        asked = _json(folder / REQUEST, notes) if (folder / REQUEST).is_file() else {}
+        asked = read_json(folder / REQUEST, notes) if (folder / REQUEST).is_file() else {}
         return cls(
             name=folder.name,
             config=config if isinstance(config, Mapping) else {},
             training=training,
             validation=validation,
-            scores=tuple(_score_rows(_json(folder / SCORES, notes))),
+            scores=tuple(score_rows(read_json(folder / SCORES, notes))),
             topology=_topology(folder / TOPOLOGY, notes),
-            choice=tuple(_candidates(_json(folder / CHOICE, notes) if (folder / CHOICE).is_file() else None)),
-            channels=tuple(_placed(_json(folder / CHANNELS, notes) if (folder / CHANNELS).is_file() else None)),
+            choice=tuple(_candidates(read_json(folder / CHOICE, notes) if (folder / CHOICE).is_file() else None)),
+            channels=tuple(_placed(read_json(folder / CHANNELS, notes) if (folder / CHANNELS).is_file() else None)),
             sessions=tuple(_trained(asked)),
             left_out={str(k): str(v) for k, v in _mapping(asked, "left_out").items()},
             notes=tuple(notes),
         )
-
-
-def scores_in(folder: Path) -> tuple[ScoreRow, ...]:
-    """The scores that lie in a run's folder; none where it has none that can be read."""
-    return tuple(_score_rows(_json(folder / SCORES, [])))
-
-
-def _json(path: Path, notes: list[str]) -> Any:
-    if not path.is_file():
-        notes.append(f"{path.name} is not there yet.")
-        return None
-    if path.stat().st_size > LARGEST_JSON:
-        notes.append(f"{path.name} has {path.stat().st_size >> 20} MiB and was not read.")
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        notes.append(f"{path.name} cannot be read: {error}.")
-        return None
 
 
 def _curves(path: Path, notes: list[str]) -> tuple[FloatArray, FloatArray]:
@@ -151,26 +110,10 @@ def _curves(path: Path, notes: list[str]) -> tuple[FloatArray, FloatArray]:
             except ValueError:
                 break  # the line that was being written
             for key, curve in found.items():
-                if isinstance(row, Mapping) and _is_number(row.get(key)) and _is_number(row.get("step")):
+                if isinstance(row, Mapping) and is_number(row.get(key)) and is_number(row.get("step")):
                     curve.append((float(row["step"]), float(row[key])))
     training, validation = (np.array(curve, dtype=np.float64).reshape(-1, 2) for curve in found.values())
     return training, validation
-
-
-def _score_rows(content: Any) -> Iterator[ScoreRow]:
-    """The scores as `pipeline.evaluation` writes them, a line per model, put side by side; single channels left out."""
-    scores = content.get("scores", ()) if isinstance(content, Mapping) else ()
-    found: dict[tuple[str, ...], dict[str, ScoreValue]] = {}
-    for score in scores if isinstance(scores, list) else ():
-        if not isinstance(score, Mapping) or score.get("channel") or not _is_number(score.get("value")):
-            continue
-        key = tuple(str(score.get(name) or "") for name in KEYS)
-        low, high = (float(score[k]) if _is_number(score.get(k)) else None for k in ("low", "high"))
-        of_ceiling = float(score["of_ceiling"]) if _is_number(score.get("of_ceiling")) else None
-        value = ScoreValue(value=float(score["value"]), low=low, high=high, of_ceiling=of_ceiling)
-        found.setdefault(key, {})[str(score.get("model") or "")] = value
-    for key, values in found.items():
-        yield ScoreRow(**dict(zip(KEYS, key, strict=True)), values=values)
 
 
 def _trained(asked: Any) -> Iterator[Trained]:
@@ -191,7 +134,7 @@ def _candidates(content: Any) -> Iterator[Candidate]:
     rows = content.get("candidates") if isinstance(content, Mapping) else None
     for number, row in enumerate(rows if isinstance(rows, list) else ()):
         weights = row.get("weights") if isinstance(row, Mapping) else None
-        if isinstance(weights, Mapping) and _is_number(row.get("loss")):
+        if isinstance(weights, Mapping) and is_number(row.get("loss")):
             named = {str(name).partition(": ")[2]: str(weight) for name, weight in weights.items()}
             yield Candidate(weights=named, loss=float(row["loss"]), is_chosen=number == content.get("chosen"))
 
@@ -203,7 +146,7 @@ def _placed(content: Any) -> Iterator[Placed]:
         if not isinstance(row, Mapping) or not isinstance(row.get("area"), str):
             continue
         place = row.get("position_mm")
-        is_place = isinstance(place, list) and len(place) == 3 and all(map(_is_number, place))
+        is_place = isinstance(place, list) and len(place) == 3 and all(map(is_number, place))
         position_mm = (float(place[0]), float(place[1]), float(place[2])) if place and is_place else None
         yield Placed(area=row["area"], how=str(row.get("how")), position_mm=position_mm)
 
@@ -217,7 +160,3 @@ def _topology(path: Path, notes: list[str]) -> Topology | None:
     except TopologyError as error:
         notes.append(f"{path.name} cannot be drawn: {error}.")
         return None
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and bool(np.isfinite(value))

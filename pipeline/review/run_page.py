@@ -9,7 +9,8 @@ from typing import Any
 from neuroloom.pipeline.review import areas, scores, text
 from neuroloom.pipeline.review.comparison import compared
 from neuroloom.pipeline.review.page import write_page
-from neuroloom.pipeline.review.run_folder import CEILING, NETWORK, RunView, ScoreRow
+from neuroloom.pipeline.review.run_folder import RunView
+from neuroloom.pipeline.review.run_scores import CEILING, NETWORK, ScoreRow
 from neuroloom.pipeline.review.settings import settings_rows
 from neuroloom.pipeline.review.views import Judged
 from neuroloom.pipeline.verdicts import Verdict
