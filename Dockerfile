@@ -1,8 +1,10 @@
 # One image for every part of the server profile: Prefect server, worker, watcher and review pages.
+# Built from the lock: PIP_CONSTRAINT holds for what builds the wheel, too.
 FROM python:3.11-slim
 
 ENV PYTHONUNBUFFERED=1 \
     DO_NOT_TRACK=1 \
+    PIP_CONSTRAINT=/opt/neuroloom/constraints.txt \
     PREFECT_SERVER_ANALYTICS_ENABLED=false \
     NEUROLOOM_STORE=/store
 
@@ -12,7 +14,7 @@ COPY ingest ingest
 COPY models models
 COPY pipeline pipeline
 COPY flows flows
-RUN pip install --no-cache-dir --constraint constraints.txt ".[server]" \
+RUN pip install --no-cache-dir ".[server]" \
     && useradd --create-home --uid 1000 neuroloom \
     && mkdir -p /store && chown neuroloom /store
 

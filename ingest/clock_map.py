@@ -46,7 +46,7 @@ class CrossCheck:
     words: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ClockMap:
     """From seconds on one clock to seconds on another, with the evidence for it, known within `span_s` of the source.
 
@@ -186,6 +186,14 @@ class ClockMap:
             local_ms = self.residual_ms * _local_level(at_s, residuals_ms, times)
             away_s = np.maximum(away_s, _from_nearest(at_s, times))
         return np.asarray(np.hypot(np.hypot(local_ms, self.wander_ppm * 1e-3 * away_s), 1e3 * self._jump_s(times)))
+
+    def __repr__(self) -> str:
+        return f"<ClockMap {self}>"
+
+    def _repr_html_(self) -> str:
+        from neuroloom.ingest.shown import clock_html
+
+        return clock_html(self)
 
     def __str__(self) -> str:
         return (

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from neuroloom.ingest.streams import Stream
 from neuroloom.ingest.timebase import ClockMap
+from neuroloom.ingest.words import listed, visible
 
 # Headers state the second; what two computers' clocks differ by is not in any file.
 START_UNCERTAINTY_S = 1.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Recording:
     """What one device wrote, on **its own** clock: original integers and gains kept, gaps kept as segments.
 
@@ -50,6 +51,15 @@ class Recording:
         doubled = sorted({name for name in names if names.count(name) > 1})
         if doubled:
             raise ValueError(f"{self.clock}: two streams are named {doubled[0]!r}; each needs a name of its own")
+
+    def __repr__(self) -> str:
+        names = listed([stream.name for stream in self.streams])
+        return f"<Recording on the clock of {visible(self.clock)} ({self.format}): {names}>"
+
+    def _repr_html_(self) -> str:
+        from neuroloom.ingest.shown import recording_html
+
+        return recording_html(self)
 
     def __getitem__(self, name: str) -> Stream:
         """The stream of that name; KeyError lists those there are."""

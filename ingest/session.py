@@ -89,6 +89,11 @@ class Session:
             f"<Session {self.id} on the clock of {self.clock}: {', '.join(self.stream_names) or 'no streams'}{where}>"
         )
 
+    def _repr_html_(self) -> str:
+        from neuroloom.ingest.shown import session_html
+
+        return session_html(self)
+
     def __enter__(self) -> Session:
         return self
 
@@ -155,6 +160,18 @@ class Session:
 
         write_session(self, Path(folder), progress, point=point)
         return Session.open(folder)
+
+    def plot(
+        self, start_s: float | None = None, stop_s: float | None = None, *, streams: Sequence[str] | None = None
+    ) -> Any:
+        """A matplotlib figure of its streams over session time, seconds; see `plotting.py`.
+
+        start_s, stop_s: all that was recorded where they are left out. streams: only these, in this order.
+        Raises KeyError for a stream that is not there, ValueError where nothing lies between the two times.
+        """
+        from neuroloom.ingest.plotting import plot_session
+
+        return plot_session(self, start_s, stop_s, streams)
 
     def close(self) -> None:
         """Let go of the files; whatever is read afterwards opens them again."""

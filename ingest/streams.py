@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroloom.ingest.timebase import ClockMap, FloatArray, Times, Timestamps
+from neuroloom.ingest.words import count, listed, visible
 
 MODALITIES = (
     "eeg", "meg", "ieeg", "fnirs", "wideband", "lfp", "emg", "eog", "ecg", "gaze", "pupil",
@@ -63,7 +64,7 @@ class Segment:
             )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Signal:
     """Channels sampled together. Value in `unit` = gain * original + offset, per channel.
 
@@ -98,6 +99,17 @@ class Signal:
         for earlier, later in zip(self.segments, self.segments[1:], strict=False):
             if later.timebase.start_s < earlier.timebase.stop_s - 0.5 / earlier.timebase.rate_hz:
                 raise ValueError(f"{self.name}: a segment starts before the one before it has ended")
+
+    def __repr__(self) -> str:
+        size = f"{count(len(self.channel_names), 'channel')} ({listed(self.channel_names, 4)})"
+        pieces = f" in {len(self.segments)} segments" if len(self.segments) > 1 else ""
+        span = f"{self.start_s:.2f} to {self.stop_s:.2f} s{pieces}"
+        return f"<Signal {visible(self.name)}: {self.modality}, {size} at {self.rate_hz:.6g} Hz, {span}, {self.unit}>"
+
+    def _repr_html_(self) -> str:
+        from neuroloom.ingest.shown import stream_html
+
+        return stream_html(self)
 
     @property
     def n_samples(self) -> int:
@@ -188,7 +200,7 @@ class ChannelSubset:
         return as_slice(self.columns)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Events:
     """Moments with a label: `times_s` of shape (E,), increasing, and as many `labels`.
 
@@ -211,6 +223,16 @@ class Events:
         if not np.isfinite(self.times_s).all() or (np.diff(self.times_s) < 0).any():
             raise ValueError(f"{self.name}: event times go back or are not finite; they must be in order")
 
+    def __repr__(self) -> str:
+        span = f", {self.times_s[0]:.2f} to {self.times_s[-1]:.2f} s" if len(self.times_s) else ""
+        kinds = listed(tuple(dict.fromkeys(self.labels)), 4)
+        return f"<Events {visible(self.name)}: {count(len(self.labels), 'event')}{span}, labels {kinds}>"
+
+    def _repr_html_(self) -> str:
+        from neuroloom.ingest.shown import stream_html
+
+        return stream_html(self)
+
     def between(self, start_s: float, stop_s: float) -> Events:
         """The events at `start_s <= t < stop_s`."""
         first, last = np.searchsorted(self.times_s, [start_s, stop_s])
@@ -229,7 +251,7 @@ class Events:
         return replace(self, times_s=self.times_s[rows], labels=tuple(self.labels[i] for i in rows), table=table)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Intervals:
     """Stretches of time with a label: `bounds_s` of shape (I, 2), each start before or at its stop."""
 
@@ -249,6 +271,16 @@ class Intervals:
         if not np.isfinite(self.bounds_s).all() or (self.bounds_s[:, 1] < self.bounds_s[:, 0]).any():
             raise ValueError(f"{self.name}: an interval stops before it starts or is not finite")
 
+    def __repr__(self) -> str:
+        span = f", {self.bounds_s.min():.2f} to {self.bounds_s.max():.2f} s" if len(self.bounds_s) else ""
+        kinds = listed(tuple(dict.fromkeys(self.labels)), 4)
+        return f"<Intervals {visible(self.name)}: {count(len(self.labels), 'interval')}{span}, labels {kinds}>"
+
+    def _repr_html_(self) -> str:
+        from neuroloom.ingest.shown import stream_html
+
+        return stream_html(self)
+
     def between(self, start_s: float, stop_s: float) -> Intervals:
         """The intervals that overlap `[start_s, stop_s)`, whole: what began earlier is not cut."""
         keep = np.flatnonzero((self.bounds_s[:, 0] < stop_s) & (self.bounds_s[:, 1] >= start_s))
@@ -261,7 +293,7 @@ class Intervals:
         return replace(self, bounds_s=clock.seconds(self.bounds_s))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Units:
     """Spike times of neurons: per unit an increasing array in seconds, and as many names.
 
@@ -284,6 +316,16 @@ class Units:
         for unit, times_s in zip(self.unit_names, self.spike_times_s, strict=True):
             if not np.isfinite(times_s).all() or (np.diff(times_s) < 0).any():
                 raise ValueError(f"{self.name}: spike times of unit {unit} go back or are not finite")
+
+    def __repr__(self) -> str:
+        n_spikes = sum(len(times_s) for times_s in self.spike_times_s)
+        size = f"{count(len(self.unit_names), 'unit')} ({listed(self.unit_names, 4)}), {count(n_spikes, 'spike')}"
+        return f"<Units {visible(self.name)}: {size}>"
+
+    def _repr_html_(self) -> str:
+        from neuroloom.ingest.shown import stream_html
+
+        return stream_html(self)
 
     @property
     def is_sorted(self) -> bool:

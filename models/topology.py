@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -179,6 +179,20 @@ class Topology:
         from .topology_controls import distance_only
 
         return distance_only(self, scale_mm=scale_mm)
+
+    def plot(self, scores: Mapping[str, float] | None = None, *, label: str = "") -> Any:
+        """A matplotlib figure of it from above and from the left; where places are not known, on a circle.
+
+        scores: area -> a number that colours it. label: what that number is.
+        """
+        from .drawing import plot_topology
+
+        return plot_topology(self, scores, label=label)
+
+    def _repr_html_(self) -> str:
+        from .topology_table import topology_html
+
+        return topology_html(self)
 
     def __repr__(self) -> str:
         delays_ms = sorted(delay_s * 1000 for delay_s in self.delays_s())

@@ -16,7 +16,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote
 
 import numpy as np
@@ -30,6 +30,9 @@ from neuroloom.models import ModularNetwork, Port, Topology
 from neuroloom.pipeline.features import FeatureConfig
 from neuroloom.pipeline.objectives import ForcingConfig, ObjectiveConfig
 from neuroloom.pipeline.windowing import Split, WindowConfig, windows
+
+if TYPE_CHECKING:
+    from neuroloom.pipeline.evaluation import Scores
 
 CHECKPOINT = "checkpoint.pt"
 METRICS = "metrics.jsonl"
@@ -118,7 +121,7 @@ class TrainConfig:
         return cls(**given)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Run:
     """A trained network, with what is needed to use it: the best of its validations.
 
@@ -159,6 +162,24 @@ class Run:
             choice=tuple(_choice(home)),
             feature_config=_feature_config(said.get("features", {})),
         )
+
+    def __repr__(self) -> str:
+        topology = self.network.topology
+        told = f"{len(topology.areas)} areas of {topology.name!r}, {len(self.losses)} steps"
+        best = f", best {self.best_loss:.4g} at step {self.best_step}" if self.best_step else ""
+        return f"<Run {self.name}: {told}{best}{f', {self.folder}' if self.folder else ''}>"
+
+    def _repr_html_(self) -> str:
+        from neuroloom.ingest.shown import html_table
+
+        rows = [(name, value) for name, value in asdict(self.config).items() if value not in ((), {}, None)]
+        return html_table(repr(self), ("setting", "value"), rows, len(rows))
+
+    def plot(self, scores: Scores | None = None) -> Any:
+        """A matplotlib figure of its loss and its scores: those given, else those in its folder, if there are any."""
+        from neuroloom.pipeline.run_plot import plot_run
+
+        return plot_run(self, scores)
 
     def predict(self, data: Split | Session) -> dict[str, dict[str, NDArray[np.float64]]]:
         """Session -> target port -> expected values (N, C), choices as class probabilities (N, K).

@@ -97,6 +97,14 @@ class Scores:
             durable.write_json(Path(path), document)
         return document
 
+    def _repr_html_(self) -> str:
+        from neuroloom.ingest.shown import html_table
+
+        head = ("session", "port", "area", "metric", "model", "value", "low", "high")
+        shown = [row for row in self.rows if not row.channel]
+        cells = (tuple(getattr(row, name) for name in head) for row in shown)
+        return html_table(f"Scores of {self.split.replace('_', '-')} time", head, cells, len(shown))
+
     def __rich__(self) -> Any:
         from rich import box
         from rich.markup import escape

@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroloom.ingest.session import Session
+from neuroloom.ingest.shown import html_table
+from neuroloom.ingest.words import count, listed, visible
 from neuroloom.models.ports import CLASSES, EVENTS, SENSORS, Port
 from neuroloom.pipeline.cosmoothing import hold_out_units
 from neuroloom.pipeline.features import FeatureConfig, Features, PortFeatures, build_features
@@ -132,7 +134,7 @@ class Scaler:
         return np.asarray((values - self.mean) / self.std, dtype=np.float32)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Batch:
     """Windows of one session. Values outside a mask are 0 and mean nothing.
 
@@ -151,14 +153,23 @@ class Batch:
     uncertainty_ms: Mapping[str, Tensor]
     scored: NDArray[np.bool_]
 
+    def __repr__(self) -> str:
+        ins, outs = ({n: tuple(v.shape) for n, v in ports.items()} for ports in (self.inputs, self.targets))
+        return f"<Batch of {visible(self.session)}: inputs {ins}, targets {outs}>"
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class SessionData:
     """One session's features, splits and scalers."""
 
     features: Features
     config: WindowConfig
     blocks: Mapping[SplitName, Sequence[Bounds]]
+
+    def __repr__(self) -> str:
+        length_s = self.features.n_bins * self.config.bin_s
+        ports = f"in: {listed(self.input_names)}; asked for: {listed(self.target_names)}"
+        return f"<SessionData {visible(self.id)}: {length_s:.1f} s in bins of {1e3 * self.config.bin_s:g} ms; {ports}>"
 
     @property
     def id(self) -> str:
@@ -284,13 +295,17 @@ class SessionData:
         return Scaler(mean=mean.astype(np.float32), std=std.astype(np.float32))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Split:
     """The windows of one part of time, over all sessions; nothing is read until a batch is asked for."""
 
     name: SplitName
     sessions: Mapping[str, SessionData]
     config: WindowConfig
+
+    def __repr__(self) -> str:
+        of = listed(tuple(self.sessions))
+        return f"<Split {self.name}: {count(self.n_windows, 'window')}, {self.duration_s:.1f} s of {of}>"
 
     @property
     def n_windows(self) -> int:
@@ -368,7 +383,7 @@ class Split:
         return max(0, block[1] - block[0] - self.config.n_bins + 1)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Windows:
     """Windows of several sessions: `.train`, `.validation`, `.held_out`. control: what was done to the recordings."""
 
@@ -376,6 +391,19 @@ class Windows:
     config: WindowConfig
     feature_config: FeatureConfig = field(default_factory=FeatureConfig)
     control: str = ""
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{split.n_windows} {split.name}" for split in self._splits())
+        bins = f"{self.config.length_s:g} s in bins of {1e3 * self.config.bin_s:g} ms"
+        control = f"; control: {self.control}" if self.control else ""
+        return f"<Windows of {count(len(self.sessions), 'session')}, {bins}: {sizes}{control}>"
+
+    def _repr_html_(self) -> str:
+        head = ("session", "port", "kind", "channels", "comes in", "is asked for", "lag (bins)")
+        rows = [
+            _port_row(data, name, made) for data in self.sessions.values() for name, made in data.features.ports.items()
+        ]
+        return html_table(repr(self), head, rows, len(rows))
 
     @property
     def train(self) -> Split:
@@ -399,8 +427,18 @@ class Windows:
             raise KeyError(f"no session {name!r}; there are {sorted(self.sessions)}")
         return self.sessions[name].ports()
 
+    def _splits(self) -> tuple[Split, Split, Split]:
+        return self.train, self.validation, self.held_out
+
     def _split(self, name: SplitName) -> Split:
         return Split(name=name, sessions=self.sessions, config=self.config)
+
+
+def _port_row(data: SessionData, name: str, made: PortFeatures) -> tuple[object, ...]:
+    """A port as `Windows` shows it."""
+    comes_in, is_asked_for = name in data.input_names, name in data.target_names
+    lag = data.lag_of(name) if comes_in else None
+    return (data.id, name, made.port.kind, made.port.n_channels, comes_in, is_asked_for, lag)
 
 
 def windows(

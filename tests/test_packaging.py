@@ -1,5 +1,7 @@
 """hatch can build an empty wheel and call it a success, so what is in it is counted."""
 
+import re
+import runpy
 import site
 import subprocess
 import sys
@@ -8,6 +10,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("ingest", "models", "pipeline", "flows")
@@ -43,3 +47,26 @@ def test_wheel_imports_in_an_environment_without_the_checkout(wheel, tmp_path):
     ]
     done = subprocess.run([python, "-c", "\n".join(lines)], check=True, cwd=tmp_path, capture_output=True, text=True)
     assert str(tmp_path) in done.stdout
+
+
+def locked() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==") for line in lines if not line.startswith("#"))
+
+
+def test_the_lock_pins_everything_that_is_needed_here():
+    """`python .ci/lock > constraints.txt` writes it anew."""
+    lock = runpy.run_path(str(ROOT / ".ci" / "lock"))
+    assert lock["pins"]().keys() <= locked().keys()
+    wanted = {canonicalize_name(one.name): one.specifier for one in lock["wanted"]()}
+    assert [name for name, version in locked().items() if not wanted.get(name, SpecifierSet()).contains(version)] == []
+
+
+def test_wheel_and_image_are_installed_from_the_same_lock():
+    assert "PIP_CONSTRAINT=/opt/neuroloom/constraints.txt" in (ROOT / "Dockerfile").read_text()
+    assert "--constraint constraints.txt" in (ROOT / "Makefile").read_text()
+
+
+def test_the_image_is_given_all_that_the_wheel_is_built_from():
+    copied = re.findall(r"^COPY (.+) \S+$", (ROOT / "Dockerfile").read_text(), re.M)
+    assert {*FOLDERS, "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"} <= set(" ".join(copied).split())

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from neuroloom.ingest.envelopes import CHUNK_VALUES, read_values
 from neuroloom.ingest.eyes import eyes
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Intervals, Signal
 from neuroloom.ingest.timebase import FloatArray
 from neuroloom.pipeline.review.figures import ORANGE, Picture, drawing, log_axis, picture
 from neuroloom.pipeline.review.text import unit_sign, visible
-from neuroloom.pipeline.review.values import CHUNK_VALUES, read_values
 
 BINS = 96
 SMOOTHING = 1.2  # cells

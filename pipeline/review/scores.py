@@ -32,21 +32,7 @@ def loss_picture(training: FloatArray, validation: FloatArray) -> Picture | None
     if not len(training) and not len(validation):
         return None
     with drawing(1120, 360) as figure:
-        axes = figure.add_subplot()
-        if len(training):
-            binned = _binned(training, MOST_POINTS)
-            axes.plot(*binned.T, color=BLUE, alpha=0.3, linewidth=0.8, rasterized=len(binned) > 500)
-            axes.plot(*_binned(training, 80).T, color=BLUE, linewidth=1.8, label="training")
-        if len(validation):
-            shown = _binned(validation, MOST_POINTS)
-            step, least = validation[np.argmin(validation[:, 1])]
-            words = f"validation, best {number(float(least))} at step {step:.0f}"
-            axes.plot(*shown.T, "o-", color=ORANGE, markersize=4, label=words)
-            axes.plot(step, least, "o", color=INK, markersize=9, markerfacecolor="none", markeredgewidth=1.4)
-        axes.set(xlabel="step", ylabel="loss")
-        axes.grid()
-        axes.margins(y=0.15)
-        axes.legend(loc="upper right")
+        draw_loss(figure.add_subplot(), training, validation)
         return picture(
             figure,
             title="Loss",
@@ -54,6 +40,24 @@ def loss_picture(training: FloatArray, validation: FloatArray) -> Picture | None
             caption="Training loss per step (faint) and its mean over stretches (strong); validation loss on data the "
             "network is not trained on.",
         )
+
+
+def draw_loss(axes: Any, training: FloatArray, validation: FloatArray) -> None:
+    """Both losses over steps, shape (S, 2) each, on axes of your own."""
+    if len(training):
+        binned = _binned(training, MOST_POINTS)
+        axes.plot(*binned.T, color=BLUE, alpha=0.3, linewidth=0.8, rasterized=len(binned) > 500)
+        axes.plot(*_binned(training, 80).T, color=BLUE, linewidth=1.8, label="training")
+    if len(validation):
+        shown = _binned(validation, MOST_POINTS)
+        step, least = validation[np.argmin(validation[:, 1])]
+        words = f"validation, best {number(float(least))} at step {step:.0f}"
+        axes.plot(*shown.T, "o-", color=ORANGE, markersize=4, label=words)
+        axes.plot(step, least, "o", color=INK, markersize=9, markerfacecolor="none", markeredgewidth=1.4)
+    axes.set(xlabel="step", ylabel="loss")
+    axes.grid()
+    axes.margins(y=0.15)
+    axes.legend(loc="upper right")
 
 
 def _binned(curve: FloatArray, n_points: int) -> FloatArray:
@@ -88,38 +92,40 @@ def metrics(rows: Sequence[ScoreRow]) -> tuple[str, ...]:
 def score_picture(rows: Sequence[ScoreRow], metric: str) -> Picture:
     """One metric: a bar for the network per port and area, marks for baselines, a line for the ceiling."""
     drawn = [row for row in rows if row.metric == metric][:MOST_BARS]
-    names = predictors(drawn)
     with drawing(1120, 110 + 26 * len(drawn)) as figure:
-        axes = figure.add_subplot()
-        places = np.arange(len(drawn))
-        axes.barh(places, _values(drawn, NETWORK), 0.62, color=BLUE, label=NETWORK)
-        for row, place in zip(drawn, places, strict=True):
-            own = row.values.get(NETWORK)
-            if own is not None and own.low is not None and own.high is not None:
-                axes.hlines(place, own.low, own.high, color=INK, linewidth=1.2)
-        rivals = [name for name in names if name not in (NETWORK, CEILING)]
-        for i, name in enumerate(rivals):
-            style: dict[str, Any] = {"color": CYCLE[1 + i % (len(CYCLE) - 1)], "marker": MARKERS[i % len(MARKERS)]}
-            style |= {"s": 34, "zorder": 4, "label": label(name), "edgecolors": INK, "linewidths": 0.6}
-            axes.scatter(_values(drawn, name), places, **style)
-        if CEILING in names:
-            ends = (places - 0.4, places + 0.4)
-            axes.vlines(_values(drawn, CEILING), *ends, color=INK, linewidth=2, label="true rates", zorder=3)
-        axes.axvline(0, color=MUTED, linewidth=0.8)
-        with_session = len({row.session for row in drawn}) > 1
-        axes.set_yticks(places, [label(_where(row, with_session=with_session), 34) for row in drawn])
-        axes.set_ylim(len(drawn) - 0.4, -0.6)
-        axes.tick_params(axis="y", length=0)
-        axes.set_xlabel(visible(metric, 60) or "score")
-        axes.grid(axis="x")
-        axes.set_axisbelow(True)
-        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        draw_scores(figure.add_subplot(), drawn, metric)
         return picture(
             figure,
             title=f"Scores: {visible(metric, 60)}",
             alt=_score_alt(drawn, metric),
-            caption=_score_caption(rows, metric, len(drawn), CEILING in names),
+            caption=_score_caption(rows, metric, len(drawn), CEILING in predictors(drawn)),
         )
+
+
+def draw_scores(axes: Any, drawn: Sequence[ScoreRow], metric: str) -> None:
+    """The same on axes of your own: these rows, all of one metric, from top to bottom."""
+    names, places = predictors(drawn), np.arange(len(drawn))
+    axes.barh(places, _values(drawn, NETWORK), 0.62, color=BLUE, label=NETWORK)
+    for row, place in zip(drawn, places, strict=True):
+        own = row.values.get(NETWORK)
+        if own is not None and own.low is not None and own.high is not None:
+            axes.hlines(place, own.low, own.high, color=INK, linewidth=1.2)
+    for i, name in enumerate(name for name in names if name not in (NETWORK, CEILING)):
+        style: dict[str, Any] = {"color": CYCLE[1 + i % (len(CYCLE) - 1)], "marker": MARKERS[i % len(MARKERS)]}
+        style |= {"s": 34, "zorder": 4, "label": label(name), "edgecolors": INK, "linewidths": 0.6}
+        axes.scatter(_values(drawn, name), places, **style)
+    if CEILING in names:
+        ends = (places - 0.4, places + 0.4)
+        axes.vlines(_values(drawn, CEILING), *ends, color=INK, linewidth=2, label="true rates", zorder=3)
+    axes.axvline(0, color=MUTED, linewidth=0.8)
+    with_session = len({row.session for row in drawn}) > 1
+    axes.set_yticks(places, [label(_where(row, with_session=with_session), 34) for row in drawn])
+    axes.set_ylim(len(drawn) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel(visible(metric, 60) or "score")
+    axes.grid(axis="x")
+    axes.set_axisbelow(True)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def _values(rows: Sequence[ScoreRow], name: str) -> list[float]:

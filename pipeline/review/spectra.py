@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from neuroloom.ingest.envelopes import read_values
 from neuroloom.ingest.streams import Signal
 from neuroloom.ingest.timebase import FloatArray
 from neuroloom.pipeline.review.figures import BLUE, RED, Picture, drawing, label, log_axis, picture
 from neuroloom.pipeline.review.text import count, unit_sign, visible
-from neuroloom.pipeline.review.values import read_values
 
 MOST_WINDOWS, FEWEST_WINDOWS = 60, 8
 MOST_VALUES = 1 << 24  # of all windows together, as long as that leaves the fewest

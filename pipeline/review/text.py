@@ -9,38 +9,12 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-import unicodedata
-from collections.abc import Sequence
 from datetime import datetime
 from urllib.parse import quote
 
-LONGEST = 300  # characters of one text; the rest is cut and said to be
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-_MARKS_IN_A_ROW = 3
-
-
-def visible(text: str, longest: int = LONGEST) -> str:
-    """The text with every character that would act instead of being read shown as a sign, and cut to `longest`.
-
-    Design rationale: shown, not dropped. A reviewer has to see that a channel name holds an escape sequence; dropping
-    it would also make two different names look the same.
-    """
-    cut = text if len(text) <= longest else text[: longest - 1] + "…"
-    shown: list[str] = []
-    marks = 0
-    for character in cut:
-        category = unicodedata.category(character)
-        marks = marks + 1 if category == "Mn" else 0
-        if marks <= _MARKS_IN_A_ROW:
-            shown.append(_sign(character) if category in _HIDDEN else character)
-    return "".join(shown)
-
-
-def _sign(character: str) -> str:
-    code = ord(character)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return "␡" if code == 0x7F else f"⟨U+{code:04X}⟩"
+from neuroloom.ingest.words import count as count
+from neuroloom.ingest.words import listed as listed
+from neuroloom.ingest.words import visible as visible
 
 
 def file_stem(name: str) -> str:
@@ -99,20 +73,9 @@ def score(value: float | None) -> str:
     return "–" if value is None or not math.isfinite(value) else f"{value:.3f}".replace("-", "−")
 
 
-def listed(names: Sequence[str], most: int = 40) -> str:
-    """Names as a list in words, the first `most` of them."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return visible(", ".join(names[:most]) + more, 2 * LONGEST)
-
-
 def unit_sign(unit: str) -> str:
     """A unit as it is written: µV for "uV"."""
     return "µV" if unit == "uV" else visible(unit, 20)
-
-
-def count(n: int, thing: str) -> str:
-    """How many there are: `1 gap`, `2 gaps`."""
-    return f"{n:,} {thing}{'' if n == 1 else 's'}"
 
 
 def clock(when: datetime | None) -> str:
