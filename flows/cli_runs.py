@@ -28,15 +28,24 @@ def train(
     """Train a network on sessions as a TOML file says; the same again goes on where it stopped."""
     from neuroloom.pipeline import running
     from neuroloom.pipeline.choosing import told
-    from neuroloom.pipeline.reviewing import review_run
+    from neuroloom.pipeline.reviewing import review_index, review_run
     from neuroloom.pipeline.store import Store
 
     place = Store.here(store).existing()
     asked = running.read_run_config(config)
     folder = running.prepare_run(asked, place)
+    policy = running.requested(place, asked.name)
+    for session, why in policy.left_out.items():
+        say(f"{session} is left out: {why}")
+    for session, streams in policy.bad_channels.items():
+        bad = "; ".join(f"{stream}: {', '.join(names)}" for stream, names in streams.items())
+        say(f"{session}: masked, as reviewers call it bad: {bad}")
+    page = review_run(place, asked.name)  # there from the start: it shows the loss while it falls
     run = running.train_run(asked.name, place, progress=_tell)
-    page = review_run(place, asked.name)
+    review_run(place, asked.name)
+    review_index(place)
     found: dict[str, Any] = {"run": asked.name, "folder": str(folder), "steps": asked.steps, "page": str(page)}
+    found |= {"left_out": policy.left_out, "bad_channels": policy.bad_channels}
     found |= {"best_step": run.best_step, "best_loss": run.best_loss, "choice": list(run.choice)}
     if as_json:
         document(found)

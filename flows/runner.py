@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,6 +21,7 @@ from prefect.flows import Flow
 from prefect.types.entrypoint import EntrypointType
 
 from neuroloom.flows.care import clean, retrain, verify
+from neuroloom.flows.environment import wait_for_server
 from neuroloom.flows.recordings import ingest_recording
 from neuroloom.flows.scheduling import ONE, schedules_of
 from neuroloom.flows.searching import search
@@ -65,6 +67,7 @@ def main() -> None:
     store = Store.here().create()
     settings = Settings.of(store)
     stop = threading.Event()
+    wait_for_server(os.environ.get("PREFECT_API_URL", ""))
     if part != "runner":
         threading.Thread(target=keep_telling, args=(store, stop), daemon=True, name="alerts").start()
     if part == "watcher":

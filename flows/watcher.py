@@ -28,14 +28,15 @@ def watch(store: Store, stop: threading.Event) -> None:
     wake = threading.Event()
     threading.Thread(target=_listen, args=(store.inbox, wake, stop), daemon=True, name="inbox events").start()
     reconciler: Reconciler | None = None
-    counts: dict[str, int] = {}
+    shown: object = None
     complaint = ""
     while not stop.is_set():
         try:
             reconciler = reconciler or _reconciler(store, settings)
-            before, counts = counts, reconciler.step()
-            if counts != before:
+            news = reconciler.step(), [(run.name, run.state) for run in reconciler.catalog.runs()]
+            if news != shown:
                 review_index(store)
+            shown = news
             complaint = ""
         except (OSError, DatabaseError) as error:
             if str(error) != complaint:

@@ -376,9 +376,15 @@ def note_published(store: Store, catalog: Catalog, session_ids: Sequence[str] | 
     for session_id in store.session_ids() if session_ids is None else session_ids:
         for folder in store.versions(session_id):
             manifest = _json(folder / "manifest.json")
-            catalog.add_session(session_id, folder.name, manifest, (folder / "manifest.json").stat().st_mtime)
+            catalog.add_session(session_id, folder.name, manifest, published_at(folder))
             n_versions += 1
     return n_versions
+
+
+def published_at(folder: Path) -> float:
+    """When the session's file was written; what reviewers say later changes the manifest alone."""
+    file = folder / "session.nwb"
+    return (file if file.is_file() else folder / "manifest.json").stat().st_mtime
 
 
 def note_new(store: Store, catalog: Catalog) -> None:

@@ -33,7 +33,7 @@ from pathlib import Path
 
 from neuroloom.ingest import durable
 from neuroloom.pipeline import custody, running
-from neuroloom.pipeline.catalog import DONE, Catalog
+from neuroloom.pipeline.catalog import DONE, Catalog, published_at
 from neuroloom.pipeline.config import RetentionSettings
 from neuroloom.pipeline.store import AMENDED, Store
 
@@ -139,7 +139,7 @@ def _versions(store: Store, catalog: Catalog, now: float) -> Iterator[Entry]:
     checks, rested_on = catalog.checks(), _rested_on(store)
     for session in store.session_ids():
         *older, newest = store.versions(session)
-        published = (newest / "manifest.json").stat().st_mtime
+        published = published_at(newest)
         check = checks.get((session, newest.name))
         if check is None or check.damage or check.checked_at < published or (newest.parent / AMENDED).exists():
             continue

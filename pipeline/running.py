@@ -45,6 +45,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import Field
 
 from neuroloom.ingest import durable
+from neuroloom.pipeline import verdicts
 from neuroloom.pipeline.catalog import DONE, RETRY, RUNNING, Catalog
 from neuroloom.pipeline.config import Config, ConfigError, read_config
 from neuroloom.pipeline.custody import slug
@@ -77,7 +78,8 @@ class RunConfig(Config):
     """What a training run is asked for. inputs, targets: port names; all where they are left out.
 
     use_extrapolated, max_uncertainty_ms: which times are good enough to train on; see `WindowConfig`.
-    versions: session -> version, as they were when the run was prepared; not for the config file.
+    versions: session -> version; bad_channels: session -> stream -> what reviewers call bad; left_out: session -> why,
+        of those that were not named: all as they were when the run was prepared, and not for the config file.
     """
 
     name: str = ""
@@ -113,6 +115,8 @@ class RunConfig(Config):
     features: dict[str, Any] = Field(default_factory=dict)
     loggers: tuple[str, ...] = ("tensorboard",)
     versions: dict[str, str] = Field(default_factory=dict)
+    bad_channels: dict[str, dict[str, tuple[str, ...]]] = Field(default_factory=dict)
+    left_out: dict[str, str] = Field(default_factory=dict)
 
 
 def read_run_config(path: Path) -> RunConfig:
@@ -162,22 +166,29 @@ def prepare_run(config: RunConfig, store: Store) -> Path:
     """Make the run's folder and write down what was asked for; gives the folder.
 
     Raises ConfigError where the folder holds a run of another config: a run is never overwritten. Raises StoreError
-    where a session is named whose subject's consent has ended; where none is named, such sessions are left out.
+    where a session is named whose subject's consent has ended or that reviewers have rejected; where none is named,
+    such sessions are left out.
     """
     training_of(config)
     if config.start_from:
         requested(store, config.start_from)
         _refuse_withdrawn(sorted(sessions_behind(store, config.start_from)), store)
-    chosen = _consented(config.sessions, store)
+    chosen, left_out = trainable(config.sessions, store)
     if not chosen:
-        raise StoreError(f"{store.root}: no session to train on; ingest recordings first")
-    versions = {session_id: store.latest(session_id).name for session_id in chosen}
+        why = "; ".join(f"{name}: {said}" for name, said in left_out.items()) or "ingest recordings first"
+        raise StoreError(f"{store.root}: no session to train on; {why}")
+    bad = {session_id: verdicts.bad_channels_of(store, session_id) for session_id in chosen}
+    now: dict[str, Any] = {"versions": {session_id: store.latest(session_id).name for session_id in chosen}}
+    now |= {
+        "bad_channels": {name: found for name, found in bad.items() if found},
+        "left_out": {**config.left_out, **left_out},
+    }
     folder = store.run_folder(config.name)
-    asked = json.loads(config.model_copy(update={"sessions": chosen, "versions": versions}).model_dump_json())
+    asked = json.loads(config.model_copy(update={"sessions": chosen, **now}).model_dump_json())
     there = document_of(folder / REQUEST)
-    there = json.loads(RunConfig.model_validate(there).model_dump_json()) if there else {}
-    if there:
-        asked["versions"] = there.get("versions", versions)  # a run goes on with the versions it began with
+    if there:  # a run goes on with what it began with
+        there = json.loads(RunConfig.model_validate(there).model_dump_json())
+        asked |= {key: there[key] for key in now}
     if there and there != asked:
         differing = ", ".join(sorted(key for key in asked if asked[key] != there.get(key)))
         raise ConfigError(f"{folder}: holds a run with another {differing}; give this one another name")
@@ -186,12 +197,17 @@ def prepare_run(config: RunConfig, store: Store) -> Path:
     return folder
 
 
-def _consented(named: tuple[str, ...], store: Store) -> tuple[str, ...]:
+def trainable(named: tuple[str, ...], store: Store) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The sessions to train on, and those left out of all there are, each with the reason.
+
+    Raises StoreError where one of `named` may not be trained on.
+    """
     known, today = Subjects.of(store), date.today()
-    if not named:
-        return tuple(one for one in store.session_ids() if not known.objection(one, today))
-    _refuse_withdrawn(named, store)
-    return named
+    found = {one: known.objection(one, today) or verdicts.objection(store, one) for one in named or store.session_ids()}
+    left_out = {session_id: why for session_id, why in found.items() if why}
+    for session_id, why in left_out.items() if named else ():
+        raise StoreError(f"{session_id}: {why}; it cannot be trained on")
+    return tuple(session_id for session_id in found if session_id not in left_out), left_out
 
 
 def _refuse_withdrawn(sessions: Iterable[str], store: Store) -> None:
@@ -363,7 +379,8 @@ def predict_run(name: str, session_id: str, store: Store) -> Path:
 
     run = open_run(store, name)
     with _opened(store, session_id) as session:
-        predicted = run.predict(session)[session_id]
+        masked = verdicts.reviewed(session, verdicts.bad_channels_of(store, session_id))
+        predicted = run.predict(masked)[session_id]
     path = store.run_folder(name) / PREDICTED.format(session=session_id)
     with h5py.File(path, "w") as file:
         file.attrs.update(run=name, session=session_id, bin_s=run.window_config.bin_s)
@@ -411,7 +428,12 @@ def windows_of(config: RunConfig, store: Store) -> Windows:
     from neuroloom.pipeline.windowing import windows
 
     data = windows(
-        [_opened(store, session_id, config.versions.get(session_id)) for session_id in config.sessions],
+        [
+            verdicts.reviewed(
+                _opened(store, session_id, config.versions.get(session_id)), config.bad_channels.get(session_id, {})
+            )
+            for session_id in config.sessions
+        ],
         length_s=config.length_s,
         bin_s=config.bin_s,
         held_out=config.held_out,

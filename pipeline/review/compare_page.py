@@ -10,9 +10,10 @@ import numpy as np
 from neuroloom.pipeline.review import text
 from neuroloom.pipeline.review.figures import CYCLE, INK, MUTED, Picture, drawing, label, picture
 from neuroloom.pipeline.review.page import write_page
-from neuroloom.pipeline.review.run_folder import NETWORK, RunView, ScoreRow
-from neuroloom.pipeline.review.run_page import settings_rows
+from neuroloom.pipeline.review.run_folder import RunView
+from neuroloom.pipeline.review.run_scores import NETWORK, ScoreRow
 from neuroloom.pipeline.review.scores import MARKERS, MOST_BARS, metrics
+from neuroloom.pipeline.review.settings import settings_rows
 
 MOST_SETTINGS = 200
 MOST_METRICS = 6
