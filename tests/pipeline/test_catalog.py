@@ -19,14 +19,8 @@ from neuroloom.pipeline.catalog import (
     note_new,
     rebuild,
 )
-from neuroloom.pipeline.store import Store
 
 from .. import servers
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store").create()
 
 
 @pytest.fixture(scope="session")
