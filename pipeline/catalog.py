@@ -46,6 +46,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.pool import NullPool
 
 from neuroloom.pipeline._tables import Base, CheckRow
+from neuroloom.pipeline.migrations import bring_up_to_date
 from neuroloom.pipeline.store import Store
 
 SEEN, SETTLING, READY, SUBMITTED, RUNNING = "SEEN", "SETTLING", "READY", "SUBMITTED", "RUNNING"
@@ -149,7 +150,7 @@ class Catalog:
 
     @classmethod
     def of(cls, store: Store) -> Catalog:
-        """Open the store's catalog, making its tables where they are missing."""
+        """Open the store's catalog; makes its tables where they are missing, and brings older ones up to date."""
         store.create()
         return cls.at(store.catalog_url)
 
@@ -424,9 +425,9 @@ def _n_changed(session: Session, statement: Any) -> int:
 
 def _make_tables(engine: Engine) -> None:
     try:
-        Base.metadata.create_all(engine)
+        bring_up_to_date(engine, Base.metadata)
     except DatabaseError:  # two processes opened a new catalog at once, and the other one was first
-        Base.metadata.create_all(engine)
+        bring_up_to_date(engine, Base.metadata)
 
 
 def _sqlite(url: str) -> Engine:

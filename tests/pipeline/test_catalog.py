@@ -3,6 +3,7 @@ import secrets
 import threading
 
 import pytest
+from sqlalchemy import text
 
 from neuroloom.pipeline.catalog import (
     DONE,
@@ -18,14 +19,8 @@ from neuroloom.pipeline.catalog import (
     note_new,
     rebuild,
 )
-from neuroloom.pipeline.store import Store
 
 from .. import servers
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store").create()
 
 
 @pytest.fixture(scope="session")
@@ -229,3 +224,15 @@ def test_a_check_replaces_the_one_before_and_goes_with_its_version(catalog):
     assert catalog.checks()["sub-a", "v001"].damage == []
     catalog.forget_version("sub-a", "v001")
     assert (catalog.checks(), catalog.sessions(), catalog.holding(["1"])) == ({}, [], [])
+
+
+def test_tables_that_an_older_version_lacks_are_made_in_either_database(catalog, store):
+    catalog.put_run("reach")
+    with catalog.engine.begin() as connection:
+        for table in ("alembic_version", "alerts", "checks", "contents"):
+            connection.execute(text(f"DROP TABLE {table}"))
+    again = Catalog.of(store)
+    again.note_check("sub-07_ses-01", "v001", n_bytes=7)
+    assert [run.name for run in again.runs()] == ["reach"]
+    assert [row.n_bytes for row in again.checks().values()] == [7]
+    again.close()
