@@ -22,7 +22,7 @@ from neuroloom.pipeline.config import Config, ConfigError, read_config
 from neuroloom.pipeline.custody import slug
 from neuroloom.pipeline.store import Store, StoreError
 from neuroloom.pipeline.studies import study_of
-from neuroloom.pipeline.studies._cells import Cells, Key
+from neuroloom.pipeline.studies._cells import FILES, Cells, Key
 from neuroloom.pipeline.studies._report import Report
 
 REQUEST, FACTS = "study.json", "facts.json"
@@ -81,6 +81,10 @@ def solve_cells(name: str, store: Store, progress: Progress | None = None) -> No
     done = len(wanted) - len(missing)
     for batch in part.together(missing):
         for key, result in zip(batch, part.solve(bench, settings, batch), strict=True):
+            for file, data in result.pop(FILES, {}).items():
+                path = store.run_folder(name) / file
+                path.parent.mkdir(parents=True, exist_ok=True)
+                durable.write_bytes(path, data)
             cells.put(key, result)
         done += len(batch)
         if progress is not None:

@@ -1,10 +1,11 @@
 """The loss as a function of what was collected, fitted to the cells of a grid.
 
-    L = floor + scale * N_eff^-power + between / people
+    L = floor + scale * (N_eff + onset)^-power + between / people
     N_eff = plain + gain * recorded^reach
 
-Loss falls as a power of the data towards a floor (Hestness et al. 2017; Kaplan et al. 2020), with terms of separate
-resources added as Hoffmann et al. 2022 do; recorded sequences count as plain ones by a power law of their own, the form
+Loss falls as a power of the data towards a floor (Hestness et al. 2017), after an onset during which little is learned
+(the form POW4 of learning curves: Viering and Loog 2023), with terms of separate resources added as Hoffmann et al.
+2022 do; recorded sequences count as plain ones by a power law of their own, the form
 of effective data transferred of Hernandez et al. 2021. Fitted as Hoffmann et al. 2022 fit: a Huber loss of logarithms.
 What differs between people is averaged over those who were in the training, so its share falls as 1 / people: the
 variance of a mean.
@@ -48,6 +49,7 @@ class Surface:
     """A fitted law. devices: per device its exchange rate at `typical` recorded sequences, and its reach."""
 
     floor: float
+    onset: float
     scale: float
     power: float
     between: float
@@ -68,7 +70,8 @@ class Surface:
 
     def loss_at(self, effective: float | Doubles, people: float | Doubles) -> Doubles:
         """L of so many effective sequences from so many people."""
-        return np.asarray(self.floor + self.scale * np.asarray(effective) ** -self.power + self.between / people)
+        learned = self.scale * (np.asarray(effective) + self.onset) ** -self.power
+        return np.asarray(self.floor + learned + self.between / people)
 
     def loss(self, device: str, plain: float | Doubles, recorded: float | Doubles, people: float) -> Doubles:
         """L."""
@@ -77,7 +80,7 @@ class Surface:
     def needed(self, loss: float, people: float) -> float:
         """N_eff with which that many people reach a loss; inf where no amount does."""
         left = loss - self.floor - self.between / people
-        return float((self.scale / left) ** (1 / self.power)) if left > 0 else float("inf")
+        return float((self.scale / left) ** (1 / self.power)) - self.onset if left > 0 else float("inf")
 
 
 def fitted(points: Sequence[Point], losses: Sequence[float], start: Surface | None = None) -> Surface:
@@ -97,8 +100,11 @@ def fitted(points: Sequence[Point], losses: Sequence[float], start: Surface | No
     return form.unpacked(min(found, key=lambda one: float(one.cost)).x)
 
 
+HEAD = ("floor", "onset", "scale", "power", "between")
+
+
 class _Form:
-    """Numbers of a surface in a row: logarithms of floor, scale, power and between, then per device rate and reach."""
+    """Numbers of a surface in a row: logarithms of HEAD, then per device that of its rate, and its reach."""
 
     def __init__(self, points: Sequence[Point]) -> None:
         self.devices = sorted({p.device for p in points} - {NONE})
@@ -112,39 +118,39 @@ class _Form:
     def first(self, losses: Sequence[float], power: float) -> Doubles:
         least = float(min(losses))
         scale = max(float(max(losses)) - least, least) * float(np.min(self.plain + self.recorded)) ** power
-        head = np.log([0.5 * least, scale, power, 0.1 * least])
+        head = np.log([0.5 * least, float(np.min(self.plain + self.recorded)), scale, power, 0.1 * least])
         return np.concatenate([head, np.tile([0.1, 1.0], len(self.devices))])
 
     def packed(self, surface: Surface) -> Doubles:
-        head = np.log([surface.floor, surface.scale, surface.power, surface.between])
+        head = np.log([getattr(surface, name) for name in HEAD])
         tail = [[np.log(surface.devices[d][0]), surface.devices[d][1]] for d in self.devices]
         low, high = self.bounds()
         return np.asarray(np.clip(np.concatenate([head, *tail]), low + 1e-6, high - 1e-6))
 
     def bounds(self) -> tuple[Doubles, Doubles]:
         n = len(self.devices)
-        low = np.concatenate([[-14.0, -8.0, np.log(0.05), -14.0], np.tile([-3.0, 0.0], n)])
-        high = np.concatenate([[5.0, 12.0, np.log(3.0), 5.0], np.tile([6.0, 2.0], n)])
+        most = np.log(np.max(self.plain + self.recorded))
+        low = np.concatenate([[-14.0, -7.0, -8.0, np.log(0.05), -14.0], np.tile([-3.0, 0.0], n)])
+        high = np.concatenate([[5.0, most, 16.0, np.log(3.0), 5.0], np.tile([6.0, 2.0], n)])
         return low, high
 
     def far(self, packed: Doubles) -> Doubles:
         """How far devices are from M = 1 at any amount: a pull so weak that only what the data leave open feels it."""
-        return np.concatenate([packed[4::2] / GAIN_WIDTH, (packed[5::2] - 1) / REACH_WIDTH])
+        devices = packed[len(HEAD) :]
+        return np.concatenate([devices[::2] / GAIN_WIDTH, (devices[1::2] - 1) / REACH_WIDTH])
 
     def log_loss(self, packed: Doubles) -> Doubles:
-        floor, scale, power, between = np.exp(packed[:4])
-        log_rate, reach = (np.append(packed[4 + i :: 2], i)[self.place] for i in (0, 1))
+        floor, onset, scale, power, between = np.exp(packed[: len(HEAD)])
+        log_rate, reach = (np.append(packed[len(HEAD) + i :: 2], i)[self.place] for i in (0, 1))
         rate = np.exp(log_rate) * (np.maximum(self.recorded, 1.0) / self.typical) ** (reach - 1)
         effective = self.plain + rate * self.recorded
-        return np.asarray(np.log(floor + scale * effective**-power + between / self.people))
+        return np.asarray(np.log(floor + scale * (effective + onset) ** -power + between / self.people))
 
     def unpacked(self, packed: Doubles) -> Surface:
-        floor, scale, power, between = (float(value) for value in np.exp(packed[:4]))
-        tail = packed[4:].reshape(-1, 2)
+        head = {name: float(value) for name, value in zip(HEAD, np.exp(packed[: len(HEAD)]), strict=True)}
+        tail = packed[len(HEAD) :].reshape(-1, 2)
         devices = {d: (float(np.exp(tail[i, 0])), float(tail[i, 1])) for i, d in enumerate(self.devices)}
-        return Surface(
-            floor=floor, scale=scale, power=power, between=between, typical=self.typical, devices=devices
-        )  # fmt: skip
+        return Surface(**head, typical=self.typical, devices=devices)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

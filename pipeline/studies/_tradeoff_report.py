@@ -13,7 +13,7 @@ from neuroloom.pipeline.studies._cells import Key, Result
 from neuroloom.pipeline.studies._exchange import Estimate, exchange_rate, mean_of
 from neuroloom.pipeline.studies._portfolio import Portfolio, Prices, Reach, best
 from neuroloom.pipeline.studies._report import Plot, Report, Row, Table
-from neuroloom.pipeline.studies._surface import NONE, Fit, Point, Surface, fit
+from neuroloom.pipeline.studies._surface import HEAD, NONE, Fit, Point, Surface, fit
 
 if TYPE_CHECKING:
     from neuroloom.pipeline.studies.tradeoff import Settings
@@ -26,7 +26,7 @@ def report(settings: Settings, found: Sequence[tuple[Key, Result]], facts: Mappi
     """What came of it, from as many cells as are there for every seed."""
     cells = cells_of(found, settings.seeds)
     points = [point_of(cell) for cell in cells if is_fitted(cell)]
-    rates = _rates(cells)
+    rates = _rates(settings, cells)
     if not any(p.device == NONE for p in points) or not any(p.device != NONE for p in points):
         sentence = "Nothing to say yet: cells without a device and with one are wanted, for every seed."
         return Report(study="tradeoff", title=TITLE, sentence=sentence, conditions=facts)
@@ -125,10 +125,14 @@ def told(cell: Mapping[str, Any]) -> str:
     name = " ".join(word for word in words if word)
     if "k" in cell:
         name += f", k={cell['k']}, {cell['snr_db']:g} dB"
-    return f"{name}, N={cell['recorded'] or cell['plain']}, {cell['people']} people"
+    return f"{name}, N={cell['recorded'] or cell['plain']}, {_people(cell['people'])}"
 
 
-def _rates(cells: Sequence[Mapping[str, Any]]) -> list[Row]:
+def _people(n: int) -> str:
+    return "1 person" if n == 1 else f"{n} people"
+
+
+def _rates(settings: Settings, cells: Sequence[Mapping[str, Any]]) -> list[Row]:
     """M as measured: of every cell whose sequences are all recorded, on the curve of as many people."""
     rows: list[Row] = []
     for cell in cells:
@@ -138,7 +142,9 @@ def _rates(cells: Sequence[Mapping[str, Any]]) -> list[Row]:
         facts = cell["facts"]
         row = {"what": told(cell), "device": cell["device"], "control": cell.get("control", "")}
         row |= {"recorded": cell["recorded"], "people": cell["people"]}
-        row |= {"k": facts.get("n_channels"), "snr_db": cell.get("snr_db", facts.get("snr_db"))}
+        as_set = settings.devices[cell["device"]]
+        snr_db = facts.get("snr_db") if as_set.kind == "spikes" else cell.get("snr_db", as_set.snr_db)
+        row |= {"k": facts.get("n_channels"), "snr_db": snr_db}
         row |= {"varied": "k" in cell}
         row |= {name: facts.get(name) for name in ("k_over_d", "k_over_participation", "capacity_bits")}
         row |= exchange_rate(curve, cell["losses"], cell["recorded"]).cells("M")
@@ -160,8 +166,7 @@ def _fit_rows(cells: Sequence[Mapping[str, Any]], surface: Surface) -> list[Row]
 
 
 def _numbers(found: Fit) -> list[Row]:
-    names = ("floor", "scale", "power", "between")
-    rows: list[Row] = [{"number": name} | found.estimate(_number, name).cells("value") for name in names]
+    rows: list[Row] = [{"number": name} | found.estimate(_number, name).cells("value") for name in HEAD]
     for device in found.surface.devices:
         for i, name in enumerate((f"M at {found.surface.typical:.0f} sequences", "reach")):
             value = found.estimate(_number_of_device, device, i)
@@ -275,25 +280,20 @@ def _verdict(rate: Estimate, price: float) -> str:
 
 
 def _sentence(settings: Settings, pays: Sequence[Row], surcharges: Sequence[Row]) -> str:
-    budget = settings.budgets[len(settings.budgets) // 2]
+    budget = settings.budgets[(len(settings.budgets) - 1) // 2]
     at = [row for row in pays if row["budget"] == budget]
-    told_of = "; ".join(f"{row['what']} {_told_gain(row)}" for row in at)
+    people = "; ".join(_told_gain(row) for row in at if row["device"] == NONE)
+    devices = "; ".join(f"{row['device']} {_told_gain(row)}" for row in at if row["device"] != NONE)
     paying = sorted({row["device"] for row in surcharges if row["pays"] == "yes"})
-    devices = f"at the assumed prices {', '.join(paying)} paid for itself" if paying else (
-        "at the assumed prices no device certainly paid for itself"
-    )  # fmt: skip
     return (
-        f"With a budget of {budget:,.0f} (prices are assumptions; {settings.seeds} seeds, people never met): "
-        f"{told_of}; {devices}."
+        f"For {budget:,.0f} at assumed prices, nats gained on people never met ({settings.seeds} seeds): more people "
+        f"{people or 'not affordable'}; {devices or 'no device affordable'}. "
+        f"{'Paid for itself: ' + ', '.join(paying) if paying else 'No device surely paid'}."
     )
 
 
 def _told_gain(row: Row) -> str:
-    low, high = row["gained_low"], row["gained_high"]
-    interval = f"{row['gained']:+.3f} nats ({low:+.3f} to {high:+.3f})"
-    if low > ROUNDING:
-        return f"gained {interval}"
-    return f"lost {interval}" if high < -ROUNDING else f"made no certain difference, {interval}"
+    return f"{row['gained']:+.3f} ({row['gained_low']:+.3f} to {row['gained_high']:+.3f})"
 
 
 def _remarks(settings: Settings, rates: Sequence[Row], tested: Sequence[Row]) -> tuple[str, ...]:
@@ -362,19 +362,21 @@ def _plots(
     people = settings.recorded_people[-1]
     level = float(found.surface.loss(NONE, settings.curve[-2], 0, people))
     curves = [
-        {"what": f"{cell['device']}, {cell['people']} people", "n": cell["plain"] or cell["recorded"]}
+        {"what": f"{cell['device']}, {_people(cell['people'])}", "n": cell["plain"] or cell["recorded"]}
         | mean_of(cell["losses"]).cells("kl")
         for cell in cells
         if is_fitted(cell)
     ]
-    grid = [row for row in rates if row["varied"]]
+    least = [row for row in rates if row["recorded"] == min(settings.recorded) and row["people"] == people]
+    least = [row for row in least if not row["control"]]
+    grid = [row for row in least if row["device"] == settings.varied]
     return (
         Plot(
             table=Table(
                 name="pays",
                 caption="What the same money gains: more people instead of one (no device), and each device instead of "
-                "none, each with the best numbers of people and hours. Below the line it loses. Budgets that buy less "
-                "than was measured are left out.",
+                "none, each with the best numbers of people and hours. Below the line it loses; on it at the right, "
+                "both are where the grid ends. Budgets that buy less than was measured are left out.",
                 rows=tuple(pays),
             ),
             draw=_charts.curves(
@@ -424,7 +426,7 @@ def _plots(
                 rows=tuple(surcharges),
             ),
             draw=_charts.bars(
-                title="Worth of a recorded sequence", name="what", value="M", x_label="M", level=1.0, log=True
+                title="Worth of a recorded sequence", name="what", value="M", x_label="M", level=1.0
             ),
         ),
         Plot(
@@ -434,7 +436,7 @@ def _plots(
                 "95 % intervals over seeds; the dashed line is nothing gained.",
                 rows=tuple(rates),
             ),
-            draw=_charts.bars(title="Exchange rate M", name="what", value="M", x_label="M", level=1.0, log=True),
+            draw=_charts.bars(title="Exchange rate M", name="what", value="M", x_label="M", level=1.0),
         ),
         Plot(
             table=Table(name="learning", caption="Loss over sequences, all plain or all recorded.", rows=tuple(curves)),
@@ -459,9 +461,7 @@ def _plots(
                 caption="M against what the channel can carry, one point per device and variation, "
                 f"{min(settings.recorded)} sequences of {people} people.",
                 rows=tuple(
-                    {**row, "kind": "varied" if row["varied"] else "as set"}
-                    for row in rates
-                    if row["recorded"] == min(settings.recorded) and row["people"] == people and not row["control"]
+                    {**row, "kind": "varied" if row["varied"] else "as set"} for row in least
                 ),
             ),
             draw=_charts.curves(

@@ -8,7 +8,13 @@ from neuroloom.pipeline.studies._portfolio import Costs, DeviceCosts, Prices, Re
 from neuroloom.pipeline.studies._surface import NONE, Point, Surface, fit
 
 LAW = Surface(
-    floor=0.1, scale=4.0, power=0.5, between=0.2, typical=128.0, devices={"cap": (2.0, 0.9), "toy": (1.0, 1.0)}
+    floor=0.1,
+    onset=30.0,
+    scale=4.0,
+    power=0.5,
+    between=0.2,
+    typical=128.0,
+    devices={"cap": (2.0, 0.9), "toy": (1.0, 1.0)},
 )
 FREE = Costs(person_hour=1.0, recruiting=0.0, dropout=0.0)
 REACH = Reach(least=16, most=1024, least_recorded=64, most_recorded=256, most_people=4)

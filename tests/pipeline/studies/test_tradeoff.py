@@ -127,7 +127,7 @@ def test_behaviour_alone_is_always_a_candidate(found):
 
 def test_it_says_what_pays_and_keeps_the_numbers(found):
     report = tradeoff.report(TINY, found, {})
-    assert report.sentence.startswith("With a budget of 100,000")
+    assert report.sentence.startswith("For 1,000 at assumed prices")
     tables = {table.name: table for table in report.every_table()}
     assert {"pays", "frontier", "iso_loss", "loss_map", "surcharge", "exchange", "portfolios", "fit"} <= tables.keys()
     assert [row["fitted"] for row in tables["fit"].rows].count(False) == 1
