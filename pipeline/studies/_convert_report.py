@@ -113,8 +113,8 @@ def _sentence(settings: Settings, rows: Sequence[Row], lengths: Sequence[Row]) -
         return "Nothing to say yet: no conversion has all its seeds."
     said = [f"{arm} {_share(row)}" for arm, row in by_arm.items()]
     return (
-        f"{conversion}, to come as near to the teacher as its distribution alone does with "
-        f"{next(iter(by_arm.values()))['tokens']:,} tokens ({settings.seeds} seeds), took of these: {'; '.join(said)}."
+        f"{conversion}: tokens needed, over the {next(iter(by_arm.values()))['tokens']:,} of the distribution alone: "
+        f"{'; '.join(said)} ({settings.seeds} seeds)."
         f"{_failing(settings, lengths)}"
     )
 
@@ -125,7 +125,7 @@ def _short(row: Row) -> str:
 
 def _share(row: Row) -> str:
     if row["share_bound"] == ">":
-        return "more than all"
+        return "not reached"
     return f"{row['share_bound']}{row['share']:.0%} ({row['share_low']:.0%} to {row['share_high']:.0%})"
 
 
@@ -137,7 +137,7 @@ def _failing(settings: Settings, lengths: Sequence[Row]) -> str:
     longest = max(row["length"] for row in counted)
     at = [f"{row['what'].split(' to ')[1]} {row['right']:.2f}" for row in counted if row["length"] == longest]
     taught = max(one.length for one in settings.conversions.values() if one.teacher == "toggle")
-    return f" Taught to count pulses over {taught} steps, right at the end of {longest}: {', '.join(at)}."
+    return f" Pulses counted over {longest} steps, taught over {taught}: {', '.join(at)} right."
 
 
 def _remarks(settings: Settings, rows: Sequence[Row], lengths: Sequence[Row]) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 import json
 
+from neuroloom.pipeline.store import Store
+
 RECORDING = """
 subject = "t01"
 sequences = 120
@@ -96,7 +98,7 @@ def test_who_withdrew_consent_is_not_learned_from(neuroloom, tmp_path):
 
 
 def test_a_run_without_networks_has_nobody_to_speak(neuroloom, tmp_path):
-    (tmp_path / "store" / "runs").mkdir(parents=True)
+    Store.here(tmp_path / "store").create()
     said = neuroloom("generate", "nobody")
     assert (said.code, said.err.count("\n")) == (2, 1)
     assert "no network that speaks" in said.err

@@ -42,17 +42,15 @@ def test_what_comes_later_changes_nothing(mixer):
     assert not torch.allclose(network(read)[:, 10:], network(other)[:, 10:])
 
 
-@pytest.mark.parametrize(
-    ("mixer", "grows"), [("gru", False), ("diagonal", False), ("convolution", False), ("attention", True)]
-)
-def test_only_attention_keeps_more_the_more_it_reads(mixer, grows):
+@pytest.mark.parametrize("mixer", kinds.names())
+def test_only_attention_keeps_more_the_more_it_reads(mixer):
     network = speaker(mixer)
     states = network.start(1)
     sizes = []
     for symbol in symbols(1, 9).T:
         _, states = network.step(symbol, states)
         sizes.append(state_bytes(states))
-    assert (sizes[-1] > sizes[0]) is grows
+    assert (sizes[-1] > sizes[0]) is (mixer == "attention")
 
 
 def test_a_loop_is_one_block():

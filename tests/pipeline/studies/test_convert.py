@@ -90,19 +90,18 @@ def test_states_alone_teach_no_answers_until_the_trunk_stands_still(lessons):
 
 
 def test_the_first_stage_feeds_each_block_with_the_teachers_states(lessons):
-    """The embedding moves through the first block only: nothing flows back from the second."""
     one = course(lessons, "staged")
     seen = one._seen(0)
     fed = one.speaker.through(1, seen.states[0])
     expected = torch.nn.functional.mse_loss(fed, seen.states[1])
     first = torch.nn.functional.mse_loss(one.speaker.through(0, one.speaker.symbols(seen.symbols_BT)), seen.states[0])
-    assert one._loss(seen, 0.0) == pytest.approx(float((expected + first) / 2))
+    assert float(one._loss(seen, 0.0)) == pytest.approx(float((expected + first) / 2))
 
 
 def test_the_last_stage_is_the_distribution_alone(lessons):
-    assert course(lessons, "staged")._loss(course(lessons, "staged")._seen(0), 0.9) == pytest.approx(
-        float(course(lessons, "logits")._loss(course(lessons, "logits")._seen(0), 0.9))
-    )
+    staged, alone = (course(lessons, arm) for arm in ("staged", "logits"))
+    assert float(staged._loss(staged._seen(0), 0.9)) == pytest.approx(float(alone._loss(alone._seen(0), 0.9)))
+    assert float(staged._loss(staged._seen(0), 0.3)) != pytest.approx(float(alone._loss(alone._seen(0), 0.3)))
 
 
 def test_a_piece_that_comes_again_has_the_same_noise(lessons):
