@@ -95,13 +95,13 @@ def test_the_first_stage_feeds_each_block_with_the_teachers_states(lessons):
     fed = one.speaker.through(1, seen.states[0])
     expected = torch.nn.functional.mse_loss(fed, seen.states[1])
     first = torch.nn.functional.mse_loss(one.speaker.through(0, one.speaker.symbols(seen.symbols_BT)), seen.states[0])
-    assert float(one._loss(seen, 0.0)) == pytest.approx(float((expected + first) / 2))
+    assert one._loss(seen, 0.0).item() == pytest.approx(((expected + first) / 2).item())
 
 
 def test_the_last_stage_is_the_distribution_alone(lessons):
     staged, alone = (course(lessons, arm) for arm in ("staged", "logits"))
-    assert float(staged._loss(staged._seen(0), 0.9)) == pytest.approx(float(alone._loss(alone._seen(0), 0.9)))
-    assert float(staged._loss(staged._seen(0), 0.3)) != pytest.approx(float(alone._loss(alone._seen(0), 0.3)))
+    assert staged._loss(staged._seen(0), 0.9).item() == pytest.approx(alone._loss(alone._seen(0), 0.9).item())
+    assert staged._loss(staged._seen(0), 0.3).item() != pytest.approx(alone._loss(alone._seen(0), 0.3).item())
 
 
 def test_a_piece_that_comes_again_has_the_same_noise(lessons):
