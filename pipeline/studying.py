@@ -20,6 +20,7 @@ from neuroloom.pipeline import verdicts
 from neuroloom.pipeline.catalog import DONE, RETRY, RUNNING, Catalog
 from neuroloom.pipeline.config import Config, ConfigError, read_config
 from neuroloom.pipeline.custody import slug
+from neuroloom.pipeline.documents import document_of
 from neuroloom.pipeline.store import Store, StoreError
 from neuroloom.pipeline.studies import study_of
 from neuroloom.pipeline.studies._cells import FILES, Cells, Key
@@ -45,7 +46,7 @@ def prepare_study(study: str, store: Store, *, full: bool = False, config: Path 
         name = slug(config.stem)
     folder = store.create().run_folder(name)
     asked = {"study": own, "settings": _plain(settings)}
-    there = _document(folder / REQUEST)
+    there = document_of(folder / REQUEST)
     if there and _deciding(there) != _deciding(asked):
         raise ConfigError(f"{folder}: holds another study or other settings; give this one another name")
     folder.mkdir(parents=True, exist_ok=True)
@@ -114,18 +115,18 @@ def progress_of(name: str, store: Store) -> tuple[int, int]:
 
 
 def _facts(name: str, store: Store, n_found: int, n_wanted: int) -> dict[str, Any]:
-    facts = _document(store.run_folder(name) / FACTS)
+    facts = document_of(store.run_folder(name) / FACTS)
     return facts | {"cells": f"{n_found} of {n_wanted}", "torch": version("torch"), "python": platform.python_version()}
 
 
 def _cells(name: str, store: Store, settings: Config) -> Cells:
-    asked = _document(store.run_folder(name) / REQUEST)
+    asked = document_of(store.run_folder(name) / REQUEST)
     common = {**_deciding(asked), "arithmetic": ARITHMETIC}
     return Cells(folder=store.run_folder(name) / "cells", common=common)
 
 
 def _asked(name: str, store: Store) -> tuple[Any, Any]:
-    found = _document(store.run_folder(name) / REQUEST)
+    found = document_of(store.run_folder(name) / REQUEST)
     if not found:
         raise StoreError(f"{name}: no such study in {store.root}; `neuroloom study NAME` begins one")
     _, part = study_of(found["study"])
@@ -147,16 +148,6 @@ def _told(progress: Progress | None) -> Callable[[int, int, float], None] | None
 
 def _plain(settings: Config) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(settings.model_dump_json())
-    return found
-
-
-def _document(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise StoreError(f"{path}: is not JSON ({error})") from error
     return found
 
 
