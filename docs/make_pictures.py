@@ -49,7 +49,9 @@ def main() -> None:
 def small(source: Path, target: Path) -> None:
     """A picture of few colours as one of few bytes."""
     with Image.open(source) as image:
-        image.convert("RGB").quantize(40, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(target, optimize=True)
+        image.convert("RGB").quantize(40, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
+            target, optimize=True
+        )
 
 
 def idea() -> str:
