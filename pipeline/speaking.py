@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any
@@ -19,10 +19,12 @@ from torch import Tensor
 
 from neuroloom.models.speaker import Speaker, read_speaker, spoken
 from neuroloom.models.teachers import characters, hidden_markov
+from neuroloom.models.teachers.hidden_markov import Language
 from neuroloom.pipeline.store import Store, StoreError
 from neuroloom.pipeline.studies.convert import NETWORKS
 
 LETTERS = ascii_lowercase + ascii_uppercase
+SLIP = 1e-6  # chance of a step that no topic has
 JUDGED = 64  # sequences of its own that a network is judged by
 WORD = re.compile(r"[a-z]{3,}")
 
@@ -114,14 +116,25 @@ def _judged(
     length = int(told["length"])
     first = torch.randint(speaker.shape.n_inputs, (JUDGED, 1), generator=generator)
     own = torch.stack([torch.cat([f, spoken(speaker, f, length, generator)]) for f in first])
-    read = own[:, :-1]
-    log_prob = language.next_log_prob(read, language.posterior(read)).gather(-1, own[:, 1:, None])[..., 0]
-    possible = log_prob.isfinite()
+    nats, share = in_language(language, own)
     return {
-        "nats_per_symbol_in_the_language": -float(log_prob[possible].mean()),
+        "nats_per_symbol_in_the_language": nats,
         "nats_of_the_language_itself": language.floor_nats(JUDGED, length, generator),
-        "share_of_steps_the_language_has": float(possible.double().mean()),
+        "share_of_steps_the_language_has": share,
     }
+
+
+def in_language(language: Language, said_BT: Tensor) -> tuple[float, float]:
+    """Nats per symbol of speech under the language, over steps that some topic has, and the share of those.
+
+    Beliefs about the topic go on over a step that no topic has, as if it were a slip of the tongue.
+    """
+    read, now = said_BT[:, :-1], said_BT[:, 1:]
+    tables = language.next_ZVV
+    slips = replace(language, next_ZVV=(1 - SLIP) * tables + SLIP / tables.shape[-1])
+    log_prob = slips.next_log_prob(read, slips.posterior(read)).gather(-1, now[..., None])[..., 0]
+    possible = tables[:, read, now].sum(dim=0) > 0
+    return -float(log_prob[possible].mean()), float(possible.double().mean())
 
 
 def known_words(text: Tensor) -> frozenset[str]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ._cache import Weights, digest_of, kept
-from ._hidden_markov_language import Language
+from ._hidden_markov_language import Language as Language
 from ._teacher import Oracle, Reading, Teacher, Watched
 from ._transformer import Progress, Schooling, Shape, Transformer, school
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from neuroloom.models.speaker import Shape
+from neuroloom.models.teachers.hidden_markov import Language
 from neuroloom.pipeline import speaking, studying
 from neuroloom.pipeline.store import Store, StoreError
 from neuroloom.pipeline.studies import _convert_report, convert
@@ -192,3 +193,14 @@ def test_words_are_runs_of_three_letters_and_more():
 
     text = torch.tensor([ALPHABET.index(letter) for letter in "to read, or to_write"])
     assert speaking.known_words(text) == {"read", "write"}
+
+
+def test_the_languages_own_speech_is_in_the_language_and_a_slip_is_counted():
+    language = Language.drawn(n_symbols=6, n_topics=2, successors=2, stay=0.9, seed=0)
+    said, _ = language.speak(200, 20, torch.Generator().manual_seed(0))
+    nats, share = speaking.in_language(language, said)
+    assert share == 1.0
+    assert nats == pytest.approx(language.floor_nats(200, 19, torch.Generator().manual_seed(1)), abs=0.05)
+    impossible = torch.nonzero(language.next_ZVV.sum(dim=0) == 0)[0]
+    slip = torch.cat([said[:1], impossible[None], said[1:2]], dim=1)
+    assert speaking.in_language(language, slip)[1] < 1.0
