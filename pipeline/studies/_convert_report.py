@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 TITLE = "Can a network be converted, and do recordings help?"
 WANTED = {"both": 1 / 3, "electrodes": 1 / 2}  # of the tokens of the distribution alone
-ALONE = "logits"
+ALONE, CONTROL = "logits", "shuffled"
+TOLD = ("both", "electrodes", CONTROL)  # arms of the sentence
 
 Group = tuple[dict[str, Any], list[Result]]
 
@@ -91,7 +92,7 @@ def _lengths(groups: Sequence[Group]) -> list[Row]:
         if cell["arm"] != ALONE:
             continue
         system = str(cell["conversion"]).split(" to ")[0]
-        for n in results[0]["by_length"]:
+        for n in sorted(results[0]["by_length"], key=int):
             at = [one["by_length"][n] for one in results]
             row = {"system": system, "what": cell["conversion"], "length": int(n)}
             rows.append(
@@ -107,15 +108,18 @@ def _lengths(groups: Sequence[Group]) -> list[Row]:
 
 
 def _sentence(settings: Settings, rows: Sequence[Row], lengths: Sequence[Row]) -> str:
-    conversion = settings.headline
-    by_arm = {_short(row): row for row in rows if row["conversion"] == conversion and "share" in row}
-    if not by_arm:
-        return "Nothing to say yet: no conversion has all its seeds."
-    said = [f"{arm} {_share(row)}" for arm, row in by_arm.items()]
+    own = {_short(row): row for row in rows if row["conversion"] == settings.headline and "share" in row}
+    told_of = {name: row for name, row in own.items() if row["arm"] in TOLD and row["k_over_d"] in (None, settings.at)}
+    if not told_of:
+        return "Nothing to say yet: the conversion that the headline stands on has not all its seeds."
+    control = next((row for row in told_of.values() if row["arm"] == CONTROL), None)
+    most = 1.0 if control is None else min(1.0, float(control["share_low"]))
+    saved = any(row["share_high"] < most for row in told_of.values() if row["arm"] != CONTROL)
+    head = "States saved tokens" if saved else "States saved no more tokens than their control"
+    shares = "; ".join(f"{name} {_share(row)}" for name, row in told_of.items())
+    tokens = next(iter(told_of.values()))["tokens"]
     return (
-        f"{conversion}: tokens needed, over the {next(iter(by_arm.values()))['tokens']:,} of the distribution alone: "
-        f"{'; '.join(said)} ({settings.seeds} seeds)."
-        f"{_failing(settings, lengths)}"
+        f"{head} ({settings.headline}, {settings.seeds} seeds, of {tokens:,}): {shares}.{_failing(settings, lengths)}"
     )
 
 
@@ -137,7 +141,7 @@ def _failing(settings: Settings, lengths: Sequence[Row]) -> str:
     longest = max(row["length"] for row in counted)
     at = [f"{row['what'].split(' to ')[1]} {row['right']:.2f}" for row in counted if row["length"] == longest]
     taught = max(one.length for one in settings.conversions.values() if one.teacher == "toggle")
-    return f" Pulses counted over {longest} steps, taught over {taught}: {', '.join(at)} right."
+    return f" Pulses over {longest} steps (taught {taught}): {', '.join(at)} right."
 
 
 def _remarks(settings: Settings, rows: Sequence[Row], lengths: Sequence[Row]) -> tuple[str, ...]:
@@ -149,10 +153,10 @@ def _remarks(settings: Settings, rows: Sequence[Row], lengths: Sequence[Row]) ->
         if len(settings.strengths) > 1
         else f"The weight of the states was {settings.strengths[0]:g}; it was not chosen among others.",
     ]
-    worse = [str(row["what"]) for row in rows if row.get("share_bound") == ">" and row["arm"] != "shuffled"]
+    worse = [str(row["what"]) for row in rows if row.get("share_bound") == ">" and row["arm"] != CONTROL]
     if worse:
         said.append(f"Did not come as far as the distribution alone: {', '.join(worse)}.")
-    helped = [str(row["what"]) for row in rows if row["arm"] == "shuffled" and row.get("share_high", 1.0) < 1]
+    helped = [str(row["what"]) for row in rows if row["arm"] == CONTROL and row.get("share_high", 1.0) < 1]
     if helped:
         said.append(f"A control helped, so part of the gain is no information: {', '.join(helped)}.")
     return tuple(said)
@@ -186,13 +190,14 @@ def _plots(
             table=Table(
                 name="conversions",
                 caption="Every conversion and arm. share: of the tokens with which the distribution alone ends, those "
-                "that this arm needs to come as near; left of the dashed line it saves some. tokens_to_reach: to a "
+                "that this arm needs to come as near; left of the dashed line it saves some, and those on it with a "
+                "bound never came as near. tokens_to_reach: to a "
                 f"divergence of {settings.reach_kl:g} nats.",
                 rows=tuple(rows),
             ),
             draw=_charts.bars(
                 title="Tokens needed, over those of the distribution alone", name="what", value="share",
-                x_label="share of tokens", level=1.0, log=True,
+                x_label="share of tokens", level=1.0,
             ),
         ),
         *(
@@ -222,7 +227,7 @@ def _plots(
                 ),
                 draw=_charts.curves(
                     title=f"Longer than taught: {system}", x="length", y="right", by="what", x_label="steps",
-                    y_label="share right", log_x=True,
+                    y_label="share right",
                 ),
             )
             for system in systems

@@ -150,7 +150,7 @@ FULL = Settings(
     conversions=_conversions(128, 4, 64, 64, every=True),
     strengths=(0.3, 1.0, 3.0),
     longer=(0.25, 0.5, 1.0, 2.0, 4.0, 8.0),
-    sequences=100_000,
+    sequences=15_000,
     n_test=500,
     seeds=5,
     schooling={"steps": 6000},

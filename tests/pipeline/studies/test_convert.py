@@ -155,9 +155,19 @@ def test_an_arm_that_is_twice_as_fast_takes_half_the_tokens():
     assert "share" not in _convert_report._row(TINY, alone, [alone, both])
 
 
+@pytest.mark.parametrize(("both", "said"), [(0.2, "States saved tokens"), (0.9, "States saved no more")])
+def test_a_saving_is_one_beyond_the_control(both, said):
+    def row(arm, share):
+        ends = {"share": share, "share_low": share - 0.05, "share_high": share + 0.05, "share_bound": ""}
+        return {"what": f"small to GRU, {arm}", "conversion": "small to GRU", "arm": arm, "k_over_d": None} | ends
+
+    rows = [row("both", both) | {"tokens": 9}, row("shuffled", 0.9) | {"tokens": 9}]
+    assert _convert_report._sentence(TINY, rows, []).startswith(said)
+
+
 def test_it_says_what_it_took_and_keeps_the_numbers(store, run):
     report = json.loads((store.run_folder(run) / "report.json").read_text())
-    assert report["sentence"].startswith("small to GRU")
+    assert "(small to GRU, 2 seeds" in report["sentence"]
     assert {row["arm"] for row in report["tables"]["conversions"]} == {"logits", "both", "electrodes", "shuffled"}
     lengths = {row["what"]: row for row in report["tables"]["lengths_toggle"] if row["length"] == 16}
     assert lengths.keys() == {"teacher: toggle", "toggle to attention"}
