@@ -231,7 +231,7 @@ def test_verdicts_are_given_and_shown_in_the_terminal(neuroloom, person):
     assert neuroloom("verdict", session, "reject", "--note", "asleep", "--by", "anna").code == 0
     said = neuroloom("verdict", session, "accept", "--bad-channels", "eeg:Fz", "--json").document
     assert (said["verdict"], said["bad_channels"]) == ("accept", {"eeg": ["Fz"]})
-    assert [row["by"] for row in said["history"]][0] == "anna"
+    assert said["history"][0]["by"] == "anna"
     assert "rejected by anna" in neuroloom("verdict", session).out
     assert neuroloom("verdict", session, "accept", "--bad-channels", "none", "--json").document["bad_channels"] == {}
 
