@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neuroloom.flows import cli_care, cli_review, cli_runs, cli_space, cli_studies
+from neuroloom.flows import cli_care, cli_first, cli_review, cli_runs, cli_space, cli_studies
 from neuroloom.flows.printing import document, lines, say, table
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ app = typer.Typer(
     name="neuroloom",
     help="Neural recordings become training data; training data becomes networks shaped like a brain.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -252,6 +252,7 @@ cli_runs.register(app)
 cli_studies.register(app)
 cli_space.register(app)
 cli_review.register(app)
+cli_first.register(app)
 
 
 def main() -> None:

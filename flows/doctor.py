@@ -1,16 +1,32 @@
-"""`neuroloom doctor`: what is installed, reachable and writable."""
+"""`neuroloom doctor`: what is wrong before anybody has to search: installation, machine, store, service.
+
+A row is not ok where something does not work; what is merely missing and not asked for is told and is ok.
+"""
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 import tempfile
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
+from neuroloom.flows.environment import LOCALHOST, free_port
+from neuroloom.flows.pages import TOKEN_FILE
+from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.store import Store, StoreError
 
+EXTRAS = {"eyelink": "eyelinkio", "ica": "mne_icalabel", "teachers": "transformers", "server": "psycopg"}
+WANTED_WATCHES, WANTED_INSTANCES = 8192, 32
+MOST_SKEW_S = 5.0
+NOBODY_S = 120.0  # a drop that waits for a service longer than this waits for one that is not there
 LIBRARIES = ("prefect", "sqlalchemy", "fastapi", "mne", "neo", "spikeinterface", "pynwb", "h5py", "torch")
 # Versions with which scheduled runs are never made, or the server cannot start.
 BELOW = {"sqlalchemy": (2, 1), "fastapi": (0, 151), "prefect": (3, 10)}
@@ -21,11 +37,21 @@ def checks(store: Store) -> list[dict[str, Any]]:
     """Every check as {"check", "ok", "found"}."""
     rows = [_row("Python", sys.version_info >= (3, 11), platform.python_version())]
     rows += [_library(name) for name in LIBRARIES]
-    for name, check in (("store", _store), ("catalog", _catalog), ("settings", _settings), ("free disk", _disk)):
-        rows.append(_row(name, *_tried(check, store)))
+    looks: list[tuple[str, Callable[[Store], str]]] = [
+        ("extras", _extras),
+        ("reading box", _box),
+        ("file events", _watches),
+        ("store", _store),
+        ("secrets", _secrets),
+        ("free disk", _disk),
+        ("clock", _clock),
+        ("catalog", _catalog),
+        ("settings", _settings),
+    ]
     if _tried(_settings, store)[0]:  # what is wrong in the file is said once
-        rows += [_row(name, *_tried(check, store)) for name, check in (("schedules", _schedules), ("alerts", _alerts))]
-    return rows
+        looks += [("ports", _ports), ("service", _service), ("leases", _leases)]
+        looks += [("schedules", _schedules), ("alerts", _alerts)]
+    return rows + [_row(name, *_tried(check, store)) for name, check in looks]
 
 
 def _library(name: str) -> dict[str, Any]:
@@ -67,15 +93,122 @@ def _catalog(store: Store) -> str:
 
 
 def _settings(store: Store) -> str:
-    from neuroloom.pipeline.config import Settings
-
     Settings.of(store)
     return str(store.settings_file) if store.settings_file.is_file() else "all defaults"
 
 
+def _extras(store: Store) -> str:
+    """What is not installed; wrong where the settings ask for it."""
+    missing = [extra for extra, module in EXTRAS.items() if find_spec(module) is None]
+    wanted = {"ica": store.settings_file.is_file() and Settings.of(store).ingest.ica}
+    wanted["server"] = store.catalog_url.startswith("postgresql")
+    for extra in missing:
+        if wanted.get(extra):
+            raise OSError(f"{extra} is asked for and not installed; `pip install neuroloom[{extra}]` does that")
+    return f"not installed: {', '.join(missing)}" if missing else "all are installed"
+
+
+def _box(_: Store) -> str:
+    from neuroloom.pipeline import _landlock
+
+    abi = _landlock.version()
+    return f"Landlock {abi}" if abi else "this kernel has no Landlock: readers are limited in memory and time alone"
+
+
+def _watches(_: Store) -> str:
+    """The inbox is also looked at by the clock, so this costs seconds, never a recording."""
+    limits = Path("/proc/sys/fs/inotify")
+    if not limits.is_dir():
+        return "no inotify here: the file system's own events are used"
+    watches, instances = (int((limits / f"max_user_{what}").read_text()) for what in ("watches", "instances"))
+    if watches < WANTED_WATCHES or instances < WANTED_INSTANCES:
+        raise OSError(
+            f"{watches} watches and {instances} instances of inotify; {WANTED_WATCHES} and {WANTED_INSTANCES} are "
+            "wanted (sysctl fs.inotify.max_user_watches, max_user_instances)"
+        )
+    return f"{watches} watches, {instances} instances"
+
+
+def _secrets(store: Store) -> str:
+    """Files that only their owner may read."""
+    files = (store.secret_file, store.subjects_file, store.root / TOKEN_FILE)
+    open_ones = [file.name for file in files if file.is_file() and file.stat().st_mode & 0o077]
+    if open_ones:
+        raise OSError(f"{', '.join(open_ones)} can be read by others; `chmod 600` in {store.root} mends that")
+    return "only their owner can read them"
+
+
+def _clock(store: Store) -> str:
+    """This machine's clock beside that of the disk (a file server has its own), and beside what is noted already."""
+    from neuroloom.pipeline.catalog import Catalog
+
+    with tempfile.NamedTemporaryFile(dir=store.staging, prefix=".doctor") as file:
+        skew_s = Path(file.name).stat().st_mtime - time.time()
+    if abs(skew_s) > MOST_SKEW_S:
+        raise OSError(f"the clock of the disk is {skew_s:+.0f} s from this machine's; set both by the network")
+    catalog = Catalog.of(store)
+    latest = max((drop.changed_at for drop in catalog.drops()), default=0.0)
+    catalog.close()
+    if latest > time.time() + MOST_SKEW_S:
+        raise OSError(f"something is noted {latest - time.time():.0f} s in the future: this clock was set back")
+    return f"{abs(skew_s):.1f} s from that of the disk"
+
+
+def _ports(store: Store) -> str:
+    server, told = Settings.of(store).server, []
+    for name, port in (("dashboard", server.port), ("review pages", server.review_port)):
+        if port == 0:
+            told.append(f"{name}: any free")
+        elif free_port(port) == port:
+            told.append(f"{name}: {port} is free")
+        elif _answers(f"http://{LOCALHOST}:{port}/api/{'ready' if name == 'dashboard' else 'hello'}"):
+            told.append(f"{name}: {port}, a neuroloom serves there")
+        else:
+            raise OSError(f"{port} is taken by another program; [server] in {store.settings_file.name} names another")
+    return ", ".join(told)
+
+
+def _service(store: Store) -> str:
+    """Whether what waits for the service has one."""
+    from neuroloom.pipeline.catalog import READY, Catalog
+
+    url = os.environ.get("PREFECT_API_URL", "")
+    if url and not _answers(f"{url}/ready"):
+        raise OSError(f"no Prefect server answers at {url} (PREFECT_API_URL)")
+    catalog = Catalog.of(store)
+    waiting = [drop for drop in catalog.drops(READY) if time.time() - drop.changed_at > NOBODY_S]
+    catalog.close()
+    if waiting:
+        raise OSError(f"{waiting[0].name} and {len(waiting) - 1} more wait and nothing takes them; `neuroloom up` does")
+    return f"{url} answers" if url else "nothing waits for it"
+
+
+def _leases(store: Store) -> str:
+    """Work whose worker has not been heard of: the watcher takes it up again, where one runs."""
+    from neuroloom.pipeline.catalog import IN_FLIGHT, Catalog
+
+    ingest = Settings.of(store).ingest
+    catalog = Catalog.of(store)
+    stale = catalog.expired(longest_lease_s=max(ingest.lease_s, ingest.queue_s))
+    n_held = len(catalog.drops(*IN_FLIGHT))
+    catalog.close()
+    if stale:
+        raise OSError(
+            f"{stale[0].name} and {len(stale) - 1} more belong to a worker that died; `neuroloom up` frees them"
+        )
+    return f"{n_held} drops are being worked on" if n_held else "nothing is being worked on"
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=3) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError, ValueError):
+        return False
+
+
 def _schedules(store: Store) -> str:
     from neuroloom.flows.scheduling import schedules_of
-    from neuroloom.pipeline.config import Settings
 
     made = schedules_of(Settings.of(store))
     told = [f"{name} {s.cron or s.interval} {s.timezone}" if s.active else f"{name} off" for name, s in made.items()]
@@ -85,7 +218,6 @@ def _schedules(store: Store) -> str:
 def _alerts(store: Store) -> str:
     from neuroloom.pipeline.alerting import Alerts, alerts_of
     from neuroloom.pipeline.catalog import Catalog
-    from neuroloom.pipeline.config import Settings
 
     catalog = Catalog.of(store)
     ways = Alerts(store, catalog, Settings.of(store).alerts).ways

@@ -9,7 +9,7 @@ from types import FrameType
 from neuroloom.flows.pages import token_of
 from neuroloom.flows.printing import lines, say
 from neuroloom.flows.serve import serving
-from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog import DONE, Catalog, Drop
 from neuroloom.pipeline.store import Store
 
 LOOK_S = 1.0
@@ -19,7 +19,7 @@ def run_up(store: Store) -> None:
     """Serve a store until interrupted (Ctrl-C or SIGTERM); then end every part of it."""
     for end in (signal.SIGTERM, signal.SIGINT):  # a shell's background job is started with SIGINT ignored
         signal.signal(end, _interrupt)
-    say("starting the Prefect server and the inbox watcher (about 15 s) ...")
+    say("starting the Prefect server, the review pages and the inbox watcher ...")
     try:
         with serving(store) as served:
             address = f"{served.review_url}/index.html#token={token_of(store)}"  # the token is what lets it write
@@ -41,8 +41,17 @@ def _tell(catalog: Catalog, shown: dict[int, str]) -> dict[int, str]:
     for drop in catalog.drops():
         now[drop.id] = drop.state
         if shown.get(drop.id) != drop.state:
-            lines(f"{drop.name}  {drop.state}  {drop.reason or ', '.join(drop.sessions)}".rstrip())
+            lines(_line(drop))
     return now
+
+
+def _line(drop: Drop) -> str:
+    """`09:26:53  done         reach  sub-01_ses-02, 12 s`."""
+    clock = time.strftime("%H:%M:%S", time.localtime(drop.changed_at))
+    words = drop.reason or ", ".join(drop.sessions)
+    took_s = drop.changed_at - drop.seen_at
+    took = f", {took_s:.0f} s" if drop.state == DONE and took_s >= 1 else ""
+    return f"{clock}  {drop.state.lower():<11}  {drop.name}  {words}".rstrip() + took
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

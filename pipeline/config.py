@@ -65,7 +65,8 @@ class InboxSettings(Config):
     """When a drop counts as whole, and what becomes of failures. Times in seconds.
 
     settle_s: unchanged for this long. orphan_s: a file no format knows, or whose companions are missing, is refused
-    after this long. scan_s: how often the inbox is looked at. retry_s: pause before another attempt, doubled each time.
+    after this long. scan_s: how often the inbox is looked at. retry_s: pause before another attempt, doubled each time;
+    after max_attempts it is refused.
     """
 
     settle_s: float = Field(default=10.0, ge=0)
@@ -96,7 +97,7 @@ class IngestSettings(Config):
 
 
 class SpikeSettings(Config):
-    """How spikes are found: departures from the defaults of `Chain` (`ingest/preprocessing.py`) and of `Curation`."""
+    """How spikes are found, where it is not as by default: docs/spikes.md explains chain and curation."""
 
     chain: dict[str, Any] = Field(default_factory=dict)
     curation: dict[str, Any] = Field(default_factory=dict)
@@ -129,7 +130,7 @@ def _checked(given: dict[str, Any], kind: type[Chain] | type[Curation]) -> dict[
 
 
 class PrivacySettings(Config):
-    """What may be published of a person. By default no name and no true date: see `privacy.py`."""
+    """What may be published of a person: by default no name and no true date. keep_names, keep_dates: they stay."""
 
     keep_names: bool = False
     keep_dates: bool = False
@@ -138,9 +139,9 @@ class PrivacySettings(Config):
 class BoxSettings(Config):
     """What the process may use that reads recordings: see `box.py`. Sizes in MiB, over what the imports take.
 
-    on: False reads in the run's own process, without limits. sorting_mb: while spikes are sorted. readable: folders
-    that readers need besides the installation, such as a vendor's library. wall_s, wall_s_per_gb: time for any
-    recording, and so much more per 1e9 bytes.
+    on: False reads in the run's own process, without limits. memory_mb: while it reads. sorting_mb: while it sorts
+    spikes. readable: folders that readers need besides the installation, such as a vendor's library. wall_s,
+    wall_s_per_gb: time for any recording, and so much more per 1e9 bytes.
     """
 
     on: bool = True
@@ -156,7 +157,7 @@ class BoxSettings(Config):
 
 
 class ServerSettings(Config):
-    """Where the embedded pages listen (always on this machine only). Port 0: any free."""
+    """Where pages listen, on this machine only. port: the dashboard, review_port: the review pages; 0: any free one."""
 
     port: int = Field(default=4200, ge=0, le=65535)
     review_port: int = Field(default=4280, ge=0, le=65535)
@@ -217,7 +218,10 @@ class CleanSchedule(Schedule):
 
 
 class ScheduleSettings(Config):
-    """What runs by itself. time_zone: an IANA name, for every schedule that names none."""
+    """What runs by itself. time_zone: an IANA name, for every schedule that names none.
+
+    Each has on (False leaves it to people), cron (minute, hour, day, month, weekday) or every_minutes, and time_zone.
+    """
 
     time_zone: str = "UTC"
     verify: VerifySchedule = VerifySchedule()
@@ -248,8 +252,9 @@ class AlertSettings(Config):
     """Who is told of what, and how. Nobody by default.
 
     webhook: a URL that JSON is posted to; NEUROLOOM_WEBHOOK in the environment comes first, since such a URL may be a
-    secret. mail_to: addresses; mail goes through smtp_host, with NEUROLOOM_SMTP_USER and NEUROLOOM_SMTP_PASSWORD from
-    the environment where they are set. timeout_s: of one attempt. most_tries: after that many it is given up; the pause
+    secret. on: what is told. mail_to: addresses, mail_from: whose mail it is. Mail goes through smtp_host at smtp_port
+    (smtp_security: "none", "starttls" or "tls"), with NEUROLOOM_SMTP_USER and NEUROLOOM_SMTP_PASSWORD from the
+    environment where they are set. timeout_s: of one attempt. most_tries: after that many it is given up; the pause
     between them begins with retry_s and doubles. look_s: how often the watcher looks for news.
     """
 

@@ -214,3 +214,28 @@ def test_amend_affected_and_reingest(neuroloom, person):
     amended = neuroloom("amend", SESSION, "--subject", "08", "--why", "wrong code", "--json").document
     assert (amended["session"], amended["was"]) == ("sub-08_ses-01_task-choice", SESSION)
     assert neuroloom("affected").code == 2
+
+
+def test_init_makes_a_store_whose_settings_say_what_was_asked(neuroloom, tmp_path):
+    said = neuroloom("init", "--time-zone", "Europe/Berlin", "--set", "inbox.settle_s=30", "--mail-to", "a@b", "--json")
+    assert said.code == 0
+    wanted = {"inbox": {"settle_s": 30}, "schedules": {"time_zone": "Europe/Berlin"}, "alerts": {"mail_to": ["a@b"]}}
+    assert said.document["set"] == wanted
+    assert (tmp_path / "store" / "inbox").is_dir()
+    again = neuroloom("init")
+    assert (again.code, "--force" in again.err) == (2, True)
+
+
+def test_verdicts_are_given_and_shown_in_the_terminal(neuroloom, person):
+    session = neuroloom("ingest", person, "--sorter", "none", "--json").document["results"][0]["session"]
+    assert neuroloom("verdict", session, "reject", "--note", "asleep", "--by", "anna").code == 0
+    said = neuroloom("verdict", session, "accept", "--bad-channels", "eeg:Fz", "--json").document
+    assert (said["verdict"], said["bad_channels"]) == ("accept", {"eeg": ["Fz"]})
+    assert said["history"][0]["by"] == "anna"
+    assert "rejected by anna" in neuroloom("verdict", session).out
+    assert neuroloom("verdict", session, "accept", "--bad-channels", "none", "--json").document["bad_channels"] == {}
+
+
+def test_a_verdict_on_nothing_is_refused(neuroloom, tmp_path):
+    neuroloom("init")
+    assert neuroloom("verdict", "sub-99", "accept").code == 2

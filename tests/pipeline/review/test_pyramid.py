@@ -80,6 +80,11 @@ def test_a_cache_emptied_by_half_is_built_again(tmp_path):
     assert "eeg" in displays(published, tmp_path / "derived")
 
 
+def test_the_cache_is_named_after_its_session_so_that_it_goes_with_it(tmp_path):
+    published = session().save(tmp_path / "v001")
+    assert pyramid.place_of(published, tmp_path).name.rpartition("_")[0] == published.id
+
+
 def test_a_large_one_is_left_to_whoever_has_time(tmp_path):
     published = session().save(tmp_path / "v001")
     assert displays(published, tmp_path / "derived", most_values=10) == {}

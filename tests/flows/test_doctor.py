@@ -1,0 +1,101 @@
+"""What the doctor finds: each of these was made wrong by hand, and is named."""
+
+import os
+import socket
+import time
+
+import pytest
+
+from neuroloom.flows import doctor
+from neuroloom.flows.doctor import checks
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.store import Store
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    made = Store(tmp_path / "store").create()
+    made.settings_file.write_text("[server]\nport = 0\nreview_port = 0\n")
+    return made
+
+
+def found(store, name):
+    return next((row["ok"], row["found"]) for row in checks(store) if row["check"] == name)
+
+
+def drop(store, **fields):
+    catalog = Catalog.of(store)
+    catalog.add_drop("a.edf", folder=store.inbox, **fields)
+    catalog.close()
+
+
+def test_a_new_store_is_well(store):
+    wrong = [row for row in checks(store) if not row["ok"] and row["check"] != "file events"]
+    assert wrong == []
+
+
+def test_a_port_that_another_program_has_is_named(store):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        store.settings_file.write_text(f"[server]\nport = {port}\nreview_port = 0\n")
+        ok, words = found(store, "ports")
+    assert (ok, words.split()[0]) == (False, str(port))
+
+
+def test_a_lease_that_ran_out_is_named(store):
+    drop(store, state="RUNNING", lease_until=time.time() - 5)
+    assert found(store, "leases") == (
+        False, "a.edf and 0 more belong to a worker that died; `neuroloom up` frees them",
+    )  # fmt: skip
+
+
+def test_a_drop_that_nothing_takes_is_named(store):
+    drop(store, state="READY", changed_at=time.time() - 3600)
+    ok, words = found(store, "service")
+    assert not ok
+    assert "a.edf" in words
+
+
+def test_a_server_that_does_not_answer_is_named(store, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    ok, words = found(store, "service")
+    assert not ok
+    assert "no Prefect server answers at http://127.0.0.1:9/api" in words
+
+
+def test_a_clock_that_was_set_back_is_named(store):
+    drop(store, changed_at=time.time() + 3600)
+    ok, words = found(store, "clock")
+    assert not ok
+    assert "in the future" in words
+
+
+def test_a_disk_with_another_clock_is_named(store, monkeypatch):
+    monkeypatch.setattr(doctor.time, "time", lambda now=time.time: now() - 60)
+    ok, words = found(store, "clock")
+    assert not ok
+    assert "+60 s" in words
+
+
+def test_a_secret_that_others_can_read_is_named(store):
+    store.secret_file.write_text("x")
+    store.secret_file.chmod(0o644)
+    assert found(store, "secrets")[0] is False
+    store.secret_file.chmod(0o600)
+    assert found(store, "secrets")[0] is True
+
+
+def test_an_extra_that_is_asked_for_and_not_there_is_named(store, monkeypatch):
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
+    assert found(store, "extras")[0] is True
+    store.settings_file.write_text("[ingest]\nica = true\n")
+    ok, words = found(store, "extras")
+    assert not ok
+    assert "pip install neuroloom[ica]" in words
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_store_that_cannot_be_written_is_named(store):
+    store.inbox.chmod(0o500)
+    assert found(store, "store")[0] is False
