@@ -41,6 +41,11 @@ def watch(store: Store, stop: threading.Event) -> None:
             if str(error) != complaint:
                 log.warning("the inbox waits: %s", error)
             complaint = str(error)
+        except Exception as error:
+            # A mistake of ours with one drop: nobody would look at the others any more.
+            if str(error) != complaint:
+                log.exception("a look at the inbox was cut short")
+            complaint = str(error)
         wake.wait(settings.inbox.scan_s)
         wake.clear()
 
@@ -48,7 +53,8 @@ def watch(store: Store, stop: threading.Event) -> None:
 def _reconciler(store: Store, settings: Settings) -> Reconciler:
     catalog = Catalog.of(store)
     rebuild(store, catalog)
-    return Reconciler(store=store, catalog=catalog, settings=settings, submit=Submitter(settings.ingest))
+    server = Submitter(settings.ingest)
+    return Reconciler(store=store, catalog=catalog, settings=settings, submit=server, runs=server)
 
 
 def _listen(inbox: Path, wake: threading.Event, stop: threading.Event) -> None:

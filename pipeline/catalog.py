@@ -32,10 +32,12 @@ from sqlalchemy import (
     Index,
     Integer,
     String,
+    and_,
     create_engine,
     delete,
     event,
     func,
+    or_,
     select,
     text,
     update,
@@ -65,7 +67,7 @@ class Drop(Base):
     paths: the files that name the recordings, relative to `folder`. files: all files, relative to `folder`.
     fingerprint: sizes and times of the whole file set. stable_since: since when it has not changed.
     digest: of the content, once it has settled. attempts: times work on it began. submissions: times handed over.
-    lease_until, owner: until when whom it belongs to, while SUBMITTED or RUNNING.
+    lease_until, owner: until when and to which run it belongs, while SUBMITTED or RUNNING.
     """
 
     __tablename__ = "drops"
@@ -236,11 +238,21 @@ class Catalog:
 
     def submit(self, drop_id: int, *, lease_s: float, now: float | None = None) -> Drop | None:
         """READY -> SUBMITTED, before the work is handed over; None where another one did so first."""
-        until = (time.time() if now is None else now) + lease_s
-        counted = Drop.submissions + 1
-        if not self.move(drop_id, SUBMITTED, frm=(READY,), reason="", lease_until=until, submissions=counted):
-            return None
+        at = time.time() if now is None else now
+        values = {"state": SUBMITTED, "changed_at": at, "lease_until": at + lease_s, "reason": "", "owner": ""}
+        statement = update(Drop).where(Drop.id == drop_id, Drop.state == READY)
+        with self._session() as session, session.begin():
+            if _n_changed(session, statement.values(**values, submissions=Drop.submissions + 1)) != 1:
+                return None
         return self.drop(drop_id)
+
+    def hold(self, drop_ids: Sequence[int], *, owner: str, lease_s: float, now: float | None = None) -> None:
+        """For another lease these are a run's: those handed over to it, or to nobody known, and those it works on."""
+        until = (time.time() if now is None else now) + lease_s
+        waits = and_(Drop.state == SUBMITTED, Drop.owner.in_(("", owner)))
+        condition = (Drop.id.in_(drop_ids), or_(waits, and_(Drop.state == RUNNING, Drop.owner == owner)))
+        with self._session() as session, session.begin():
+            session.execute(update(Drop).where(*condition).values(owner=owner, lease_until=until))
 
     def claim(self, drop_id: int, *, owner: str, lease_s: float, now: float | None = None) -> Drop | None:
         """SUBMITTED or READY -> RUNNING for `owner`; None where another one holds it. Counts an attempt."""

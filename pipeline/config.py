@@ -78,17 +78,17 @@ class InboxSettings(Config):
 class IngestSettings(Config):
     """How drops are worked on.
 
-    in_flight: runs at once. lease_s: a run that has not been heard of for this long is dead. queue_s: a hand-over that
-    no run took up for this long is repeated. small_bytes, batch: that many drops of at most that size share a run.
-    min_free_bytes: nothing is started with less free space. sorter, ica: see `processing.py`. strict: a file with a
-    fault that could be mended in the reading is refused.
+    in_flight: runs at once. lease_s: a run that has not been heard of for this long is dead. queue_s: a hand-over for
+    which no worker was free for this long is repeated. small_bytes, batch: that many drops of at most that size share
+    a run. min_free_bytes: nothing is started with less free space. sorter, ica: see `processing.py`. strict: a file
+    with a fault that could be mended in the reading is refused.
     """
 
     sorter: str = "spykingcircus2"
     ica: bool = False
     strict: bool = False
     in_flight: int = Field(default=2, ge=1)
-    lease_s: float = Field(default=120.0, gt=0)
+    lease_s: float = Field(default=45.0, gt=0)
     queue_s: float = Field(default=1800.0, gt=0)
     small_bytes: int = Field(default=32_000_000, ge=0)
     batch: int = Field(default=20, ge=1)

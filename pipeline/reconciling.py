@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+from sqlalchemy.exc import DatabaseError
 
 from neuroloom.ingest.formats import FormatError
 from neuroloom.pipeline import custody, inbox, subjects
@@ -44,7 +46,7 @@ from neuroloom.pipeline.inbox import Found, Scanner
 from neuroloom.pipeline.sniffing import READ_ERRORS
 from neuroloom.pipeline.store import Store
 
-Submit = Callable[[Sequence[Drop]], None]
+Submit = Callable[[Sequence[Drop]], str | None]  # gives the name of the run, where it has one
 Progress = Callable[[str], None]
 
 
@@ -56,17 +58,43 @@ class LeaseLostError(RuntimeError):
     """Another run has taken this drop over: whatever was done here must not be recorded."""
 
 
+class Runs(Protocol):
+    """Those to whom drops were handed over, asked by the names that `submit` gave."""
+
+    def is_on_its_way(self, run: str, *, start_s: float) -> bool:
+        """True where it waits for a free worker, or one has been starting it for no longer than that."""
+
+    def give_up(self, run: str, reason: str) -> None:
+        """Its drops go to another run: it shall not begin, and is shown as crashed where it has begun."""
+
+
+class NoRuns:
+    """Where runs have no names nothing is known of them."""
+
+    def is_on_its_way(self, run: str, *, start_s: float) -> bool:
+        """Never."""
+        return False
+
+    def give_up(self, run: str, reason: str) -> None:
+        """Nothing."""
+
+
 @dataclass
 class Reconciler:
     """Takes every drop of one store one step further.
 
-    submit: hands drops over to whoever does the work. clock: seconds since 1970; tests turn it by hand.
+    submit: hands drops over to whoever does the work. runs: can be asked what became of it. clock: seconds since 1970;
+    tests turn it by hand.
+
+    Design rationale: how many runs there are at once is counted here, from the catalog. A limit of the server besides
+    would count the runs of a dead machine for minutes, and nothing would begin meanwhile.
     """
 
     store: Store
     catalog: Catalog
     settings: Settings
     submit: Submit
+    runs: Runs = field(default_factory=NoRuns)
     clock: Callable[[], float] = time.time
     scanner: Scanner = field(init=False)
 
@@ -84,13 +112,35 @@ class Reconciler:
         return self.catalog.counts()
 
     def _expire(self, now: float) -> None:
-        ingest = self.settings.ingest
-        for drop in self.catalog.expired(longest_lease_s=max(ingest.lease_s, ingest.queue_s), now=now):
+        lease_s = self.settings.ingest.lease_s
+        dead: dict[str, str] = {}
+        on_their_way: dict[str, bool] = {}
+        for drop in self.catalog.expired(longest_lease_s=lease_s, now=now):
             if self._has_ended(drop):
                 continue
-            what = "no run took it up" if drop.state == SUBMITTED else "the run was not heard of again"
+            what = "the run was not heard of again"
+            if drop.state == SUBMITTED:
+                if drop.owner not in on_their_way:
+                    on_their_way[drop.owner] = self._is_on_its_way(drop, now)
+                if on_their_way[drop.owner]:
+                    self.catalog.hold([drop.id], owner=drop.owner, lease_s=lease_s, now=now)
+                    continue
+                what = "no run took it up"
             with self._keep_going(drop):
-                fail(self.store, self.catalog, self.settings, drop, what, now=now)
+                fail(self.store, self.catalog, self.settings, drop, what, now=drop.lease_until - lease_s)
+            dead[drop.owner] = what
+        for run, what in dead.items():
+            if run:
+                self.runs.give_up(run, what)
+
+    def _is_on_its_way(self, drop: Drop, now: float) -> bool:
+        ingest = self.settings.ingest
+        waits_s = now - drop.changed_at
+        return (
+            bool(drop.owner)
+            and 0 <= waits_s < ingest.queue_s
+            and self.runs.is_on_its_way(drop.owner, start_s=ingest.lease_s)
+        )
 
     def _look(self, now: float) -> dict[str, Found]:
         # The drops first: one that ends while the inbox is looked at is still known here, and not taken for a new one.
@@ -225,16 +275,18 @@ class Reconciler:
         self.catalog.note([drop.id for drop in batch if drop.reason != reason], reason=reason)
 
     def _hand_over(self, batch: Sequence[Drop], now: float) -> bool:
-        queue_s = self.settings.ingest.queue_s
-        held = [d for drop in batch if (d := self.catalog.submit(drop.id, lease_s=queue_s, now=now)) is not None]
+        lease_s = self.settings.ingest.lease_s
+        held = [d for drop in batch if (d := self.catalog.submit(drop.id, lease_s=lease_s, now=now)) is not None]
         if not held:
             return False
         try:
-            self.submit(held)
+            run = self.submit(held)
         except SubmitError as error:
             for drop in held:
                 self.catalog.move(drop.id, READY, frm=(SUBMITTED,), reason=f"waits: {inbox.one_line(error)}")
             return False
+        if run:
+            self.catalog.hold([drop.id for drop in held], owner=run, lease_s=lease_s, now=now)
         return True
 
 
@@ -260,7 +312,10 @@ def finish_known(store: Store, catalog: Catalog, drop: Drop) -> None:
 def fail(
     store: Store, catalog: Catalog, settings: Settings, drop: Drop, reason: str, *, now: float | None = None
 ) -> str:
-    """Work on a drop ended without a result: RETRY, or after the last attempt QUARANTINED. Gives the new state."""
+    """Work on a drop ended without a result: RETRY, or after the last attempt QUARANTINED. Gives the new state.
+
+    now: when it ended; the pause before the next attempt is counted from then.
+    """
     at = time.time() if now is None else now
     if drop.attempts < settings.inbox.max_attempts:
         line = f"{reason}; attempt {drop.attempts} of {settings.inbox.max_attempts}"
@@ -292,7 +347,7 @@ def ingest_claimed(
     if inbox.fingerprint_now(store.inbox, drop.files) != drop.fingerprint:
         catalog.move(drop.id, SETTLING, frm=(RUNNING,), owner=drop.owner, reason="it is growing", fingerprint="")
         return []
-    with _lease(catalog, drop, settings.ingest.lease_s):
+    with held(catalog, [drop.id], owner=drop.owner, lease_s=settings.ingest.lease_s):
         paths = [Path(drop.folder) / path for path in drop.paths]
         results = ingest_drop(
             paths,
@@ -327,15 +382,23 @@ def _record(store: Store, catalog: Catalog, drop: Drop, results: Sequence[dict[s
 
 
 @contextmanager
-def _lease(catalog: Catalog, drop: Drop, lease_s: float) -> Iterator[None]:
-    """Renew a drop's lease from a thread for as long as the work on it goes on."""
+def held(catalog: Catalog, drop_ids: Sequence[int], *, owner: str, lease_s: float) -> Iterator[None]:
+    """Hold on to drops, by a thread, for as long as the block goes on: one that is worked on, others that wait for it.
+
+    A database that is away is asked again: nobody else can take the drops meanwhile either.
+    """
     ended = threading.Event()
 
-    def renew() -> None:
-        while not ended.wait(lease_s / 4):
-            catalog.renew(drop.id, owner=drop.owner, lease_s=lease_s)
+    def hold() -> None:
+        pause_s = 0.0
+        while not ended.wait(pause_s):
+            try:
+                catalog.hold(drop_ids, owner=owner, lease_s=lease_s)
+                pause_s = lease_s / 4
+            except DatabaseError:
+                pause_s = min(1.0, lease_s / 4)
 
-    thread = threading.Thread(target=renew, daemon=True, name=f"lease of drop {drop.id}")
+    thread = threading.Thread(target=hold, daemon=True, name="leases")
     thread.start()
     try:
         yield
