@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 from sqlalchemy.exc import DatabaseError
 
 from neuroloom.flows.submitting import Submitter
+from neuroloom.pipeline.box import BoxAwayError, box_of
 from neuroloom.pipeline.catalog import Catalog, rebuild
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.reconciling import Reconciler
@@ -30,31 +32,33 @@ def watch(store: Store, stop: threading.Event) -> None:
     reconciler: Reconciler | None = None
     counts: dict[str, int] = {}
     complaint = ""
-    while not stop.is_set():
-        try:
-            reconciler = reconciler or _reconciler(store, settings)
-            before, counts = counts, reconciler.step()
-            if counts != before:
-                review_index(store)
-            complaint = ""
-        except (OSError, DatabaseError) as error:
-            if str(error) != complaint:
-                log.warning("the inbox waits: %s", error)
-            complaint = str(error)
-        except Exception as error:
-            # A mistake of ours with one drop: nobody would look at the others any more.
-            if str(error) != complaint:
-                log.exception("a look at the inbox was cut short")
-            complaint = str(error)
-        wake.wait(settings.inbox.scan_s)
-        wake.clear()
+    with ExitStack() as box:
+        while not stop.is_set():
+            try:
+                reconciler = reconciler or _reconciler(store, settings, box)
+                before, counts = counts, reconciler.step()
+                if counts != before:
+                    review_index(store)
+                complaint = ""
+            except (OSError, DatabaseError, BoxAwayError) as error:
+                if str(error) != complaint:
+                    log.warning("the inbox waits: %s", error)
+                complaint = str(error)
+            except Exception as error:
+                # A mistake of ours with one drop: nobody would look at the others any more.
+                if str(error) != complaint:
+                    log.exception("a look at the inbox was cut short")
+                complaint = str(error)
+            wake.wait(settings.inbox.scan_s)
+            wake.clear()
 
 
-def _reconciler(store: Store, settings: Settings) -> Reconciler:
+def _reconciler(store: Store, settings: Settings, box: ExitStack) -> Reconciler:
     catalog = Catalog.of(store)
     rebuild(store, catalog)
     server = Submitter(settings.ingest)
-    return Reconciler(store=store, catalog=catalog, settings=settings, submit=server, runs=server)
+    inside = box.enter_context(box_of(store, settings.box, for_inbox=True))
+    return Reconciler(store=store, catalog=catalog, settings=settings, submit=server, runs=server, inside=inside)
 
 
 def _listen(inbox: Path, wake: threading.Event, stop: threading.Event) -> None:

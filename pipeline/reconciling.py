@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from sqlalchemy.exc import DatabaseError
 
 from neuroloom.ingest.formats import FormatError
-from neuroloom.pipeline import custody, inbox, subjects
+from neuroloom.pipeline import custody, inbox, sniffing, subjects
 from neuroloom.pipeline.box import BoxError, Inside, Unboxed
 from neuroloom.pipeline.catalog import (
     DONE,
@@ -50,6 +50,9 @@ Submit = Callable[[Sequence[Drop]], str | None]  # gives the name of the run, wh
 Progress = Callable[[str], None]
 
 
+ASK_AGAIN_S = 30.0
+
+
 class SubmitError(RuntimeError):
     """Work could not be handed over (no server); it stays READY and is tried again at the next look."""
 
@@ -68,6 +71,28 @@ class Runs(Protocol):
         """Its drops go to another run: it shall not begin, and is shown as crashed where it has begun."""
 
 
+@dataclass(frozen=True)
+class _Answer:
+    """What was said, and when, of a drop that lies still: formats, and "" or why it is not whole."""
+
+    form: str
+    reason: str
+    at: float
+    is_final: bool
+
+    @classmethod
+    def of(cls, said: list[Any] | BoxError, name: str, now: float) -> _Answer:
+        """A reader that has ended is not asked again; what is missing may come without a change of the drop."""
+        if isinstance(said, BoxError):
+            return cls("", inbox.one_line(f"{name}: while it was told apart: {said}"), now, True)
+        form, reason = said
+        return cls(str(form), inbox.one_line(str(reason)) if reason else "", now, False)
+
+    def holds(self, now: float) -> bool:
+        """True where it need not be asked again yet."""
+        return self.is_final or self.at <= now < self.at + ASK_AGAIN_S
+
+
 class NoRuns:
     """Where runs have no names nothing is known of them."""
 
@@ -83,8 +108,8 @@ class NoRuns:
 class Reconciler:
     """Takes every drop of one store one step further.
 
-    submit: hands drops over to whoever does the work. runs: can be asked what became of it. clock: seconds since 1970;
-    tests turn it by hand.
+    submit: hands drops over to whoever does the work. runs: can be asked what became of it. inside: where files are
+    told apart. clock: seconds since 1970; tests turn it by hand.
 
     Design rationale: how many runs there are at once is counted here, from the catalog. A limit of the server besides
     would count the runs of a dead machine for minutes, and nothing would begin meanwhile.
@@ -95,11 +120,13 @@ class Reconciler:
     settings: Settings
     submit: Submit
     runs: Runs = field(default_factory=NoRuns)
+    inside: Inside = field(default_factory=Unboxed)
     clock: Callable[[], float] = time.time
     scanner: Scanner = field(init=False)
+    _answers: dict[str, _Answer] = field(default_factory=dict)  # by fingerprint
 
     def __post_init__(self) -> None:
-        self.scanner = Scanner(self.store.inbox)
+        self.scanner = Scanner(self.store.inbox, self.inside)
         custody.finish_moves(self.store)
 
     def step(self) -> dict[str, int]:
@@ -174,7 +201,7 @@ class Reconciler:
 
     def _settle(self, found: dict[str, Found], now: float) -> None:
         settle_s = self.settings.inbox.settle_s
-        moving = []
+        moving, still = [], []
         for drop in self.catalog.drops(*WAITING):
             lies = found.get(drop.name)
             if lies is None or lies.fingerprint != drop.fingerprint:
@@ -185,26 +212,40 @@ class Reconciler:
                     self.catalog.note([drop.id], stable_since=now)
                 elif lies.problem:
                     self._refuse(drop, lies.problem)
-                elif lies.marked or still_s >= settle_s:
-                    self._probe(drop, still_s)
-                elif drop.state == SEEN:
-                    moving.append(drop.id)
+                elif not lies.marked and still_s < settle_s:
+                    moving += [drop.id] if drop.state == SEEN else []
+                elif drop.name in subjects.FILE_NAMES:
+                    self._take_up(drop)
+                else:
+                    still.append(drop)
         self.catalog.note(moving, frm=(SEEN,), state=SETTLING, reason=f"must lie still for {settle_s:g} s")
+        self._probe(still, now)
 
-    def _probe(self, drop: Drop, still_s: float) -> None:
-        if drop.name in subjects.FILE_NAMES:
-            self._take_up(drop)
-            return
-        form, reason = inbox.probe(self.store.inbox, drop.paths)
-        if not reason:
-            digest = inbox.digest_of(self.store.inbox, drop.files)
-            # Where it grew while it was read, the next look sees that.
-            if inbox.fingerprint_now(self.store.inbox, drop.files) == drop.fingerprint:
-                self.catalog.move(drop.id, READY, frm=WAITING, reason="", digest=digest, format=form)
-        elif still_s >= self.settings.inbox.orphan_s:
-            self._refuse(drop, reason)
-        elif drop.reason != reason:
-            self.catalog.move(drop.id, SETTLING, frm=WAITING, reason=reason, format=form)
+    def _probe(self, still: Sequence[Drop], now: float) -> None:
+        """What has settled is told apart; it goes on where it is whole, else it waits, and in the end is refused."""
+        self._answers = {d.fingerprint: self._answers[d.fingerprint] for d in still if d.fingerprint in self._answers}
+        due = [d for d in still if not (d.fingerprint in self._answers and self._answers[d.fingerprint].holds(now))]
+        n_files = sum(len(drop.files) for drop in due)
+        paths = [list(drop.paths) for drop in due]
+        said = sniffing.answers(self.inside, sniffing.probed, self.store.inbox, paths, n_files=n_files) if due else []
+        for drop, answer in zip(due, said, strict=True):
+            self._answers[drop.fingerprint] = _Answer.of(answer, drop.name, now)
+        for drop in still:
+            answered = self._answers[drop.fingerprint]
+            with self._keep_going(drop):
+                if not answered.reason:
+                    self._is_whole(drop, answered.form)
+                elif now - drop.stable_since >= self.settings.inbox.orphan_s:
+                    self._refuse(drop, answered.reason)
+                elif drop.reason != answered.reason:
+                    changes = {"reason": answered.reason, "format": answered.form}
+                    self.catalog.move(drop.id, SETTLING, frm=WAITING, **changes)
+
+    def _is_whole(self, drop: Drop, form: str) -> None:
+        digest = inbox.digest_of(self.store.inbox, drop.files)
+        # Where it grew while it was read, the next look sees that.
+        if inbox.fingerprint_now(self.store.inbox, drop.files) == drop.fingerprint:
+            self.catalog.move(drop.id, READY, frm=WAITING, reason="", digest=digest, format=form)
 
     def _take_up(self, drop: Drop) -> None:
         """What a `subject.toml` says is known from now on; the file joins the originals."""
@@ -409,7 +450,7 @@ def held(catalog: Catalog, drop_ids: Sequence[int], *, owner: str, lease_s: floa
 
 def is_idle(store: Store, catalog: Catalog) -> bool:
     """True where nothing in the inbox is being worked on, or still to be looked at."""
-    return not catalog.drops(*OPEN) and not Scanner(store.inbox).scan()
+    return not catalog.drops(*OPEN) and not inbox.names(store.inbox)
 
 
 def ingest_paths(

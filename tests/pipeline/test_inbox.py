@@ -46,7 +46,7 @@ class PlainFormat:
 @pytest.fixture(autouse=True)
 def plain_format(monkeypatch):
     known = {"plain": PlainFormat()}
-    for module in ("neuroloom.ingest.formats", "neuroloom.ingest.folders", "neuroloom.pipeline.inbox"):
+    for module in ("neuroloom.ingest.formats", "neuroloom.ingest.folders", "neuroloom.pipeline.sniffing"):
         monkeypatch.setattr(sys.modules[module], "formats", lambda: known)
 
 
