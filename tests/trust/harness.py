@@ -67,7 +67,7 @@ class Inbox:
     def _work(self, drops: Sequence[Drop]) -> None:
         """As a run does it: what a reader raises ends the attempt and nothing else."""
         for drop in drops:
-            claimed = self.catalog.claim(drop.id, owner=self.owner, lease_s=1000)
+            claimed = self.catalog.claim(drop.id, owner=self.owner, lease_s=self.settings.ingest.lease_s)
             if claimed is None:
                 continue
             try:
