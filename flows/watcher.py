@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -30,15 +31,18 @@ def watch(store: Store, stop: threading.Event) -> None:
     wake = threading.Event()
     threading.Thread(target=_listen, args=(store.inbox, wake, stop), daemon=True, name="inbox events").start()
     reconciler: Reconciler | None = None
-    counts: dict[str, int] = {}
+    shown: dict[str, int] = {}
+    next_page_s = 0.0  # the front page of a large store takes a while: nine tenths of the time are the inbox's
     complaint = ""
     with ExitStack() as box:
         while not stop.is_set():
             try:
                 reconciler = reconciler or _reconciler(store, settings, box)
-                before, counts = counts, reconciler.step()
-                if counts != before:
+                counts = reconciler.step()
+                if counts != shown and time.monotonic() >= next_page_s:
+                    began_s = time.monotonic()
                     review_index(store)
+                    shown, next_page_s = counts, time.monotonic() + 10 * (time.monotonic() - began_s)
                 complaint = ""
             except (OSError, DatabaseError, BoxAwayError) as error:
                 if str(error) != complaint:

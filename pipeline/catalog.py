@@ -81,6 +81,7 @@ class Drop(Base):
         ),
         Index("drops_by_state", "state"),
         Index("drops_by_digest", "digest"),
+        Index("drops_by_change", "changed_at"),
     )
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
@@ -200,16 +201,33 @@ class Catalog:
         with self._session() as session:
             return list(session.scalars(query))
 
+    def newest_drops(self, n: int, *, but: Sequence[str] = ()) -> list[Drop]:
+        """The last `n` drops that are in none of the states `but`, newest first."""
+        query = select(Drop).order_by(Drop.id.desc()).limit(n)
+        if but:
+            query = query.where(Drop.state.in_([state for state in STATES if state not in but]))
+        with self._session() as session:
+            return list(session.scalars(query))
+
+    def drops_changed_since(self, at_s: float) -> list[Drop]:
+        """Drops whose state has changed since then (seconds since 1970), oldest first."""
+        with self._session() as session:
+            return list(session.scalars(select(Drop).where(Drop.changed_at >= at_s).order_by(Drop.id)))
+
     def counts(self) -> dict[str, int]:
         """How many drops are in each state; states with none are left out."""
         with self._session() as session:
             rows = session.execute(select(Drop.state, func.count()).group_by(Drop.state))
             return {state: int(n) for state, n in rows}
 
-    def done_digests(self) -> set[str]:
-        """The content that is in the store already."""
+    def done_among(self, digests: Iterable[str]) -> set[str]:
+        """Those of these contents that are in the store already."""
+        asked, found = sorted(set(digests)), set[str]()
         with self._session() as session:
-            return set(session.scalars(select(Drop.digest).where(Drop.state == DONE)))
+            for first in range(0, len(asked), 500):
+                some = asked[first : first + 500]
+                found |= set(session.scalars(select(Drop.digest).where(Drop.state == DONE, Drop.digest.in_(some))))
+        return found
 
     def done_with(self, digest: str) -> Drop | None:
         """The drop that already brought this content into the store."""
@@ -231,6 +249,8 @@ class Catalog:
 
     def note(self, drop_ids: Sequence[int], *, frm: Iterable[str] = OPEN, **changes: Any) -> None:
         """Change fields of those of many drops that are in one of `frm`."""
+        if "state" in changes:
+            changes = {"changed_at": time.time(), **changes}
         with self._session() as session, session.begin():
             for first in range(0, len(drop_ids), 500):
                 some = drop_ids[first : first + 500]
@@ -419,10 +439,15 @@ def _n_changed(session: Session, statement: Any) -> int:
 
 
 def _make_tables(engine: Engine) -> None:
-    try:
-        Base.metadata.create_all(engine)
-    except DatabaseError:  # two processes opened a new catalog at once, and the other one was first
-        Base.metadata.create_all(engine)
+    for attempt in range(2):
+        try:
+            Base.metadata.create_all(engine)
+            for index in Drop.__table__.indexes:  # type: ignore[attr-defined]
+                index.create(engine, checkfirst=True)  # of an older version's catalog
+            return
+        except DatabaseError:  # two processes opened a new catalog at once, and the other one was first
+            if attempt:
+                raise
 
 
 def _sqlite(url: str) -> Engine:

@@ -290,7 +290,7 @@ class Reconciler:
     def _batches(self, ready: Sequence[Drop], busy: set[str]) -> Iterator[list[Drop]]:
         """Small new drops together, everything else alone; the same content only once at a time."""
         small: list[Drop] = []
-        known = self.catalog.done_digests()
+        known = self.catalog.done_among(drop.digest for drop in ready)
         for drop in ready:
             if drop.digest in busy:
                 self._wait([drop], "waits: the same content is being ingested")
