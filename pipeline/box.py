@@ -34,7 +34,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -113,9 +113,13 @@ def box_of(store: Store, settings: BoxSettings, *, for_inbox: bool = False) -> I
     scratch.mkdir(parents=True)
     published = () if for_inbox else (store.sessions, store.settings_file, store.subjects_file, store.secret_file)
     try:
-        early = FOR_INBOX if for_inbox else FOR_SESSIONS
-        with Box(scratch, settings, readable=[*published, *map(Path, settings.readable)], early=early) as box:
-            yield box
+        readable = [*published, *map(Path, settings.readable)]
+        if for_inbox:  # started by the first file that comes, if one comes
+            with closing(Box(scratch, settings, readable=readable, early=FOR_INBOX)) as box:
+                yield box
+        else:
+            with Box(scratch, settings, readable=readable) as box:
+                yield box
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
