@@ -3,6 +3,7 @@
 with Forks() as forks:
     calls = forks.watched(store)                      [("openat", 17), ...]  calls that change files, in order
     forks.run(store, inject="pwrite64:signal=SIGKILL:when=3")
+    forks.killed_after(1.7, store, "go on")
     forks.run(store, most_bytes=4097, torn=True)      killed at the first write beyond, which has begun
 """
 
@@ -12,9 +13,11 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,6 +94,18 @@ class Forks:
         if tracer is not None:
             tracer.communicate(timeout=30)
         return found
+
+    def killed_after(self, seconds: float, place: Path, then: str) -> None:
+        """Work that is killed after so long, wherever it is."""
+        self._send(json.dumps({"place": str(place), "then": then, "most_bytes": None, "torn": False}))
+        pid = self._reply()["pid"]
+        self._send("go")
+        time.sleep(seconds)
+        os.kill(pid, signal.SIGKILL)
+        found: dict[str, Any] = {}
+        while "ended" not in found:
+            found |= self._reply()
+        assert found["ended"] == -signal.SIGKILL, found
 
     def _tracer(self, pid: int, inject: str, log: str) -> subprocess.Popen[bytes]:
         traced = inject.split(":")[0] if inject else ",".join(CHANGING)

@@ -3,7 +3,8 @@
 stdin    {"place", "then", "most_bytes", "torn"}: a child is forked and said to be there; "go": it works
 stdout   {"pid"}, then of the child {"states"} or {"raised"}, then {"ended": its status}; negative: the signal
 
-then: "ingest", what lies in the inbox of the store at `place`; "train", a short training in that folder.
+then: "ingest", what lies in the inbox of the store at `place`; "go on", the same over and over, until it is killed;
+    "train", a short training in that folder.
 most_bytes: no file can become longer, by the kernel: a write that reaches beyond it is short, and the next one fails,
     or, where `torn`, kills. Run as a script, alone.
 """
@@ -15,6 +16,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -53,6 +55,17 @@ def ingest(place: str) -> dict[str, str]:
     return {name: f"{drop.state} {drop.reason}" for name, drop in inbox.look().items()}
 
 
+def go_on(place: str) -> dict[str, str]:
+    from harness import SOAK, Inbox
+
+    from neuroloom.pipeline.store import Store
+
+    inbox = Inbox(Store(Path(place)), settings=SOAK, owner=f"run {os.getpid()}")
+    while True:
+        inbox.look()
+        time.sleep(0.05)
+
+
 def ready_to_train() -> None:
     import short_training
 
@@ -65,7 +78,7 @@ def train(place: str) -> dict[str, str]:
     return {"losses": repr(short_training.trained(Path(place)))}
 
 
-WORK = {"ingest": (ready_to_ingest, ingest), "train": (ready_to_train, train)}
+WORK = {"ingest": (ready_to_ingest, ingest), "go on": (ready_to_ingest, go_on), "train": (ready_to_train, train)}
 
 
 def shortened(most_bytes: int, *, torn: bool) -> None:

@@ -1,0 +1,226 @@
+"""A store that runs by itself: real server, real runner, real watcher; drops go in, sessions and pages come out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import httpx
+import pytest
+
+from neuroloom.flows.serve import ServeError, run_and_wait, serving, wait_until_idle
+from neuroloom.pipeline import running
+from neuroloom.pipeline.catalog import DONE, QUARANTINED, Catalog
+from neuroloom.pipeline.custody import refused
+from neuroloom.pipeline.store import Store
+
+from .conftest import SAMPLE
+
+SESSION = "sub-sample_ses-01_task-choice"
+SETTINGS = """
+[inbox]
+settle_s = 0.5
+orphan_s = 2
+scan_s = 0.5
+[ingest]
+sorter = "none"
+[server]
+port = 0
+review_port = 0
+[schedules.sweep]
+every_minutes = 0.05
+[schedules.verify]
+every_minutes = 0.25
+"""
+RUN = running.RunConfig(
+    name="short", sessions=(SESSION,), inputs=("eeg",), targets=("eeg",), length_s=1.0, steps=4, area_size=4
+)
+
+
+def new_store(folder: Path) -> Store:
+    store = Store(folder).create()
+    store.settings_file.write_text(SETTINGS)
+    return store
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """A served store into which a person, the same again, and a broken recording were dropped."""
+    store = new_store(tmp_path_factory.mktemp("served") / "store")
+    with serving(store) as found:
+        shutil.copytree(SAMPLE, store.inbox / "person")
+        (store.inbox / "broken.vhdr").write_text("Brain Vision Data Exchange Header File Version 1.0\n")
+        wait_until_idle(found, timeout_s=600)
+        shutil.copytree(SAMPLE, store.inbox / "again")
+        wait_until_idle(found, timeout_s=600)
+        yield found
+
+
+def api(served, path, **query):
+    with httpx.Client(base_url=f"{served.dashboard_url}/api", timeout=30) as client:
+        return client.post(path, json=query).raise_for_status().json()
+
+
+def test_a_drop_becomes_a_session_and_its_originals_are_kept(served):
+    assert served.store.session_ids() == [SESSION]
+    (folder,) = served.store.originals.glob("*-person")
+    kept = {path.name: path.read_bytes() for path in (folder / "files" / "person").iterdir()}
+    assert kept == {path.name: path.read_bytes() for path in SAMPLE.iterdir()}
+
+
+def test_the_same_content_again_is_done_without_another_version(served):
+    catalog = Catalog.of(served.store)
+    again = [drop for drop in catalog.drops(DONE) if drop.name == "again"]
+    catalog.close()
+    assert again[0].reason == f"already there: {SESSION}"
+    assert [path.name for path in served.store.versions(SESSION)] == ["v001"]
+
+
+def test_a_broken_drop_is_in_quarantine_with_its_reason(served):
+    catalog = Catalog.of(served.store)
+    assert [drop.name for drop in catalog.drops(QUARANTINED)] == ["broken.vhdr"]
+    catalog.close()
+    assert "broken.vhdr" in refused(served.store)[0].reason
+    assert not list(served.store.inbox.iterdir())
+
+
+def test_pages_are_served_and_linked(served):
+    with urllib.request.urlopen(f"{served.review_url}/index.html", timeout=10) as page:
+        html = page.read().decode()
+        policy = page.headers["Content-Security-Policy"]
+    assert f'href="{SESSION}.html"' in html
+    assert policy.startswith("default-src 'none'")
+    with urllib.request.urlopen(f"{served.review_url}/{SESSION}.html", timeout=10) as page:
+        assert "Streams on one clock" in page.read().decode()
+
+
+def test_a_run_is_named_by_what_it_made_and_shows_its_artifacts(served):
+    (run,) = api(served, "/flow_runs/filter", flow_runs={"name": {"any_": [SESSION]}})
+    assert run["state"]["type"] == "COMPLETED"
+    artifacts = api(served, "/artifacts/filter", artifacts={"flow_run_id": {"any_": [run["id"]]}})
+    assert {"markdown", "table", "progress"} <= {artifact["type"] for artifact in artifacts}
+    assert any(f"{served.review_url}/{SESSION}.html" in str(artifact["data"]) for artifact in artifacts)
+
+
+def test_nothing_that_names_a_person_is_a_parameter(served):
+    runs = api(served, "/flow_runs/filter", flows={"name": {"any_": ["ingest-recording"]}})
+    assert all(set(run["parameters"]) == {"drop_ids"} for run in runs)
+
+
+def test_every_deployment_is_there(served):
+    names = {deployment["name"] for deployment in api(served, "/deployments/filter")}
+    on_request = {"recordings", "features", "training", "evaluation", "studies"}
+    assert names == on_request | {"sweep", "verify", "retrain", "clean"}
+
+
+def test_schedules_are_there_and_those_that_are_off_are_paused(served):
+    active = {
+        deployment["name"]: [schedule["active"] for schedule in deployment["schedules"]]
+        for deployment in api(served, "/deployments/filter")
+        if deployment["schedules"]
+    }
+    assert active == {"sweep": [True], "verify": [True], "retrain": [False], "clean": [False]}
+
+
+def test_what_runs_by_the_clock_never_runs_beside_itself(served):
+    limits = {
+        deployment["name"]: (deployment["concurrency_limit"], deployment["concurrency_options"])
+        for deployment in api(served, "/deployments/filter")
+        if deployment["schedules"]
+    }
+    assert {limit for limit, _ in limits.values()} <= {1, None}
+    assert {options["collision_strategy"] for _, options in limits.values()} == {"CANCEL_NEW"}
+
+
+def test_the_schedule_really_makes_runs(served):
+    """SQLAlchemy 2.1 and some servers look healthy and never make one."""
+    assert scheduled_run(served, "sweep", "COMPLETED")
+
+
+def test_the_scheduled_verify_reads_what_was_published_and_the_front_page_says_so(served):
+    said = "1 of 1 published versions were read to the byte, none is damaged"
+    assert scheduled_run(served, "verify", "COMPLETED", says=said)
+    shown = {artifact["key"] for artifact in api(served, "/artifacts/filter")}
+    assert {"verify", "damage"} <= shown
+    assert "1 of 1 published versions" in (served.store.review / "index.html").read_text()
+
+
+def test_missed_runs_start_as_one_and_the_others_are_cancelled(served):
+    """What a restart finds: three runs of one schedule that are late."""
+    with httpx.Client(base_url=f"{served.dashboard_url}/api", timeout=30) as client:
+        found = client.get("/deployments/name/clean/clean").raise_for_status().json()
+        late = {"state": {"type": "SCHEDULED"}, "parameters": {"dry_run": True}, "tags": ["missed"]}
+        made = [
+            client.post(f"/deployments/{found['id']}/create_flow_run", json=late).raise_for_status().json()["id"]
+            for _ in range(3)
+        ]
+        ends_s = time.monotonic() + 90
+        while time.monotonic() < ends_s:
+            states = sorted(client.get(f"/flow_runs/{run}").raise_for_status().json()["state"]["type"] for run in made)
+            if not {"SCHEDULED", "PENDING", "RUNNING"} & set(states):
+                break
+            time.sleep(1)
+    assert states == ["CANCELLED", "CANCELLED", "COMPLETED"]
+
+
+def scheduled_run(served, name, state, *, says="", timeout_s=600):
+    ends_s = time.monotonic() + timeout_s
+    while time.monotonic() < ends_s:
+        runs = api(served, "/flow_runs/filter", flows={"name": {"any_": [name]}})
+        ended = [run for run in runs if run["auto_scheduled"] and run["state"]["type"] == state]
+        ended = [run for run in ended if says in (run["state"]["message"] or "")]
+        if ended:
+            return ended[0]
+        time.sleep(1)
+    pytest.fail(f"no scheduled {name} came to {state}: {[run['state']['type'] for run in runs]}")
+
+
+def test_training_runs_as_a_deployment(served):
+    running.prepare_run(RUN, served.store)
+    run_and_wait(served, "train/training", {"run": "short"}, timeout_s=600)
+    assert running.progress_of(served.store, "short") == (4, 4)
+    assert running.scores_of("short", served.store)["scores"]
+    assert (served.store.review / "run-short.html").is_file()
+    keys = {artifact["key"] for artifact in api(served, "/artifacts/filter")}
+    assert {"run-short", "run-short-scores"} <= keys
+
+
+def test_features_are_made_on_request_and_shown(served):
+    run_and_wait(served, "build-features/features", {"session_ids": [SESSION]}, timeout_s=600)
+    keys = {artifact["key"] for artifact in api(served, "/artifacts/filter")}
+    assert "features-sub-sample-ses-01-task-choice" in keys
+
+
+def test_a_deployment_that_fails_says_where_to_look(served):
+    with pytest.raises(ServeError, match=r"train/training failed: .*runner\.log"):
+        run_and_wait(served, "train/training", {"run": "nobody"}, timeout_s=600)
+
+
+def test_up_prints_its_addresses_and_ends_with_ctrl_c(tmp_path):
+    store = new_store(tmp_path / "store")
+    command = [sys.executable, "-m", "neuroloom.flows.cli", "up", "--store", str(store.root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as up:
+        assert up.stdout is not None
+        told = [up.stdout.readline() for _ in range(3)]
+        address = told[0].split()[1]
+        with urllib.request.urlopen(f"{address}/api/ready", timeout=10) as ready:
+            assert ready.status == 200
+        up.send_signal(signal.SIGINT)
+        assert up.wait(timeout=60) == 0
+    assert [line.split()[0] for line in told] == ["dashboard", "review", "inbox"]
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(f"{address}/api/ready", timeout=5)
+    assert not [pid for pid in os.listdir("/proc") if pid.isdigit() and str(store.root) in _command(pid)]
+
+
+def _command(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
