@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from neuroloom.ingest.folders import companions_of, files_of, naming_files
+from neuroloom.ingest.folders import files_of, naming_files
 from neuroloom.ingest.formats import FormatError, format_of, formats
 from neuroloom.pipeline.box import BoxAwayError, BoxError, Inside
 
@@ -81,11 +81,12 @@ def _probed(inbox: Path, paths: Sequence[str]) -> tuple[str, str]:
     reason = ""
     for path in paths:
         try:
-            naming = naming_files(inbox / path)
-            companions_of(inbox / path)
-            for file in naming:
+            for file in naming_files(inbox / path):
                 form = format_of(file)
-                if form is not None and not reason:
+                if form is None:
+                    continue
+                files_of(file, form)  # raises where a companion is missing
+                if not reason:
                     known.append(form)
                     incomplete = getattr(formats()[form], "incomplete", None)
                     reason = str(incomplete(file)) if incomplete is not None else ""
