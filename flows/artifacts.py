@@ -150,6 +150,17 @@ def ports_table(features: Any) -> None:
         create_table_artifact(rows, key=key, description=f"bins of {features.bin_s:g} s")
 
 
+def trials_table(run: str, found: Mapping[str, Any]) -> None:
+    """What every trial of a search came to, the best first."""
+    ranked = sorted(found["trials"], key=lambda row: (row["loss"] is None, row["loss"]))
+    rows = [
+        {"trial": str(row["trial"]), "loss": "failed" if row["loss"] is None else f"{row['loss']:.4f}"}
+        | {plain(name): plain(str(value)) for name, value in row["values"].items()}
+        for row in ranked[:MOST_ROWS]
+    ]
+    create_table_artifact(rows, key=f"search-{artifact_key(run)}", description="trials by validation loss")
+
+
 def refusal_page(drop_id: int, reason: str) -> None:
     """Why a drop was refused."""
     text = f"## drop {drop_id} was refused\n\n{plain(reason)}\n\n`neuroloom quarantine` lists it, `retry` puts it back."

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neuroloom.flows import cli_care, cli_runs, cli_space, cli_studies
+from neuroloom.flows import cli_care, cli_review, cli_runs, cli_space, cli_studies
 from neuroloom.flows.printing import document, lines, say, table
 
 if TYPE_CHECKING:
@@ -263,6 +263,7 @@ cli_care.register(app)
 cli_runs.register(app)
 cli_studies.register(app)
 cli_space.register(app)
+cli_review.register(app)
 
 
 def main() -> None:

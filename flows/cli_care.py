@@ -1,4 +1,4 @@
-"""The commands that look after sessions once they are there: amend, affected, reingest, export."""
+"""The commands that look after sessions once they are there: amend, affected, reingest, export, withdraw."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Decision = Annotated[str, typer.Option("--decision", help="Text in how a stream 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (amend, affected, reingest, export):
+    for command in (amend, affected, reingest, export, withdraw):
         app.command()(command)
 
 
@@ -54,6 +54,35 @@ def amend(
         document(found)
     else:
         lines(f"{session_id} is {found['session']} now", f"  {found['file']}")
+
+
+def withdraw(
+    subject: str,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without, only list what would go.")] = False,
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
+    """A person withdraws: list all that comes from their recordings, and remove it if told --yes."""
+    from neuroloom.pipeline import withdrawing
+    from neuroloom.pipeline.catalog import Catalog
+    from neuroloom.pipeline.reviewing import review_index
+
+    place = _store(store)
+    if yes:
+        catalog = Catalog.of(place)
+        found = withdrawing.withdraw(place, catalog, subject)
+        catalog.close()
+        review_index(place)
+    else:
+        found = withdrawing.derived_from(place, subject)
+    rows = [(kind, e.path.relative_to(place.root).as_posix(), e.n_bytes) for kind, e in found.entries]
+    if as_json:
+        went = [{"kind": kind, "path": path, "n_bytes": n, "removed": yes} for kind, path, n in rows]
+        document({"subject": subject, "entries": went, "left": list(found.left)})
+        return
+    table(("", "what", "MB"), [(kind, path, f"{n / 1e6:.1f}") for kind, path, n in rows])
+    lines(*(f"left: {line}" for line in found.left))
+    lines(f"{len(rows)} removed; deleted.jsonl keeps count" if yes else f"{len(rows)} would be removed; --yes does it")
 
 
 def affected(

@@ -1,4 +1,4 @@
-"""The commands about training runs: train, evaluate, compare, predict."""
+"""The commands about training runs: train, evaluate, compare, predict, fidelity, search."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SAY_EVERY = 100  # steps
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (train, evaluate, compare, predict):
+    for command in (train, evaluate, compare, predict, fidelity, search):
         app.command()(command)
 
 
@@ -28,15 +28,24 @@ def train(
     """Train a network on sessions as a TOML file says; the same again goes on where it stopped."""
     from neuroloom.pipeline import running
     from neuroloom.pipeline.choosing import told
-    from neuroloom.pipeline.reviewing import review_run
+    from neuroloom.pipeline.reviewing import review_index, review_run
     from neuroloom.pipeline.store import Store
 
     place = Store.here(store).existing()
     asked = running.read_run_config(config)
     folder = running.prepare_run(asked, place)
+    policy = running.requested(place, asked.name)
+    for session, why in policy.left_out.items():
+        say(f"{session} is left out: {why}")
+    for session, streams in policy.bad_channels.items():
+        bad = "; ".join(f"{stream}: {', '.join(names)}" for stream, names in streams.items())
+        say(f"{session}: masked, as reviewers call it bad: {bad}")
+    page = review_run(place, asked.name)  # there from the start: it shows the loss while it falls
     run = running.train_run(asked.name, place, progress=_tell)
-    page = review_run(place, asked.name)
+    review_run(place, asked.name)
+    review_index(place)
     found: dict[str, Any] = {"run": asked.name, "folder": str(folder), "steps": asked.steps, "page": str(page)}
+    found |= {"left_out": policy.left_out, "bad_channels": policy.bad_channels}
     found |= {"best_step": run.best_step, "best_loss": run.best_loss, "choice": list(run.choice)}
     if as_json:
         document(found)
@@ -109,13 +118,16 @@ def _plain(value: float | None) -> str:
 
 
 def compare(runs: list[str], as_json: JsonOption = False, store: StoreOption = None) -> None:
-    """The scores of several runs side by side."""
+    """Several runs side by side: scores as a table; losses, scores and differing settings as a page."""
     from neuroloom.pipeline import running
+    from neuroloom.pipeline.reviewing import review_compared
     from neuroloom.pipeline.store import Store
 
-    rows = running.compare_runs(runs, Store.here(store).existing())
+    place = Store.here(store).existing()
+    rows = running.compare_runs(runs, place)
+    page = review_compared(place, runs)
     if as_json:
-        document({"runs": runs, "rows": rows})
+        document({"runs": runs, "rows": rows, "page": str(page)})
         return
     columns = list(dict.fromkeys(column for row in rows for column in row["scores"]))
     shown = [
@@ -123,6 +135,7 @@ def compare(runs: list[str], as_json: JsonOption = False, store: StoreOption = N
         for row in rows
     ]
     table(("session", "port", "score", *columns), shown)
+    lines(f"page: {page}")
 
 
 def predict(run: str, session: str, as_json: JsonOption = False, store: StoreOption = None) -> None:
@@ -135,6 +148,83 @@ def predict(run: str, session: str, as_json: JsonOption = False, store: StoreOpt
         document({"run": run, "session": session, "file": str(path)})
     else:
         lines(str(path))
+
+
+def fidelity(
+    run: str,
+    events: Annotated[str, typer.Option(help="The port of events after which behaviour is compared.")] = "",
+    noise: Annotated[str, typer.Option(help="Levels, as shares of a unit's own spread.")] = "0.1,0.3,1,3",
+    against: Annotated[str, typer.Option(help="The teacher, where that is a run of this store.")] = "",
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
+    """Where a trained network departs from whom it was trained on, on held-out behaviour, and what damage costs it."""
+    from neuroloom.pipeline.fidelity import fidelity_of_run
+    from neuroloom.pipeline.reviewing import review_run
+    from neuroloom.pipeline.store import Store
+
+    place = Store.here(store).existing()
+    found = fidelity_of_run(run, place, events=events, noise=_numbers(noise), against=against)
+    page = review_run(place, run)
+    if as_json:
+        document(found.to_json() | {"page": str(page)})
+        return
+    lines(*found.sentences(), *found.notes)
+    rows = [(port.session, port.port, measure) for port in found.ports for measure in port.measures]
+    shown = [(session, port, m.aspect, _measured(m), *_beside(m)) for session, port, m in rows]
+    table(("session", "port", "", "measure", "copy", "exact", "difference", ""), shown)
+    lines(f"page: {page}#fidelity")
+
+
+def search(
+    config: Annotated[Path, typer.Argument(help="A TOML file of a run, with a table [search].")],
+    prepare: Annotated[bool, typer.Option("--prepare", help="Only write it down, for the dashboard to run.")] = False,
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
+    """Try settings that Optuna proposes; the best trial becomes the run. The same again goes on where it stopped."""
+    from neuroloom.pipeline import searching
+    from neuroloom.pipeline.reviewing import review_run
+    from neuroloom.pipeline.store import Store
+
+    place = Store.here(store).existing()
+    asked = searching.read_search_config(config)
+    folder = searching.prepare_search(asked, place)
+    if prepare:
+        lines(f"{folder}: prepared; the deployment search/searches runs it as {asked.name!r}")
+        return
+    found = searching.run_search(asked.name, place, progress=say)
+    page = review_run(place, asked.name)
+    if as_json:
+        document({"run": asked.name, "folder": str(folder), "page": str(page)} | found)
+        return
+    names = list(asked.search.space)
+    ranked = sorted(found["trials"], key=lambda row: (row["loss"] is None, row["loss"]))
+    shown = [(row["trial"], _loss(row), *(row["values"].get(name, "") for name in names)) for row in ranked]
+    table(("trial", "loss", *names), shown)
+    lines(f"{asked.name}: trial {found['best']} is the run now", f"  {folder}")
+
+
+def _loss(row: dict[str, Any]) -> str:
+    return row["why"][:60] if row["loss"] is None else f"{row['loss']:.4f}"
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in _names(text))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r}; numbers with commas between them are wanted") from error
+
+
+def _measured(measure: Any) -> str:
+    return f"{measure.name}{f': {measure.what}' if measure.what else ''}"
+
+
+def _beside(measure: Any) -> tuple[str, str, str, str]:
+    if not measure.tested:
+        return f"{measure.copy:.3f}", "", f"({measure.low:.3f} to {measure.high:.3f})", ""
+    away = f"{measure.departure:+.3f} ({measure.low:+.3f} to {measure.high:+.3f})"
+    return f"{measure.copy:.3f}", f"{measure.person:.3f}", away, "departs" if measure.departs else ""
 
 
 def _tell(step: int, loss: float) -> None:

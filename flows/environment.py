@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
 
 from neuroloom.pipeline.store import STORE_VARIABLE, Store
 
 REVIEW_VARIABLE = "NEUROLOOM_REVIEW_URL"
 LOCALHOST = "127.0.0.1"
+SERVER_READY_S = 120.0
 INGEST_DEPLOYMENT = "ingest-recording/recordings"
 TRAIN_DEPLOYMENT = "train/training"
 
@@ -46,6 +52,16 @@ def free_port(wanted: int) -> int:
         except OSError:
             probe.bind((LOCALHOST, 0))
         return int(probe.getsockname()[1])
+
+
+def wait_for_server(api_url: str, ended: Callable[[], bool] = lambda: False) -> bool:
+    """Wait until a Prefect server answers; False where it does not within `SERVER_READY_S`, or `ended` says so."""
+    ends_s = time.monotonic() + SERVER_READY_S
+    while api_url and time.monotonic() < ends_s and not ended():
+        with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(f"{api_url}/ready", timeout=5):
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def review_url() -> str:

@@ -2,13 +2,14 @@
 
 recordings   ingest-recording, as many at once as are handed over (`reconciling.py`)
 verify, sweep, retrain, clean   when [schedules] says, see scheduling.py
-features, training, evaluation, studies   on request
+features, training, evaluation, searches, studies   on request
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,8 +21,10 @@ from prefect.flows import Flow
 from prefect.types.entrypoint import EntrypointType
 
 from neuroloom.flows.care import clean, retrain, verify
+from neuroloom.flows.environment import wait_for_server
 from neuroloom.flows.recordings import ingest_recording
 from neuroloom.flows.scheduling import ONE, schedules_of
+from neuroloom.flows.searching import search
 from neuroloom.flows.studying import study
 from neuroloom.flows.sweep import sweep
 from neuroloom.flows.telling import keep_telling
@@ -45,6 +48,7 @@ def deployments(settings: Settings) -> list[RunnerDeployment]:
         _deployment(build_features, "features", concurrency_limit=1),
         _deployment(train, "training", concurrency_limit=1),
         _deployment(evaluate, "evaluation", concurrency_limit=1),
+        _deployment(search, "searches", concurrency_limit=1),
         _deployment(study, "studies", concurrency_limit=1),
     ]
 
@@ -63,6 +67,7 @@ def main() -> None:
     store = Store.here().create()
     settings = Settings.of(store)
     stop = threading.Event()
+    wait_for_server(os.environ.get("PREFECT_API_URL", ""))
     if part != "runner":
         threading.Thread(target=keep_telling, args=(store, stop), daemon=True, name="alerts").start()
     if part == "watcher":

@@ -4,6 +4,8 @@
     runner           a process of its own: the deployments with their schedules, and the inbox watcher
     review pages     a thread here
 
+Server and runner start at once, the runner imports its flows while the server boots and waits until it answers.
+
 Design rationale: processes instead of threads for the server and the runner: each is ended by a signal like any
 program, and a reader that takes the runner down does not take the person's terminal with it.
 """
@@ -23,7 +25,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from neuroloom.flows.environment import INGEST_DEPLOYMENT, LOCALHOST, embedded_environment, free_port
+from neuroloom.flows.environment import INGEST_DEPLOYMENT, LOCALHOST, embedded_environment, free_port, wait_for_server
 from neuroloom.flows.pages import pages_served
 from neuroloom.pipeline._limits import end_with_parent
 from neuroloom.pipeline.catalog import Catalog
@@ -32,7 +34,6 @@ from neuroloom.pipeline.reconciling import is_idle
 from neuroloom.pipeline.reviewing import review_index
 from neuroloom.pipeline.store import Store
 
-SERVER_READY_S = 120.0
 RUNNER_READY_S = 60.0
 END_S = 15.0
 
@@ -66,23 +67,26 @@ def serving(store: Store, *, settings: Settings | None = None) -> Iterator[Serve
     """
     store.create().prefect_home.mkdir(exist_ok=True)
     settings = settings or Settings.of(store)
-    review_index(store)
-    with pages_served(store.review, free_port(settings.server.review_port)) as review_url:
-        port = free_port(settings.server.port)
-        environment = embedded_environment(store, port=port, review_url=review_url)
-        address = f"http://{LOCALHOST}:{port}"
-        with _process("server", ["-m", "prefect", "server", "start"], store, environment) as server:
-            _wait_for_server(address, server, store)
-            with _process("runner", ["-m", "neuroloom.flows.runner"], store, environment) as runner:
-                served = Served(
-                    store=store,
-                    dashboard_url=address,
-                    review_url=review_url,
-                    environment=environment,
-                    processes=(server, runner),
-                )
-                _wait_for_deployments(served)
-                yield served
+    port, review_port = free_port(settings.server.port), free_port(settings.server.review_port)
+    address, review_url = f"http://{LOCALHOST}:{port}", f"http://{LOCALHOST}:{review_port}"
+    environment = embedded_environment(store, port=port, review_url=review_url)
+    with (
+        _process("server", ["-m", "prefect", "server", "start"], store, environment) as server,
+        _process("runner", ["-m", "neuroloom.flows.runner"], store, environment) as runner,
+        pages_served(store, review_port),
+    ):
+        review_index(store)
+        served = Served(
+            store=store,
+            dashboard_url=address,
+            review_url=review_url,
+            environment=environment,
+            processes=(server, runner),
+        )
+        if not wait_for_server(f"{address}/api", lambda: server.poll() is not None):
+            raise ServeError(f"the Prefect server did not come up at {address}; see {_log(store, 'server')}")
+        _wait_for_deployments(served)
+        yield served
 
 
 def wait_until_idle(served: Served, timeout_s: float, *, scan_s: float = 0.5) -> None:
@@ -187,17 +191,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _wait_for_server(address: str, server: subprocess.Popen[bytes], store: Store) -> None:
-    ends_s = time.monotonic() + SERVER_READY_S
-    while time.monotonic() < ends_s:
-        if server.poll() is not None:
-            break
-        with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(f"{address}/api/ready", timeout=5):
-            return
-        time.sleep(0.2)
-    raise ServeError(f"the Prefect server did not come up at {address}; see {_log(store, 'server')}")
-
-
 def _wait_for_deployments(served: Served) -> None:
     address = f"{served.dashboard_url}/api/deployments/name/{INGEST_DEPLOYMENT}"
     ends_s = time.monotonic() + RUNNER_READY_S
@@ -205,5 +198,5 @@ def _wait_for_deployments(served: Served) -> None:
         served.check()
         with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(address, timeout=5):
             return
-        time.sleep(0.3)
+        time.sleep(0.1)
     raise ServeError(f"the deployments were not registered; see {_log(served.store, 'runner')}")

@@ -1,4 +1,7 @@
-"""`study`, on request from the dashboard: a grid of cells that is taken up where it stopped."""
+"""`study`, on request from the dashboard: a grid of cells that is taken up where it stopped.
+
+What studies need is imported when one runs: torch takes longer to import than everything else that is served.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,6 @@ from prefect.cache_policies import NO_CACHE
 
 from neuroloom.flows.artifacts import PERIOD_S, study_page
 from neuroloom.flows.telling import tell_failure
-from neuroloom.pipeline import studying
 from neuroloom.pipeline.reviewing import review_index
 from neuroloom.pipeline.store import Store
 
@@ -20,6 +22,8 @@ from neuroloom.pipeline.store import Store
 @flow(name="study", flow_run_name="study {name}", on_crashed=[tell_failure])
 def study(name: str, full: bool = False) -> None:
     """Run a study's cells that are missing, then write its report and page."""
+    from neuroloom.pipeline import studying
+
     run = studying.prepare_study(name, Store.here(), full=full)
     cells(run)
     conclusion(run)
@@ -28,6 +32,8 @@ def study(name: str, full: bool = False) -> None:
 @task(task_run_name="cells of {run}", cache_policy=NO_CACHE, persist_result=False)
 def cells(run: str) -> None:
     """The cells, with a progress bar that moves at most every two seconds."""
+    from neuroloom.pipeline import studying
+
     artifact = cast(UUID, create_progress_artifact(0.0, description=f"cells of {run}"))
     log, last_s = get_run_logger(), 0.0
 
@@ -45,6 +51,8 @@ def cells(run: str) -> None:
 @task(task_run_name="report of {run}", cache_policy=NO_CACHE, persist_result=False)
 def conclusion(run: str) -> None:
     """Report, tables and page."""
+    from neuroloom.pipeline import studying
+
     store = Store.here()
     report = studying.conclude(run, store)
     review_index(store)

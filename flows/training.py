@@ -76,6 +76,7 @@ def train_prepared(run: str) -> None:
     """The training itself, with a progress bar that moves every two seconds."""
     store = Store.here()
     n_steps = running.requested(store, run).steps
+    review_run(store, run)  # there from the start: it shows the loss while it falls
     artifact = cast(UUID, create_progress_artifact(0.0, description=f"training {run}"))
     last_s = 0.0
 

@@ -6,6 +6,7 @@ import signal
 import time
 from types import FrameType
 
+from neuroloom.flows.pages import token_of
 from neuroloom.flows.printing import lines, say
 from neuroloom.flows.serve import serving
 from neuroloom.pipeline.catalog import Catalog
@@ -22,7 +23,8 @@ def run_up(store: Store) -> None:
     say("starting the Prefect server and the inbox watcher (about 15 s) ...")
     try:
         with serving(store) as served:
-            lines(f"dashboard     {served.dashboard_url}", f"review pages  {served.review_url}/index.html")
+            address = f"{served.review_url}/index.html#token={token_of(store)}"  # the token is what lets it write
+            lines(f"dashboard     {served.dashboard_url}", f"review pages  {address}")
             lines(f"inbox         {store.inbox}   drop recordings here; Ctrl-C ends all of it")
             catalog = Catalog.of(store)
             shown = {drop.id: drop.state for drop in catalog.drops_changed_since(time.time() - SKEW_S)}

@@ -31,18 +31,18 @@ def watch(store: Store, stop: threading.Event) -> None:
     wake = threading.Event()
     threading.Thread(target=_listen, args=(store.inbox, wake, stop), daemon=True, name="inbox events").start()
     reconciler: Reconciler | None = None
-    shown: dict[str, int] = {}
+    shown: object = None
     next_page_s = 0.0  # the front page of a large store takes a while: nine tenths of the time are the inbox's
     complaint = ""
     with ExitStack() as box:
         while not stop.is_set():
             try:
                 reconciler = reconciler or _reconciler(store, settings, box)
-                counts = reconciler.step()
-                if counts != shown and time.monotonic() >= next_page_s:
+                news = reconciler.step(), [(run.name, run.state) for run in reconciler.catalog.runs()]
+                if news != shown and time.monotonic() >= next_page_s:
                     began_s = time.monotonic()
                     review_index(store)
-                    shown, next_page_s = counts, time.monotonic() + 10 * (time.monotonic() - began_s)
+                    shown, next_page_s = news, time.monotonic() + 10 * (time.monotonic() - began_s)
                 complaint = ""
             except (OSError, DatabaseError, BoxAwayError) as error:
                 if str(error) != complaint:

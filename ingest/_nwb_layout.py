@@ -20,7 +20,7 @@ from neuroloom.ingest.streams import Events, Intervals, Segment, Signal, Stream,
 from neuroloom.ingest.timebase import ClockMap, CrossCheck, PiecewiseTimebase, Timebase
 
 INDEX_PATH = "/scratch/neuroloom"
-INDEX_VERSION = 1
+INDEX_VERSION = 2  # see `_nwb_older.py` for those before
 MAIN_FILE = "session.nwb"
 
 ELECTRIC = ("eeg", "ieeg", "wideband", "lfp", "emg", "eog", "ecg")

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroloom.ingest._nwb_layout import INDEX_PATH, INDEX_VERSION, MAIN_FILE, clock_map_of, decoded
+from neuroloom.ingest._nwb_older import upgraded
 from neuroloom.ingest.chunks import Codec, codec_of, read_rows
 from neuroloom.ingest.streams import Events, Intervals, Segment, Signal, Stream, Table, Units
 from neuroloom.ingest.timebase import FloatArray, PiecewiseTimebase, Timebase, Times, Timestamps
@@ -239,11 +240,12 @@ def _table(file: SessionFile, entry: Mapping[str, Any], folder: str) -> Table:
 
 def _events(file: SessionFile, entry: Mapping[str, Any]) -> Events:
     path = entry["path"]
+    lies = entry.get("lies") or {"times": f"{path}/event_times", "labels": f"{path}/label", "columns": path}
     return Events(
         **_common(entry),
-        times_s=file.read(f"{path}/event_times") if entry["n_rows"] else np.zeros(0),
-        labels=_rows(file, entry, f"{path}/label", entry["labels"]),
-        table=_table(file, entry, path),
+        times_s=file.read(lies["times"]) if entry["n_rows"] else np.zeros(0),
+        labels=_rows(file, entry, lies["labels"], entry["labels"]),
+        table=_table(file, entry, lies["columns"]),
     )
 
 
@@ -286,13 +288,17 @@ MAKERS: Mapping[str, Callable[[SessionFile, Mapping[str, Any]], Stream]] = {
 def read_index(file: SessionFile) -> dict[str, Any]:
     """The index of a session file. Raises SessionFileError where there is none, or one this version cannot read."""
     try:
-        index = json.loads(file.dataset(INDEX_PATH)[()])
-        version, streams = index["version"], index["streams"]
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        written = json.loads(file.dataset(INDEX_PATH)[()])
+        index = upgraded(dict(written), lambda path: path in file.handle)
+        is_whole = index["version"] == INDEX_VERSION and isinstance(index["streams"], list)
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SessionFileError(f"{file.path}: no readable {INDEX_PATH} ({error}); a session file is wanted") from error
-    if version != INDEX_VERSION or not isinstance(streams, list):
-        raise SessionFileError(f"{file.path}: index version {version!r}; version {INDEX_VERSION} is wanted")
-    return dict(index)
+    if not is_whole:
+        raise SessionFileError(
+            f"{file.path}: index version {written['version']!r}; 1 to {INDEX_VERSION} are wanted, a newer one needs a "
+            "newer neuroloom"
+        )
+    return index
 
 
 def session_fields(path: Path) -> dict[str, Any]:

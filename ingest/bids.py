@@ -27,12 +27,12 @@ from neuroloom.ingest.formats._bids import (
     is_recording,
     is_said,
     levels,
-    read_json,
     read_rows,
     stated,
 )
 from neuroloom.ingest.formats._companions import is_there
 from neuroloom.ingest.formats._dates import iso_date
+from neuroloom.ingest.formats._json import read_object
 from neuroloom.ingest.formats._messages import shown
 from neuroloom.ingest.formats._units import kept_unit
 from neuroloom.ingest.ledger import Defect
@@ -271,7 +271,7 @@ def _unit(path: Path, table: Path, space: str) -> tuple[str, str] | None:
         other = bids_name(file)
         if other is None or other.suffix != "coordsystem" or other.entities.get("space", "") != wanted:
             continue
-        said = read_json(file)
+        said = read_object(file)
         units = next((str(v) for key, v in said.items() if key.endswith("CoordinateUnits")), "")
         system = next((str(v) for key, v in said.items() if key.endswith("CoordinateSystem")), "")
         if is_said(units):
@@ -318,7 +318,7 @@ def _participant(path: Path) -> dict[str, str]:
             continue
         for row in read_rows(table):
             if row.get("participant_id") == f"sub-{name.entities['sub']}":
-                return _said_of(row, read_json(about) if is_there(about := folder / "participants.json") else {})
+                return _said_of(row, read_object(about) if is_there(about := folder / "participants.json") else {})
     return {}
 
 

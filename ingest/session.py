@@ -26,7 +26,7 @@
                                      series one gain and one offset, a SpatialSeries three columns at most
 
     The index
-      version                        1
+      version                        2; older ones are read, see `_nwb_older.py`
       subject, session, task, run, clock, start, clock_maps, sources, quality  the fields of Session
       streams                        in order; each kind, name, modality, device, provenance, and
         signal                       unit, channel_names, gain, offset (per channel), table, segments: n_samples, dtype,

@@ -16,6 +16,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
 from numpy.typing import NDArray
 
 from .topology import Topology
@@ -24,6 +26,19 @@ MOST_PATHWAYS = 600
 MOST_NAMES = 40
 EXCITES, INHIBITS, OPEN, MODULE = "#3f86c4", "#d2483f", "#8a929b", "#8a6fc9"
 ACROSS, ALONG, UP = "left – right (mm)", "back – front (mm)", "down – up (mm)"
+# Schematic, of the size and place a brain has in MNI space, mm.
+OUTLINES_MM = {
+    "from above": (
+        (0, 68), (24, 66), (48, 45), (63, 10), (69, -25), (65, -60), (48, -90), (22, -104), (0, -102),
+        (-22, -104), (-48, -90), (-65, -60), (-69, -25), (-63, 10), (-48, 45), (-24, 66),
+    ),
+    "from the left": (
+        (68, 2), (66, 26), (50, 52), (20, 72), (-15, 79), (-50, 73), (-80, 52), (-99, 20), (-104, -5), (-92, -22),
+        (-78, -32), (-62, -50), (-38, -52), (-18, -38), (2, -42), (25, -38), (38, -26), (48, -19), (62, -14),
+    ),
+}  # fmt: skip
+FRONT_MM = 88.0  # where global modules are drawn at least, in front of the outline
+CENTRE_MM, REACH_MM = np.array([0.0, -18.0, 14.0]), np.array([75.0, 95.0, 72.0])
 VIEWS = (("from above", (0, 1), (ACROSS, ALONG)), ("from the left", (1, 2), (ALONG, UP)))
 
 Places = NDArray[np.float64]
@@ -56,6 +71,8 @@ def draw_views(
     places, are_known = places_of(topology)
     shown = None
     for axes, (title, view, names) in zip(all_axes, VIEWS, strict=True):
+        if are_in_head(topology):
+            _draw_outline(axes, title)
         shown = draw_topology(axes, topology, places[:, view], scores, label)
         axes.set_title(title if are_known else f"{title} (places not known: on a circle)")
         axes.set(xlabel=names[0], ylabel=names[1])
@@ -73,6 +90,21 @@ def places_of(topology: Topology) -> tuple[Places, bool]:
         return np.array(known, dtype=np.float64), True
     angles = np.linspace(0, 2 * np.pi, len(topology.areas), endpoint=False)
     return 60 * np.stack([np.sin(angles), np.cos(angles), np.cos(angles)], axis=1), False
+
+
+def are_in_head(topology: Topology) -> bool:
+    """Whether all areas have places, and places that a human brain has: then its outline is drawn around them."""
+    places, are_known = places_of(topology)
+    return are_known and bool((np.abs(places - CENTRE_MM) <= REACH_MM).all())
+
+
+def _draw_outline(axes: Any, view: str) -> None:
+    from scipy.interpolate import splev, splprep
+
+    points = np.array([*OUTLINES_MM[view], OUTLINES_MM[view][0]], dtype=np.float64)
+    curve, _ = splprep(points.T, s=0, per=True)
+    line = np.stack(splev(np.linspace(0, 1, 200), curve), axis=1)
+    axes.add_patch(PathPatch(Path(line), facecolor=OPEN, edgecolor=OPEN, alpha=0.16, linewidth=1.2, zorder=0))
 
 
 def draw_topology(axes: Any, topology: Topology, flat: Places, scores: Mapping[str, float], label: Label) -> Any:
@@ -119,7 +151,7 @@ def draw_global_modules(axes: Any, topology: Topology, flat: Places, label: Labe
         return
     left, right = float(flat[:, 0].min()), float(flat[:, 0].max())
     reach = max(right - left, float(np.ptp(flat[:, 1])), 1.0)
-    y = float(flat[:, 1].max()) + 0.3 * reach
+    y = max(float(flat[:, 1].max()) + 0.3 * reach, FRONT_MM if are_in_head(topology) else -np.inf)
     middle = (left + right) / 2
     xs = middle + reach * np.linspace(-0.4, 0.4, len(modules)) if len(modules) > 1 else np.array([middle])
     index = {name: i for i, name in enumerate(topology.area_names)}

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -207,22 +207,46 @@ class Run:
             }
         }
 
+    def chances(self, split: Split) -> dict[str, dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]]:
+        """Session -> target port -> how likely a value up to the one that came was, and the variance, both (N, C).
+
+        N as in `predict`; ports of numbers whose readout has a `cdf` only.
+        """
+
+        def read(readout: Any, parameters: Tensor, target: Tensor) -> Tensor:
+            return torch.cat(readout.cdf(parameters, target), dim=2)
+
+        found: dict[str, dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]] = {}
+        for session, data in split.sessions.items():
+            able = [name for name in data.target_names if hasattr(self.network.readout(session, name), "cdf")]
+            both = self._of_tiles(split, session, split.tiles(session), read=read, ports=able)
+            found[session] = {name: (v[:, : v.shape[1] // 2], v[:, v.shape[1] // 2 :]) for name, v in both.items()}
+        return found
+
     @torch.no_grad()
     def _of_tiles(
-        self, split: Split, session: str, starts: list[int], n_hidden: int = 0
+        self,
+        split: Split,
+        session: str,
+        starts: list[int],
+        n_hidden: int = 0,
+        *,
+        read: Callable[[Any, Tensor, Tensor], Tensor] = lambda readout, parameters, target: readout.mean(parameters),
+        ports: Sequence[str] | None = None,
     ) -> dict[str, NDArray[np.float64]]:
+        """What is read from the outputs (B, T, ...) of every window. read: (readout, parameters, target)."""
         self.network.eval()
         warm_up_bins, size = self.window_config.n_bins, self.config.batch_size
-        found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in split.sessions[session].target_names}
+        names = split.sessions[session].target_names if ports is None else ports
+        found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
         for i in range(0, len(starts), size):
             batch = split.batch(session, starts[i : i + size], warm_up_bins=warm_up_bins)
             device = next(self.network.parameters()).device
             masks = _to(hidden(batch.input_masks, n_hidden), device)
             outputs = self.network(session, _to(batch.inputs, device), masks)
             for name, parts in found.items():
-                readout: Any = self.network.readout(session, name)
-                mean = readout.mean(outputs[name])[:, batch.scored]
-                parts.append(mean.flatten(0, 1).double().cpu().numpy())
+                values = read(self.network.readout(session, name), outputs[name], batch.targets[name].to(device))
+                parts.append(values[:, batch.scored].flatten(0, 1).double().cpu().numpy())
         return {name: np.concatenate(parts) for name, parts in found.items()}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,7 @@ from neuroloom.pipeline._runs import (
 )
 from neuroloom.pipeline._terms import Terms
 from neuroloom.pipeline.choosing import Choice
+from neuroloom.pipeline.run_logs import RunLogs
 from neuroloom.pipeline.windowing import Batch, Windows
 
 if TYPE_CHECKING:
@@ -51,10 +52,16 @@ PRUNINGS = 20
 
 
 class Trainer:
-    """One training. choice: the weights that were chosen for objectives which had candidates."""
+    """One training. choice: the weights that were chosen for objectives which had candidates. loggers: by name."""
 
     def __init__(
-        self, network: ModularNetwork, data: Windows, config: TrainConfig, folder: Path | None, choice: Choice
+        self,
+        network: ModularNetwork,
+        data: Windows,
+        config: TrainConfig,
+        folder: Path | None,
+        choice: Choice,
+        loggers: Sequence[str] = (),
     ) -> None:
         self.network, self.data, self.config, self.folder, self.choice = network, data, config, folder, choice
         self.fabric = _fabric(config)
@@ -73,6 +80,7 @@ class Trainer:
         self.best = _copied(network.state_dict())
         self.losses: list[float] = []
         self.saved_s = time.monotonic()
+        self.loggers, self.logs = loggers, RunLogs((), None, 0)
 
     def start(self, *, resume: bool) -> None:
         """From the beginning, or from the checkpoint that lies in the folder."""
@@ -92,8 +100,22 @@ class Trainer:
 
     def go(self, tell: Progress) -> None:
         """All steps that are left."""
+        if self._is_done():
+            return
+        self.logs, state = RunLogs(self.loggers, self.folder, self.step), "failed"
+        try:
+            self._go(tell)
+            state = "success"
+        finally:
+            self.logs.close(state)
+
+    def _is_done(self) -> bool:
         config = self.config
-        while self.step < config.steps and not (config.patience and self.stale >= config.patience):
+        return self.step >= config.steps or bool(config.patience and self.stale >= config.patience)
+
+    def _go(self, tell: Progress) -> None:
+        config = self.config
+        while not self._is_done():
             row = self._one_step()
             if not np.isfinite(row["loss"]):
                 raise ValueError(f"loss {row['loss']} at step {self.step}; a smaller learning rate may keep it finite")
@@ -165,7 +187,12 @@ class Trainer:
         if not loss.requires_grad:  # a batch may hold no known target at all
             return 0.0
         self.fabric.backward(loss)
-        norm = self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=self.config.clip_norm)
+        clip = self.config.clip_norm
+        norm = self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=clip, error_if_nonfinite=False)
+        if not torch.as_tensor(norm).isfinite():
+            raise ValueError(
+                f"gradients of norm {float(norm)} after step {self.step}; a smaller learning rate may keep them finite"
+            )
         self.optimizer.step()
         return float(norm)
 
@@ -278,6 +305,7 @@ class Trainer:
         self._log({"step": self.step, "validation": loss if np.isfinite(loss) else None, "best": self.best_step})
 
     def _log(self, row: Mapping[str, Any]) -> None:
+        self.logs.row(row)
         if self.folder is not None:
             with (self.folder / METRICS).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")

@@ -48,6 +48,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.pool import NullPool
 
 from neuroloom.pipeline._tables import Base, CheckRow
+from neuroloom.pipeline.migrations import bring_up_to_date
 from neuroloom.pipeline.store import Store
 
 SEEN, SETTLING, READY, SUBMITTED, RUNNING = "SEEN", "SETTLING", "READY", "SUBMITTED", "RUNNING"
@@ -152,7 +153,7 @@ class Catalog:
 
     @classmethod
     def of(cls, store: Store) -> Catalog:
-        """Open the store's catalog, making its tables where they are missing."""
+        """Open the store's catalog; makes its tables where they are missing, and brings older ones up to date."""
         store.create()
         return cls.at(store.catalog_url)
 
@@ -357,6 +358,16 @@ class Catalog:
             for table in (SessionRow, ContentRow, CheckRow):
                 session.execute(delete(table).where(table.id == session_id, table.version == version))
 
+    def forget_run(self, name: str) -> None:
+        """A run was deleted."""
+        with self._session() as session, session.begin():
+            session.execute(delete(RunRow).where(RunRow.name == name))
+
+    def forget_drop(self, drop_id: int) -> None:
+        """A drop and all it became were deleted: its files' names are nobody's business any more."""
+        with self._session() as session, session.begin():
+            session.execute(delete(Drop).where(Drop.id == drop_id))
+
     # checks: see checking.py ---------------------------------------------------------------------------------------
 
     def note_check(self, session_id: str, version: str, **fields: Any) -> None:
@@ -398,9 +409,15 @@ def note_published(store: Store, catalog: Catalog, session_ids: Sequence[str] | 
     for session_id in store.session_ids() if session_ids is None else session_ids:
         for folder in store.versions(session_id):
             manifest = _json(folder / "manifest.json")
-            catalog.add_session(session_id, folder.name, manifest, (folder / "manifest.json").stat().st_mtime)
+            catalog.add_session(session_id, folder.name, manifest, published_at(folder))
             n_versions += 1
     return n_versions
+
+
+def published_at(folder: Path) -> float:
+    """When the session's file was written; what reviewers say later changes the manifest alone."""
+    file = folder / "session.nwb"
+    return (file if file.is_file() else folder / "manifest.json").stat().st_mtime
 
 
 def note_new(store: Store, catalog: Catalog) -> None:
@@ -439,15 +456,10 @@ def _n_changed(session: Session, statement: Any) -> int:
 
 
 def _make_tables(engine: Engine) -> None:
-    for attempt in range(2):
-        try:
-            Base.metadata.create_all(engine)
-            for index in Drop.__table__.indexes:  # type: ignore[attr-defined]
-                index.create(engine, checkfirst=True)  # of an older version's catalog
-            return
-        except DatabaseError:  # two processes opened a new catalog at once, and the other one was first
-            if attempt:
-                raise
+    try:
+        bring_up_to_date(engine, Base.metadata)
+    except DatabaseError:  # two processes opened a new catalog at once, and the other one was first
+        bring_up_to_date(engine, Base.metadata)
 
 
 def _sqlite(url: str) -> Engine:

@@ -43,7 +43,7 @@ class AverageBaseline:
         found: Predicted = {}
         for session, one in split.sessions.items():
             where = np.concatenate(
-                [_since(one, self.events[session], s, s + split.config.n_bins) for s in split.tiles(session)]
+                [since_event(one, self.events[session], s, s + split.config.n_bins) for s in split.tiles(session)]
             )
             found[session] = {
                 port: _looked_up(averages, self.means[session][port], where)
@@ -103,9 +103,9 @@ def repeatable_shares(split: Split, *, events: str = "") -> dict[str, dict[str, 
 
 
 def _share(data: SessionData, split: Split, events: str, port: str) -> Matrix:
-    length = _length(data, events)
+    length = usual_length(data, events)
     total, n = np.zeros(data.features[port].port.n_channels), 0
-    for starts in _onsets(data, events, data.blocks[split.name], length):
+    for starts in onsets(data, events, data.blocks[split.name], length):
         cuts = [targets_of(data, port, start, start + length) for start in starts]
         whole = [values for values, known in cuts if known.all()]
         if len(whole) >= FEWEST_REPEATS:
@@ -113,14 +113,14 @@ def _share(data: SessionData, split: Split, events: str, port: str) -> Matrix:
     return total / n if n else np.full_like(total, np.nan)
 
 
-def _length(data: SessionData, events: str) -> int:
+def usual_length(data: SessionData, events: str) -> int:
     """Bins from one event to the next, as they mostly are."""
     at = np.flatnonzero(np.asarray(data.features[events].values).any(axis=1))
     gap = float(np.percentile(np.diff(at), 10)) if at.size > 1 else 1.0
     return int(np.clip(gap, 1, LONGEST_BINS))
 
 
-def _onsets(data: SessionData, events: str, blocks: Sequence[tuple[int, int]], length: int) -> list[NDArray[np.int64]]:
+def onsets(data: SessionData, events: str, blocks: Sequence[tuple[int, int]], length: int) -> list[NDArray[np.int64]]:
     """Per kind of event the bins in which it begins and is followed by `length` bins of the same block."""
     values = np.asarray(data.features[events].values)
     inside = np.zeros(len(values), dtype=np.bool_)
@@ -131,8 +131,8 @@ def _onsets(data: SessionData, events: str, blocks: Sequence[tuple[int, int]], l
 
 def _averages(data: SessionData, port: str, events: str, mean: Matrix) -> Matrix:
     """(E, T, C), drawn towards the mean, smoothed as is best for validation time."""
-    length = _length(data, events)
-    kinds = _onsets(data, events, data.blocks["train"], length)
+    length = usual_length(data, events)
+    kinds = onsets(data, events, data.blocks["train"], length)
     found = np.empty((len(kinds), length, mean.size))
     for kind, starts in enumerate(kinds):
         total, n = (
@@ -159,7 +159,7 @@ def _smoothed(averages_ETC: Matrix, width_bins: float) -> Matrix:
 def _loss(data: SessionData, port: str, events: str, averages: Matrix, mean: Matrix) -> float:
     total = 0.0
     for first, last in data.blocks["validation"]:
-        said = _looked_up(averages, mean, _since(data, events, first, last))
+        said = _looked_up(averages, mean, since_event(data, events, first, last))
         target, known = targets_of(data, port, first, last)
         if data.features[port].port.is_rates:
             each = said - target * np.log(np.maximum(said, 1e-9))
@@ -169,7 +169,7 @@ def _loss(data: SessionData, port: str, events: str, averages: Matrix, mean: Mat
     return total
 
 
-def _since(data: SessionData, events: str, first: int, last: int) -> NDArray[np.int64]:
+def since_event(data: SessionData, events: str, first: int, last: int) -> NDArray[np.int64]:
     """Per bin the kind of the last event and the bins since, (N, 2); -1 where there was none."""
     values = np.asarray(data.features[events].values)
     before = max(0, first - LONGEST_BINS)

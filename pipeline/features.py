@@ -52,6 +52,7 @@ from neuroloom.pipeline._binning import (
     signal_spans_s,
 )
 from neuroloom.pipeline._labels import Place, areas, is_answer, is_saccades, latest, positions_mm, saccades_known
+from neuroloom.pipeline.verdicts import REVIEWED
 
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
@@ -215,7 +216,8 @@ def _file_digest(session: Session) -> str | None:
 
 
 def _key(session: Session, digest: str, config: FeatureConfig) -> str:
-    said = json.dumps([FORMAT_VERSION, digest, asdict(config)], sort_keys=True)
+    reviewed = {name: found[REVIEWED] for name, found in session.quality.items() if found.get(REVIEWED)}
+    said = json.dumps([FORMAT_VERSION, digest, asdict(config), *([reviewed] if reviewed else [])], sort_keys=True)
     return f"{session.id}_{hashlib.sha256(said.encode()).hexdigest()[:16]}"
 
 
@@ -314,6 +316,7 @@ class _Builder:
                  in ("wideband", "lfp", "ieeg") for s in signal_spans_s(o)]  # fmt: skip
         known = self.grid.whole_bins(spans) if spans else np.ones(self.grid.n_bins, dtype=np.bool_)
         made.valid[:] = (known & self._usable(units))[:, None]
+        made.valid[:, [name in self._bad(units.name) for name in names]] = False
 
     def _add_signal(self, signal: Signal) -> None:
         kind = self._kind(signal, KINDS.get(signal.modality, ""))
@@ -462,11 +465,14 @@ class _Builder:
         source = str(signal.provenance.get("source", signal.name))
         usable &= ~box(self._artefacts_s(source), self.grid)
         made.valid[:] &= usable[:, None]
-        bad = {
-            name for of in (signal.name, source) for name in self.session.quality.get(of, {}).get("bad_channels", ())
-        }
+        bad = self._bad(signal.name) | self._bad(source)
         made.valid[:, [name in bad for name in signal.channel_names]] = False
         made.values[:] = np.where(made.valid, made.values, 0)
+
+    def _bad(self, stream: str) -> set[str]:
+        """Channels that the quality checks, and channels or units that reviewers call bad."""
+        found = self.session.quality.get(stream, {})
+        return {*found.get("bad_channels", ()), *found.get(REVIEWED, ())}
 
     def _artefacts_s(self, source: str) -> NDArray[np.float64]:
         """Marks of an EEG, and of what was made from it, that the config does not want to train on."""

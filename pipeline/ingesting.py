@@ -17,7 +17,7 @@ from typing import Any
 from neuroloom.ingest import durable, manifest
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.session import Session
-from neuroloom.pipeline import making, origins, subjects
+from neuroloom.pipeline import making, origins, subjects, verdicts
 from neuroloom.pipeline.box import Inside, Unboxed
 from neuroloom.pipeline.catalog import Catalog, note_new
 from neuroloom.pipeline.config import AS_SET
@@ -159,16 +159,17 @@ def _publish(staged: Path, made: Mapping[str, Any], store: Store) -> Path:
         raise _OvertakenError(f"{name}: has another version than {made['follows']} by now")
     adopt(staged, store)
     said: dict[str, Any] = {}
-    if newest:
-        said["lineage"] = {"follows": manifest.digest_of(newest[0]), "why": made["why"]}
     consent = subjects.Subjects.of(store)[made["subject"]].consent
     if consent is not None:  # what the subject has agreed to; dates of it stay in the store
         said["consent"] = {"scope": list(consent.scope), "document": consent.document}
-    if said:
-        manifest.amend(staged, **said)
     folder = next_version(store, name)
-    folder.parent.mkdir(exist_ok=True)
-    durable.publish(staged, folder)
+    with verdicts.publishing(folder.parent):
+        if newest:
+            said["lineage"] = {"follows": manifest.digest_of(newest[0]), "why": made["why"]}
+            said["verdicts"] = manifest.read(newest[0])["verdicts"]
+        if said:
+            manifest.amend(staged, **said)
+        durable.publish(staged, folder)
     return folder
 
 

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from neuroloom.models.currents import Currents, currents
 from neuroloom.pipeline._runs import Run
+from neuroloom.pipeline.damage import window_nats
 from neuroloom.pipeline.windowing import Batch, Split
 
 Matrix = NDArray[np.float64]
@@ -93,19 +94,10 @@ def _currents(run: Run, batch: Batch) -> Currents:
     return currents(run.network, batch.session, batch.inputs, batch.input_masks)
 
 
-@torch.no_grad()
 def _losses(run: Run, batch: Batch) -> dict[str, float]:
     """Mean nats per known element of each target."""
-    run.network.eval()
-    outputs = run.network(batch.session, batch.inputs, batch.input_masks)
-    scored = torch.from_numpy(batch.scored)[None, :, None]
-    found = {}
-    for name, target in batch.targets.items():
-        readout: Any = run.network.readout(batch.session, name)
-        mask = batch.masks[name] & scored
-        n_known = int(mask.sum())
-        found[name] = float(readout.nll(outputs[name], target, mask).sum()) / n_known if n_known else float("nan")
-    return found
+    sums = {name: nats.sum(axis=0) for name, nats in window_nats(run, batch).items()}
+    return {name: float(nats / n) if n else float("nan") for name, (nats, n) in sums.items()}
 
 
 def _carried(known_BTH: Tensor, known: Batch, message_BTH: Tensor, scored: Batch) -> dict[str, float]:

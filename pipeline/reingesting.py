@@ -11,7 +11,7 @@ from typing import Any
 
 from neuroloom.ingest import durable, manifest
 from neuroloom.ingest.folders import dataset_root
-from neuroloom.pipeline import making
+from neuroloom.pipeline import making, verdicts
 from neuroloom.pipeline.box import Inside, Unboxed
 from neuroloom.pipeline.config import AS_SET
 from neuroloom.pipeline.ingesting import adopt, next_version
@@ -55,12 +55,12 @@ def reingest(
         changed = _changed(before, staged) or [f"{d.file} {d.dataset}: damaged" for d in manifest.verify(before)]
         if not changed:
             return {"session": session_id, "state": "unchanged", "version": before.name, "changed": []}
-        said = manifest.read(before)
-        lineage = {"follows": manifest.digest_of(before), "why": why}
-        manifest.amend(staged, lineage=lineage, consent=said["consent"], verdicts=said["verdicts"])
         version = next_version(store, made["session"])
-        version.parent.mkdir(exist_ok=True)
-        durable.publish(staged, version)
+        with verdicts.publishing(version.parent):
+            said = manifest.read(before)
+            lineage = {"follows": manifest.digest_of(before), "why": why}
+            manifest.amend(staged, lineage=lineage, consent=said["consent"], verdicts=said["verdicts"])
+            durable.publish(staged, version)
     return {"session": made["session"], "state": "reingested", "version": version.name, "changed": changed}
 
 

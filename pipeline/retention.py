@@ -6,7 +6,7 @@
     originals     never
     quarantine    what was refused
     derived       caches that were not used; they are made anew when needed
-    checkpoints   those of the candidates among which a finished run chose; the run's own is its network, and stays
+    checkpoints   those of the candidates among which a finished run or search chose; the run's own stays
     staging       what was being written when a machine died
     other         never: review pages, the catalog, Prefect's database
 
@@ -33,13 +33,17 @@ from pathlib import Path
 
 from neuroloom.ingest import durable
 from neuroloom.pipeline import custody, running
-from neuroloom.pipeline.catalog import DONE, Catalog
+from neuroloom.pipeline.catalog import DONE, Catalog, published_at
 from neuroloom.pipeline.config import RetentionSettings
 from neuroloom.pipeline.store import AMENDED, Store
 
 LOG = "deleted.jsonl"
 DAY_S = 86400.0
 DELETING = "deleting-"
+CHOICES = (
+    ("choice.json", "candidates", "a candidate of a finished choice"),
+    ("trials.json", "trials", "a trial of a finished search"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,13 +139,13 @@ def _versions(store: Store, catalog: Catalog, now: float) -> Iterator[Entry]:
     checks, rested_on = catalog.checks(), _rested_on(store)
     for session in store.session_ids():
         *older, newest = store.versions(session)
-        published = (newest / "manifest.json").stat().st_mtime
+        published = published_at(newest)
         check = checks.get((session, newest.name))
         if check is None or check.damage or check.checked_at < published or (newest.parent / AMENDED).exists():
             continue
         for folder in older:
             if (session, folder.name) not in rested_on:
-                yield _entry(folder, now - published, "replaced by a newer version", version=(session, folder.name))
+                yield entry_of(folder, now - published, "replaced by a newer version", version=(session, folder.name))
 
 
 def _rested_on(store: Store) -> set[tuple[str, str]]:
@@ -155,13 +159,13 @@ def _rested_on(store: Store) -> set[tuple[str, str]]:
 
 def _refused(store: Store, now: float) -> Iterator[Entry]:
     for refused in custody.refused(store):
-        yield _entry(store.quarantine / refused.id, now - refused.since, "in quarantine")
+        yield entry_of(store.quarantine / refused.id, now - refused.since, "in quarantine")
 
 
 def _derived(store: Store, now: float) -> Iterator[Entry]:
     for path in _children(store.derived):
         used = max((max(s.st_atime, s.st_mtime) for s in _stats(path)), default=path.lstat().st_mtime)
-        yield _entry(path, now - used, "a cache that was not used")
+        yield entry_of(path, now - used, "a cache that was not used")
 
 
 def _checkpoints(store: Store, catalog: Catalog, now: float) -> Iterator[Entry]:
@@ -169,19 +173,20 @@ def _checkpoints(store: Store, catalog: Catalog, now: float) -> Iterator[Entry]:
         if run.state != DONE:
             continue
         folder = store.run_folder(run.name)
-        if not (folder / "choice.json").is_file() or not (folder / "checkpoint.pt").is_file():
-            continue
-        for path in sorted((folder / "candidates").glob("*/checkpoint.pt")):
-            yield _entry(path, now - path.stat().st_mtime, "a candidate of a finished choice")
+        for result, parts, why in CHOICES:
+            if (folder / result).is_file() and (folder / "checkpoint.pt").is_file():
+                for path in sorted((folder / parts).glob("*/checkpoint.pt")):
+                    yield entry_of(path, now - path.stat().st_mtime, why)
 
 
 def _staged(store: Store, now: float) -> Iterator[Entry]:
     for path in _children(store.staging):
         touched = max((s.st_mtime for s in _stats(path)), default=path.lstat().st_mtime)
-        yield _entry(path, now - touched, "not written to")
+        yield entry_of(path, now - touched, "not written to")
 
 
-def _entry(path: Path, age_s: float, why: str, version: tuple[str, str] | None = None) -> Entry:
+def entry_of(path: Path, age_s: float, why: str, version: tuple[str, str] | None = None) -> Entry:
+    """A thing in the store, with its size."""
     return Entry(path=path, n_bytes=_size(path), age_days=age_s / DAY_S, why=why, version=version)
 
 

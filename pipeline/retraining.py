@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
 from neuroloom.ingest.digest import digest_of_bytes
 from neuroloom.pipeline import running
 from neuroloom.pipeline.catalog import DONE, Catalog
 from neuroloom.pipeline.store import Store
-from neuroloom.pipeline.subjects import Subjects
+from neuroloom.pipeline.verdicts import bad_channels_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,21 +34,21 @@ def prepare_retraining(store: Store, config: str) -> Prepared:
     if not config:
         return Prepared(run="", why="[schedules.retrain] config names no file: nothing is trained")
     asked = running.read_run_config(store.root / config)
-    versions = {session: store.latest(session).name for session in asked.sessions or _consented(store)}
+    sessions, left_out = running.trainable(asked.sessions, store)
+    versions = {session: store.latest(session).name for session in sessions}
     if not versions:
         return Prepared(run="", why="there is no session to train on yet")
-    name = f"{asked.name}-{_digest({'versions': versions, 'asked': json.loads(asked.model_dump_json())})}"
+    bad = {session: found for session in sessions if (found := bad_channels_of(store, session))}
+    of = {"versions": versions, "asked": json.loads(asked.model_dump_json())} | ({"bad_channels": bad} if bad else {})
+    name = f"{asked.name}-{_digest(of)}"
     if _is_done(store, name):
         return Prepared(run="", why=f"nothing is new since {name}")
     before = _seen_before(store, asked.name)
     new = [session for session, version in versions.items() if (session, version) not in before]
-    running.prepare_run(asked.model_copy(update={"name": name, "sessions": tuple(versions)}), store)
-    return Prepared(run=name, why=f"{len(new)} of {len(versions)} sessions are new or have a new version")
-
-
-def _consented(store: Store) -> list[str]:
-    known, today = Subjects.of(store), date.today()
-    return [session for session in store.session_ids() if not known.objection(session, today)]
+    now = {"name": name, "sessions": tuple(versions), "left_out": left_out}
+    running.prepare_run(asked.model_copy(update=now), store)
+    why = f"{len(new)} of {len(versions)} sessions are new or have a new version"
+    return Prepared(run=name, why=f"{why}; {len(left_out)} left out" if left_out else why)
 
 
 def _digest(of: dict[str, Any]) -> str:

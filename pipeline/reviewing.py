@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from neuroloom.pipeline import custody
+from neuroloom.pipeline import custody, verdicts
 from neuroloom.pipeline.catalog import DONE, Catalog, RunRow, SessionRow
 from neuroloom.pipeline.store import Store
 
 if TYPE_CHECKING:
     from neuroloom.pipeline.review import views
+    from neuroloom.pipeline.review.run_folder import RunView
+    from neuroloom.pipeline.review.run_scores import ScoreValue
 
 MOST_DROPS = 200
+MOST_OTHERS = 12  # runs that are looked at for what can be compared
+MAIN_METRIC = "bits per spike"
 ADVICE = "mend it and drop it again, or put it back with `neuroloom quarantine retry`"
 
 
@@ -22,7 +28,8 @@ def review_session(store: Store, session_id: str) -> Path:
     from neuroloom.ingest.session import Session
     from neuroloom.pipeline.review import write_session
 
-    return write_session(Session.open(store.latest(session_id)), store.review)
+    history = verdicts.of_session(store, session_id)
+    return write_session(Session.open(store.latest(session_id)), store.review, history, store.derived)
 
 
 def review_run(store: Store, name: str) -> Path:
@@ -33,7 +40,39 @@ def review_run(store: Store, name: str) -> Path:
     if (store.run_folder(name) / studying.REQUEST).is_file():
         studying.conclude(name, store)
         return store.review / f"run-{name}.html"
-    return write_run(store.run_folder(name), store.review)
+    return write_run(store.run_folder(name), store.review, verdicts.of_run(store, name), _others(store, name))
+
+
+def _others(store: Store, name: str) -> list[RunView]:
+    """The runs that were scored last, but this one, the newest first."""
+    from neuroloom.pipeline.review.run_folder import RunView
+    from neuroloom.pipeline.review.run_scores import SCORES
+
+    folders = [store.run_folder(other) for other in store.run_names() if other != name]
+    scored = [folder for folder in folders if (folder / SCORES).is_file()]
+    scored.sort(key=lambda folder: (folder / SCORES).stat().st_mtime, reverse=True)
+    return [RunView.read(folder) for folder in scored[:MOST_OTHERS]]
+
+
+def show_verdicts(store: Store, name: str, *, is_run: bool) -> None:
+    """Write what reviewers said into the page of a session or a run, without drawing it anew, and the front page."""
+    from neuroloom.pipeline.review.page import write_part
+    from neuroloom.pipeline.review.run_page import run_page
+    from neuroloom.pipeline.review.session_page import session_page
+    from neuroloom.pipeline.review.views import Judged
+
+    page = run_page(name, store.review) if is_run else session_page(name, store.review)
+    history = verdicts.of_run(store, name) if is_run else verdicts.of_session(store, name)
+    judged = Judged(kind="runs" if is_run else "sessions", name=name, history=history)
+    write_part(page, "verdicts", "_verdicts.html", "history", judged)
+    review_index(store)
+
+
+def review_compared(store: Store, names: Sequence[str]) -> Path:
+    """Write the page of several runs side by side; gives its path."""
+    from neuroloom.pipeline.review import write_compare
+
+    return write_compare([store.run_folder(name) for name in names], store.review)
 
 
 def review_index(store: Store) -> Path:
@@ -50,12 +89,12 @@ def review_index(store: Store) -> Path:
             drops=tuple(
                 DropRow(name=d.name, state=d.state, reason=d.reason, when=_utc(d.changed_at)) for d in open_drops
             ),
-            sessions=tuple(_session_row(store, row) for row in catalog.newest_sessions()),
+            sessions=_session_rows(store, catalog),
             quarantine=tuple(
                 QuarantineRow(name=entry.id, reason=entry.reason, advice=ADVICE, when=_utc(entry.since))
                 for entry in custody.refused(store)
             ),
-            runs=tuple(_run_row(store, row) for row in catalog.runs()),
+            runs=_compared([_run_row(store, row) for row in catalog.runs()]),
             health=_health(store, catalog),
         )
     finally:
@@ -85,6 +124,25 @@ def _health(store: Store, catalog: Catalog) -> views.HealthView:
     )
 
 
+def _session_rows(store: Store, catalog: Catalog) -> tuple[views.SessionRow, ...]:
+    """The newest version of every session; its findings beside those of the subject's session before."""
+    said: dict[str, list[dict[str, Any]]] = {}
+    for version in catalog.sessions():
+        said.setdefault(version.id, []).append(version.manifest)
+    rows = [replace(_session_row(store, row), verdict=_verdict(said[row.id])) for row in catalog.newest_sessions()]
+    before: dict[str, int] = {}
+    more: dict[str, int] = {}
+    for row in sorted((row for row in rows if row.start is not None), key=lambda row: str(row.start)):
+        if row.subject in before:
+            more[row.id] = row.n_findings - before[row.subject]
+        before[row.subject] = row.n_findings
+    return tuple(replace(row, n_more=more.get(row.id)) for row in rows)
+
+
+def _verdict(manifests: list[dict[str, Any]]) -> str:
+    return verdicts.standing(verdicts.of_manifests(manifests)).verdict
+
+
 def _session_row(store: Store, row: SessionRow) -> views.SessionRow:
     from neuroloom.pipeline.review.views import SessionRow as Shown
 
@@ -104,17 +162,39 @@ def _session_row(store: Store, row: SessionRow) -> views.SessionRow:
         version=row.version,
         n_findings=sum(len(of.get("bad_channels", ())) + len(of.get("notes", ())) for of in found),
         page=_page(store, f"{row.id}.html"),
+        published=_utc(row.published_at),
     )
 
 
-def _run_row(store: Store, row: RunRow) -> views.RunRow:
-    from neuroloom.pipeline.review.run_folder import NETWORK, RunView
+def _compared(rows: list[tuple[views.RunRow, ScoreValue | None]]) -> tuple[views.RunRow, ...]:
+    """Each run beside the last one before it that has the same score."""
+    last: dict[str, tuple[str, ScoreValue]] = {}
+    found = []
+    for row, score in rows:
+        if score is not None:
+            if row.metric in last:
+                name, before = last[row.metric]
+                row = replace(row, before=name, change=score.value - before.value, is_clear=_are_apart(score, before))
+            last[row.metric] = row.name, score
+        found.append(row)
+    return tuple(found)
+
+
+def _are_apart(one: ScoreValue, other: ScoreValue) -> bool:
+    if one.low is None or one.high is None or other.low is None or other.high is None:
+        return False
+    return one.low > other.high or one.high < other.low
+
+
+def _run_row(store: Store, row: RunRow) -> tuple[views.RunRow, ScoreValue | None]:
+    """A run with its main score: of the network over all areas, spikes first."""
+    from neuroloom.pipeline.review.run_scores import NETWORK, scores_in
     from neuroloom.pipeline.review.views import RunRow as Shown
 
     folder = store.run_folder(row.name)
-    scored = RunView.read(folder).scores if folder.is_dir() else ()
-    whole = next((score for score in scored if not score.area and NETWORK in score.values), None)
-    return Shown(
+    scored = [s for s in scores_in(folder) if not s.area and NETWORK in s.values] if folder.is_dir() else []
+    whole = next((s for s in scored if s.metric == MAIN_METRIC), scored[0] if scored else None)
+    shown = Shown(
         name=row.name,
         state=row.state,
         started=_utc(row.started_at),
@@ -122,7 +202,10 @@ def _run_row(store: Store, row: RunRow) -> views.RunRow:
         metric=f"{whole.metric}, {whole.port}" if whole else "",
         score=whole.values[NETWORK].value if whole else None,
         page=_page(store, f"run-{row.name}.html"),
+        verdict=verdicts.standing(verdicts.of_run(store, row.name)).verdict if folder.is_dir() else "",
+        reason=row.reason,
     )
+    return shown, whole.values[NETWORK] if whole else None
 
 
 def _utc(seconds: float) -> datetime:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neuroloom.ingest.plotting import NotebookFigure
-from neuroloom.pipeline.review.run_folder import RunView, ScoreRow, score_rows
+from neuroloom.pipeline.review.run_folder import RunView
+from neuroloom.pipeline.review.run_scores import ScoreRow, score_rows
 from neuroloom.pipeline.review.scores import MOST_BARS, draw_loss, draw_scores, metrics
 
 if TYPE_CHECKING:

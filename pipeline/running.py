@@ -15,6 +15,7 @@ seed = 0
 # held_out_units = 0.25            # units that never come in: co-smoothing
 # place = "coordinates"            # channels into the nearest area, by x_mm, y_mm, z_mm of their streams; the default
 # place_within_mm = 20.0           #   "label" takes areas that are stated and learns the rest
+# loggers = ["tensorboard"]        # who is told the numbers of the training; also "mlflow", or [] for nobody
 # shuffle_recording = true         # controls, one of them: recordings of the brain at the wrong times,
 # surrogate = true                 #   or noise with their covariance, spectra and counts
 [kinds]                            # stream = "negative_binomial", "bold", "tokens", ...: see pipeline/features.py
@@ -35,7 +36,7 @@ artefacts = ["muscle", "blink"]
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -44,9 +45,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import Field
 
 from neuroloom.ingest import durable
+from neuroloom.pipeline import verdicts
 from neuroloom.pipeline.catalog import DONE, RETRY, RUNNING, Catalog
 from neuroloom.pipeline.config import Config, ConfigError, read_config
 from neuroloom.pipeline.custody import slug
+from neuroloom.pipeline.run_logs import check_names
 from neuroloom.pipeline.store import Store, StoreError
 from neuroloom.pipeline.subjects import Subjects
 
@@ -66,6 +69,7 @@ SCORES = "scores.json"
 PLACED = "channels.json"
 PATHWAYS = "pathways.json"
 RIVALS = "rivals"
+PREDICTED = "predicted-{session}.h5"
 Progress = Callable[[int, float], None]
 T = TypeVar("T")
 
@@ -74,7 +78,8 @@ class RunConfig(Config):
     """What a training run is asked for. inputs, targets: port names; all where they are left out.
 
     use_extrapolated, max_uncertainty_ms: which times are good enough to train on; see `WindowConfig`.
-    versions: session -> version, as they were when the run was prepared; not for the config file.
+    versions: session -> version; bad_channels: session -> stream -> what reviewers call bad; left_out: session -> why,
+        of those that were not named: all as they were when the run was prepared, and not for the config file.
     """
 
     name: str = ""
@@ -108,12 +113,19 @@ class RunConfig(Config):
     network: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     features: dict[str, Any] = Field(default_factory=dict)
+    loggers: tuple[str, ...] = ("tensorboard",)
     versions: dict[str, str] = Field(default_factory=dict)
+    bad_channels: dict[str, dict[str, tuple[str, ...]]] = Field(default_factory=dict)
+    left_out: dict[str, str] = Field(default_factory=dict)
 
 
 def read_run_config(path: Path) -> RunConfig:
     """A config file with its name and its topology made definite. Raises ConfigError."""
-    config = read_config(path, RunConfig)
+    return definite(read_config(path, RunConfig), path)
+
+
+def definite(config: RunConfig, path: Path) -> RunConfig:
+    """A config from a file, with its name and what lies beside it made definite. Raises ConfigError."""
     folder = path.absolute().parent
     beside = folder / config.topology
     update = {
@@ -123,6 +135,7 @@ def read_run_config(path: Path) -> RunConfig:
     }
     config = config.model_copy(update=update)
     training_of(config, str(path))
+    _checked(lambda: check_names(config.loggers), f"{path}: loggers")
     return config
 
 
@@ -153,20 +166,29 @@ def prepare_run(config: RunConfig, store: Store) -> Path:
     """Make the run's folder and write down what was asked for; gives the folder.
 
     Raises ConfigError where the folder holds a run of another config: a run is never overwritten. Raises StoreError
-    where a session is named whose subject's consent has ended; where none is named, such sessions are left out.
+    where a session is named whose subject's consent has ended or that reviewers have rejected; where none is named,
+    such sessions are left out.
     """
     training_of(config)
     if config.start_from:
         requested(store, config.start_from)
-    chosen = _consented(config.sessions, store)
+        _refuse_withdrawn(sorted(sessions_behind(store, config.start_from)), store)
+    chosen, left_out = trainable(config.sessions, store)
     if not chosen:
-        raise StoreError(f"{store.root}: no session to train on; ingest recordings first")
-    versions = {session_id: store.latest(session_id).name for session_id in chosen}
+        why = "; ".join(f"{name}: {said}" for name, said in left_out.items()) or "ingest recordings first"
+        raise StoreError(f"{store.root}: no session to train on; {why}")
+    bad = {session_id: verdicts.bad_channels_of(store, session_id) for session_id in chosen}
+    now: dict[str, Any] = {"versions": {session_id: store.latest(session_id).name for session_id in chosen}}
+    now |= {
+        "bad_channels": {name: found for name, found in bad.items() if found},
+        "left_out": {**config.left_out, **left_out},
+    }
     folder = store.run_folder(config.name)
-    asked = json.loads(config.model_copy(update={"sessions": chosen, "versions": versions}).model_dump_json())
-    there = _document(folder / REQUEST)
-    if there:
-        asked["versions"] = there.get("versions", versions)  # a run goes on with the versions it began with
+    asked = json.loads(config.model_copy(update={"sessions": chosen, **now}).model_dump_json())
+    there = document_of(folder / REQUEST)
+    if there:  # a run goes on with what it began with
+        there = json.loads(RunConfig.model_validate(there).model_dump_json())
+        asked |= {key: there[key] for key in now}
     if there and there != asked:
         differing = ", ".join(sorted(key for key in asked if asked[key] != there.get(key)))
         raise ConfigError(f"{folder}: holds a run with another {differing}; give this one another name")
@@ -175,14 +197,40 @@ def prepare_run(config: RunConfig, store: Store) -> Path:
     return folder
 
 
-def _consented(named: tuple[str, ...], store: Store) -> tuple[str, ...]:
+def trainable(named: tuple[str, ...], store: Store) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The sessions to train on, and those left out of all there are, each with the reason.
+
+    Raises StoreError where one of `named` may not be trained on.
+    """
     known, today = Subjects.of(store), date.today()
-    if not named:
-        return tuple(one for one in store.session_ids() if not known.objection(one, today))
-    for session_id in named:
+    found = {one: known.objection(one, today) or verdicts.objection(store, one) for one in named or store.session_ids()}
+    left_out = {session_id: why for session_id, why in found.items() if why}
+    for session_id, why in left_out.items() if named else ():
+        raise StoreError(f"{session_id}: {why}; it cannot be trained on")
+    return tuple(session_id for session_id in found if session_id not in left_out), left_out
+
+
+def _refuse_withdrawn(sessions: Iterable[str], store: Store) -> None:
+    """Raise StoreError where a person does not agree to it any more."""
+    known, today = Subjects.of(store), date.today()
+    for session_id in sessions:
         if why := known.objection(session_id, today):
             raise StoreError(f"{session_id}: {why}; it cannot be trained on")
-    return named
+
+
+def sessions_behind(store: Store, name: str) -> set[str]:
+    """Every session that a run was trained on, those of the runs it went on from included."""
+    said = [document_of(store.run_folder(one) / REQUEST) for one in runs_behind(store, name)]
+    return {str(session) for one in said for session in one.get("sessions", ())}
+
+
+def runs_behind(store: Store, name: str) -> list[str]:
+    """A run, the one it went on from, the one that went on from, ..."""
+    found: list[str] = []
+    while name and name not in found:
+        found.append(name)
+        name = str(document_of(store.run_folder(name) / REQUEST).get("start_from") or "")
+    return found
 
 
 def train_run(name: str, store: Store, *, progress: bool | Progress = False) -> Run:
@@ -190,14 +238,16 @@ def train_run(name: str, store: Store, *, progress: bool | Progress = False) -> 
     from neuroloom.pipeline.training import attach, train
 
     config, folder = requested(store, name), store.run_folder(name)
+    _refuse_withdrawn(sorted(sessions_behind(store, name)), store)  # it may have ended since the run was prepared
     catalog = Catalog.of(store)
     catalog.put_run(name, kind="train", state=RUNNING, reason="")
     try:
         data = windows_of(config, store)
         network = network_of(config, store, data)
-        attach(network, data, lead_fields=_lead_fields(config, network.topology, data))
-        run = train(network, data, folder=folder, progress=progress, config=training_of(config))
-        durable.write_json(folder / PLACED, _placed(config, run.network, data))
+        attach(network, data, lead_fields=lead_fields_of(config, network.topology, data))
+        how = training_of(config)
+        run = train(network, data, folder=folder, progress=progress, config=how, loggers=config.loggers)
+        durable.write_json(folder / PLACED, placed(config, run.network, data))
     except BaseException as error:
         catalog.put_run(name, state=RETRY, reason=f"stopped: {' '.join(str(error).split()) or type(error).__name__}")
         raise
@@ -279,7 +329,7 @@ def _rivals(
     conditions = Conditions(
         topology=run.network.topology,
         make=lambda topology, seed: _made(config, topology, seed),
-        attach=lambda network: attach(network, data, lead_fields=_lead_fields(config, network.topology, data)),
+        attach=lambda network: attach(network, data, lead_fields=lead_fields_of(config, network.topology, data)),
         data=data,
         config=training_of(config),
     )
@@ -303,7 +353,7 @@ def pathways_of(name: str, store: Store) -> list[dict[str, Any]]:
 def scores_of(name: str, store: Store) -> dict[str, Any]:
     """The scores a run has. Raises StoreError where it has not been evaluated."""
     requested(store, name)
-    found = _document(store.run_folder(name) / SCORES)
+    found = document_of(store.run_folder(name) / SCORES)
     if not found:
         raise StoreError(f"{name}: has no scores; `neuroloom evaluate {name}` makes them")
     return found
@@ -329,8 +379,9 @@ def predict_run(name: str, session_id: str, store: Store) -> Path:
 
     run = open_run(store, name)
     with _opened(store, session_id) as session:
-        predicted = run.predict(session)[session_id]
-    path = store.run_folder(name) / f"predicted-{session_id}.h5"
+        masked = verdicts.reviewed(session, verdicts.bad_channels_of(store, session_id))
+        predicted = run.predict(masked)[session_id]
+    path = store.run_folder(name) / PREDICTED.format(session=session_id)
     with h5py.File(path, "w") as file:
         file.attrs.update(run=name, session=session_id, bin_s=run.window_config.bin_s)
         for port, values in predicted.items():
@@ -366,7 +417,7 @@ def metrics_of(name: str, store: Store) -> list[dict[str, Any]]:
 
 def requested(store: Store, name: str) -> RunConfig:
     """What was asked for under `name`. Raises StoreError naming the runs there are."""
-    found = _document(store.run_folder(name) / REQUEST)
+    found = document_of(store.run_folder(name) / REQUEST)
     if not found:
         raise StoreError(f"{name}: no such run in {store.root}; there are: {', '.join(store.run_names()) or 'none'}")
     return RunConfig.model_validate(found)
@@ -388,7 +439,12 @@ def windows_of(config: RunConfig, store: Store) -> Windows:
     from neuroloom.pipeline.windowing import windows
 
     data = windows(
-        [_opened(store, session_id, config.versions.get(session_id)) for session_id in config.sessions],
+        [
+            verdicts.reviewed(
+                _opened(store, session_id, config.versions.get(session_id)), config.bad_channels.get(session_id, {})
+            )
+            for session_id in config.sessions
+        ],
         length_s=config.length_s,
         bin_s=config.bin_s,
         held_out=config.held_out,
@@ -413,7 +469,7 @@ def windows_of(config: RunConfig, store: Store) -> Windows:
     return place_channels(data, _topology(config, store), within_mm=config.place_within_mm)[0]
 
 
-def _placed(config: RunConfig, network: ModularNetwork, data: Windows) -> dict[str, Any]:
+def placed(config: RunConfig, network: ModularNetwork, data: Windows) -> dict[str, Any]:
     """Where every channel sits after training, and how that was decided, as JSON has it."""
     from neuroloom.pipeline.placing import distances, learned_areas
 
@@ -448,7 +504,7 @@ def _functional(config: RunConfig, where: str) -> tuple[str, FunctionalConfig]:
     return str(port), _checked(lambda: FunctionalConfig(**settings), f"{where}: [functional]")
 
 
-def _lead_fields(config: RunConfig, topology: Topology, data: Windows) -> dict[str, dict[str, Tensor]]:
+def lead_fields_of(config: RunConfig, topology: Topology, data: Windows) -> dict[str, dict[str, Tensor]]:
     """Per session and port the lead field (C, A) of the forward solution that was named for it."""
     import torch
 
@@ -480,7 +536,7 @@ def _lead_fields(config: RunConfig, topology: Topology, data: Windows) -> dict[s
 
 def session_versions(store: Store, name: str) -> dict[str, str]:
     """The sessions a run is trained on, each with its version; empty for a folder that is no training run."""
-    found = _document(store.run_folder(name) / REQUEST)
+    found = document_of(store.run_folder(name) / REQUEST)
     return dict(RunConfig.model_validate(found).versions) if found else {}
 
 
@@ -500,7 +556,8 @@ def _checked(make: Callable[[], T], where: str) -> T:
         raise ConfigError(f"{where}: {error}") from error
 
 
-def _document(path: Path) -> dict[str, Any]:
+def document_of(path: Path) -> dict[str, Any]:
+    """A JSON object; empty where there is none. Raises StoreError where the file is something else."""
     if not path.is_file():
         return {}
     try:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from neuroloom.ingest import durable
+from neuroloom.pipeline import verdicts
 from neuroloom.pipeline.catalog import DONE, RETRY, RUNNING, Catalog
 from neuroloom.pipeline.config import Config, ConfigError, read_config
 from neuroloom.pipeline.custody import slug
@@ -97,7 +98,7 @@ def conclude(name: str, store: Store) -> Report:
         raise StoreError(f"{name}: no cell has a result yet; `neuroloom study` makes them")
     report: Report = part.report(settings, found, _facts(name, store, len(found), len(wanted)))
     report.save(store.run_folder(name))
-    write_study(name, report, _plain(settings), store.review)
+    write_study(name, report, _plain(settings), store.review, verdicts.of_run(store, name))
     return report
 
 

@@ -33,6 +33,7 @@ from neuroloom.pipeline._runs import (
 )
 from neuroloom.pipeline._trainer import Trainer, said_of, write_settings
 from neuroloom.pipeline.choosing import Choice, behaviour_of, best_of, combinations, n_combinations, row_of
+from neuroloom.pipeline.run_logs import check_names
 from neuroloom.pipeline.windowing import Windows
 
 __all__ = ["Run", "TrainConfig", "attach", "read_metrics", "train"]
@@ -48,6 +49,7 @@ def train(
     folder: str | Path | None = None,
     progress: bool | Progress = False,
     resume: bool = True,
+    loggers: Sequence[str] = ("tensorboard",),
     config: TrainConfig | None = None,
     **settings: Any,
 ) -> Run:
@@ -55,6 +57,7 @@ def train(
 
     settings: fields of `TrainConfig`, instead of `config`. Sessions the network does not know yet are attached.
     folder: where the run lies; with `resume`, a run that lies there with the same settings goes on where it stopped.
+    loggers: who is told the numbers besides `metrics.jsonl`, where there is a folder; see `run_logs.py`.
     progress: a bar, or a function called with (step, loss) after each step; steps of the trainings that a choice of
         weights takes come first.
     Raises ValueError where the folder holds a run with other settings, where an objective asks for what there is not,
@@ -63,14 +66,15 @@ def train(
     if config is not None and settings:
         raise ValueError(f"config and {sorted(settings)} are both given; one of them is wanted")
     config = config or TrainConfig(**settings)
+    check_names(loggers)
     attach(network, data)
     _check(network, data, config)
     home = None if folder is None else Path(folder)
     n_tried = n_combinations(config.objectives)
     with _shown(progress, steps_of(config)) as tell:
         if n_tried == 1:
-            return _trained(network, data, config, home, Choice(objectives=config.objectives), tell, resume)
-        return _chosen(network, data, config, home, tell, resume)
+            return _trained(network, data, config, home, Choice(objectives=config.objectives), tell, resume, loggers)
+        return _chosen(network, data, config, home, tell, resume, loggers)
 
 
 def steps_of(config: TrainConfig) -> int:
@@ -90,15 +94,23 @@ def _trained(
     choice: Choice,
     tell: Progress,
     resume: bool,
+    loggers: Sequence[str],
 ) -> Run:
-    trainer = Trainer(network, data, config, folder, replace(choice, select_on=choice.select_on or config.select_on))
+    choice = replace(choice, select_on=choice.select_on or config.select_on)
+    trainer = Trainer(network, data, config, folder, choice, loggers)
     trainer.start(resume=resume)
     trainer.go(tell)
     return trainer.finished()
 
 
 def _chosen(
-    network: ModularNetwork, data: Windows, config: TrainConfig, folder: Path | None, tell: Progress, resume: bool
+    network: ModularNetwork,
+    data: Windows,
+    config: TrainConfig,
+    folder: Path | None,
+    tell: Progress,
+    resume: bool,
+    loggers: Sequence[str],
 ) -> Run:
     """Train with every combination of weights, then go on with the best for behaviour."""
     select_on = behaviour_of(data, config.select_on, config.port_weights)
@@ -110,7 +122,7 @@ def _chosen(
         choice = Choice(objectives=objectives, select_on=select_on)
         own = replace(config, objectives=objectives, steps=each, select_on=select_on)
         place = None if folder is None else folder / CANDIDATES / f"{n:02d}"
-        run = _trained(copy.deepcopy(network), data, own, place, choice, _later(tell, n * each), resume)
+        run = _trained(copy.deepcopy(network), data, own, place, choice, _later(tell, n * each), resume, loggers)
         tried.append((choice, run))
     best = best_of([(choice.objectives, run.best_loss) for choice, run in tried])
     rows = tuple(row_of(choice.objectives, run.best_loss, run.best_step) for choice, run in tried)
@@ -118,7 +130,7 @@ def _chosen(
     if folder is not None:
         durable.write_json(folder / CHOICE, {"select_on": select_on, "chosen": best, "candidates": rows})
     if each < config.steps:
-        return _trained(network, data, config, folder, choice, _later(tell, len(tried) * each), resume)
+        return _trained(network, data, config, folder, choice, _later(tell, len(tried) * each), resume, loggers)
     winner = tried[best][1]
     if folder is not None:  # the winner's training is the run's
         for name in (METRICS, CHECKPOINT):

@@ -59,11 +59,15 @@ def test_every_toml_in_the_docs_is_accepted(text, tmp_path):
 def test_every_toml_about_networks_is_accepted(text, tmp_path):
     from neuroloom.models import ModularNetwork, Topology
     from neuroloom.pipeline.running import read_run_config
+    from neuroloom.pipeline.searching import read_search_config
 
     path = tmp_path / text.splitlines()[0].removeprefix("# ")
     path.write_text(text, encoding="utf-8")
     if "[[areas]]" in text:
         assert len(Topology.read(path).areas) == 2
+        return
+    if "[search]" in text:
+        assert read_search_config(path).search.space
         return
     config = read_run_config(path)
     ModularNetwork(Topology.read(config.topology), area_size=4, **config.network)

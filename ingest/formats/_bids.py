@@ -11,7 +11,6 @@ where a dataset begins there (`dataset_description.json`, or `participants.tsv`)
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,8 +19,8 @@ from typing import Any
 
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._companions import is_there
-from neuroloom.ingest.formats._messages import one_line
-from neuroloom.ingest.formats._sidecars import MAX_SIDECAR_BYTES
+from neuroloom.ingest.formats._json import read_object
+from neuroloom.ingest.formats._sidecars import small_bytes
 from neuroloom.ingest.ledger import Defect, note
 
 DATA = frozenset({"eeg", "ieeg", "meg", "emg", "nirs", "motion", "physio", "stim"})  # suffixes of recordings
@@ -106,28 +105,13 @@ def stated(path: Path, suffix: str | None = None) -> dict[str, Any]:
     name = bids_name(path)
     said: dict[str, Any] = {}
     for file in applicable(path, suffix or (name.suffix if name else ""), ".json"):
-        said |= read_json(file)
-    return said
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Raises FormatError for what is no JSON object, or too large."""
-    if path.stat().st_size > MAX_SIDECAR_BYTES:
-        raise FormatError(f"{path}: {path.stat().st_size} bytes; at most {MAX_SIDECAR_BYTES} are read")
-    try:
-        said = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path}: {one_line(error)}; JSON is wanted") from error
-    if not isinstance(said, dict):
-        raise FormatError(f"{path}: holds no object; JSON with names and values is wanted")
+        said |= read_object(file)
     return said
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
     """A small table of text with a header, a dictionary per row. Raises FormatError, naming the line, for damage."""
-    if path.stat().st_size > MAX_SIDECAR_BYTES:
-        raise FormatError(f"{path}: {path.stat().st_size} bytes; at most {MAX_SIDECAR_BYTES} are read")
-    raw = path.read_bytes()
+    raw = small_bytes(path)
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -6,7 +6,6 @@ inner           a folder it names: below its own, by plain names, never by a pat
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from neuroloom.ingest.formats import FormatError
-from neuroloom.ingest.formats._messages import one_line
+from neuroloom.ingest.formats._json import read_object
 
 NAME = "structure.oebin"
 MAX_BYTES = 64 << 20
@@ -72,13 +71,8 @@ def is_structure(head: bytes) -> bool:
 
 def structure_of(path: Path) -> Structure:
     """Raises FormatError where it is no JSON, or an entry is not what it has to be."""
-    if path.stat().st_size > MAX_BYTES:
-        raise FormatError(f"{path}: {path.stat().st_size} bytes; at most {MAX_BYTES} are read")
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path}: {one_line(error)[:200]}; JSON is wanted") from error
-    if not isinstance(found, dict) or not isinstance(found.get("GUI version"), str):
+    found = read_object(path, most=MAX_BYTES)
+    if not isinstance(found.get("GUI version"), str):
         raise FormatError(f"{path}: states no GUI version; Open Ephys writes one")
     return Structure(
         folder=path.parent,

@@ -42,6 +42,15 @@ def small_file(path: Path, suffix: str) -> Path | None:
     return beside if is_it else None
 
 
+def small_bytes(path: Path, *, most: int = MAX_SIDECAR_BYTES) -> bytes:
+    """What a small file holds. Raises FormatError where it is not there, or larger than `most`."""
+    if not path.is_file():
+        raise FormatError(f"{path}: is not there")
+    if path.stat().st_size > most:
+        raise FormatError(f"{path}: {path.stat().st_size} bytes; at most {most} are read")
+    return path.read_bytes()
+
+
 def sidecar(path: Path, form: str) -> Path | None:
     """`<stem>.toml` beside a table where it says `format = "<form>"`, else None. Links are not followed."""
     beside = small_file(path, ".toml")
@@ -53,10 +62,8 @@ def sidecar(path: Path, form: str) -> Path | None:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Raises FormatError for what is no TOML, or too large."""
-    if path.stat().st_size > MAX_SIDECAR_BYTES:
-        raise FormatError(f"{path}: {path.stat().st_size} bytes; at most {MAX_SIDECAR_BYTES} are read")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return tomllib.loads(small_bytes(path).decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FormatError(f"{path}: {one_line(error)}; TOML is wanted") from error
 

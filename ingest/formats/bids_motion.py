@@ -14,7 +14,6 @@ unpacked step by step, so that a small file that swells to gigabytes is refused 
 from __future__ import annotations
 
 import io
-import json
 import math
 import re
 import zlib
@@ -31,6 +30,7 @@ from neuroloom.ingest.formats._channels import columns_of
 from neuroloom.ingest.formats._companions import beside
 from neuroloom.ingest.formats._dates import iso_date
 from neuroloom.ingest.formats._header_text import decoded, text_of
+from neuroloom.ingest.formats._json import read_object
 from neuroloom.ingest.formats._messages import one_line
 from neuroloom.ingest.formats._row_runs import runs, segments
 from neuroloom.ingest.formats._units import kept_unit
@@ -88,7 +88,7 @@ def read(path: Path) -> list[Recording]:
     repairs: list[str] = []
     stated: dict[str, Any] = {}
     for file in sides:
-        stated |= _json(file)
+        stated |= read_object(file)
     rows = _channel_rows(table)
     values = _values(path, [row["name"] for row in rows], repairs)
     found = _segments(path, values, rows, _rate(sides[-1], stated))
@@ -116,16 +116,6 @@ def _segments(path: Path, values: FloatArray, rows: Sequence[Mapping[str, str]],
         return segments(values, runs(values[:, latency[0]]))
     except ValueError as error:
         raise FormatError(f"{path}: column {rows[latency[0]]['name']!r}: {error}") from error
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(text_of(path, most=_MAX_SIDE_BYTES))
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path}: {one_line(error)}; JSON is wanted") from error
-    if not isinstance(found, dict):
-        raise FormatError(f"{path}: holds no object; SamplingFrequency in one is wanted")
-    return found
 
 
 def _rate(path: Path, stated: Mapping[str, Any]) -> float:

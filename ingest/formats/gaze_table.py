@@ -26,7 +26,6 @@ is asked for once, in a file that stays beside the data, rather than guessed at 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +45,8 @@ from neuroloom.ingest.formats._column_names import (
     unit_of_place,
     unit_of_time,
 )
-from neuroloom.ingest.formats._messages import one_line, shown
+from neuroloom.ingest.formats._json import parsed
+from neuroloom.ingest.formats._messages import shown
 from neuroloom.ingest.formats._row_runs import runs
 from neuroloom.ingest.formats._sampled import FloatBlock, Group, signal_of
 from neuroloom.ingest.formats._sidecars import Stated, Text, TimeUnit, read_toml, sidecar, small_file, validated
@@ -182,10 +182,7 @@ def _json_units(path: Path) -> dict[str, str]:
     beside = small_file(path, ".json")
     if beside is None:
         return {}
-    try:
-        said = json.loads(beside.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{beside}: {one_line(error)}; JSON is wanted") from error
+    said = parsed(beside, beside.read_bytes())
     columns = said if isinstance(said, dict) else {}
     return {
         name: str(about["Units"]) for name, about in columns.items() if isinstance(about, dict) and "Units" in about

@@ -17,7 +17,6 @@ in their files and are read by slice. The clock counts seconds from the start th
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,9 +29,10 @@ from numpy.typing import NDArray
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._companions import is_there
 from neuroloom.ingest.formats._eye_events import eye_intervals
+from neuroloom.ingest.formats._json import read_object
 from neuroloom.ingest.formats._people import stated_subject
 from neuroloom.ingest.formats._row_runs import runs, segments
-from neuroloom.ingest.formats._sidecars import MAX_SIDECAR_BYTES
+from neuroloom.ingest.formats._sidecars import small_bytes
 from neuroloom.ingest.formats.pupil_cloud import date_of
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Events, Segment, Signal, Stream
@@ -130,7 +130,7 @@ def files(path: Path) -> tuple[Path, ...]:
 
 def read(path: Path) -> list[Recording]:
     """One Recording. Raises FormatError where a file is damaged, or times go back."""
-    info = _json(path / "info.json")
+    info = read_object(path / "info.json")
     start_ns = info.get("start_time")
     if not isinstance(start_ns, int) or start_ns < 0:
         raise FormatError(f"{path / 'info.json'}: start_time is {start_ns!r}; nanoseconds since 1970 are wanted")
@@ -144,7 +144,7 @@ def read(path: Path) -> list[Recording]:
             streams += _signals(path, stream, parts)
     streams += _events(path, start_ns)
     first_s = min(s.start_s for s in streams if isinstance(s, Signal))
-    wearer = _json(path / "wearer.json").get("name", "") if is_there(path / "wearer.json") else ""
+    wearer = read_object(path / "wearer.json").get("name", "") if is_there(path / "wearer.json") else ""
     return [
         Recording(
             clock=path.name,
@@ -156,20 +156,6 @@ def read(path: Path) -> list[Recording]:
             subject=stated_subject(str(wearer)),
         )
     ]
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        said = json.loads(_small(path).decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path}: {' '.join(str(error).split())}; JSON is wanted") from error
-    return said if isinstance(said, dict) else {}
-
-
-def _small(path: Path) -> bytes:
-    if path.stat().st_size > MAX_SIDECAR_BYTES:
-        raise FormatError(f"{path}: {path.stat().st_size} bytes; at most {MAX_SIDECAR_BYTES} are read")
-    return path.read_bytes()
 
 
 # Records ------------------------------------------------------------------------------------------------------------
@@ -212,7 +198,7 @@ def _dtype(path: Path, stream: str) -> np.dtype[Any]:
     """The fields that `<stream>.dtype` states; it is data, and nothing in it is run."""
     file = path / f"{stream}.dtype"
     try:
-        said = ast.literal_eval(_small(file).decode("utf-8")) if is_there(file) else _FIELDS[stream]
+        said = ast.literal_eval(small_bytes(file).decode("utf-8")) if is_there(file) else _FIELDS[stream]
         fields = [(str(name), str(kind)) for name, kind in said]
         wrong = [kind for _, kind in fields if kind not in _TYPES]
         if wrong or not fields:
@@ -277,7 +263,7 @@ def _intervals(path: Path, stream: str, parts: Sequence[NDArray[Any]], start_ns:
 def _events(path: Path, start_ns: int) -> list[Stream]:
     if not (is_there(path / "event.txt") and is_there(path / "event.time")):
         return []
-    labels = _small(path / "event.txt").decode("utf-8", "replace").splitlines()
+    labels = small_bytes(path / "event.txt").decode("utf-8", "replace").splitlines()
     times_ns = np.fromfile(path / "event.time", dtype="<i8")
     if len(labels) != times_ns.size:
         raise FormatError(f"{path / 'event.txt'}: {len(labels)} lines for {times_ns.size} times; as many are wanted")

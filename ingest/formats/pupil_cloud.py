@@ -11,7 +11,6 @@ All of them beside the first are one recording; any of them without it is one of
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -25,6 +24,7 @@ from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._companions import is_there
 from neuroloom.ingest.formats._eye_events import eye_intervals
 from neuroloom.ingest.formats._fixed_names import named_by
+from neuroloom.ingest.formats._json import parsed
 from neuroloom.ingest.formats._people import stated_subject
 from neuroloom.ingest.formats._sampled import Group, SampleRows, signals
 from neuroloom.ingest.formats._sidecars import small_file
@@ -129,10 +129,7 @@ def _subject(path: Path) -> dict[str, str]:
     info = small_file(path.with_name("info"), ".json")
     if path.name != _MAIN or info is None:
         return {}
-    try:
-        said = json.loads(info.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{info}: {' '.join(str(error).split())}; JSON is wanted") from error
+    said = parsed(info, info.read_bytes())
     return stated_subject(str(said.get("wearer_name") or "")) if isinstance(said, dict) else {}
 
 

@@ -14,7 +14,6 @@ whose codecs compress and nothing else (`numcodecs` has one that unpickles).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._companions import is_there
+from neuroloom.ingest.formats._json import read_object
 from neuroloom.ingest.formats._messages import one_line
 from neuroloom.ingest.formats._npy import array_of, same_length
 from neuroloom.ingest.recording import Recording
@@ -118,15 +118,9 @@ def _part(
 
 
 def _json(path: Path) -> dict[str, Any]:
-    if not is_there(path) or path.stat().st_size > _MAX_JSON_BYTES:
-        raise FormatError(f"{path}: is not there, or larger than {_MAX_JSON_BYTES} bytes; JSON is wanted")
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path}: {one_line(error)[:200]}; JSON is wanted") from error
-    if not isinstance(found, dict):
-        raise FormatError(f"{path}: a list or a value; a JSON object is wanted")
-    return found
+    if not is_there(path):
+        raise FormatError(f"{path}: is not there, or a link; JSON is wanted")
+    return read_object(path, most=_MAX_JSON_BYTES)
 
 
 Found = tuple[float, list[str], list[tuple[NDArray[np.int64], NDArray[np.int64]]], dict[str, NDArray[Any]]]

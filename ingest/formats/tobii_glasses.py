@@ -17,7 +17,6 @@ sample. No part of the file can be read alone, so it is read whole, within a lim
 from __future__ import annotations
 
 import gzip
-import json
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -32,6 +31,7 @@ from neuroloom.ingest.formats._companions import is_there
 from neuroloom.ingest.formats._dates import later
 from neuroloom.ingest.formats._fixed_names import named_by
 from neuroloom.ingest.formats._gzip import SIGNATURE, unpacked_head
+from neuroloom.ingest.formats._json import parsed
 from neuroloom.ingest.formats._people import stated_subject
 from neuroloom.ingest.formats._sampled import Group, SampleRows, signals
 from neuroloom.ingest.formats._sidecars import MAX_SIDECAR_BYTES
@@ -139,10 +139,7 @@ def _lines(path: Path, repairs: list[str]) -> Iterator[tuple[int, dict[str, Any]
 
 
 def _json(path: Path, text: bytes, where: str = "") -> dict[str, Any]:
-    try:
-        said = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path}: {where}{' '.join(str(error).split())}; JSON is wanted") from error
+    said = parsed(path, text, where)
     return said if isinstance(said, dict) else {}
 
 

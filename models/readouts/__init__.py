@@ -16,6 +16,7 @@ Every file has a class `Readout(nn.Module)`:
 and where it makes sense
     linearised() -> weight_CAH, offset_C, variance_C    observation = weight * state + offset, with noise of that
                                                         variance, around its working point: for `forcing.py`
+    cdf(parameters_BTCP, target_BTC) -> chance_BTC, variance_BTC    how likely a value up to the target was
     logits(parameters_BTCP) -> logits_BTK               classes only: for soft targets
     reach_bins: int                                     bins of past states that a prediction needs before it counts
 

@@ -97,6 +97,11 @@ class Gaussian(nn.Module):
         """The expected value, (B, T, C)."""
         return parameters_BTCP[..., 0]
 
+    def cdf(self, parameters_BTCP: Tensor, target_BTC: Tensor) -> tuple[Tensor, Tensor]:
+        """How likely a value up to the target was, and the variance, both (B, T, C)."""
+        mean, log_variance = parameters_BTCP.unbind(3)
+        return torch.special.ndtr((target_BTC - mean) * torch.exp(-0.5 * log_variance)), log_variance.exp()
+
 
 def no_lead_field(port: Port, lead_field_CA: Tensor | None) -> None:
     """Raise ValueError where a lead field is given to a kind that has no use for one."""

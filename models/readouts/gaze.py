@@ -57,6 +57,14 @@ class Readout(nn.Module):
         means, _, log_weights = parameters_BTCP.chunk(3, dim=3)
         return (means * log_weights.exp()).sum(dim=3)
 
+    def cdf(self, parameters_BTCP: Tensor, target_BTC: Tensor) -> tuple[Tensor, Tensor]:
+        """How likely a value up to the target was, and the variance, both (B, T, C): each channel by itself."""
+        means, log_variances, log_weights = parameters_BTCP.chunk(3, dim=3)
+        weights = log_weights.exp()
+        below = torch.special.ndtr((target_BTC[..., None] - means) * torch.exp(-0.5 * log_variances))
+        square = (weights * (log_variances.exp() + means.square())).sum(dim=3)
+        return (weights * below).sum(dim=3), square - self.mean(parameters_BTCP).square()
+
     def start_at(self, mean_C: Tensor, std_C: Tensor) -> None:
         """Start with the places spread over where the eyes were."""
         with torch.no_grad():

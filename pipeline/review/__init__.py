@@ -2,6 +2,7 @@
 
     write_session(session, folder)   sub-01_ses-02.html: streams on one time axis, traces, spectra, spikes, gaze, clocks
     write_run(folder_of_run, folder) run-NAME.html: loss, scores against baselines and ceiling, the network, its config
+    write_compare(folders, folder)   compare-NAME-NAME.html: losses, scores and differing settings of several runs
     write_study(name, report, settings, folder)   run-NAME.html: its sentence, pictures, tables
     write_index(view, folder)        index.html: inbox, quarantine, sessions, runs
 
@@ -18,12 +19,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from neuroloom.pipeline.review.compare_page import write_compare
     from neuroloom.pipeline.review.index_page import write_index
     from neuroloom.pipeline.review.run_page import write_run
     from neuroloom.pipeline.review.session_page import write_session
     from neuroloom.pipeline.review.study_page import write_study
 
-__all__ = ["write_index", "write_run", "write_session", "write_study"]
+__all__ = ["write_compare", "write_index", "write_run", "write_session", "write_study"]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from neuroloom.ingest.timebase import FloatArray
-from neuroloom.models.drawing import MOST_NAMES, MOST_PATHWAYS, VIEWS, draw_views, places_of
+from neuroloom.models.drawing import MOST_NAMES, MOST_PATHWAYS, VIEWS, are_in_head, draw_views, places_of
 from neuroloom.models.topology import Topology
 from neuroloom.pipeline.review.figures import INK, Picture, drawing, label, picture
-from neuroloom.pipeline.review.run_folder import NETWORK, Placed, ScoreRow
+from neuroloom.pipeline.review.run_folder import Placed
+from neuroloom.pipeline.review.run_scores import NETWORK, ScoreRow
 from neuroloom.pipeline.review.text import count, number, visible
 
 
@@ -88,6 +89,7 @@ def _alt(topology: Topology, scores: Mapping[str, float]) -> str:
 def _caption(topology: Topology, scores: Mapping[str, float]) -> str:
     words = "Discs: areas, larger with more units"
     words += ", coloured by score; grey ones have none." if scores else "."
+    words += " The outline is schematic." if are_in_head(topology) else ""
     words += " Lines: pathways, stronger with more weight; blue excites, red inhibits, grey is left open."
     if len(topology.pathways) > MOST_PATHWAYS:
         words += f" The {MOST_PATHWAYS} strongest of {len(topology.pathways):,} pathways are drawn."

@@ -12,8 +12,7 @@ from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Intervals, Signal
 from neuroloom.ingest.timebase import FloatArray
 from neuroloom.pipeline.review.figures import ORANGE, Picture, drawing, log_axis, picture
-from neuroloom.pipeline.review.text import visible
-from neuroloom.pipeline.review.traces import unit_sign
+from neuroloom.pipeline.review.text import unit_sign, visible
 
 BINS = 96
 SMOOTHING = 1.2  # cells

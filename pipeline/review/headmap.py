@@ -11,8 +11,7 @@ from neuroloom.ingest.streams import Signal
 from neuroloom.ingest.timebase import FloatArray
 from neuroloom.pipeline.review.figures import INK, Picture, drawing, label, picture
 from neuroloom.pipeline.review.spectra import Spectrum
-from neuroloom.pipeline.review.text import visible
-from neuroloom.pipeline.review.traces import unit_sign
+from neuroloom.pipeline.review.text import unit_sign, visible
 
 ALPHA_HZ = (8.0, 13.0)
 FEWEST = 6

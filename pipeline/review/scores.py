@@ -19,7 +19,7 @@ from neuroloom.pipeline.review.figures import (
     label,
     picture,
 )
-from neuroloom.pipeline.review.run_folder import CEILING, NETWORK, ScoreRow
+from neuroloom.pipeline.review.run_scores import CEILING, NETWORK, ScoreRow
 from neuroloom.pipeline.review.text import count, number, visible
 
 MOST_POINTS = 1500

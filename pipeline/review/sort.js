@@ -1,5 +1,5 @@
 // Tables can be sorted by a click or by Enter on a heading. Without this script they are read as they stand.
-for (const table of document.querySelectorAll("table.sortable")) {
+const sortable = (table) => {
   const body = table.tBodies[0];
   table.querySelectorAll("thead th").forEach((heading, column) => {
     const button = document.createElement("button");
@@ -15,4 +15,5 @@ for (const table of document.querySelectorAll("table.sortable")) {
       body.append(...(falling ? rows.reverse() : rows));
     });
   });
-}
+};
+document.querySelectorAll("table.sortable").forEach(sortable);

@@ -14,10 +14,10 @@ from neuroloom.ingest.envelopes import read_values
 from neuroloom.ingest.streams import Signal
 from neuroloom.ingest.timebase import FloatArray
 from neuroloom.pipeline.review.figures import BLUE, RED, Picture, drawing, label, log_axis, picture
-from neuroloom.pipeline.review.text import count, visible
-from neuroloom.pipeline.review.traces import unit_sign
+from neuroloom.pipeline.review.text import count, unit_sign, visible
 
-MOST_WINDOWS = 60
+MOST_WINDOWS, FEWEST_WINDOWS = 60, 8
+MOST_VALUES = 1 << 24  # of all windows together, as long as that leaves the fewest
 WINDOW_S = 4.0
 MOST_WINDOW_VALUES = 1 << 22
 MOST_CHANNELS = 128
@@ -61,7 +61,8 @@ def spectrum(signal: Signal) -> Spectrum | None:
     ]
     if not starts:
         return None
-    chosen = np.unique(np.linspace(0, len(starts) - 1, min(MOST_WINDOWS, len(starts))).round().astype(int))
+    n_wanted = int(np.clip(MOST_VALUES // (n_window * n_channels), FEWEST_WINDOWS, MOST_WINDOWS))
+    chosen = np.unique(np.linspace(0, len(starts) - 1, min(n_wanted, len(starts))).round().astype(int))
     taper = np.hanning(n_window)[:, None]
     scale = 2.0 / (signal.rate_hz * float((taper**2).sum()))
     total, count = np.zeros((n_window // 2 + 1, n_channels)), np.zeros(n_channels)

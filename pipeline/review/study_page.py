@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neuroloom.pipeline.review import text
 from neuroloom.pipeline.review.page import write_page
-from neuroloom.pipeline.review.run_page import settings_rows
+from neuroloom.pipeline.review.run_page import run_page
+from neuroloom.pipeline.review.settings import settings_rows
+from neuroloom.pipeline.review.views import Judged
+from neuroloom.pipeline.verdicts import Verdict
 
 if TYPE_CHECKING:
     from neuroloom.pipeline.studies._report import Report
@@ -16,12 +18,16 @@ if TYPE_CHECKING:
 MOST_ROWS = 200
 
 
-def write_study(name: str, report: Report, settings: Mapping[str, Any], folder: Path) -> Path:
+def write_study(
+    name: str, report: Report, settings: Mapping[str, Any], folder: Path, history: Sequence[Verdict] = ()
+) -> Path:
     """Writes the study's page, `run-<name>.html`, into `folder` and returns its path."""
     return write_page(
         "study.html",
-        folder / f"run-{text.file_stem(name)}.html",
+        run_page(name, folder),
+        scripts=("sort.js", "verdict.js"),
         name=name,
+        judged=Judged(kind="runs", name=name, history=history),
         report=report,
         pictures=[(plot.table, plot.draw(plot.table)) for plot in report.plots],
         settings=[*settings_rows(report.conditions), *settings_rows(settings)],

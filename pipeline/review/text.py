@@ -13,6 +13,7 @@ from datetime import datetime
 from urllib.parse import quote
 
 from neuroloom.ingest.words import count as count
+from neuroloom.ingest.words import listed as listed
 from neuroloom.ingest.words import visible as visible
 
 
@@ -70,6 +71,16 @@ def number(value: object) -> str:
 def score(value: float | None) -> str:
     """A score with three decimals, so that a column of them can be compared; a dash where there is none."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.3f}".replace("-", "−")
+
+
+def unit_sign(unit: str) -> str:
+    """A unit as it is written: µV for "uV"."""
+    return "µV" if unit == "uV" else visible(unit, 20)
+
+
+def clock(when: datetime | None) -> str:
+    """The time of day to the minute, or a dash."""
+    return "–" if when is None else when.strftime("%H:%M")
 
 
 def moment(when: datetime | None) -> str:

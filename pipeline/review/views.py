@@ -2,8 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from neuroloom.pipeline.verdicts import Standing, Verdict, standing
+
+DAY = timedelta(hours=24)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What reviewers said of a session or a run, and what their form needs.
+
+    kind: "sessions" or "runs". channels: stream -> names that can be called bad. found: those that quality found bad.
+    """
+
+    kind: str
+    name: str
+    history: Sequence[Verdict] = ()
+    channels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    found: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def holds(self) -> Standing:
+        """What holds now."""
+        return standing(self.history)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +44,8 @@ class DropRow:
 class SessionRow:
     """One published session. page: its review page, relative to the index; n_findings: what quality found.
 
-    missing: modalities that are expected and not there yet.
+    missing: modalities that are expected and not there yet. verdict: "accept", "reject" or "" of reviewers.
+    published: when this version was. n_more: findings more than in the subject's session before, None for a first.
     """
 
     id: str
@@ -32,6 +57,9 @@ class SessionRow:
     version: str = ""
     n_findings: int = 0
     page: str = ""
+    verdict: str = ""
+    published: datetime | None = None
+    n_more: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +74,11 @@ class QuarantineRow:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRow:
-    """One training or study run. score: its main score, named by `metric`; page: relative to the index."""
+    """One training or study run. score: its main score, named by `metric`; page: relative to the index.
+
+    before, change: the run before it with that score, and by how much this one's is higher. is_clear: their 95 %
+    intervals do not overlap. reason: why it stands where it stands.
+    """
 
     name: str
     state: str
@@ -55,6 +87,11 @@ class RunRow:
     metric: str = ""
     score: float | None = None
     page: str = ""
+    verdict: str = ""
+    before: str = ""
+    change: float | None = None
+    is_clear: bool = False
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,3 +126,39 @@ class IndexView:
     quarantine: tuple[QuarantineRow, ...] = ()
     runs: tuple[RunRow, ...] = ()
     health: HealthView = HealthView()
+
+    @property
+    def since(self) -> datetime:
+        """From when on something is of today: the last `DAY`."""
+        return self.made - DAY
+
+    @property
+    def came_in(self) -> list[SessionRow]:
+        """Sessions published of late, the newest first."""
+        found = [row for row in self.sessions if row.published is not None and row.published >= self.since]
+        return sorted(found, key=lambda row: row.published or self.since, reverse=True)
+
+    @property
+    def waits(self) -> list[DropRow]:
+        """Drops that are still on their way."""
+        return [row for row in self.drops if row.state not in ("DONE", "QUARANTINED", "IGNORED")]
+
+    @property
+    def refused(self) -> list[QuarantineRow]:
+        """What was refused of late."""
+        return [row for row in self.quarantine if row.when is None or row.when >= self.since]
+
+    @property
+    def ran(self) -> list[RunRow]:
+        """Runs of late, and those that are under way; the newest first."""
+        return [row for row in reversed(self.runs) if row.started is None or row.started >= self.since]
+
+    @property
+    def better(self) -> list[RunRow]:
+        """Runs of late that can be set beside one before, those that clearly differ first."""
+        return sorted((row for row in self.ran if row.change is not None), key=lambda row: not row.is_clear)
+
+    @property
+    def unjudged(self) -> list[SessionRow]:
+        """Sessions that no reviewer has decided on."""
+        return [row for row in self.sessions if not row.verdict]

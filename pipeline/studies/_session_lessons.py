@@ -32,6 +32,7 @@ from neuroloom.pipeline.studies._lessons import Lessons
 from neuroloom.pipeline.studies._students import UNKNOWN
 from neuroloom.pipeline.subjects import Subjects
 from neuroloom.pipeline.synthesis import Floats
+from neuroloom.pipeline.verdicts import objection
 
 Doubles = NDArray[np.float64]
 
@@ -52,7 +53,7 @@ def of_session(session_id: str, settings: Mapping[str, Any], store: Store) -> Le
     Raises StoreError where there is no such session, or consent to it has ended; ConfigError for streams that it does
     not have, naming those that it has.
     """
-    if why := Subjects.of(store).objection(session_id, date.today()):
+    if why := Subjects.of(store).objection(session_id, date.today()) or objection(store, session_id):
         raise StoreError(f"{session_id}: {why}; nobody may learn from it")
     try:
         asked = SessionTeacher.model_validate(settings)

@@ -1,6 +1,7 @@
 """The command line contract: exit codes, documents, one line per mistake."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -158,6 +159,7 @@ def test_train_evaluate_compare_and_predict(neuroloom, person, tmp_path):
         assert neuroloom("evaluate", name, "--json").code == 0
     compared = neuroloom("compare", "one", "two", "--json").document
     assert {"one", "two", "one ridge", "two mean"} <= compared["rows"][0]["scores"].keys()
+    assert "Settings that differ" in Path(compared["page"]).read_text()
     more = ("--against", "dense,gru", "--seeds", "2", "--baselines", "mean,kalman", "--forward-s", "0.1", "--pathways")
     said = neuroloom("evaluate", "one", *more, "--json").document
     assert {row["model"] for row in said["scores"]} == {"network", "mean", "kalman", "dense", "gru"}
@@ -165,6 +167,10 @@ def test_train_evaluate_compare_and_predict(neuroloom, person, tmp_path):
     assert {"source", "target", "share", "lesion", "carries"} <= said["pathways"][0].keys()
     assert "hypothesis about the brain" in neuroloom("evaluate", "one", "--pathways").out
     assert neuroloom("evaluate", "one", "--against", "lstm").code == 2
+    kept = neuroloom("fidelity", "one", "--against", "two", "--noise", "1", "--json").document
+    assert {port["port"] for port in kept["ports"]} <= {"gaze", "trials_choice"}
+    assert (kept["against"], bool(kept["sentences"])) == ("two", True)
+    assert 'id="fidelity"' in Path(kept["page"]).read_text()
     predicted = neuroloom("predict", "one", SESSION, "--json").document
     assert predicted["file"].endswith(f"predicted-{SESSION}.h5")
 

@@ -47,3 +47,18 @@ def test_a_kind_that_is_not_there_is_named(neuroloom, store):
     said = neuroloom("clean", "--only", "photos")
     assert said.code == 2
     assert "'photos'; one of inbox, sessions" in said.err.replace("\n", " ").replace("│", "")
+
+
+def test_withdraw_lists_first_and_removes_when_told(neuroloom, store):
+    from neuroloom.ingest.durable import write_json
+
+    write_json(store.subjects_file, {"07": {}})
+    (store.derived / "sub-07_ses-1_0123").mkdir()
+    (store.sessions / "sub-07_ses-1" / "v001").mkdir(parents=True)
+    (store.sessions / "sub-07_ses-1" / "v001" / "manifest.json").write_text("{}")
+    told = neuroloom("withdraw", "07", "--json").document
+    assert [(row["kind"], row["removed"]) for row in told["entries"]] == [("features", False), ("session", False)]
+    assert (store.derived / "sub-07_ses-1_0123").exists()
+    assert "2 removed" in neuroloom("withdraw", "07", "--yes").out
+    assert not (store.derived / "sub-07_ses-1_0123").exists()
+    assert neuroloom("withdraw", "11").code == 2

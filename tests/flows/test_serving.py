@@ -15,9 +15,10 @@ import httpx
 import pytest
 
 from neuroloom.flows.serve import ServeError, run_and_wait, serving, wait_until_idle
-from neuroloom.pipeline import running
+from neuroloom.pipeline import running, searching
 from neuroloom.pipeline.catalog import DONE, QUARANTINED, Catalog
 from neuroloom.pipeline.custody import refused
+from neuroloom.pipeline.searching import SearchConfig, SearchTable
 from neuroloom.pipeline.store import Store
 
 from .conftest import SAMPLE
@@ -115,7 +116,7 @@ def test_nothing_that_names_a_person_is_a_parameter(served):
 
 def test_every_deployment_is_there(served):
     names = {deployment["name"] for deployment in api(served, "/deployments/filter")}
-    on_request = {"recordings", "features", "training", "evaluation", "studies"}
+    on_request = {"recordings", "features", "training", "evaluation", "searches", "studies"}
     assert names == on_request | {"sweep", "verify", "retrain", "clean"}
 
 
@@ -189,6 +190,19 @@ def test_training_runs_as_a_deployment(served):
     assert (served.store.review / "run-short.html").is_file()
     keys = {artifact["key"] for artifact in api(served, "/artifacts/filter")}
     assert {"run-short", "run-short-scores"} <= keys
+
+
+@pytest.mark.slow
+def test_the_trials_of_a_search_are_tasks_in_processes(served):
+    table = SearchTable(trials=2, parallel=2, space={"training.learning_rate": [0.001, 0.01]})
+    asked = SearchConfig(**{**RUN.model_dump(), "name": "find", "search": table.model_dump()})
+    searching.prepare_search(asked, served.store)
+    run_and_wait(served, "search/searches", {"run": "find"}, timeout_s=300)
+    assert len(running.document_of(served.store.run_folder("find") / "trials.json")["trials"]) == 2
+    assert running.scores_of("find", served.store)["scores"]
+    assert "search-find" in {artifact["key"] for artifact in api(served, "/artifacts/filter")}
+    names = {run["name"] for run in api(served, "/task_runs/filter")}
+    assert {"trial 0 of find", "trial 1 of find"} <= names
 
 
 def test_features_are_made_on_request_and_shown(served):

@@ -1,16 +1,19 @@
-"""A small session with a known truth: a hidden state that turns, and everything recorded follows it."""
+"""An empty store; and a small session with a known truth: a hidden state turns, and everything recorded follows it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from neuroloom.ingest import Intervals, Segment, Session, Signal, Timebase, Units
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.store import Store
 
 BIN_S = 0.02
 
@@ -130,3 +133,17 @@ def simulated() -> Callable[..., Simulated]:
 def turning() -> Callable[..., Session]:
     """`turn_state(duration_s=, seed=, n_lfp=, mixing=, aim=, session=, day=)`."""
     return turn_state
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An empty store."""
+    return Store(tmp_path / "store").create()
+
+
+@pytest.fixture
+def catalog(store: Store) -> Iterator[Catalog]:
+    """The store's catalog, closed at the end."""
+    catalog = Catalog.of(store)
+    yield catalog
+    catalog.close()

@@ -9,21 +9,8 @@ from contextlib import contextmanager
 import pytest
 
 from neuroloom.pipeline.alerting import Alerts, alerts_of
-from neuroloom.pipeline.catalog import QUARANTINED, RETRY, Catalog
+from neuroloom.pipeline.catalog import QUARANTINED, RETRY
 from neuroloom.pipeline.config import AlertSettings
-from neuroloom.pipeline.store import Store
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store").create()
-
-
-@pytest.fixture
-def catalog(store):
-    catalog = Catalog.of(store)
-    yield catalog
-    catalog.close()
 
 
 @contextmanager

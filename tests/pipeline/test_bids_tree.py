@@ -11,7 +11,6 @@ import pytest
 
 from neuroloom.ingest import Session
 from neuroloom.pipeline.ingesting import ingest_drop
-from neuroloom.pipeline.store import Store
 
 VHDR = (
     "Brain Vision Data Exchange Header File Version 1.0\n[Common Infos]\nDataFile={stem}.eeg\n"
@@ -41,11 +40,6 @@ def dataset(tmp_path):
     (root / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.9.0"}')
     (root / "participants.tsv").write_text("participant_id\tage\tsex\nsub-01\t34\tF\nsub-02\t30\tM\n")
     return root
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store").create()
 
 
 def ingested(store, root):

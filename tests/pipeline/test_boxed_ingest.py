@@ -56,11 +56,6 @@ def box(place, wild):
 
 
 @pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store").create()
-
-
-@pytest.fixture
 def person(tmp_path):
     return Path(shutil.copytree(SAMPLE, tmp_path / "person"))
 

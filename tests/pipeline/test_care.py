@@ -11,17 +11,12 @@ from neuroloom.pipeline import running
 from neuroloom.pipeline.amending import amend
 from neuroloom.pipeline.ingesting import ingest_path
 from neuroloom.pipeline.reingesting import reingest
-from neuroloom.pipeline.store import Store, StoreError
+from neuroloom.pipeline.store import StoreError
 from neuroloom.pipeline.tracing import Touch, affected
 
 SAMPLE = Path(__file__).parents[2] / "sample_data" / "person"
 ID, RIGHT = "sub-sample_ses-01_task-choice", "sub-08_ses-01_task-choice"
 GAZE = f"{ID}_gaze.asc"
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store").create()
 
 
 @pytest.fixture

@@ -5,21 +5,7 @@ import pytest
 from neuroloom.ingest import manifest
 from neuroloom.ingest.digest import digest_of_bytes
 from neuroloom.pipeline import checking, sniffing
-from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.reviewing import review_index
-from neuroloom.pipeline.store import Store
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store").create()
-
-
-@pytest.fixture
-def catalog(store):
-    catalog = Catalog.of(store)
-    yield catalog
-    catalog.close()
 
 
 @pytest.fixture(autouse=True)

@@ -22,11 +22,6 @@ EEG, GAZE = "sub-sample_ses-01_task-choice_eeg", "sub-sample_ses-01_task-choice_
 
 
 @pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store").create()
-
-
-@pytest.fixture
 def person(tmp_path):
     """A copy, so that a test may spoil it."""
     return Path(shutil.copytree(SAMPLE, tmp_path / "person"))

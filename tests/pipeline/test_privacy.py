@@ -29,11 +29,6 @@ TRUE_START = datetime(2024, 5, 6, 10, 0)
 
 
 @pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store").create()
-
-
-@pytest.fixture
 def drop(tmp_path):
     """The sample person's folder, with her name in every file's name and in a message of the eye tracker."""
     folder = tmp_path / "drop"

@@ -11,18 +11,12 @@ import pytest
 from neuroloom.ingest import Session, read
 from neuroloom.pipeline.ingesting import ingest_path
 from neuroloom.pipeline.privacy import Privacy
-from neuroloom.pipeline.store import Store
 
 PATIENT = "MCH-0234567 F 02-MAY-1951 Haagse_Harry"
 PRIVATE = (b"haagse", b"harry", b"0234567", b"1951")
 DRAWN = re.compile(
     rb"[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{16,}|\.[0-9]{5,}"
 )  # identifiers, digests, fractions: say nobody
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store").create()
 
 
 def edf_file(path, *, bdf=False, patient=PATIENT):

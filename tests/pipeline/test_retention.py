@@ -5,9 +5,8 @@ import os
 import pytest
 
 from neuroloom.pipeline import checking, retention
-from neuroloom.pipeline.catalog import DONE, Catalog
+from neuroloom.pipeline.catalog import DONE
 from neuroloom.pipeline.config import RetentionSettings
-from neuroloom.pipeline.store import Store
 
 from .test_checking import publish, validated  # noqa: F401
 
@@ -15,18 +14,6 @@ DAY = 86400.0
 EVERYTHING = RetentionSettings(
     derived_days=0, old_versions_days=0, quarantine_days=0, checkpoints_days=0, staging_days=1
 )
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store").create()
-
-
-@pytest.fixture
-def catalog(store):
-    catalog = Catalog.of(store)
-    yield catalog
-    catalog.close()
 
 
 def going(store, catalog, settings=EVERYTHING, after_days=10.0):

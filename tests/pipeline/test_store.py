@@ -3,11 +3,6 @@ import pytest
 from neuroloom.pipeline.store import Store, StoreError
 
 
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store").create()
-
-
 def publish(store, session_id, version):
     folder = store.sessions / session_id / version
     folder.mkdir(parents=True)

@@ -262,5 +262,5 @@ def test_offsets_that_the_recorder_measured_of_a_clock_that_starts_anew(drop):
     gaze = next(s for s in session.streams if s.modality == "gaze")
     assert [s.timebase.n_samples for s in gaze.segments] == [3500, 4000]
     for segment in gaze.segments:
-        amp_s = segment.samples[:, 0] * (1 + 20e-6)  # the session runs on the amplifier's clock
+        amp_s = segment.samples[:][:, 0] * (1 + 20e-6)  # the session runs on the amplifier's clock
         assert np.abs(segment.timebase.seconds(np.arange(amp_s.size)) - amp_s).max() < 1e-4

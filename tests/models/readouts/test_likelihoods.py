@@ -179,3 +179,15 @@ def test_its_linear_form_says_what_it_says_itself_near_rest(kind):
     linear = state.flatten(2) @ weight_CAH.flatten(1).T + offset_C
     assert torch.allclose(linear, readout.mean(readout(state)), atol=1e-5)
     assert (variance_C > 0).all()
+
+
+@pytest.mark.parametrize("kind", ["continuous", "gaze"])
+def test_the_chance_of_a_value_is_the_area_below_it(kind):
+    readout = made(kind, n_channels=1)
+    parameters, line = readout(STATE)[:1, :1], torch.linspace(-30, 30, 6001)
+    each = parameters.expand(1, len(line), 1, parameters.shape[3])
+    density = torch.exp(-readout.nll(each, line[None, :, None]))[0, :, 0]
+    chance, variance = readout.cdf(each, line[None, :, None])
+    assert torch.allclose(chance[0, :, 0], density.cumsum(0) * 0.01, atol=6e-3)
+    spread = (density * (line - readout.mean(parameters).item()) ** 2).sum() * 0.01
+    assert variance[0, 0, 0].item() == pytest.approx(spread.item(), rel=0.01)

@@ -1,13 +1,15 @@
 """The pages in a real browser: they stand alone, run nothing of what names hold, and serve whoever reads them."""
 
+import json
+
 import pytest
 
-from neuroloom.pipeline.review import write_index, write_run, write_session
+from neuroloom.pipeline.review import write_compare, write_index, write_run, write_session
 from neuroloom.pipeline.review.views import SessionRow
 
 from ...browser import chromium, console_errors, requested_urls
 from .example import run_folder, session
-from .test_pages import HOSTILE, hostile_session, index_view
+from .test_pages import HOSTILE, hostile_session, index_view, with_fidelity
 
 UNLABELLED = """
 return [...document.querySelectorAll("img")].filter(img => !img.alt || !img.complete || !img.naturalWidth).length
@@ -22,20 +24,30 @@ def browser():
         yield found
 
 
+def hostile_run(folder):
+    made = with_fidelity(run_folder(folder, port=HOSTILE), HOSTILE)
+    (made / "config.json").write_text(json.dumps({HOSTILE: HOSTILE}))
+    (made / "trials.json").write_text(json.dumps({"best": 0, "trials": [{"values": {HOSTILE: HOSTILE}, "loss": 1.0}]}))
+    return made
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
+    hostile = folder / "hostile"
     rows = (SessionRow(id="b", subject="2", page="x.html"), SessionRow(id="a", subject="10"))
     return {
         "session": write_session(session(), folder),
         "run": write_run(run_folder(folder / "reach"), folder),
         "index": write_index(index_view(sessions=rows), folder),
-        "hostile session": write_session(hostile_session(), folder / "hostile"),
-        "hostile run": write_run(run_folder(folder / "hostile" / "run", port=HOSTILE), folder / "hostile"),
+        "compare": write_compare([folder / "reach", run_folder(folder / "again")], folder),
+        "hostile compare": write_compare([folder / "reach", hostile_run(hostile / "other")], folder / "hostile"),
+        "hostile session": write_session(hostile_session(), hostile),
+        "hostile run": write_run(hostile_run(hostile / "run"), hostile),
     }
 
 
-NAMES = ("session", "run", "index", "hostile session", "hostile run")
+NAMES = ("session", "run", "index", "compare", "hostile session", "hostile run", "hostile compare")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from neuroloom.ingest import CrossCheck
-from neuroloom.pipeline.review import write_index, write_run, write_session
+from neuroloom.pipeline.review import write_compare, write_index, write_run, write_session
 from neuroloom.pipeline.review.views import DropRow, IndexView, QuarantineRow, RunRow, SessionRow
 
 from .example import FLAT, NOISY, clock_map, run_folder, session
@@ -73,6 +73,52 @@ def test_a_broken_file_of_a_run_is_named(tmp_path):
     assert "scores.json cannot be read" in words(write_run(folder, tmp_path))
 
 
+def with_fidelity(folder, port="choice"):
+    numbers = {"copy": 0.7, "person": 0.5, "departure": 0.2, "low": 0.1, "high": 0.3}
+    share = {"aspect": "errors", "name": "share of the answer", "what": "left", "departs": True, "tested": True}
+    measures = [share | numbers, {"aspect": "agreement", "name": "R2", "copy": None, "tested": False}, "no measure"]
+    curves = {"reliability": [[0.1, 0.2, 9], [0.8, None, 9]], "over_time": [[60.0, 0.1], [120.0, 0.3]]}
+    common = {"port": port, "session": "sub-01"}
+    blows = (("area", "V1"), ("pathway", "V1 -> M1"), ("noise", "1"), ("noise", "much"))
+    lost = common | {"lost": 0.2, "low": 0.1, "high": 0.3, "kept": 0.4}
+    damage = [lost | {"kind": kind, "what": what} for kind, what in blows]
+    ports = [common | {"measures": measures} | curves, 7]
+    said = {"ports": ports, "sentences": [f"{port}: it departs."], "damage": damage}
+    (folder / "fidelity.json").write_text(json.dumps(said))
+    return folder
+
+
+def test_a_run_is_set_beside_whom_it_was_trained_on(tmp_path):
+    seen = words(write_run(with_fidelity(run_folder(tmp_path / "reach")), tmp_path))
+    assert "choice: it departs." in seen
+    assert "errors share of the answer: left 0.700 0.500 0.200 0.100 to 0.300 yes" in seen
+
+
+def test_runs_are_set_side_by_side_with_what_differs(tmp_path):
+    one, two = (run_folder(tmp_path / name) for name in ("one", "two"))
+    (two / "config.json").write_text(json.dumps({"training": {"steps": 400, "seed": 0}}))
+    seen = words(write_compare([one, two], tmp_path))
+    assert "Settings that differ" in seen
+    assert "training.steps 300 400" in seen
+    assert "training.seed" not in seen
+
+
+def test_the_trials_of_a_search_are_listed_the_best_first(tmp_path):
+    folder = run_folder(tmp_path / "reach")
+    trials = [{"trial": i, "values": {"size": 8 * i}, "loss": loss} for i, loss in enumerate((0.7, 0.5, None))]
+    (folder / "trials.json").write_text(json.dumps({"best": 1, "trials": trials}))
+    seen = words(write_run(folder, tmp_path))
+    assert "the best of 2 trials" in seen
+    assert "8 0.5000 yes 0 0.7000 –" in seen
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '{"ports": 3}', '{"ports": [{"measures": 1}], "damage": [{}]}'])
+def test_a_fidelity_file_that_is_something_else_does_no_harm(tmp_path, content):
+    folder = run_folder(tmp_path / "reach")
+    (folder / "fidelity.json").write_text(content)
+    assert "reach" in words(write_run(folder, tmp_path))
+
+
 def index_view(**changed):
     when = datetime(2026, 3, 14, 9, 26, tzinfo=UTC)
     rows = {
@@ -107,7 +153,7 @@ def test_no_name_becomes_markup(tmp_path, kind):
         case "session":
             path = write_session(hostile_session(), tmp_path)
         case "run":
-            folder = run_folder(tmp_path / "run", port=HOSTILE)
+            folder = with_fidelity(run_folder(tmp_path / "run", port=HOSTILE), HOSTILE)
             (folder / "config.json").write_text(json.dumps({HOSTILE: HOSTILE}))
             path = write_run(folder, tmp_path)
         case _:

@@ -1,0 +1,72 @@
+"""A run while it trains: how far it has come, and its losses since somebody last asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from neuroloom.pipeline.catalog import RUNNING, Catalog
+from neuroloom.pipeline.store import Store, StoreError
+
+METRICS, REQUEST = "metrics.jsonl", "request.json"
+MOST_ROWS = 5000
+LARGEST_LOOK = 4 << 20  # bytes from the end of the metrics; what lies before was asked for before
+
+
+def live_run(store: Store, name: str, after: int) -> dict[str, Any]:
+    """{"state", "step", "steps", "training": [[step, loss]], "validation": [[step, loss]]} after a step.
+
+    steps: how many there will be, 0 where that is not known. Raises StoreError where there is no such run.
+    """
+    folder = store.run_folder(name)
+    if not folder.is_dir():
+        raise StoreError(f"{name}: no such run in {store.root}")
+    catalog = Catalog.of(store)
+    state = next((run.state for run in catalog.runs() if run.name == name), "")
+    catalog.close()
+    found: dict[str, list[list[float]]] = {"training": [], "validation": []}
+    step = 0
+    for row in _rows(folder / METRICS):
+        at = row.get("step")
+        if not isinstance(at, int):
+            continue
+        step = max(step, at)
+        for key, curve in (("loss", "training"), ("validation", "validation")):
+            value = row.get(key)
+            if at > after and isinstance(value, (int, float)):
+                found[curve].append([at, float(value)])
+    return {
+        "state": state,
+        "is_running": state == RUNNING,
+        "step": step,
+        "steps": _asked(folder),
+        **{key: rows[:MOST_ROWS] for key, rows in found.items()},
+    }
+
+
+def _rows(path: Path) -> list[Mapping[str, Any]]:
+    """Whole lines at the end of the metrics."""
+    if not path.is_file():
+        return []
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - LARGEST_LOOK))
+        lines = file.read().split(b"\n")
+    found = []
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue  # cut at the beginning of the look, or still being written
+        if isinstance(row, Mapping):
+            found.append(row)
+    return found
+
+
+def _asked(folder: Path) -> int:
+    try:
+        steps = json.loads((folder / REQUEST).read_text(encoding="utf-8")).get("steps")
+    except (OSError, ValueError, AttributeError):
+        return 0
+    return steps if isinstance(steps, int) else 0
