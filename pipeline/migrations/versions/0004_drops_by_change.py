@@ -8,4 +8,4 @@ down_revision = "0003"
 
 def upgrade() -> None:
     """One index more."""
-    op.create_index("drops_by_change", "drops", ["changed_at"])
+    op.create_index("drops_by_change", "drops", ["changed_at"], if_not_exists=True)
