@@ -49,7 +49,9 @@ def main() -> None:
 def small(source: Path, target: Path) -> None:
     """A picture of few colours as one of few bytes."""
     with Image.open(source) as image:
-        image.convert("RGB").quantize(20, dither=Image.Dither.NONE).save(target, optimize=True)
+        image.convert("RGB").quantize(40, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
+            target, optimize=True
+        )
 
 
 def idea() -> str:
@@ -64,7 +66,7 @@ def idea() -> str:
         for x in (0.325, 0.645):
             figure.text(x, 0.48, "\u2192", fontsize=26, color=MUTED, ha="center")
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="svg", transparent=True, dpi=92, metadata={"Date": None, "Creator": None})
+        figure.savefig(buffer, format="svg", transparent=True, dpi=80, metadata={"Date": None, "Creator": None})
     return themed(buffer.getvalue().decode("utf-8"))
 
 

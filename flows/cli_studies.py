@@ -1,4 +1,4 @@
-"""The commands about teachers and studies: record-teacher, study."""
+"""The commands about teachers and studies: record-teacher, study, generate."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SAY_EVERY = 100  # steps
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (record_teacher, study):
+    for command in (record_teacher, study, generate):
         app.command()(command)
 
 
@@ -65,6 +65,38 @@ def study(
         document({"run": run, "folder": str(folder), "page": str(page), **report.to_json()})
         return
     lines(report.sentence, *[f"  {_wanted(row)}" for row in report.wanted], f"  page: {page}", f"  tables: {folder}")
+
+
+def generate(
+    run: Annotated[str, typer.Argument(help="A run of `study convert`.")],
+    network: Annotated[
+        str, typer.Option("--network", help="The beginning of a network's name; else the one nearest to its teacher.")
+    ] = "",
+    prompt: Annotated[str, typer.Option("--prompt", help="What it reads first; a random letter by default.")] = "",
+    length: Annotated[int, typer.Option("--length", min=1, help="How many letters.")] = 200,
+    temperature: Annotated[float, typer.Option("--temperature", min=0.0, help="0: always the likeliest.")] = 1.0,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
+    """Let a converted network speak, and say how much of the language it has."""
+    from neuroloom.pipeline import speaking
+    from neuroloom.pipeline.store import Store
+
+    speech = speaking.generate(
+        run, Store.here(store).existing(), network=network, prompt=prompt, length=length, temperature=temperature,
+        seed=seed,
+    )  # fmt: skip
+    if as_json:
+        remarks = dict(speech.remarks)
+        document({"run": run, "network": speech.network, "prompt": speech.prompt, "said": speech.said, **remarks})
+        return
+    told = [f"  {name.replace('_', ' ')}: {_number(value)}" for name, value in speech.remarks.items()]
+    lines(f"{speech.prompt}{speech.said}", f"  network: {speech.network}", *told)
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _wanted(row: Mapping[str, Any]) -> str:

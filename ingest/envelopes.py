@@ -31,17 +31,6 @@ class Envelope:
     high_KC: FloatArray
     part_read: float = 1.0
 
-    def coarser(self, factor: int) -> Envelope:
-        """The next level of the pyramid: every `factor` columns taken together, without reading the signal again."""
-        n_columns = len(self.low_KC)
-        starts = np.arange(0, n_columns, factor)
-        return Envelope(
-            edges_s=np.append(self.edges_s[:-1][starts], self.edges_s[-1]),
-            low_KC=np.fmin.reduceat(self.low_KC, starts, axis=0),
-            high_KC=np.fmax.reduceat(self.high_KC, starts, axis=0),
-            part_read=self.part_read,
-        )
-
 
 def envelope(
     signal: Signal, start_s: float, stop_s: float, n_columns: int = COLUMNS, most_values: int = MOST_VALUES

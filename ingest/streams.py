@@ -50,12 +50,15 @@ class Samples(Protocol):
     def __getitem__(self, samples: slice, /) -> NDArray[Any]: ...
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Segment:
     """An unbroken run of samples, shape (T, C), with its own times."""
 
     samples: Samples
     timebase: Times
+
+    def __repr__(self) -> str:
+        return f"<Segment {tuple(self.samples.shape)} of {self.samples.dtype}, {self.timebase!r}>"
 
     def __post_init__(self) -> None:
         if len(self.samples.shape) != 2 or self.samples.shape[0] != self.timebase.n_samples:

@@ -110,7 +110,7 @@ class Timebase:
         return Timebase(rate_hz=self.rate_hz * ratio, start_s=self.start_s, n_samples=n_samples)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class PiecewiseTimebase:
     """Regularly taken samples on a clock that does not run evenly: straight lines between knots.
 
@@ -124,6 +124,10 @@ class PiecewiseTimebase:
 
     knots: Knots
     n_samples: int
+
+    def __repr__(self) -> str:
+        pieces = f"{len(self.knots) - 1} pieces at {self.rate_hz:.6g} Hz"
+        return f"<PiecewiseTimebase {self.n_samples:,} samples, {self.start_s:.3f} to {self.stop_s:.3f} s, {pieces}>"
 
     def __post_init__(self) -> None:
         if len(self.knots) < 2 or not np.isfinite(self.knots).all() or (np.diff(self.knots, axis=0) <= 0).any():
@@ -195,7 +199,7 @@ def _pairs(samples: FloatArray, times_s: FloatArray) -> Knots:
     return tuple(zip(samples.tolist(), times_s.tolist(), strict=True))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Timestamps:
     """Samples that came when they came (gaze, tracked position, network streams): their times, shape (T,), increasing.
 
@@ -206,6 +210,9 @@ class Timestamps:
 
     def __post_init__(self) -> None:
         check_increasing(self.times_s)
+
+    def __repr__(self) -> str:
+        return f"<Timestamps {self.n_samples:,} samples, {self.start_s:.3f} to {self.stop_s:.3f} s>"
 
     @property
     def n_samples(self) -> int:

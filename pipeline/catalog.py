@@ -17,7 +17,6 @@ a lease it must renew; a killed machine renews nothing, so its drops come back b
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -48,6 +47,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.pool import NullPool
 
 from neuroloom.pipeline._tables import Base, CheckRow
+from neuroloom.pipeline.documents import readable_document_of
 from neuroloom.pipeline.migrations import bring_up_to_date
 from neuroloom.pipeline.store import Store
 
@@ -408,7 +408,7 @@ def note_published(store: Store, catalog: Catalog, session_ids: Sequence[str] | 
     n_versions = 0
     for session_id in store.session_ids() if session_ids is None else session_ids:
         for folder in store.versions(session_id):
-            manifest = _json(folder / "manifest.json")
+            manifest = readable_document_of(folder / "manifest.json")
             catalog.add_session(session_id, folder.name, manifest, published_at(folder))
             n_versions += 1
     return n_versions
@@ -435,16 +435,8 @@ def _restore(catalog: Catalog, record: Mapping[str, Any], state: str, reason: st
 
 
 def _records(folder: Path, name: str) -> list[dict[str, Any]]:
-    records = [_json(path) for path in sorted(folder.glob(f"*/{name}"))]
+    records = [readable_document_of(path) for path in sorted(folder.glob(f"*/{name}"))]
     return [record for record in records if "name" in record and "folder" in record]
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _without(fields: Mapping[str, Any], *names: str) -> dict[str, Any]:

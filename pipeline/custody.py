@@ -6,7 +6,6 @@ A record is written first, then the files are renamed one by one, then the recor
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -18,6 +17,7 @@ from typing import Any
 
 from neuroloom.ingest import durable
 from neuroloom.pipeline.catalog import Drop
+from neuroloom.pipeline.documents import readable_document_of
 from neuroloom.pipeline.store import Store, StoreError
 
 DROP_RECORD = "drop.json"
@@ -71,7 +71,7 @@ def ended(store: Store, drop: Drop) -> dict[str, Any]:
     if drop.digest:
         paths.insert(0, archive_folder(store, drop) / DROP_RECORD)
     for path in paths:
-        record = _read(path)
+        record = readable_document_of(path)
         if "moved" in record and all(record.get(key) == getattr(drop, key) for key in ("name", "files", "digest")):
             _finish(path, record)
             if not any(os.path.lexists(Path(drop.folder) / file) for file in drop.files or [drop.name]):
@@ -83,7 +83,7 @@ def refused(store: Store) -> list[Refused]:
     """What lies in quarantine, by name."""
     entries = []
     for path in sorted(store.quarantine.glob(f"*/{REASON_RECORD}")):
-        record = _read(path)
+        record = readable_document_of(path)
         entries.append(
             Refused(
                 id=path.parent.name,
@@ -99,7 +99,7 @@ def refused(store: Store) -> list[Refused]:
 def refused_lies_at(store: Store, was: Path, now: Path) -> None:
     """What was refused out of a drop whose other sessions were published lies with them: say where."""
     for path in store.quarantine.glob(f"*/{REASON_RECORD}"):
-        record = _read(path)
+        record = readable_document_of(path)
         if record.get("path") == str(was) and not (path.parent / FILES).exists():
             durable.write_json(path, {**record, "path": str(now)})
 
@@ -128,7 +128,7 @@ def release(store: Store, entry_id: str) -> Refused:
 def finish_moves(store: Store) -> int:
     """Go on with every move that was cut short; gives how many there were."""
     records = [*store.originals.glob(f"*/{DROP_RECORD}"), *store.quarantine.glob(f"*/{REASON_RECORD}")]
-    return sum(_finish(path, _read(path)) for path in sorted(records))
+    return sum(_finish(path, readable_document_of(path)) for path in sorted(records))
 
 
 def _finish(path: Path, record: Mapping[str, Any]) -> bool:
@@ -176,11 +176,3 @@ def _remove_empty_folders(folder: Path) -> None:
         # A folder that is not empty holds files that came later: they stay, and are a new drop.
         with suppress(OSError):
             os.rmdir(inner)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -37,6 +37,7 @@ from neuroloom.ingest import durable
 from neuroloom.ingest.digest import digest_of_file
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Events, Intervals, Signal, Stream, Units
+from neuroloom.ingest.words import listed, visible
 from neuroloom.models.ports import CLASSES, COUNTS, EVENTS, Port
 from neuroloom.pipeline._binning import (
     FILTER_REACH_BINS,
@@ -97,7 +98,7 @@ class FeatureConfig:
             raise ValueError(f"bin of {self.bin_s} s; a finite length above 0 is needed")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class PortFeatures:
     """One port's values (T, C), where they are known (T, C), and where their time is extrapolated (T,).
 
@@ -120,8 +121,12 @@ class PortFeatures:
     positions_mm: tuple[Place, ...] = ()
     target_only: bool = False
 
+    def __repr__(self) -> str:
+        known = f"{float(np.mean(self.valid)):.1%} known" if self.valid.size else "nothing known"
+        return f"<PortFeatures {visible(self.port.name)}: {self.port.kind}, {tuple(self.values.shape)}, {known}>"
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Features:
     """Everything of one session at model rate.
 
@@ -137,6 +142,10 @@ class Features:
     skipped: Mapping[str, str] = field(default_factory=dict)
     subject: str = ""
     recorded: str = ""
+
+    def __repr__(self) -> str:
+        bins = f"{self.n_bins:,} bins of {1e3 * self.bin_s:g} ms"
+        return f"<Features of {visible(self.session_id)}: {bins}; ports {listed(tuple(self.ports))}>"
 
     def __getitem__(self, name: str) -> PortFeatures:
         """The port of that name; KeyError lists those there are."""

@@ -8,14 +8,13 @@ Never published: paths may name people.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from neuroloom.ingest import durable
 from neuroloom.pipeline.custody import DROP_RECORD, FILES, slug
+from neuroloom.pipeline.documents import document_of
 from neuroloom.pipeline.store import Store, StoreError
 
 ORIGIN_RECORD = "origin.json"
@@ -55,18 +54,10 @@ def _origins(store: Store) -> Iterator[tuple[float, Origin]]:
     for folder in sorted(store.originals.iterdir()) if store.originals.is_dir() else ():
         moved, left = folder / DROP_RECORD, folder / ORIGIN_RECORD
         if moved.is_file():
-            said = _read(moved)
+            said = document_of(moved)
             paths = tuple(folder / FILES / path for path in said.get("paths", ()))
             yield moved.stat().st_mtime, Origin(sessions=tuple(said.get("sessions", ())), paths=paths)
         elif left.is_file():
-            said = _read(left)
+            said = document_of(left)
             paths = tuple(Path(path) for path in said.get("paths", ()))
             yield left.stat().st_mtime, Origin(sessions=tuple(said.get("sessions", ())), paths=paths)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise StoreError(f"{path}: cannot be read ({error})") from error
-    return found if isinstance(found, dict) else {}

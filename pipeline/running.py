@@ -49,6 +49,7 @@ from neuroloom.pipeline import verdicts
 from neuroloom.pipeline.catalog import DONE, RETRY, RUNNING, Catalog
 from neuroloom.pipeline.config import Config, ConfigError, read_config
 from neuroloom.pipeline.custody import slug
+from neuroloom.pipeline.documents import document_of
 from neuroloom.pipeline.run_logs import check_names
 from neuroloom.pipeline.store import Store, StoreError
 from neuroloom.pipeline.subjects import Subjects
@@ -554,14 +555,3 @@ def _checked(make: Callable[[], T], where: str) -> T:
         return make()
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{where}: {error}") from error
-
-
-def document_of(path: Path) -> dict[str, Any]:
-    """A JSON object; empty where there is none. Raises StoreError where the file is something else."""
-    if not path.is_file():
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise StoreError(f"{path}: is not JSON ({error})") from error
-    return found if isinstance(found, dict) else {}

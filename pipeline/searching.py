@@ -42,6 +42,7 @@ from neuroloom.ingest import durable
 from neuroloom.pipeline import running
 from neuroloom.pipeline.catalog import DONE, RETRY, RUNNING, Catalog
 from neuroloom.pipeline.config import Config, ConfigError, read_config
+from neuroloom.pipeline.documents import document_of
 from neuroloom.pipeline.running import RunConfig
 from neuroloom.pipeline.store import Store, StoreError
 
@@ -142,7 +143,7 @@ def prepare_search(config: SearchConfig, store: Store) -> Path:
     search or a run of its own.
     """
     folder = store.create().run_folder(config.name)
-    there = _document(folder / REQUEST)
+    there = document_of(folder / REQUEST)
     if not there and (folder / running.REQUEST).is_file():
         raise ConfigError(f"{folder}: holds a run; give this search another name")
     if there:
@@ -156,7 +157,7 @@ def prepare_search(config: SearchConfig, store: Store) -> Path:
             raise ConfigError(f"{folder}: holds a search with another {differing[0]}; give this one another name")
     else:
         running.prepare_run(config.base(), store)
-        asked = {**_document(folder / running.REQUEST), "search": _plain(config)["search"]}
+        asked = {**document_of(folder / running.REQUEST), "search": _plain(config)["search"]}
     durable.write_json(folder / REQUEST, asked)
     return folder
 
@@ -198,7 +199,7 @@ def train_trial(name: str, number: int, root: str) -> Trained:
     if multiprocessing.parent_process() is not None:  # one of several: the cores are shared
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // _asked(name, store).search.parallel))
     folder = trial_folder(store, name, number)
-    config = RunConfig.model_validate(_document(folder / TRIAL)["config"])
+    config = RunConfig.model_validate(document_of(folder / TRIAL)["config"])
     try:
         data = running.windows_of(config, store)
         network = running.network_of(config, store, data)
@@ -296,9 +297,9 @@ def _conclude(name: str, store: Store, study: Any) -> dict[str, Any]:
     folder = store.run_folder(name)
     rows = []
     for trial in study.trials:
-        said = _document(trial_folder(store, name, trial.number) / TRIAL)
+        said = document_of(trial_folder(store, name, trial.number) / TRIAL)
         if said:
-            why = _document(trial_folder(store, name, trial.number) / "failed.json").get("why", "")
+            why = document_of(trial_folder(store, name, trial.number) / "failed.json").get("why", "")
             rows.append({"trial": trial.number, "values": said["values"], "loss": trial.value, "why": why})
     done = [row for row in rows if row["loss"] is not None]
     if not done:
@@ -308,7 +309,7 @@ def _conclude(name: str, store: Store, study: Any) -> dict[str, Any]:
     place = trial_folder(store, name, best["trial"])
     for file in OF_THE_RUN:
         durable.write_bytes(folder / file, (place / file).read_bytes())
-    durable.write_json(folder / running.REQUEST, _document(place / TRIAL)["config"])
+    durable.write_json(folder / running.REQUEST, document_of(place / TRIAL)["config"])
     durable.write_json(folder / RESULTS, found)
     return found
 
@@ -341,7 +342,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _asked(name: str, store: Store) -> SearchConfig:
-    found = _document(store.run_folder(name) / REQUEST)
+    found = document_of(store.run_folder(name) / REQUEST)
     if not found:
         raise StoreError(f"{name}: no such search in {store.root}")
     return SearchConfig.model_validate(found)
@@ -350,7 +351,3 @@ def _asked(name: str, store: Store) -> SearchConfig:
 def _plain(config: Config) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(config.model_dump_json())
     return found
-
-
-def _document(path: Path) -> dict[str, Any]:
-    return running.document_of(path)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ from neuroloom.pipeline import verdicts
 from neuroloom.pipeline.catalog import DONE, RETRY, RUNNING, Catalog
 from neuroloom.pipeline.config import Config, ConfigError, read_config
 from neuroloom.pipeline.custody import slug
+from neuroloom.pipeline.documents import document_of
 from neuroloom.pipeline.store import Store, StoreError
 from neuroloom.pipeline.studies import study_of
-from neuroloom.pipeline.studies._cells import Cells, Key
+from neuroloom.pipeline.studies._cells import FILES, Cells, Key
 from neuroloom.pipeline.studies._report import Report
 
 REQUEST, FACTS = "study.json", "facts.json"
@@ -34,7 +35,7 @@ def prepare_study(study: str, store: Store, *, full: bool = False, config: Path 
     """Write down what is asked for; gives the run's name.
 
     Raises ValueError for a study that is not there, ConfigError for settings it does not have or a name that is taken
-    by a study with other settings.
+    by a study with other settings; those that only its report reads may change.
     """
     own, part = study_of(study)
     settings = part.FULL if full else part.Settings()
@@ -45,8 +46,8 @@ def prepare_study(study: str, store: Store, *, full: bool = False, config: Path 
         name = slug(config.stem)
     folder = store.create().run_folder(name)
     asked = {"study": own, "settings": _plain(settings)}
-    there = _document(folder / REQUEST)
-    if there and there != asked:
+    there = document_of(folder / REQUEST)
+    if there and _deciding(there) != _deciding(asked):
         raise ConfigError(f"{folder}: holds another study or other settings; give this one another name")
     folder.mkdir(parents=True, exist_ok=True)
     durable.write_json(folder / REQUEST, asked)
@@ -81,6 +82,10 @@ def solve_cells(name: str, store: Store, progress: Progress | None = None) -> No
     done = len(wanted) - len(missing)
     for batch in part.together(missing):
         for key, result in zip(batch, part.solve(bench, settings, batch), strict=True):
+            for file, data in result.pop(FILES, {}).items():
+                path = store.run_folder(name) / file
+                path.parent.mkdir(parents=True, exist_ok=True)
+                durable.write_bytes(path, data)
             cells.put(key, result)
         done += len(batch)
         if progress is not None:
@@ -110,22 +115,29 @@ def progress_of(name: str, store: Store) -> tuple[int, int]:
 
 
 def _facts(name: str, store: Store, n_found: int, n_wanted: int) -> dict[str, Any]:
-    facts = _document(store.run_folder(name) / FACTS)
+    facts = document_of(store.run_folder(name) / FACTS)
     return facts | {"cells": f"{n_found} of {n_wanted}", "torch": version("torch"), "python": platform.python_version()}
 
 
 def _cells(name: str, store: Store, settings: Config) -> Cells:
-    asked = _document(store.run_folder(name) / REQUEST)
-    common = {"study": asked["study"], "settings": asked["settings"], "arithmetic": ARITHMETIC}
+    asked = document_of(store.run_folder(name) / REQUEST)
+    common = {**_deciding(asked), "arithmetic": ARITHMETIC}
     return Cells(folder=store.run_folder(name) / "cells", common=common)
 
 
 def _asked(name: str, store: Store) -> tuple[Any, Any]:
-    found = _document(store.run_folder(name) / REQUEST)
+    found = document_of(store.run_folder(name) / REQUEST)
     if not found:
         raise StoreError(f"{name}: no such study in {store.root}; `neuroloom study NAME` begins one")
     _, part = study_of(found["study"])
     return part, part.Settings.model_validate(found["settings"])
+
+
+def _deciding(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides the cells: all but the settings that only the report reads."""
+    only_read = getattr(study_of(asked["study"])[1], "ONLY_READ", ())
+    settings = {name: value for name, value in asked["settings"].items() if name not in only_read}
+    return {"study": asked["study"], "settings": settings}
 
 
 def _told(progress: Progress | None) -> Callable[[int, int, float], None] | None:
@@ -136,16 +148,6 @@ def _told(progress: Progress | None) -> Callable[[int, int, float], None] | None
 
 def _plain(settings: Config) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(settings.model_dump_json())
-    return found
-
-
-def _document(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise StoreError(f"{path}: is not JSON ({error})") from error
     return found
 
 

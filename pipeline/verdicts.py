@@ -29,6 +29,7 @@ from neuroloom.ingest import durable, manifest
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Signal, Units
 from neuroloom.pipeline.catalog import Catalog, note_published
+from neuroloom.pipeline.documents import readable_document_of
 from neuroloom.pipeline.store import Store, StoreError
 
 VERDICTS = "verdicts.json"
@@ -88,7 +89,7 @@ def standing(history: Sequence[Verdict]) -> Standing:
 def of_session(store: Store, session_id: str) -> list[Verdict]:
     """Everything said of a session, oldest first, over all its versions. Raises StoreError where it is not there."""
     store.latest(session_id)
-    return of_manifests(_document(folder / manifest.FILE_NAME) for folder in store.versions(session_id))
+    return of_manifests(readable_document_of(folder / manifest.FILE_NAME) for folder in store.versions(session_id))
 
 
 def of_manifests(manifests: Iterable[Mapping[str, Any]]) -> list[Verdict]:
@@ -99,7 +100,7 @@ def of_manifests(manifests: Iterable[Mapping[str, Any]]) -> list[Verdict]:
 
 def of_run(store: Store, name: str) -> list[Verdict]:
     """Everything said of a run, oldest first."""
-    rows = _document(_run(store, name) / VERDICTS).get("verdicts", ())
+    rows = readable_document_of(_run(store, name) / VERDICTS).get("verdicts", ())
     return [_verdict(row) for row in rows if _is_verdict(row)]
 
 
@@ -273,11 +274,3 @@ def _verdict(row: Mapping[str, Any]) -> Verdict:
 
 def _spelled(row: Mapping[str, Any]) -> str:
     return json.dumps(row, sort_keys=True)
-
-
-def _document(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

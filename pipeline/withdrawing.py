@@ -19,18 +19,17 @@ handed on with `neuroloom export`; Prefect's own history, which knows sessions b
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 from neuroloom.ingest import durable
 from neuroloom.pipeline import retention, running, studying
 from neuroloom.pipeline.catalog import DONE, Catalog
 from neuroloom.pipeline.custody import DROP_RECORD
+from neuroloom.pipeline.documents import readable_document_of
 from neuroloom.pipeline.origins import ORIGIN_RECORD
 from neuroloom.pipeline.retention import Entry
 from neuroloom.pipeline.review.text import file_stem
@@ -95,7 +94,7 @@ def _sessions(store: Store, subject: str) -> Iterator[str]:
         name, seen = session, set[str]()
         while (store.session_folder(name) / AMENDED).is_file() and name not in seen:
             seen.add(name)
-            name = str(_document(store.session_folder(name) / AMENDED).get("to", name))
+            name = str(readable_document_of(store.session_folder(name) / AMENDED).get("to", name))
         if _subject_of(name) == subject:
             yield session
 
@@ -107,7 +106,7 @@ def _subject_of(session: str) -> str:
 def _rests_on(store: Store, run: str, sessions: set[str]) -> bool:
     if running.sessions_behind(store, run) & sessions:
         return True
-    teacher = _document(store.run_folder(run) / studying.REQUEST).get("settings", {}).get("teacher", {})
+    teacher = readable_document_of(store.run_folder(run) / studying.REQUEST).get("settings", {}).get("teacher", {})
     return isinstance(teacher, dict) and teacher.get("session") in sessions
 
 
@@ -150,7 +149,7 @@ def _left(store: Store, sessions: set[str]) -> Iterator[str]:
             others = ", ".join(sorted(of - sessions)[:5])
             yield f"{folder}: holds recordings of {others}, too; take out by hand what is not theirs"
         if of & sessions and (folder / ORIGIN_RECORD).is_file():
-            paths = _document(folder / ORIGIN_RECORD).get("paths", ())
+            paths = readable_document_of(folder / ORIGIN_RECORD).get("paths", ())
             yield from (f"{path}: was ingested where it lies, outside of the store" for path in paths)
     if sessions:
         yield "what was handed on with `neuroloom export` is not known to the store"
@@ -159,17 +158,9 @@ def _left(store: Store, sessions: set[str]) -> Iterator[str]:
 def _drops(store: Store) -> Iterator[tuple[Path, set[str]]]:
     """Every folder of originals, and the sessions that came from it."""
     for folder in sorted(store.originals.iterdir()) if store.originals.is_dir() else ():
-        said = _document(folder / DROP_RECORD) or _document(folder / ORIGIN_RECORD)
+        said = readable_document_of(folder / DROP_RECORD) or readable_document_of(folder / ORIGIN_RECORD)
         yield folder, {str(session) for session in said.get("sessions", ())}
 
 
 def _age_s(path: Path) -> float:
     return max(0.0, time.time() - path.stat().st_mtime)
-
-
-def _document(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

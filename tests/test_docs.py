@@ -27,6 +27,7 @@ def _read(name: str, path: Path) -> object:
     from neuroloom.pipeline.running import read_run_config
     from neuroloom.pipeline.sidecar import SessionNotes
     from neuroloom.pipeline.studies.distill import Settings as Distill
+    from neuroloom.pipeline.studies.tradeoff import Settings as Tradeoff
     from neuroloom.pipeline.subjects import Subjects
     from neuroloom.pipeline.teacher_recording import read_recording_config
 
@@ -43,6 +44,8 @@ def _read(name: str, path: Path) -> object:
             return read_recording_config(path)
         case "from-session.toml":
             return read_config(path, Distill)
+        case "prices.toml":
+            return read_config(path, Tradeoff)
         case _:
             config = read_run_config(path)
             return FeatureConfig(**config.features) if config.features else config

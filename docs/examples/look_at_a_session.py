@@ -23,4 +23,4 @@ print(len(go.times_s), "trials, the first at", round(float(go.times_s[0]), 3), "
 values = session["gaze"].between(10.0, 10.01).values()  # reads these samples alone
 print("gaze from 10.00 to 10.01 s:", [piece.shape for piece in values], session["gaze"].unit)
 
-session.plot(8, 14, streams=["eeg", "markers", "gaze", "pupil"]).savefig(pictures / "session.png", dpi=80)
+session.plot(8, 14, streams=["eeg", "markers", "gaze", "pupil"]).savefig(pictures / "session.png", dpi=70)

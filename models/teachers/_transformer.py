@@ -5,8 +5,9 @@ Shapes: B sequences, T steps, D width, H heads, V symbols.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -107,8 +108,28 @@ class Schooling:
     weight_decay: float = 0.01
 
 
+class Schoolable(Protocol):
+    """What can be schooled: symbols (B, T) in, logits (B, T, V) out, matrices in its blocks, a context in its shape."""
+
+    blocks: nn.ModuleList
+
+    @property
+    def shape(self) -> HasContext: ...
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]: ...
+
+    def __call__(self, symbols_BT: Tensor) -> Tensor: ...
+
+
+class HasContext(Protocol):
+    """Anything with a longest length."""
+
+    @property
+    def context(self) -> int: ...
+
+
 def school(
-    network: Transformer, sequences: Callable[[int, int], Tensor], schooling: Schooling, progress: Progress | None
+    network: Schoolable, sequences: Callable[[int, int], Tensor], schooling: Schooling, progress: Progress | None
 ) -> float:
     """Train on next symbols; returns the mean loss of the last tenth, nats.
 

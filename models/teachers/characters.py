@@ -18,6 +18,7 @@ from ._cache import Weights, digest_of, kept
 from ._teacher import Reading, Teacher, Watched
 from ._transformer import Progress, Schooling, Shape, Transformer, school
 
+ALPHABET = _stdlib_text.ALPHABET
 BLOCK = 4096  # characters that stay together
 
 
@@ -40,7 +41,7 @@ def make(settings: Settings | None = None, *, cache: Path | None = None, progres
     """The trained teacher. remarks: its loss on its own text, nats per character, and where the text is from."""
     asked = settings or Settings()
     version = platform.python_version()
-    text = kept(cache, f"stdlib-text-{version}", _text)["text"]
+    text = corpus(cache)
     taught, read = _parts(text[: asked.characters] if asked.characters else text, asked)
     digest = digest_of("characters", asdict(asked) | {"python": version})
     weights = kept(cache, f"characters-{digest}", lambda: _trained(asked, taught, progress))
@@ -57,8 +58,8 @@ def make(settings: Settings | None = None, *, cache: Path | None = None, progres
 
     return Teacher(
         name="characters",
-        n_inputs=len(_stdlib_text.ALPHABET),
-        n_outputs=len(_stdlib_text.ALPHABET),
+        n_inputs=len(ALPHABET),
+        n_outputs=len(ALPHABET),
         layers=tuple(f"block{i}" for i in range(asked.blocks)),
         context=asked.context,
         digest=digest,
@@ -73,8 +74,13 @@ def example() -> Teacher:
     return make(Settings(width=16, blocks=1, heads=2, context=12, steps=10, batch=8, characters=20_000))
 
 
+def corpus(cache: Path | None = None) -> Tensor:
+    """The whole text as places in `ALPHABET`, (characters,)."""
+    return kept(cache, f"stdlib-text-{platform.python_version()}", _text)["text"]
+
+
 def _text() -> Weights:
-    place = {character: i for i, character in enumerate(_stdlib_text.ALPHABET)}
+    place = {character: i for i, character in enumerate(ALPHABET)}
     return {"text": torch.tensor([place[character] for character in _stdlib_text.text()], dtype=torch.uint8)}
 
 
@@ -98,7 +104,7 @@ def _slices(blocks: list[Tensor], n: int, length: int, generator: torch.Generato
 
 def _network(asked: Settings) -> Transformer:
     shape = Shape(
-        n_symbols=len(_stdlib_text.ALPHABET),
+        n_symbols=len(ALPHABET),
         width=asked.width,
         blocks=asked.blocks,
         heads=asked.heads,

@@ -6,14 +6,15 @@ Trains in about two minutes on two cores; with a cache folder only once.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ._cache import Weights, digest_of, kept
-from ._hidden_markov_language import Language
+from ._hidden_markov_language import Language as Language
 from ._teacher import Oracle, Reading, Teacher, Watched
 from ._transformer import Progress, Schooling, Shape, Transformer, school
 
@@ -40,18 +41,47 @@ class Settings:
 def make(settings: Settings | None = None, *, cache: Path | None = None, progress: Progress | None = None) -> Teacher:
     """The trained teacher. remarks: its own loss, the floor and the loss of the best bigram, nats per symbol."""
     asked = settings or Settings()
-    language = Language.drawn(
+    language = language_of(asked)
+    weights = weights_of(asked, language, cache, progress)
+    return teacher_of(asked, language, weights, name="hidden_markov", digest=digest_of("hidden_markov", asdict(asked)))
+
+
+def language_of(asked: Settings) -> Language:
+    """What is spoken."""
+    return Language.drawn(
         n_symbols=asked.n_symbols,
         n_topics=asked.n_topics,
         successors=asked.successors,
         stay=asked.stay,
         seed=asked.seed,
     )
+
+
+def weights_of(asked: Settings, language: Language, cache: Path | None, progress: Progress | None) -> Weights:
+    """Of the trained network, beside its `loss_nats`; from the cache where it has them."""
     digest = digest_of("hidden_markov", asdict(asked))
-    weights = kept(cache, f"hidden_markov-{digest}", lambda: _trained(asked, language, progress))
-    network = _network(asked)
-    loss_nats = float(weights.pop("loss_nats"))
-    network.load_state_dict(weights)
+    return kept(cache, f"hidden_markov-{digest}", lambda: _trained(asked, language, progress))
+
+
+def teacher_of(
+    asked: Settings,
+    language: Language,
+    weights: Weights,
+    *,
+    name: str,
+    digest: str,
+    network: nn.Module | None = None,
+    look: Callable[[Tensor], Watched] | None = None,
+    **remarks: float,
+) -> Teacher:
+    """The network with these weights (and their `loss_nats`) as a teacher that reads the language.
+
+    network, look: another one than the transformer, and how it is watched; both or neither.
+    """
+    transformer = network_of(asked)
+    network, look = network or transformer, look or transformer.look
+    loss_nats = float(weights["loss_nats"])
+    network.load_state_dict({key: value for key, value in weights.items() if key != "loss_nats"})
     network.eval()
 
     def material(n: int, length: int, generator: torch.Generator) -> Reading:
@@ -62,21 +92,18 @@ def make(settings: Settings | None = None, *, cache: Path | None = None, progres
         posterior = language.posterior(symbols_BT)
         return Oracle(posterior_BTZ=posterior, log_prob_BTV=language.next_log_prob(symbols_BT, posterior))
 
-    def forward(symbols_BT: Tensor) -> Watched:
-        return network.look(symbols_BT)
-
     floor = language.floor_nats(FLOOR_SEQUENCES, asked.context, torch.Generator().manual_seed(asked.seed + 1))
     return Teacher(
-        name="hidden_markov",
+        name=name,
         n_inputs=asked.n_symbols,
         n_outputs=asked.n_symbols,
         layers=tuple(f"block{i}" for i in range(asked.blocks)),
         context=asked.context,
         digest=digest,
         material=material,
-        forward=forward,
+        forward=look,
         truth=truth,
-        remarks={"loss_nats": loss_nats, "floor_nats": floor, "bigram_nats": language.bigram_nats()},
+        remarks={"loss_nats": loss_nats, "floor_nats": floor, "bigram_nats": language.bigram_nats(), **remarks},
     )
 
 
@@ -87,7 +114,8 @@ def example() -> Teacher:
     )
 
 
-def _network(asked: Settings) -> Transformer:
+def network_of(asked: Settings) -> Transformer:
+    """Untrained, from its seed."""
     shape = Shape(
         n_symbols=asked.n_symbols, width=asked.width, blocks=asked.blocks, heads=asked.heads, context=asked.context
     )
@@ -97,7 +125,7 @@ def _network(asked: Settings) -> Transformer:
 
 
 def _trained(asked: Settings, language: Language, progress: Progress | None) -> Weights:
-    network = _network(asked)
+    network = network_of(asked)
     generator = torch.Generator().manual_seed(asked.seed + 2)
     schooling = Schooling(steps=asked.steps, batch=asked.batch)
     loss = school(network, lambda n, length: language.speak(n, length, generator)[0], schooling, progress)

@@ -4,10 +4,11 @@
     ALSO                                 other names it answers to
     Settings                             a `Config`; its defaults are the quick profile: minutes on two cores
     FULL                                 the Settings that `--full` takes: hours
+    ONLY_READ                            where there are any: names of settings that decide no cell, only the report
     opened(settings, store, progress)    the bench: teacher, lessons, whatever all cells share, with `.digest`
     keys(settings)                       the cells of its grid, each a small mapping with a "seed"
     together(keys)                       the same cells, as batches that are solved at once
-    solve(bench, settings, keys)         their results, in order
+    solve(bench, settings, keys)         their results, in order; what one has under FILES is written as files
     report(settings, found, facts)       a `Report` from what there is; found: (key, result) of every cell
 
 and `pipeline/studying.py` runs any of them, cell by cell, from where it stopped.

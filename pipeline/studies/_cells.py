@@ -21,6 +21,7 @@ from neuroloom.pipeline.studies._report import plain
 
 Key = Mapping[str, Any]
 Result = dict[str, Any]
+FILES = "files"  # of a result: what is written beside the cells, bytes by name under the run's folder
 Progress = Callable[[int, int, str], None]
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -35,6 +35,10 @@ class Estimate:
 
     def __str__(self) -> str:
         return f"{self.bound}{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
+
+    def times(self, factor: float) -> Estimate:
+        """In another unit."""
+        return replace(self, value=self.value * factor, low=self.low * factor, high=self.high * factor)
 
     def cells(self, name: str) -> dict[str, Any]:
         """As columns of a table."""

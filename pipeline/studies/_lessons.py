@@ -20,11 +20,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neuroloom.models.teachers import Teacher, kinds, sampled
+from neuroloom.models.teachers import Teacher, Watched, kinds, sampled
 from neuroloom.pipeline.store import Store
 from neuroloom.pipeline.synthesis import ElectrodeConfig, Floats, Tape, implant, scaled
 
 CALIBRATION = 64  # sequences that set scales, and are used for nothing else
+GAZE = "gaze"  # the layer that a camera on the eyes sees
 VALIDATION = 0.2  # of the sequences a student is given: its last block of time
 
 
@@ -140,12 +141,17 @@ def of_teacher(
     length: int = 64,
     seed: int = 0,
     attention: bool = False,
+    gaze: bool = False,
 ) -> Lessons:
-    """Let a teacher read, answer and be looked at. Only the first `n_recorded` of the `n` sequences are looked into."""
+    """Let a teacher read, answer and be looked at. Only the first `n_recorded` of the `n` sequences are looked into.
+
+    gaze: add a layer GAZE, what a camera on the eyes could see of it: how far back it looks.
+    """
     generator = torch.Generator().manual_seed(seed)
     read = teacher.read(n + n_test + CALIBRATION, length, generator)
     test, calibration, rest = torch.split(read.symbols_BT, [n_test, CALIBRATION, n])
-    looked = teacher.watch(rest[:n_recorded], attention=attention)
+    looked = teacher.watch(rest[:n_recorded], attention=attention or gaze)
+    calibrated = teacher.watch(calibration, attention=gaze)
     only = teacher.layers[:1]
     others = teacher.watch(rest[n_recorded:], layers=only).log_prob_BTV if n > n_recorded else looked.log_prob_BTV[:0]
     tested = teacher.watch(test, layers=only).log_prob_BTV
@@ -163,16 +169,28 @@ def of_teacher(
         test_answers_NT=sampled(tested, generator),
         n_recorded=n_recorded,
         oracle=Oracle(
-            states=looked.states,
-            calibration=teacher.watch(calibration).states,
+            states=_with_gaze(looked) if gaze else looked.states,
+            calibration=_with_gaze(calibrated) if gaze else calibrated.states,
             log_prob_NTV=looked.log_prob_BTV,
             test_log_prob_NTV=tested,
-            attention=looked.attention,
+            attention=looked.attention if attention else {},
             topic_NT=topics,
             posterior_NTZ=None if truth is None else truth.posterior_BTZ,
         ),
         remarks=teacher.remarks,
     )
+
+
+def looked_back(attention_BHTT: Tensor) -> Tensor:
+    """How many steps back each head looks on average, (B, T, H)."""
+    steps = torch.arange(attention_BHTT.shape[-1], dtype=attention_BHTT.dtype)
+    return (attention_BHTT * (steps[:, None] - steps)).sum(dim=-1).transpose(1, 2)
+
+
+def _with_gaze(watched: Watched) -> Mapping[str, Tensor]:
+    if not watched.attention:
+        raise ValueError("a teacher without attention looks nowhere; no gaze can be recorded of it")
+    return {**watched.states, GAZE: torch.cat([looked_back(each) for each in watched.attention.values()], dim=-1)}
 
 
 def open_teacher(kind: str, settings: Mapping[str, Any], cache: Path | None, progress: Any = None) -> Teacher:

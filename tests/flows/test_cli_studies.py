@@ -2,6 +2,8 @@
 
 import json
 
+from neuroloom.pipeline.store import Store
+
 RECORDING = """
 subject = "t01"
 sequences = 120
@@ -66,7 +68,7 @@ def test_a_recorded_teacher_is_ingested_and_studied_from_its_session(neuroloom, 
 def test_a_study_that_is_not_there_lists_those_that_are(neuroloom):
     said = neuroloom("study", "telepathy")
     assert said.code == 2
-    assert "no study 'telepathy'; there are: distill, mindread, stabilise" in said.err
+    assert "no study 'telepathy'; there are: convert, distill, mindread, stabilise, tradeoff" in said.err
 
 
 def test_a_setting_that_is_not_there_is_one_line(neuroloom, tmp_path):
@@ -93,3 +95,10 @@ def test_who_withdrew_consent_is_not_learned_from(neuroloom, tmp_path):
     said = neuroloom("study", "distill", "--config", tmp_path / "x.toml")
     assert said.code == 2
     assert "consent was withdrawn" in said.err
+
+
+def test_a_run_without_networks_has_nobody_to_speak(neuroloom, tmp_path):
+    Store.here(tmp_path / "store").create()
+    said = neuroloom("generate", "nobody")
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert "no network that speaks" in said.err

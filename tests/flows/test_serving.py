@@ -18,6 +18,7 @@ from neuroloom.flows.serve import ServeError, run_and_wait, serving, wait_until_
 from neuroloom.pipeline import running, searching
 from neuroloom.pipeline.catalog import DONE, QUARANTINED, Catalog
 from neuroloom.pipeline.custody import refused
+from neuroloom.pipeline.documents import document_of
 from neuroloom.pipeline.searching import SearchConfig, SearchTable
 from neuroloom.pipeline.store import Store
 
@@ -198,7 +199,7 @@ def test_the_trials_of_a_search_are_tasks_in_processes(served):
     asked = SearchConfig(**{**RUN.model_dump(), "name": "find", "search": table.model_dump()})
     searching.prepare_search(asked, served.store)
     run_and_wait(served, "search/searches", {"run": "find"}, timeout_s=300)
-    assert len(running.document_of(served.store.run_folder("find") / "trials.json")["trials"]) == 2
+    assert len(document_of(served.store.run_folder("find") / "trials.json")["trials"]) == 2
     assert running.scores_of("find", served.store)["scores"]
     assert "search-find" in {artifact["key"] for artifact in api(served, "/artifacts/filter")}
     names = {run["name"] for run in api(served, "/task_runs/filter")}

@@ -5,7 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from neuroloom.ingest import ClockMap, Events, Intervals, Recording, Segment, Session, Signal, Timebase, Units
+from neuroloom.ingest import (
+    ClockMap,
+    Events,
+    Intervals,
+    PiecewiseTimebase,
+    Recording,
+    Segment,
+    Session,
+    Signal,
+    Timebase,
+    Timestamps,
+    Units,
+)  # fmt: skip
 from neuroloom.ingest.shown import MOST_ROWS, html_table
 
 HOSTILE = "<script>alert(1)</script>\x1b[2J"
@@ -42,6 +54,12 @@ SESSION = Session(subject="07", clock="eeg", streams=(signal(), EVENTS, UNITS, T
         (UNITS, "<Units units: 2 units (a, b), 3 spikes>"),
         (TRIALS, "<Intervals trials: 1 interval, 0.00 to 1.50 s, labels left>"),
         (CLOCK, "<ClockMap probe -> eeg: 0.25 ms, 20.0 ppm, 9 pulses matched, 1 lost, 0 extra>"),
+        (signal().segments[1], "<Segment (100, 2) of float64, Timebase(rate_hz=100.0, start_s=3.0, n_samples=100)>"),
+        (Timestamps(times_s=np.array([0.0, 1.0, 3.0])), "<Timestamps 3 samples, 0.000 to 4.500 s>"),
+        (
+            PiecewiseTimebase(knots=((0.0, 0.0), (10.0, 1.0), (20.0, 2.1)), n_samples=20),
+            "<PiecewiseTimebase 20 samples, 0.000 to 2.100 s, 2 pieces at 9.52381 Hz>",
+        ),
         (RECORDING, "<Recording on the clock of probe (arrays): codes>"),
     ],
 )  # fmt: skip

@@ -28,6 +28,15 @@ def test_data_say_how_many_windows_there_are_of_each_split(data):
     assert repr(data.train).startswith(f"<Split train: {n['train']} windows, ")
 
 
+def test_features_are_told_in_a_line_each(data):
+    (session,) = data.sessions.values()
+    made = session.features
+    assert (
+        repr(made) == f"<Features of {made.session_id}: {made.n_bins:,} bins of 20 ms; ports {', '.join(made.ports)}>"
+    )
+    assert all(len(repr(port)) < 100 for port in made.ports.values())
+
+
 def test_data_show_a_row_per_port(data):
     (session,) = data.sessions.values()
     assert data._repr_html_().count("<tr>") == 1 + len(session.features.ports)

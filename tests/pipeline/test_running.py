@@ -13,6 +13,7 @@ from neuroloom.ingest import Session
 from neuroloom.models import Port
 from neuroloom.pipeline import running
 from neuroloom.pipeline.config import ConfigError
+from neuroloom.pipeline.documents import document_of
 from neuroloom.pipeline.store import Store, StoreError
 
 TOPOLOGY = """
@@ -145,7 +146,7 @@ def test_channels_go_by_their_coordinates_where_that_is_asked_for(store: Store, 
     text = RUN + 'place = "coordinates"\nplace_within_mm = 10\n'
     run = trained(store, tmp_path, text)
     assert target(run, store).areas == ("V1", "M1", "", "", "", "")
-    said = running.document_of(store.run_folder("run") / "channels.json")["channels"]
+    said = document_of(store.run_folder("run") / "channels.json")["channels"]
     assert [(c["area"], c["how"], c["distance_mm"]) for c in said[:2]] == [
         ("V1", "nearest", pytest.approx(5**0.5)),
         ("M1", "nearest", 5.0),

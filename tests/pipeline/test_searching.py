@@ -10,6 +10,7 @@ import torch
 from neuroloom.ingest import Session
 from neuroloom.pipeline import running, searching
 from neuroloom.pipeline.config import ConfigError
+from neuroloom.pipeline.documents import document_of
 from neuroloom.pipeline.store import Store, StoreError
 
 RUN = """
@@ -73,7 +74,7 @@ def test_a_search_that_was_stopped_goes_on_and_trains_nothing_twice(store: Store
 
     with pytest.raises(KeyboardInterrupt):
         search(tmp_path, store, 2, trained=killed_at_the_second)
-    values = running.document_of(searching.trial_folder(store, "find", 1) / searching.TRIAL)["values"]
+    values = document_of(searching.trial_folder(store, "find", 1) / searching.TRIAL)["values"]
     found = search(tmp_path, store, 2, trained=killed_at_the_second)
     assert trained == [0, 1, 1]
     assert [row["values"] for row in found["trials"] if row["trial"] == 1] == [values]
