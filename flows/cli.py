@@ -192,19 +192,31 @@ def verify(
 
 
 @app.command()
-def inbox(as_json: JsonOption = False, store: StoreOption = None) -> None:
+def inbox(
+    last: Annotated[
+        int | None,
+        typer.Option(min=1, help="So many, the newest; by default 500, with --json all.", show_default=False),
+    ] = None,
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
     """Every drop, its state, and why it waits."""
     from neuroloom.pipeline.catalog import Catalog
 
     place = _store(store).existing()
     catalog = Catalog.of(place)
-    rows = [drop.as_dict() for drop in catalog.drops()]
+    n_shown = last if as_json or last is not None else 500
+    drops = catalog.drops() if n_shown is None else catalog.newest_drops(n_shown)[::-1]
+    rows = [drop.as_dict() for drop in drops]
+    n_earlier = sum(catalog.counts().values()) - len(rows)
     catalog.close()
     if as_json:
         document({"drops": rows})
         return
     shown = [(r["id"], r["name"], r["state"], r["reason"] or ", ".join(r["sessions"])) for r in rows]
     table(("drop", "name", "state", ""), shown)
+    if n_earlier > 0:
+        say(f"{n_earlier} earlier ones are not shown; --last {n_earlier + len(rows)} shows them")
 
 
 @app.command()

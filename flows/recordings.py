@@ -18,7 +18,7 @@ from neuroloom.flows import artifacts
 from neuroloom.pipeline.box import Inside, box_of
 from neuroloom.pipeline.catalog import Catalog, Drop
 from neuroloom.pipeline.config import Settings
-from neuroloom.pipeline.reconciling import fail, ingest_claimed
+from neuroloom.pipeline.reconciling import fail, held, ingest_claimed
 from neuroloom.pipeline.reviewing import review_index, review_session
 from neuroloom.pipeline.store import Store
 
@@ -32,7 +32,8 @@ def ingest_recording(drop_ids: list[int]) -> State[Any]:
     store = Store.here()
     catalog, settings = Catalog.of(store), Settings.of(store)
     owner = str(runtime.flow_run.id)
-    with box_of(store, settings.box) as inside:
+    lease_s = settings.ingest.lease_s
+    with held(catalog, drop_ids, owner=owner, lease_s=lease_s), box_of(store, settings.box) as inside:
         _inside.set(inside)
         outcomes = [_ingest_one(store, catalog, settings, drop_id, owner) for drop_id in drop_ids]
     sessions = [session for outcome in outcomes for session in outcome["sessions"]]

@@ -1,6 +1,6 @@
 """`python -m neuroloom.flows.runner`: the deployments of a store, served; with the watcher of its inbox.
 
-recordings   ingest-recording, as many at once as [ingest] in_flight says
+recordings   ingest-recording, as many at once as are handed over (`reconciling.py`)
 verify, sweep, retrain, clean   when [schedules] says, see scheduling.py
 features, training, evaluation, searches, studies   on request
 """
@@ -40,7 +40,7 @@ def deployments(settings: Settings) -> list[RunnerDeployment]:
     clean_now = {"dry_run": False}  # by the clock it deletes; started by hand it shows, unless told otherwise
     by_the_clock["clean"] = replace(by_the_clock["clean"], parameters=clean_now)
     return [
-        _deployment(ingest_recording, "recordings", concurrency_limit=settings.ingest.in_flight),
+        _deployment(ingest_recording, "recordings"),
         _deployment(sweep, "sweep", schedule=by_the_clock["sweep"], concurrency_limit=ONE),
         _deployment(verify, "verify", schedule=by_the_clock["verify"], concurrency_limit=ONE),
         _deployment(retrain, "retrain", schedule=by_the_clock["retrain"], concurrency_limit=ONE),

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from importlib.metadata import version
+from typing import Any
+from uuid import UUID
 
 import httpx
+from prefect import get_client
+from prefect.client.schemas.objects import State
 from prefect.deployments import run_deployment
-from prefect.exceptions import PrefectException
+from prefect.exceptions import ObjectNotFound, PrefectException
+from prefect.states import Cancelled, Crashed
 
 from neuroloom.flows.environment import INGEST_DEPLOYMENT
 from neuroloom.pipeline.catalog import Drop
 from neuroloom.pipeline.config import IngestSettings
 from neuroloom.pipeline.reconciling import SubmitError
+
+UNREACHABLE = (httpx.HTTPError, PrefectException, OSError, RuntimeError)
+log = logging.getLogger("neuroloom.submitting")
 
 
 class Submitter:
@@ -25,12 +35,12 @@ class Submitter:
     def __init__(self, settings: IngestSettings) -> None:
         self._made_by = f"{version('neuroloom')}:{settings.sorter}"
 
-    def __call__(self, drops: Sequence[Drop]) -> None:
-        """Raises SubmitError where the server cannot be reached or knows no such deployment."""
+    def __call__(self, drops: Sequence[Drop]) -> str:
+        """The id of the run. Raises SubmitError where the server cannot be reached or knows no such deployment."""
         numbers = [drop.id for drop in drops]
         key = "+".join(f"{drop.id}.{drop.digest[:12]}.{drop.submissions}" for drop in drops)
         try:
-            run_deployment(
+            run: Any = run_deployment(
                 INGEST_DEPLOYMENT,
                 parameters={"drop_ids": numbers},
                 flow_run_name=f"drop {', '.join(map(str, numbers[:5]))}{' …' if len(numbers) > 5 else ''}",
@@ -38,5 +48,31 @@ class Submitter:
                 idempotency_key=f"{key}:{self._made_by}",
                 as_subflow=False,
             )
-        except (httpx.HTTPError, PrefectException, OSError, RuntimeError) as error:
+        except UNREACHABLE as error:
             raise SubmitError(f"the Prefect server did not take it ({type(error).__name__})") from error
+        return str(run.id)
+
+    def is_on_its_way(self, run: str, *, start_s: float) -> bool:
+        """True where it is scheduled, or was taken up less than that ago; also where the server is away."""
+        try:
+            with get_client(sync_client=True) as client:
+                state = client.read_flow_run(UUID(run)).state
+        except ObjectNotFound:
+            return False
+        except UNREACHABLE:
+            return True
+        if state is None or state.is_final():
+            return False
+        return state.is_scheduled() or (datetime.now(UTC) - state.timestamp).total_seconds() < start_s
+
+    def give_up(self, run: str, reason: str) -> None:
+        """Cancelled where it has not begun, crashed where it has; for the dashboard, where it may fail."""
+        try:
+            with get_client(sync_client=True) as client:
+                state = client.read_flow_run(UUID(run)).state
+                if state is None or state.is_final():
+                    return
+                shown: State[Any] = Cancelled(message=reason) if state.is_scheduled() else Crashed(message=reason)
+                client.set_flow_run_state(UUID(run), shown, force=True)
+        except UNREACHABLE as error:
+            log.info("run %s is not shown as ended: %s", run, error)

@@ -7,6 +7,7 @@ from prefect import flow, get_run_logger
 from neuroloom.flows.artifacts import counts_table
 from neuroloom.flows.submitting import Submitter
 from neuroloom.flows.telling import tell_failure, tell_once
+from neuroloom.pipeline.box import box_of
 from neuroloom.pipeline.catalog import Catalog, rebuild
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.reconciling import Reconciler
@@ -19,8 +20,10 @@ def sweep() -> dict[str, int]:
     store = Store.here()
     catalog, settings = Catalog.of(store), Settings.of(store)
     n_sessions = rebuild(store, catalog)
-    reconciler = Reconciler(store=store, catalog=catalog, settings=settings, submit=Submitter(settings.ingest))
-    counts = reconciler.step()
+    server = Submitter(settings.ingest)
+    with box_of(store, settings.box, for_inbox=True) as inside:
+        looks = Reconciler(store=store, catalog=catalog, settings=settings, submit=server, runs=server, inside=inside)
+        counts = looks.step()
     counts_table(counts)
     get_run_logger().info("%d published versions; drops: %s", n_sessions, counts)
     catalog.close()

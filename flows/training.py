@@ -14,21 +14,25 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
 from neuroloom.flows.artifacts import PERIOD_S, ports_table, run_page
+from neuroloom.flows.fanning import for_each
 from neuroloom.flows.telling import tell_failure
 from neuroloom.pipeline import running
+from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.reviewing import review_index, review_run
 from neuroloom.pipeline.store import Store
 
 
 @flow(
     name="build-features",
-    flow_run_name="features of {session_id}",
+    flow_run_name="features",
     on_failure=[tell_failure],
     on_crashed=[tell_failure],
 )
-def build_features(session_id: str, bin_s: float = 0.02) -> None:
-    """Make a session's model-rate features in `derived/`, where they are not there yet."""
-    features_of(session_id, bin_s)
+def build_features(session_ids: list[str] | None = None, bin_s: float = 0.02) -> None:
+    """Make the model-rate features of sessions (all where none is named) in `derived/`, where they are not yet."""
+    store = Store.here()
+    calls = [{"session_id": name, "bin_s": bin_s} for name in session_ids or store.session_ids()]
+    for_each(features_of, calls, Settings.of(store).fan_out)
 
 
 @task(task_run_name="{session_id}", cache_policy=NO_CACHE, persist_result=False)
@@ -46,7 +50,11 @@ def features_of(session_id: str, bin_s: float) -> int:
 
 @flow(name="train", flow_run_name="train {run}", on_crashed=[tell_failure])
 def train(run: str) -> None:
-    """Train a prepared run, or go on where it stopped, then score it."""
+    """Make the features of a prepared run's sessions side by side; train it, or go on where it stopped; score it."""
+    store = Store.here()
+    calls = [{"run": run, "session_id": name} for name in running.requested(store, run).sessions]
+    # What goes wrong there goes wrong in the training too, which notes it.
+    for_each(features_for_run, calls, Settings.of(store).fan_out, raises=False)
     train_prepared(run)
     score(run)
 
@@ -55,6 +63,12 @@ def train(run: str) -> None:
 def evaluate(run: str) -> None:
     """Score a trained run beside its baselines."""
     score(run)
+
+
+@task(task_run_name="features of {session_id}", cache_policy=NO_CACHE, persist_result=False)
+def features_for_run(run: str, session_id: str) -> int:
+    """Features of a session as a run wants them, for the cache; gives the number of bins."""
+    return running.features_for(run, session_id, Store.here()).n_bins
 
 
 @task(task_run_name="train {run}", cache_policy=NO_CACHE, persist_result=False)

@@ -13,6 +13,7 @@ from neuroloom.pipeline.catalog import DONE, Catalog, Drop
 from neuroloom.pipeline.store import Store
 
 LOOK_S = 1.0
+SKEW_S = 60.0  # between the clocks of machines, and for a database that was busy
 
 
 def run_up(store: Store) -> None:
@@ -26,7 +27,7 @@ def run_up(store: Store) -> None:
             lines(f"dashboard     {served.dashboard_url}", f"review pages  {address}")
             lines(f"inbox         {store.inbox}   drop recordings here; Ctrl-C ends all of it")
             catalog = Catalog.of(store)
-            shown = {drop.id: drop.state for drop in catalog.drops()}
+            shown = {drop.id: drop.state for drop in catalog.drops_changed_since(time.time() - SKEW_S)}
             while True:
                 served.check()
                 shown = _tell(catalog, shown)
@@ -36,9 +37,9 @@ def run_up(store: Store) -> None:
 
 
 def _tell(catalog: Catalog, shown: dict[int, str]) -> dict[int, str]:
-    """A line for every drop whose state has changed since."""
+    """A line for every drop whose state has changed since; gives those that changed lately."""
     now = {}
-    for drop in catalog.drops():
+    for drop in catalog.drops_changed_since(time.time() - SKEW_S):
         now[drop.id] = drop.state
         if shown.get(drop.id) != drop.state:
             lines(_line(drop))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from sqlalchemy.exc import DatabaseError
 
 from neuroloom.flows.submitting import Submitter
+from neuroloom.pipeline.box import BoxAwayError, box_of
 from neuroloom.pipeline.catalog import Catalog, rebuild
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.reconciling import Reconciler
@@ -29,27 +32,37 @@ def watch(store: Store, stop: threading.Event) -> None:
     threading.Thread(target=_listen, args=(store.inbox, wake, stop), daemon=True, name="inbox events").start()
     reconciler: Reconciler | None = None
     shown: object = None
+    next_page_s = 0.0  # the front page of a large store takes a while: nine tenths of the time are the inbox's
     complaint = ""
-    while not stop.is_set():
-        try:
-            reconciler = reconciler or _reconciler(store, settings)
-            news = reconciler.step(), [(run.name, run.state) for run in reconciler.catalog.runs()]
-            if news != shown:
-                review_index(store)
-            shown = news
-            complaint = ""
-        except (OSError, DatabaseError) as error:
-            if str(error) != complaint:
-                log.warning("the inbox waits: %s", error)
-            complaint = str(error)
-        wake.wait(settings.inbox.scan_s)
-        wake.clear()
+    with ExitStack() as box:
+        while not stop.is_set():
+            try:
+                reconciler = reconciler or _reconciler(store, settings, box)
+                news = reconciler.step(), [(run.name, run.state) for run in reconciler.catalog.runs()]
+                if news != shown and time.monotonic() >= next_page_s:
+                    began_s = time.monotonic()
+                    review_index(store)
+                    shown, next_page_s = news, time.monotonic() + 10 * (time.monotonic() - began_s)
+                complaint = ""
+            except (OSError, DatabaseError, BoxAwayError) as error:
+                if str(error) != complaint:
+                    log.warning("the inbox waits: %s", error)
+                complaint = str(error)
+            except Exception as error:
+                # A mistake of ours with one drop: nobody would look at the others any more.
+                if str(error) != complaint:
+                    log.exception("a look at the inbox was cut short")
+                complaint = str(error)
+            wake.wait(settings.inbox.scan_s)
+            wake.clear()
 
 
-def _reconciler(store: Store, settings: Settings) -> Reconciler:
+def _reconciler(store: Store, settings: Settings, box: ExitStack) -> Reconciler:
     catalog = Catalog.of(store)
     rebuild(store, catalog)
-    return Reconciler(store=store, catalog=catalog, settings=settings, submit=Submitter(settings.ingest))
+    server = Submitter(settings.ingest)
+    inside = box.enter_context(box_of(store, settings.box, for_inbox=True))
+    return Reconciler(store=store, catalog=catalog, settings=settings, submit=server, runs=server, inside=inside)
 
 
 def _listen(inbox: Path, wake: threading.Event, stop: threading.Event) -> None:

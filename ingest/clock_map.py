@@ -23,6 +23,7 @@ Knots = tuple[tuple[float, float], ...]
 Verdict = Literal["confirms", "contradicts", "cannot tell"]
 
 JUMP = 1e-3  # of a second per second: no clock drifts so fast, so it jumped
+END_PIECE_S = 1e5  # rounding of times, 1e-11 s, does not tilt a piece of that length
 NEIGHBOURS = 15  # pulses on each side whose residuals say how well a time between them is known
 PRIOR_PULSES = 10  # weight of the whole map's residual in that, in pulses
 
@@ -126,8 +127,12 @@ class ClockMap:
         times = np.asarray(target_s, dtype=np.float64)
         if not self.knots:
             return (times - self.offset_s + (self.slope - 1) * self.anchor_s) / self.slope
-        at_s = np.array([at for at, _ in self.knots])
-        return broken_line(times, tuple(zip(self.seconds(at_s).tolist(), at_s.tolist(), strict=True)))
+        # By the slopes of the forward pieces: those between rounded times lead away beyond knots that nearly meet.
+        at_s, extra_s = np.array(self.knots).T
+        there_s = self.seconds(at_s)
+        piece = np.clip(np.searchsorted(there_s, times, side="right") - 1, 0, at_s.size - 2)
+        slopes = self.slope + np.diff(extra_s) / np.diff(at_s)
+        return np.asarray(at_s[piece] + (times - there_s[piece]) / slopes[piece])
 
     def inverse(self) -> ClockMap:
         """The same map read the other way: from the target's seconds to the source's. Lost pulses become extra ones."""
@@ -146,8 +151,21 @@ class ClockMap:
         )
         if not self.knots:
             return straight
-        at_s = np.array([at for at, _ in self.knots])
+        at_s = self._far_knots()
         return straight.through_points(self.seconds(at_s), at_s)
+
+    def _far_knots(self) -> FloatArray:
+        """Where knots lie, shape (K,), the ends moved outward along pieces that go on beyond them anyway.
+
+        Another map through these points has the same end pieces: between two that nearly meet, rounding would tilt it.
+        """
+        at_s = np.array([at for at, _ in self.knots], dtype=np.float64)
+        if at_s.size:
+            jumps = self._jump_s((at_s[:-1] + at_s[1:]) / 2) > 0
+            first_s, last_s = at_s[1] - END_PIECE_S, at_s[-2] + END_PIECE_S
+            at_s[0] = at_s[0] if jumps[0] else min(at_s[0], first_s)
+            at_s[-1] = at_s[-1] if jumps[-1] else max(at_s[-1], last_s)
+        return at_s
 
     def through_points(self, source_s: FloatArray, target_s: FloatArray) -> ClockMap:
         """This map bent so that it leads from these times, shape (K,), increasing, to those."""
@@ -220,7 +238,7 @@ def through(first: ClockMap, second: ClockMap) -> ClockMap:
     )
     if not (first.knots or second.knots):
         return straight
-    at_s = distinct([*(at for at, _ in first.knots), *first.inverse_seconds([at for at, _ in second.knots])], 1e-3)
+    at_s = distinct([*first._far_knots(), *first.inverse_seconds(second._far_knots())], 1e-3)
     return straight.through_points(at_s, second.seconds(first.seconds(at_s)))
 
 

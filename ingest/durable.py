@@ -20,7 +20,9 @@ from typing import Any
 from neuroloom.ingest.digest import digest_of_file
 
 STAGING_PREFIX = ".staging-"
-_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ESTALE})
+_DISK = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ESTALE}
+)
 
 
 def write_bytes(path: Path, data: bytes, *, verify: Callable[[Path], None] | None = None) -> None:

@@ -21,10 +21,9 @@ from typing import Any
 
 import neuroloom
 from neuroloom.ingest import durable
-from neuroloom.pipeline import _landlock
+from neuroloom.pipeline import _landlock, _seccomp
 from neuroloom.pipeline._limits import data_bytes, end_with_parent, limit
 
-IMPORTED_EARLY = ("neuroloom.pipeline.making", "h5py", "hdf5plugin", "pynwb", "mne", "scipy.signal")
 SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/sys/devices/system")
 SYSTEM_FILES = (
     "/etc/ld.so.cache",
@@ -47,7 +46,7 @@ def main() -> None:
     """Serve requests until stdin ends."""
     replies = int(sys.argv[1])
     end_with_parent()
-    for name in IMPORTED_EARLY:
+    for name in sys.argv[2:]:
         importlib.import_module(name)
     from neuroloom.ingest.formats import formats
 
@@ -115,6 +114,7 @@ def _confine(request: Mapping[str, Any]) -> None:
     limit(resource.RLIMIT_CORE, 0, 0)
     if _landlock.version():
         _landlock.restrict(_rules(request))
+    _seccomp.refuse_sockets()
 
 
 def _rules(request: Mapping[str, Any]) -> Iterator[tuple[Path, int]]:

@@ -6,7 +6,8 @@
 The call runs in a child process, forked per call from a process that has imported everything already. The child
 
     reads      what is named, published sessions, this installation, the system's libraries    (Landlock)
-    writes     into the box's scratch folder, nothing else; no TCP, no signals to others       (Landlock)
+    writes     into the box's scratch folder, nothing else; no signals to others               (Landlock)
+    calls      nobody: no sockets of any kind                                                  (seccomp)
     has        so much memory, CPU time, open files and wall time, and then ends                (limits)
     gives      JSON through a pipe, never a pickle
 
@@ -32,8 +33,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -46,6 +47,8 @@ Progress = Callable[[str], None]
 _PREFIX = "box-"
 LOG = "log.txt"  # what a child prints, in the scratch folder
 REPLY_BYTES = 64 << 20  # of one reply
+FOR_INBOX = ("neuroloom.pipeline.sniffing", "h5py", "hdf5plugin")
+FOR_SESSIONS = ("neuroloom.pipeline.making", "h5py", "hdf5plugin", "pynwb", "mne", "scipy.signal")
 OPEN_FILES = 4096  # at once, of a child
 LOG_BYTES = 2000  # of what a child printed, where it ended without a word
 SECONDS_TO_START, SECONDS_TO_END = 120.0, 5.0
@@ -53,6 +56,10 @@ SECONDS_TO_START, SECONDS_TO_END = 120.0, 5.0
 
 class BoxError(RuntimeError):
     """What ran in the box ended without a result: it crashed, hung or wanted too much. The message says which."""
+
+
+class BoxAwayError(BoxError):
+    """There is no box: it did not start, or ended before the call. No fault of what was to be read."""
 
 
 class RefusedError(ValueError):
@@ -70,6 +77,7 @@ class Inside(Protocol):
         readable: Iterable[Path] = (),
         listable: Iterable[Path] = (),
         n_bytes: int = 0,
+        seconds: float | None = None,
         progress: Progress | None = None,
     ) -> Any: ...
 
@@ -92,18 +100,26 @@ class Unboxed:
 
 
 @contextmanager
-def box_of(store: Store, settings: BoxSettings) -> Iterator[Inside]:
-    """The box that a store's settings ask for, with a scratch folder among what is staged; removed afterwards."""
+def box_of(store: Store, settings: BoxSettings, *, for_inbox: bool = False) -> Iterator[Inside]:
+    """The box that a store's settings ask for, with a scratch folder among what is staged; removed afterwards.
+
+    for_inbox: only what lies in the inbox is told apart there; it may not read what is published.
+    """
     if not settings.on:
         yield Unboxed()
         return
     sweep(store)
     scratch = store.staging / f"{_PREFIX}{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     scratch.mkdir(parents=True)
-    published = (store.sessions, store.settings_file, store.subjects_file, store.secret_file)
+    published = () if for_inbox else (store.sessions, store.settings_file, store.subjects_file, store.secret_file)
     try:
-        with Box(scratch, settings, readable=[*published, *map(Path, settings.readable)]) as box:
-            yield box
+        readable = [*published, *map(Path, settings.readable)]
+        if for_inbox:  # started by the first file that comes, if one comes
+            with closing(Box(scratch, settings, readable=readable, early=FOR_INBOX)) as box:
+                yield box
+        else:
+            with Box(scratch, settings, readable=readable) as box:
+                yield box
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -128,11 +144,19 @@ def _new_folder(parent: Path) -> Iterator[Path]:
 class Box:
     """A process that forks a confined child per call; see the head of this file.
 
-    scratch: an existing folder, the only one a child may write to.
+    scratch: an existing folder, the only one a child may write to. early: modules imported before the first call.
     """
 
-    def __init__(self, scratch: Path, settings: BoxSettings, *, readable: Iterable[Path] = ()) -> None:
+    def __init__(
+        self,
+        scratch: Path,
+        settings: BoxSettings,
+        *,
+        readable: Iterable[Path] = (),
+        early: Sequence[str] = FOR_SESSIONS,
+    ) -> None:
         self.scratch = scratch
+        self._early = early
         self.settings = settings
         self._readable = [str(path) for path in readable]
         self._process: subprocess.Popen[bytes] | None = None
@@ -156,16 +180,18 @@ class Box:
         readable: Iterable[Path] = (),
         listable: Iterable[Path] = (),
         n_bytes: int = 0,
+        seconds: float | None = None,
         progress: Progress | None = None,
     ) -> Any:
         """What `function(**arguments, progress=...)` gives, all of it JSON. function: of a module's top level.
 
         readable: files and folders; listable: folders whose names may be read, not their files. n_bytes: of the input.
+        seconds: of wall time, by `n_bytes` where None.
         Raises RefusedError with the text of a ValueError or OSError it raised, BoxError where it ended without a word.
         """
         if self._process is None:
             self._start()
-        seconds = self.settings.seconds(n_bytes)
+        seconds = self.settings.seconds(n_bytes) if seconds is None else seconds
         request = {
             "function": f"{function.__module__}:{function.__qualname__}",
             "arguments": dict(arguments),
@@ -179,10 +205,8 @@ class Box:
                 "cpu_s": int(seconds * (os.cpu_count() or 1)) + 1,
             },
         }
-        if not self._is_ready and self._reply(SECONDS_TO_START) is None:
-            self.close()
-            raise BoxError(f"the box was not ready after {SECONDS_TO_START:.0f} s ({self._last_words()})")
-        self._is_ready = True
+        if not self._is_ready:
+            self._wait_until_ready()
         self._log_from = (self.scratch / LOG).stat().st_size
         self._send(request)
         return self._result(seconds, progress or (lambda _: None))
@@ -217,7 +241,7 @@ class Box:
         }
         with (self.scratch / LOG).open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "neuroloom.pipeline._boxed", str(theirs)],
+                [sys.executable, "-P", "-m", "neuroloom.pipeline._boxed", str(theirs), *self._early],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -228,6 +252,15 @@ class Box:
         os.close(theirs)
         self._is_ready = False
 
+    def _wait_until_ready(self) -> None:
+        try:
+            self._is_ready = self._reply(SECONDS_TO_START) is not None
+        except BoxError as error:
+            raise BoxAwayError(f"the box did not start ({self._last_words()})") from error
+        if not self._is_ready:
+            self.close()
+            raise BoxAwayError(f"the box was not ready after {SECONDS_TO_START:.0f} s ({self._last_words()})")
+
     def _send(self, request: Mapping[str, Any]) -> None:
         assert self._process is not None
         assert self._process.stdin is not None
@@ -236,7 +269,7 @@ class Box:
             self._process.stdin.flush()
         except OSError as error:
             self.close()
-            raise BoxError(f"the box ended before the call ({self._last_words()})") from error
+            raise BoxAwayError(f"the box ended before the call ({self._last_words()})") from error
 
     def _result(self, seconds: float, progress: Progress) -> Any:
         """Read replies until the child has ended. One that does not end in time is stopped, the whole box with it."""

@@ -31,10 +31,12 @@ from sqlalchemy import (
     Index,
     Integer,
     String,
+    and_,
     create_engine,
     delete,
     event,
     func,
+    or_,
     select,
     text,
     update,
@@ -66,7 +68,7 @@ class Drop(Base):
     paths: the files that name the recordings, relative to `folder`. files: all files, relative to `folder`.
     fingerprint: sizes and times of the whole file set. stable_since: since when it has not changed.
     digest: of the content, once it has settled. attempts: times work on it began. submissions: times handed over.
-    lease_until, owner: until when whom it belongs to, while SUBMITTED or RUNNING.
+    lease_until, owner: until when and to which run it belongs, while SUBMITTED or RUNNING.
     """
 
     __tablename__ = "drops"
@@ -80,6 +82,7 @@ class Drop(Base):
         ),
         Index("drops_by_state", "state"),
         Index("drops_by_digest", "digest"),
+        Index("drops_by_change", "changed_at"),
     )
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
@@ -199,16 +202,33 @@ class Catalog:
         with self._session() as session:
             return list(session.scalars(query))
 
+    def newest_drops(self, n: int, *, but: Sequence[str] = ()) -> list[Drop]:
+        """The last `n` drops that are in none of the states `but`, newest first."""
+        query = select(Drop).order_by(Drop.id.desc()).limit(n)
+        if but:
+            query = query.where(Drop.state.in_([state for state in STATES if state not in but]))
+        with self._session() as session:
+            return list(session.scalars(query))
+
+    def drops_changed_since(self, at_s: float) -> list[Drop]:
+        """Drops whose state has changed since then (seconds since 1970), oldest first."""
+        with self._session() as session:
+            return list(session.scalars(select(Drop).where(Drop.changed_at >= at_s).order_by(Drop.id)))
+
     def counts(self) -> dict[str, int]:
         """How many drops are in each state; states with none are left out."""
         with self._session() as session:
             rows = session.execute(select(Drop.state, func.count()).group_by(Drop.state))
             return {state: int(n) for state, n in rows}
 
-    def done_digests(self) -> set[str]:
-        """The content that is in the store already."""
+    def done_among(self, digests: Iterable[str]) -> set[str]:
+        """Those of these contents that are in the store already."""
+        asked, found = sorted(set(digests)), set[str]()
         with self._session() as session:
-            return set(session.scalars(select(Drop.digest).where(Drop.state == DONE)))
+            for first in range(0, len(asked), 500):
+                some = asked[first : first + 500]
+                found |= set(session.scalars(select(Drop.digest).where(Drop.state == DONE, Drop.digest.in_(some))))
+        return found
 
     def done_with(self, digest: str) -> Drop | None:
         """The drop that already brought this content into the store."""
@@ -230,6 +250,8 @@ class Catalog:
 
     def note(self, drop_ids: Sequence[int], *, frm: Iterable[str] = OPEN, **changes: Any) -> None:
         """Change fields of those of many drops that are in one of `frm`."""
+        if "state" in changes:
+            changes = {"changed_at": time.time(), **changes}
         with self._session() as session, session.begin():
             for first in range(0, len(drop_ids), 500):
                 some = drop_ids[first : first + 500]
@@ -237,11 +259,21 @@ class Catalog:
 
     def submit(self, drop_id: int, *, lease_s: float, now: float | None = None) -> Drop | None:
         """READY -> SUBMITTED, before the work is handed over; None where another one did so first."""
-        until = (time.time() if now is None else now) + lease_s
-        counted = Drop.submissions + 1
-        if not self.move(drop_id, SUBMITTED, frm=(READY,), reason="", lease_until=until, submissions=counted):
-            return None
+        at = time.time() if now is None else now
+        values = {"state": SUBMITTED, "changed_at": at, "lease_until": at + lease_s, "reason": "", "owner": ""}
+        statement = update(Drop).where(Drop.id == drop_id, Drop.state == READY)
+        with self._session() as session, session.begin():
+            if _n_changed(session, statement.values(**values, submissions=Drop.submissions + 1)) != 1:
+                return None
         return self.drop(drop_id)
+
+    def hold(self, drop_ids: Sequence[int], *, owner: str, lease_s: float, now: float | None = None) -> None:
+        """For another lease these are a run's: those handed over to it, or to nobody known, and those it works on."""
+        until = (time.time() if now is None else now) + lease_s
+        waits = and_(Drop.state == SUBMITTED, Drop.owner.in_(("", owner)))
+        condition = (Drop.id.in_(drop_ids), or_(waits, and_(Drop.state == RUNNING, Drop.owner == owner)))
+        with self._session() as session, session.begin():
+            session.execute(update(Drop).where(*condition).values(owner=owner, lease_until=until))
 
     def claim(self, drop_id: int, *, owner: str, lease_s: float, now: float | None = None) -> Drop | None:
         """SUBMITTED or READY -> RUNNING for `owner`; None where another one holds it. Counts an attempt."""

@@ -16,6 +16,8 @@ keep_dates = true           # dates are shifted otherwise, names replaced by cod
 memory_mb = 4096       # that a reader may use; readable = ["/opt/vendor"] lets it read a vendor's library
 [server]
 port = 4200
+[fan_out]
+runner = "dask"        # work on many sessions in processes; threads otherwise
 [schedules]
 time_zone = "Europe/Berlin"
 retrain = {config = "reach.toml"}         # see docs/operations.md for schedules, alerts and retention
@@ -27,6 +29,7 @@ quarantine_days = 90
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
@@ -79,17 +82,17 @@ class InboxSettings(Config):
 class IngestSettings(Config):
     """How drops are worked on.
 
-    in_flight: runs at once. lease_s: a run that has not been heard of for this long is dead. queue_s: a hand-over that
-    no run took up for this long is repeated. small_bytes, batch: that many drops of at most that size share a run.
-    min_free_bytes: nothing is started with less free space. sorter, ica: see `processing.py`. strict: a file with a
-    fault that could be mended in the reading is refused.
+    in_flight: runs at once. lease_s: a run that has not been heard of for this long is dead. queue_s: a hand-over for
+    which no worker was free for this long is repeated. small_bytes, batch: that many drops of at most that size share
+    a run. min_free_bytes: nothing is started with less free space. sorter, ica: see `processing.py`. strict: a file
+    with a fault that could be mended in the reading is refused.
     """
 
     sorter: str = "spykingcircus2"
     ica: bool = False
     strict: bool = False
     in_flight: int = Field(default=2, ge=1)
-    lease_s: float = Field(default=120.0, gt=0)
+    lease_s: float = Field(default=45.0, gt=0)
     queue_s: float = Field(default=1800.0, gt=0)
     small_bytes: int = Field(default=32_000_000, ge=0)
     batch: int = Field(default=20, ge=1)
@@ -154,6 +157,23 @@ class BoxSettings(Config):
     def seconds(self, n_bytes: int) -> float:
         """Wall time for an input of that size."""
         return self.wall_s + self.wall_s_per_gb * n_bytes / 1e9
+
+
+class FanOutSettings(Config):
+    """How the same work on many sessions goes on side by side: see `flows/fanning.py`.
+
+    runner: threads of the run's process, or processes of Dask (`pip install neuroloom[dask]`). workers: so many; as
+    many as there are cores where 0. address: of the scheduler of a Dask cluster that runs already and sees the store.
+    """
+
+    runner: Literal["threads", "dask"] = "threads"
+    workers: int = Field(default=0, ge=0)
+    address: str = ""
+
+    @property
+    def n_workers(self) -> int:
+        """How many there are."""
+        return self.workers or os.cpu_count() or 1
 
 
 class ServerSettings(Config):
@@ -311,6 +331,7 @@ class Settings(Config):
     privacy: PrivacySettings = PrivacySettings()
     box: BoxSettings = BoxSettings()
     server: ServerSettings = ServerSettings()
+    fan_out: FanOutSettings = FanOutSettings()
     schedules: ScheduleSettings = ScheduleSettings()
     alerts: AlertSettings = AlertSettings()
     retention: RetentionSettings = RetentionSettings()

@@ -64,15 +64,18 @@ def quarantine(store: Store, drop: Drop, reason: str) -> Path:
 def ended(store: Store, drop: Drop) -> dict[str, Any]:
     """The record of a drop whose files have left the inbox already; empty where they have not.
 
-    A run that was killed between moving the files and telling the catalog leaves exactly this.
+    A run that was killed between moving the files and telling the catalog leaves exactly this. One that was killed
+    while it moved them is finished first: what is left of it in the inbox would be taken for another drop.
     """
     paths = [*store.quarantine.glob(f"{slug(drop.name)}*/{REASON_RECORD}")]
     if drop.digest:
         paths.insert(0, archive_folder(store, drop) / DROP_RECORD)
     for path in paths:
         record = readable_document_of(path)
-        if record.get("name") == drop.name and record.get("files") == drop.files and record.get("moved"):
-            return record
+        if "moved" in record and all(record.get(key) == getattr(drop, key) for key in ("name", "files", "digest")):
+            _finish(path, record)
+            if not any(os.path.lexists(Path(drop.folder) / file) for file in drop.files or [drop.name]):
+                return record
     return {}
 
 
@@ -124,15 +127,17 @@ def release(store: Store, entry_id: str) -> Refused:
 
 def finish_moves(store: Store) -> int:
     """Go on with every move that was cut short; gives how many there were."""
-    n_finished = 0
-    for parent, name in ((store.originals, DROP_RECORD), (store.quarantine, REASON_RECORD)):
-        for path in sorted(parent.glob(f"*/{name}")):
-            record = readable_document_of(path)
-            if record.get("moved") is False:
-                _move_files(Path(record["folder"]), record["name"], record["files"], path.parent / FILES)
-                durable.write_json(path, {**record, "moved": True})
-                n_finished += 1
-    return n_finished
+    records = [*store.originals.glob(f"*/{DROP_RECORD}"), *store.quarantine.glob(f"*/{REASON_RECORD}")]
+    return sum(_finish(path, readable_document_of(path)) for path in sorted(records))
+
+
+def _finish(path: Path, record: Mapping[str, Any]) -> bool:
+    """Go on with a move, if it was cut short; True where it was."""
+    if record.get("moved") is not False:
+        return False
+    _move_files(Path(record["folder"]), record["name"], record["files"], path.parent / FILES)
+    durable.write_json(path, {**record, "moved": True})
+    return True
 
 
 def slug(name: str) -> str:

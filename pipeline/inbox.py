@@ -5,7 +5,7 @@
       -> grouped: a file and the companions it names are one drop, so are loose recordings whose names state the same
          subject, session, task and run; a folder is one drop
       -> fingerprint: sizes and times of all its files; unchanged for a while means settled
-      -> probe: does a format know it, are its companions there, does it have the length it states?
+      -> probe: does a format know it, are its companions there, does it have the length it states? (`sniffing.py`)
       -> digest of the content: the same content is ingested once
 
 Nothing here changes a file. A format file may offer `incomplete(path) -> str`: "" or why the recording is not whole.
@@ -16,17 +16,17 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from blake3 import blake3
 
-from neuroloom.ingest.folders import companions_of, files_of, naming_files
-from neuroloom.ingest.formats import FormatError, format_of, formats
+from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._companions import hides
+from neuroloom.pipeline import sniffing
+from neuroloom.pipeline.box import BoxError, Inside, Unboxed
 from neuroloom.pipeline.identity import session_key
-from neuroloom.pipeline.sniffing import READ_ERRORS
 
 MAX_FILES = 200_000
 MAX_DEPTH = 12
@@ -57,15 +57,18 @@ class Found:
 
 @dataclass
 class Scanner:
-    """Looks at an inbox again and again; remembers what it learned of a file for as long as that does not change."""
+    """Looks at an inbox again and again; remembers what it learned of a file for as long as that does not change.
+
+    inside: where files are told apart.
+    """
 
     inbox: Path
+    inside: Inside = field(default_factory=Unboxed)
     _known: dict[Stamp, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
 
     def scan(self) -> list[Found]:
-        """Every drop there is, by name. Raises OSError where the inbox itself cannot be read."""
-        with os.scandir(self.inbox) as listing:
-            entries = sorted((e for e in listing if not _is_ignored(e.name)), key=lambda e: e.name)
+        """Every drop there is, by name. Raises OSError where the inbox itself cannot be read, BoxAwayError."""
+        entries = _entries(self.inbox)
         markers = {e.name for e in entries if e.name.endswith(DONE_SUFFIX) and e.name != DONE_SUFFIX}
         found: list[Found] = []
         lone: dict[str, Stamp] = {}
@@ -107,7 +110,7 @@ class Scanner:
         Two files that name the same companion are one drop: taking one away would break the other. So are recordings
         that their names say belong to one session: they are aligned best when they are read together.
         """
-        told = {name: self._told(name, stamp) for name, stamp in lone.items()}
+        told = self._told(lone)
         named = {name: companions for name, (_, companions) in told.items()}
         claimed = {companion for companions in named.values() for companion in companions}
         owner: dict[object, str] = {}
@@ -127,17 +130,31 @@ class Scanner:
             found.append(_found(head, tuple(names), [lone[file] for file in files], marked))
         return found
 
-    def _told(self, name: str, stamp: Stamp) -> tuple[str, tuple[str, ...]]:
-        """The format of a file ("" where none knows it) and its companions beside it, as far as can be told yet."""
-        if stamp not in self._known:
-            form: str | None = ""
-            try:
-                form = format_of(self.inbox / name)
-                files = files_of(self.inbox / name, form) if form else ()
-            except READ_ERRORS:  # a format that raises what it should not is asked again when it lies still
-                return form or "", ()  # not remembered: a companion may be on its way
-            self._known[stamp] = (form or "", tuple(f.name for f in files[1:] if f.parent == self.inbox))
-        return self._known[stamp]
+    def _told(self, lone: Mapping[str, Stamp]) -> dict[str, tuple[str, tuple[str, ...]]]:
+        """The format of each file ("" where none knows it) and its companions beside it, as far as can be told yet.
+
+        One at which its reader ends has none; it is asked again when it lies still, or has changed.
+        """
+        self._known = {stamp: self._known[stamp] for stamp in lone.values() if stamp in self._known}
+        told = {name: self._known[stamp] for name, stamp in lone.items() if stamp in self._known}
+        new = [name for name in lone if name not in told]
+        found = sniffing.answers(self.inside, sniffing.told, self.inbox, new, n_files=len(new)) if new else []
+        for name, said in zip(new, found, strict=True):
+            form, companions, is_sure = ("", (), True) if isinstance(said, BoxError) else said
+            told[name] = (str(form), tuple(map(str, companions)))
+            if is_sure:
+                self._known[lone[name]] = told[name]
+        return told
+
+
+def names(inbox: Path) -> list[str]:
+    """What lies in an inbox and is a drop, or part of one."""
+    return [entry.name for entry in _entries(inbox) if not entry.name.endswith(DONE_SUFFIX)]
+
+
+def _entries(inbox: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(inbox) as listing:
+        return sorted((e for e in listing if not _is_ignored(e.name)), key=lambda e: e.name)
 
 
 def entry_problem(entry: os.DirEntry[str]) -> str:
@@ -163,30 +180,6 @@ def name_problem(name: str) -> str:
 def printable(name: str) -> str:
     """A name that is safe to show: what cannot be printed is escaped."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in name)
-
-
-def probe(inbox: Path, paths: Iterable[str]) -> tuple[str, str]:
-    """(formats, why it is not whole) of a drop that lies still; the second is "" where it is whole."""
-    known: list[str] = []
-    for path in paths:
-        try:
-            naming = naming_files(inbox / path)
-            companions_of(inbox / path)
-            for file in naming:
-                form = format_of(file)
-                if form is None:
-                    continue
-                known.append(form)
-                incomplete = getattr(formats()[form], "incomplete", None)
-                reason = str(incomplete(file)) if incomplete is not None else ""
-                if reason:
-                    return ", ".join(dict.fromkeys(known)), reason
-        except (FormatError, OSError) as error:
-            return ", ".join(dict.fromkeys(known)), one_line(error)
-        except READ_ERRORS as error:
-            said = f"{path}: cannot be told apart ({type(error).__name__}: {one_line(error)})"
-            return ", ".join(dict.fromkeys(known)), said
-    return ", ".join(dict.fromkeys(known)), ""
 
 
 def digest_of(folder: Path, files: Iterable[str]) -> str:

@@ -15,10 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+from sqlalchemy.exc import DatabaseError
 
 from neuroloom.ingest.formats import FormatError
-from neuroloom.pipeline import custody, inbox, subjects
+from neuroloom.pipeline import custody, inbox, sniffing, subjects
 from neuroloom.pipeline.box import BoxError, Inside, Unboxed
 from neuroloom.pipeline.catalog import (
     DONE,
@@ -44,8 +46,11 @@ from neuroloom.pipeline.inbox import Found, Scanner
 from neuroloom.pipeline.sniffing import READ_ERRORS
 from neuroloom.pipeline.store import Store
 
-Submit = Callable[[Sequence[Drop]], None]
+Submit = Callable[[Sequence[Drop]], str | None]  # gives the name of the run, where it has one
 Progress = Callable[[str], None]
+
+
+ASK_AGAIN_S = 30.0
 
 
 class SubmitError(RuntimeError):
@@ -56,22 +61,72 @@ class LeaseLostError(RuntimeError):
     """Another run has taken this drop over: whatever was done here must not be recorded."""
 
 
+class Runs(Protocol):
+    """Those to whom drops were handed over, asked by the names that `submit` gave."""
+
+    def is_on_its_way(self, run: str, *, start_s: float) -> bool:
+        """True where it waits for a free worker, or one has been starting it for no longer than that."""
+
+    def give_up(self, run: str, reason: str) -> None:
+        """Its drops go to another run: it shall not begin, and is shown as crashed where it has begun."""
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What was said, and when, of a drop that lies still: formats, and "" or why it is not whole."""
+
+    form: str
+    reason: str
+    at: float
+    is_final: bool
+
+    @classmethod
+    def of(cls, said: list[Any] | BoxError, name: str, now: float) -> _Answer:
+        """A reader that has ended is not asked again; what is missing may come without a change of the drop."""
+        if isinstance(said, BoxError):
+            return cls("", inbox.one_line(f"{name}: while it was told apart: {said}"), now, True)
+        form, reason = said
+        return cls(str(form), inbox.one_line(str(reason)) if reason else "", now, False)
+
+    def holds(self, now: float) -> bool:
+        """True where it need not be asked again yet."""
+        return self.is_final or self.at <= now < self.at + ASK_AGAIN_S
+
+
+class NoRuns:
+    """Where runs have no names nothing is known of them."""
+
+    def is_on_its_way(self, run: str, *, start_s: float) -> bool:
+        """Never."""
+        return False
+
+    def give_up(self, run: str, reason: str) -> None:
+        """Nothing."""
+
+
 @dataclass
 class Reconciler:
     """Takes every drop of one store one step further.
 
-    submit: hands drops over to whoever does the work. clock: seconds since 1970; tests turn it by hand.
+    submit: hands drops over to whoever does the work. runs: can be asked what became of it. inside: where files are
+    told apart. clock: seconds since 1970; tests turn it by hand.
+
+    Design rationale: how many runs there are at once is counted here, from the catalog. A limit of the server besides
+    would count the runs of a dead machine for minutes, and nothing would begin meanwhile.
     """
 
     store: Store
     catalog: Catalog
     settings: Settings
     submit: Submit
+    runs: Runs = field(default_factory=NoRuns)
+    inside: Inside = field(default_factory=Unboxed)
     clock: Callable[[], float] = time.time
     scanner: Scanner = field(init=False)
+    _answers: dict[str, _Answer] = field(default_factory=dict)  # by fingerprint
 
     def __post_init__(self) -> None:
-        self.scanner = Scanner(self.store.inbox)
+        self.scanner = Scanner(self.store.inbox, self.inside)
         custody.finish_moves(self.store)
 
     def step(self) -> dict[str, int]:
@@ -84,13 +139,35 @@ class Reconciler:
         return self.catalog.counts()
 
     def _expire(self, now: float) -> None:
-        ingest = self.settings.ingest
-        for drop in self.catalog.expired(longest_lease_s=max(ingest.lease_s, ingest.queue_s), now=now):
+        lease_s = self.settings.ingest.lease_s
+        dead: dict[str, str] = {}
+        on_their_way: dict[str, bool] = {}
+        for drop in self.catalog.expired(longest_lease_s=lease_s, now=now):
             if self._has_ended(drop):
                 continue
-            what = "no run took it up" if drop.state == SUBMITTED else "the run was not heard of again"
+            what = "the run was not heard of again"
+            if drop.state == SUBMITTED:
+                if drop.owner not in on_their_way:
+                    on_their_way[drop.owner] = self._is_on_its_way(drop, now)
+                if on_their_way[drop.owner]:
+                    self.catalog.hold([drop.id], owner=drop.owner, lease_s=lease_s, now=now)
+                    continue
+                what = "no run took it up"
             with self._keep_going(drop):
-                fail(self.store, self.catalog, self.settings, drop, what, now=now)
+                fail(self.store, self.catalog, self.settings, drop, what, now=drop.lease_until - lease_s)
+            dead[drop.owner] = what
+        for run, what in dead.items():
+            if run:
+                self.runs.give_up(run, what)
+
+    def _is_on_its_way(self, drop: Drop, now: float) -> bool:
+        ingest = self.settings.ingest
+        waits_s = now - drop.changed_at
+        return (
+            bool(drop.owner)
+            and 0 <= waits_s < ingest.queue_s
+            and self.runs.is_on_its_way(drop.owner, start_s=ingest.lease_s)
+        )
 
     def _look(self, now: float) -> dict[str, Found]:
         # The drops first: one that ends while the inbox is looked at is still known here, and not taken for a new one.
@@ -124,7 +201,7 @@ class Reconciler:
 
     def _settle(self, found: dict[str, Found], now: float) -> None:
         settle_s = self.settings.inbox.settle_s
-        moving = []
+        moving, still = [], []
         for drop in self.catalog.drops(*WAITING):
             lies = found.get(drop.name)
             if lies is None or lies.fingerprint != drop.fingerprint:
@@ -135,26 +212,40 @@ class Reconciler:
                     self.catalog.note([drop.id], stable_since=now)
                 elif lies.problem:
                     self._refuse(drop, lies.problem)
-                elif lies.marked or still_s >= settle_s:
-                    self._probe(drop, still_s)
-                elif drop.state == SEEN:
-                    moving.append(drop.id)
+                elif not lies.marked and still_s < settle_s:
+                    moving += [drop.id] if drop.state == SEEN else []
+                elif drop.name in subjects.FILE_NAMES:
+                    self._take_up(drop)
+                else:
+                    still.append(drop)
         self.catalog.note(moving, frm=(SEEN,), state=SETTLING, reason=f"must lie still for {settle_s:g} s")
+        self._probe(still, now)
 
-    def _probe(self, drop: Drop, still_s: float) -> None:
-        if drop.name in subjects.FILE_NAMES:
-            self._take_up(drop)
-            return
-        form, reason = inbox.probe(self.store.inbox, drop.paths)
-        if not reason:
-            digest = inbox.digest_of(self.store.inbox, drop.files)
-            # Where it grew while it was read, the next look sees that.
-            if inbox.fingerprint_now(self.store.inbox, drop.files) == drop.fingerprint:
-                self.catalog.move(drop.id, READY, frm=WAITING, reason="", digest=digest, format=form)
-        elif still_s >= self.settings.inbox.orphan_s:
-            self._refuse(drop, reason)
-        elif drop.reason != reason:
-            self.catalog.move(drop.id, SETTLING, frm=WAITING, reason=reason, format=form)
+    def _probe(self, still: Sequence[Drop], now: float) -> None:
+        """What has settled is told apart; it goes on where it is whole, else it waits, and in the end is refused."""
+        self._answers = {d.fingerprint: self._answers[d.fingerprint] for d in still if d.fingerprint in self._answers}
+        due = [d for d in still if not (d.fingerprint in self._answers and self._answers[d.fingerprint].holds(now))]
+        n_files = sum(len(drop.files) for drop in due)
+        paths = [list(drop.paths) for drop in due]
+        said = sniffing.answers(self.inside, sniffing.probed, self.store.inbox, paths, n_files=n_files) if due else []
+        for drop, answer in zip(due, said, strict=True):
+            self._answers[drop.fingerprint] = _Answer.of(answer, drop.name, now)
+        for drop in still:
+            answered = self._answers[drop.fingerprint]
+            with self._keep_going(drop):
+                if not answered.reason:
+                    self._is_whole(drop, answered.form)
+                elif now - drop.stable_since >= self.settings.inbox.orphan_s:
+                    self._refuse(drop, answered.reason)
+                elif drop.reason != answered.reason:
+                    changes = {"reason": answered.reason, "format": answered.form}
+                    self.catalog.move(drop.id, SETTLING, frm=WAITING, **changes)
+
+    def _is_whole(self, drop: Drop, form: str) -> None:
+        digest = inbox.digest_of(self.store.inbox, drop.files)
+        # Where it grew while it was read, the next look sees that.
+        if inbox.fingerprint_now(self.store.inbox, drop.files) == drop.fingerprint:
+            self.catalog.move(drop.id, READY, frm=WAITING, reason="", digest=digest, format=form)
 
     def _take_up(self, drop: Drop) -> None:
         """What a `subject.toml` says is known from now on; the file joins the originals."""
@@ -199,7 +290,7 @@ class Reconciler:
     def _batches(self, ready: Sequence[Drop], busy: set[str]) -> Iterator[list[Drop]]:
         """Small new drops together, everything else alone; the same content only once at a time."""
         small: list[Drop] = []
-        known = self.catalog.done_digests()
+        known = self.catalog.done_among(drop.digest for drop in ready)
         for drop in ready:
             if drop.digest in busy:
                 self._wait([drop], "waits: the same content is being ingested")
@@ -225,16 +316,18 @@ class Reconciler:
         self.catalog.note([drop.id for drop in batch if drop.reason != reason], reason=reason)
 
     def _hand_over(self, batch: Sequence[Drop], now: float) -> bool:
-        queue_s = self.settings.ingest.queue_s
-        held = [d for drop in batch if (d := self.catalog.submit(drop.id, lease_s=queue_s, now=now)) is not None]
+        lease_s = self.settings.ingest.lease_s
+        held = [d for drop in batch if (d := self.catalog.submit(drop.id, lease_s=lease_s, now=now)) is not None]
         if not held:
             return False
         try:
-            self.submit(held)
+            run = self.submit(held)
         except SubmitError as error:
             for drop in held:
                 self.catalog.move(drop.id, READY, frm=(SUBMITTED,), reason=f"waits: {inbox.one_line(error)}")
             return False
+        if run:
+            self.catalog.hold([drop.id for drop in held], owner=run, lease_s=lease_s, now=now)
         return True
 
 
@@ -260,7 +353,10 @@ def finish_known(store: Store, catalog: Catalog, drop: Drop) -> None:
 def fail(
     store: Store, catalog: Catalog, settings: Settings, drop: Drop, reason: str, *, now: float | None = None
 ) -> str:
-    """Work on a drop ended without a result: RETRY, or after the last attempt QUARANTINED. Gives the new state."""
+    """Work on a drop ended without a result: RETRY, or after the last attempt QUARANTINED. Gives the new state.
+
+    now: when it ended; the pause before the next attempt is counted from then.
+    """
     at = time.time() if now is None else now
     if drop.attempts < settings.inbox.max_attempts:
         line = f"{reason}; attempt {drop.attempts} of {settings.inbox.max_attempts}"
@@ -292,7 +388,7 @@ def ingest_claimed(
     if inbox.fingerprint_now(store.inbox, drop.files) != drop.fingerprint:
         catalog.move(drop.id, SETTLING, frm=(RUNNING,), owner=drop.owner, reason="it is growing", fingerprint="")
         return []
-    with _lease(catalog, drop, settings.ingest.lease_s):
+    with held(catalog, [drop.id], owner=drop.owner, lease_s=settings.ingest.lease_s):
         paths = [Path(drop.folder) / path for path in drop.paths]
         results = ingest_drop(
             paths,
@@ -327,15 +423,23 @@ def _record(store: Store, catalog: Catalog, drop: Drop, results: Sequence[dict[s
 
 
 @contextmanager
-def _lease(catalog: Catalog, drop: Drop, lease_s: float) -> Iterator[None]:
-    """Renew a drop's lease from a thread for as long as the work on it goes on."""
+def held(catalog: Catalog, drop_ids: Sequence[int], *, owner: str, lease_s: float) -> Iterator[None]:
+    """Hold on to drops, by a thread, for as long as the block goes on: one that is worked on, others that wait for it.
+
+    A database that is away is asked again: nobody else can take the drops meanwhile either.
+    """
     ended = threading.Event()
 
-    def renew() -> None:
-        while not ended.wait(lease_s / 4):
-            catalog.renew(drop.id, owner=drop.owner, lease_s=lease_s)
+    def hold() -> None:
+        pause_s = 0.0
+        while not ended.wait(pause_s):
+            try:
+                catalog.hold(drop_ids, owner=owner, lease_s=lease_s)
+                pause_s = lease_s / 4
+            except DatabaseError:
+                pause_s = min(1.0, lease_s / 4)
 
-    thread = threading.Thread(target=renew, daemon=True, name=f"lease of drop {drop.id}")
+    thread = threading.Thread(target=hold, daemon=True, name="leases")
     thread.start()
     try:
         yield
@@ -346,7 +450,7 @@ def _lease(catalog: Catalog, drop: Drop, lease_s: float) -> Iterator[None]:
 
 def is_idle(store: Store, catalog: Catalog) -> bool:
     """True where nothing in the inbox is being worked on, or still to be looked at."""
-    return not catalog.drops(*OPEN) and not Scanner(store.inbox).scan()
+    return not catalog.drops(*OPEN) and not inbox.names(store.inbox)
 
 
 def ingest_paths(

@@ -82,7 +82,7 @@ def review_index(store: Store) -> Path:
 
     catalog = Catalog.of(store)
     try:
-        open_drops = [drop for drop in reversed(catalog.drops()) if drop.state != DONE][:MOST_DROPS]
+        open_drops = catalog.newest_drops(MOST_DROPS, but=[DONE])
         view = IndexView(
             store=store.root.name,
             made=datetime.now(UTC),

@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from neuroloom.ingest.session import Session
     from neuroloom.models import ModularNetwork, Topology
     from neuroloom.pipeline.evaluation import Scores
-    from neuroloom.pipeline.features import FeatureConfig
+    from neuroloom.pipeline.features import FeatureConfig, Features
     from neuroloom.pipeline.functional import FunctionalConfig
     from neuroloom.pipeline.training import Run, TrainConfig
     from neuroloom.pipeline.windowing import Windows
@@ -422,6 +422,17 @@ def requested(store: Store, name: str) -> RunConfig:
     if not found:
         raise StoreError(f"{name}: no such run in {store.root}; there are: {', '.join(store.run_names()) or 'none'}")
     return RunConfig.model_validate(found)
+
+
+def features_for(name: str, session_id: str, store: Store) -> Features:
+    """The features of one session as the run prepared under `name` wants them; from the cache, or made for it."""
+    from neuroloom.pipeline.features import build_features
+    from neuroloom.pipeline.windowing import feature_config_of
+
+    config = requested(store, name)
+    wanted = feature_config_of(_features(config, config.name), config.bin_s, config.kinds)
+    with _opened(store, session_id, config.versions.get(session_id)) as session:
+        return build_features(session, config=wanted, folder=store.derived)
 
 
 def windows_of(config: RunConfig, store: Store) -> Windows:

@@ -485,8 +485,7 @@ def windows(
         max_uncertainty_ms=max_uncertainty_ms,
         seed=seed,
     )
-    features = features or FeatureConfig()
-    feature_config = replace(features, bin_s=bin_s, kinds={**features.kinds, **config.kinds})
+    feature_config = feature_config_of(features, bin_s, config.kinds)
     made: dict[str, SessionData] = {}
     for session in sessions:
         if session.id in made:
@@ -505,6 +504,12 @@ def windows(
     from neuroloom.pipeline.controls import controlled
 
     return controlled(data, shuffle_recording=shuffle_recording, surrogate=surrogate, seed=seed)
+
+
+def feature_config_of(features: FeatureConfig | None, bin_s: float, kinds: Mapping[str, str]) -> FeatureConfig:
+    """How features are made for windows that ask for these."""
+    features = features or FeatureConfig()
+    return replace(features, bin_s=bin_s, kinds={**features.kinds, **kinds})
 
 
 def _check_ports(sessions: Mapping[str, SessionData], config: WindowConfig) -> None:

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -60,7 +61,7 @@ def postgres() -> Iterator[str]:
         wait_for(port, process, folder / "log")
         yield f"neuroloom:{PASSWORD}@127.0.0.1:{port}"
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGINT)  # does not wait for clients, as a test that failed may have left one
         process.wait(timeout=30)
         shutil.rmtree(folder, ignore_errors=True)
 

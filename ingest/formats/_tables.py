@@ -83,13 +83,13 @@ def find_table(
     lines, encoding = found
     for number, line in enumerate(lines[:HEAD_LINES], start=1):
         for delimiter in ("\t", ";", ",", ""):
+            if not header and not wanted(_names_of(line, delimiter)):  # nearly every line of every text
+                continue
             cells = _cells(line, delimiter)
             if header:
                 is_it = len(cells) == len(header) and _has_number(cells)
             else:
-                is_it = wanted(_names_of(line, delimiter)) and _rows_follow(
-                    lines[number:], delimiter, len(cells), declared=declared
-                )
+                is_it = _rows_follow(lines[number:], delimiter, len(cells), declared=declared)
             if is_it:
                 return TextTable(
                     path=path,

@@ -207,7 +207,7 @@ def test_the_trials_of_a_search_are_tasks_in_processes(served):
 
 
 def test_features_are_made_on_request_and_shown(served):
-    run_and_wait(served, "build-features/features", {"session_id": SESSION}, timeout_s=120)
+    run_and_wait(served, "build-features/features", {"session_ids": [SESSION]}, timeout_s=120)
     keys = {artifact["key"] for artifact in api(served, "/artifacts/filter")}
     assert "features-sub-sample-ses-01-task-choice" in keys
 

@@ -54,7 +54,21 @@ class Machines:
     store: Store
     environment: dict[str, str]
     api: str
-    workers: list[subprocess.Popen[bytes]]
+    workers: dict[Path, subprocess.Popen[bytes]]  # by log
+
+    def working(self, drop_id: int) -> subprocess.Popen[bytes]:
+        """The worker that works on a drop."""
+        (log,) = (log for log in self.workers if f"Flow run 'drop [{drop_id}]'" in log.read_text(errors="replace"))
+        return self.workers[log]
+
+    def runs(self, **wanted) -> list[dict]:
+        """What the server says of runs that match."""
+        user, _, password = AUTH.partition(":")
+        with httpx.Client(base_url=self.api, auth=(user, password)) as client:
+            client_id = "00000000-0000-0000-0000-000000000001"
+            csrf = client.get("/csrf-token", params={"client": client_id}).raise_for_status().json()["token"]
+            headers = {"Prefect-Csrf-Token": csrf, "Prefect-Csrf-Client": client_id}
+            return client.post("/flow_runs/filter", json=wanted, headers=headers).raise_for_status().json()
 
     def catalog(self) -> Catalog:
         return Catalog.at(self.environment["NEUROLOOM_CATALOG_URL"])
@@ -128,9 +142,8 @@ def machines(tmp_path_factory):
         servers.wait_for(port, server, home / "server.log", timeout_s=120)
         environment = os.environ | composed("worker", place) | here
         runner = ["-m", "neuroloom.flows.runner"]
-        workers = [
-            stack.enter_context(part([*runner, "runner"], environment, home / f"worker-{n}.log")) for n in range(2)
-        ]
+        logs = [home / f"worker-{n}.log" for n in range(2)]
+        workers = {log: stack.enter_context(part([*runner, "runner"], environment, log)) for log in logs}
         stack.enter_context(part([*runner, "watcher"], environment, home / "watcher.log"))
         yield Machines(store, environment, f"http://127.0.0.1:{port}/api", workers)
 
@@ -143,8 +156,9 @@ def counted(machines):
         name = f"sub-{n:02d}_ses-01_task-choice_gaze.asc"
         (machines.store.inbox / name).write_text(f"** recording {n}\n{text}", encoding="utf-8")
     (machines.store.inbox / "broken.vhdr").write_text("Brain Vision Data Exchange Header File Version 1.0\n")
-    machines.wait(lambda catalog: catalog.drops(RUNNING))
-    os.killpg(machines.workers[0].pid, signal.SIGKILL)
+    begun = []
+    machines.wait(lambda catalog: begun.extend(catalog.drops(RUNNING)) or begun)
+    os.killpg(machines.working(begun[0].id).pid, signal.SIGKILL)
     machines.wait(lambda catalog: catalog.counts().get(DONE, 0) >= 1)
     shutil.copyfile(machines.store.originals.glob("*/files/*.asc").__next__(), machines.store.inbox / "again.asc")
     machines.wait(lambda catalog: len(catalog.drops()) > N_GOOD + 1 and not catalog.drops(*OPEN))
@@ -171,6 +185,17 @@ def test_every_session_is_sound(counted):
     assert [verify(counted.store.latest(session)) for session in counted.store.session_ids()] == [[]] * N_GOOD
 
 
+def test_no_run_of_the_dead_worker_is_shown_as_going_on(counted):
+    """Those of the other worker end soon: pages are made after a drop is done."""
+
+    def states():
+        runs = counted.runs(flows={"name": {"any_": ["ingest-recording"]}})
+        return Counter(run["state"]["type"] for run in runs)
+
+    counted.wait(lambda _: not states().keys() & {"RUNNING", "PENDING", "SCHEDULED"})
+    assert states()["CRASHED"] >= 1
+
+
 def test_the_dashboard_wants_its_password_and_its_health_does_not(counted):
     assert httpx.get(f"{counted.api}/deployments/name/sweep/sweep").status_code == 401
     user, _, password = AUTH.partition(":")
@@ -187,13 +212,7 @@ def test_a_write_from_another_page_is_refused(counted):
 
 def test_the_schedule_makes_runs_here_too(counted):
     def completed(_catalog):
-        token = counted.environment["PREFECT_API_AUTH_STRING"].split(":")
-        with httpx.Client(base_url=counted.api, auth=(token[0], token[1])) as client:
-            client_id = "00000000-0000-0000-0000-000000000001"
-            csrf = client.get("/csrf-token", params={"client": client_id}).raise_for_status().json()["token"]
-            headers = {"Prefect-Csrf-Token": csrf, "Prefect-Csrf-Client": client_id}
-            asked = {"flows": {"name": {"any_": ["sweep"]}}}
-            runs = client.post("/flow_runs/filter", json=asked, headers=headers).raise_for_status().json()
+        runs = counted.runs(flows={"name": {"any_": ["sweep"]}})
         return any(run["auto_scheduled"] and run["state"]["type"] == "COMPLETED" for run in runs)
 
     counted.wait(completed, timeout_s=120)

@@ -1,5 +1,6 @@
 """What a reader should not do, to be called in a box."""
 
+import ctypes
 import os
 import signal
 import socket
@@ -52,6 +53,30 @@ def chatter(progress):
 def connect(port, progress):
     with socket.create_connection(("127.0.0.1", port), timeout=2):
         return "connected"
+
+
+def connect_to_path(path, progress):
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(path)
+        return "connected"
+
+
+def send_a_datagram(port, progress):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as caller:
+        return caller.sendto(b"out", ("127.0.0.1", port))
+
+
+def set_up_io_uring(progress):
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(425, 1, ctypes.create_string_buffer(120)) < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return "set up"
+
+
+def talk_to_oneself(progress):
+    here, there = socket.socketpair()
+    here.send(b"in")
+    return there.recv(2).decode()
 
 
 def kill_parent(progress):

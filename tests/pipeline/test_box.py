@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from neuroloom.pipeline import _landlock
+from neuroloom.pipeline import _landlock, _seccomp
 from neuroloom.pipeline.box import Box, BoxError, RefusedError
 from neuroloom.pipeline.config import BoxSettings
 
@@ -79,14 +79,26 @@ def test_the_scratch_folder_can_be_written(box, calls):
     assert (box.scratch / "made.txt").read_text() == "written"
 
 
-@confined
-@pytest.mark.skipif(_landlock.version() < 4, reason="this kernel's Landlock does not know TCP")
-def test_nobody_can_be_called_over_the_network(box, calls):
+@pytest.mark.skipif(not _seccomp.can_refuse(), reason="the calls of this processor are not known")
+def test_there_are_no_sockets_to_call_anybody(box, calls, tmp_path):
+    """Services that listen at a port, for datagrams, or behind a path, of which Landlock confines the first only."""
     with (
-        socket.create_server(("127.0.0.1", 0)) as server,
-        pytest.raises(RefusedError, match=r"no part of what was dropped|Permission denied"),
+        socket.create_server(("127.0.0.1", 0)) as at_port,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as for_datagrams,
+        socket.socket(socket.AF_UNIX) as behind_path,
     ):
-        box.call(calls.connect, {"port": server.getsockname()[1]})
+        for_datagrams.bind(("127.0.0.1", 0))
+        behind_path.bind(str(tmp_path / "service"))
+        behind_path.listen()
+        for call, where in (
+            (calls.connect, {"port": at_port.getsockname()[1]}),
+            (calls.send_a_datagram, {"port": for_datagrams.getsockname()[1]}),
+            (calls.connect_to_path, {"path": str(tmp_path / "service")}),
+            (calls.set_up_io_uring, {}),
+        ):
+            with pytest.raises(RefusedError, match="Operation not permitted"):
+                box.call(call, where)
+    assert box.call(calls.talk_to_oneself, {}) == "in"
 
 
 @confined

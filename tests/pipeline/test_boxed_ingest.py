@@ -3,17 +3,19 @@
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 from neuroloom.ingest import Session, manifest
 from neuroloom.ingest.formats import formats
-from neuroloom.pipeline import _landlock
-from neuroloom.pipeline.box import box_of
-from neuroloom.pipeline.config import BoxSettings
+from neuroloom.pipeline import _landlock, sniffing
+from neuroloom.pipeline.box import BoxAwayError, box_of
+from neuroloom.pipeline.catalog import QUARANTINED, SUBMITTED, Catalog
+from neuroloom.pipeline.config import BoxSettings, InboxSettings, IngestSettings, Settings
 from neuroloom.pipeline.ingesting import ingest_path
-from neuroloom.pipeline.reconciling import ingest_paths
+from neuroloom.pipeline.reconciling import Reconciler, ingest_paths
 from neuroloom.pipeline.reingesting import reingest
 from neuroloom.pipeline.sample_devices import record_person
 from neuroloom.pipeline.store import Store
@@ -148,3 +150,60 @@ def test_a_reader_that_reaches_beyond_its_drop_is_refused(box, place, tmp_path, 
 def test_without_a_box_the_same_is_read_in_this_process(store, tmp_path, wild):
     with box_of(store, BoxSettings(on=False)) as inside:
         assert ingest_path(drop(tmp_path / "in", "plain", "nothing"), store, inside=inside).state == "ingested"
+
+
+def looked_at(store, inside):
+    """What became of each drop after two looks at the inbox, the second when nothing is waited for any more."""
+    settings = Settings(
+        inbox=InboxSettings(settle_s=1, orphan_s=5), ingest=IngestSettings(in_flight=9, min_free_bytes=0)
+    )
+    now = [1000.0]
+    looks = Reconciler(
+        store=store,
+        catalog=Catalog.of(store),
+        settings=settings,
+        submit=lambda _: None,
+        inside=inside,
+        clock=lambda: now[0],
+    )
+    for _ in range(2):
+        looks.step()
+        now[0] += 10
+    drops = {Path(drop.name).stem: drop for drop in looks.catalog.drops()}
+    looks.catalog.close()
+    return drops
+
+
+def test_a_sniffer_that_breaks_or_hangs_is_a_refusal_and_the_others_go_on(store, wild, monkeypatch):
+    monkeypatch.setattr(sniffing, "CALL_S", 3.0)
+    drop(store.inbox, "a", "nothing")
+    drop(store.inbox, "crash", "sniff crash")
+    drop(store.inbox, "hang", "sniff hang")
+    drop(store.inbox, "z", "nothing at all")
+    with box_of(store, BoxSettings(), for_inbox=True) as inside:
+        drops = looked_at(store, inside)
+    assert {name: found.state for name, found in drops.items()} == {
+        "a": SUBMITTED, "crash": QUARANTINED, "hang": QUARANTINED, "z": SUBMITTED
+    }  # fmt: skip
+    assert drops["crash"].reason == "crash.wild: while it was told apart: the reader crashed (SIGSEGV)"
+    assert re.fullmatch(
+        r"hang.wild: while it was told apart: not done after \d+ s; it was stopped", drops["hang"].reason
+    )
+
+
+@pytest.mark.skipif(not _landlock.version(), reason="this kernel has no Landlock")
+def test_a_sniffer_reads_nothing_outside_the_inbox(store, tmp_path, wild):
+    (store.sessions / "secret.txt").write_text("private")
+    drop(store.inbox, "reach", f"sniff open {store.sessions / 'secret.txt'}")
+    with box_of(store, BoxSettings(), for_inbox=True) as inside:
+        found = looked_at(store, inside)["reach"]
+    assert found.state == QUARANTINED
+    assert "Permission denied" in found.reason
+
+
+def test_where_there_is_no_box_the_inbox_waits(store, wild, monkeypatch):
+    drop(store.inbox, "a", "nothing")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with box_of(store, BoxSettings(), for_inbox=True) as inside, pytest.raises(BoxAwayError):
+        looked_at(store, inside)
+    assert os.listdir(store.inbox) == ["a.wild"]

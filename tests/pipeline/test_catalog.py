@@ -236,3 +236,36 @@ def test_tables_that_an_older_version_lacks_are_made_in_either_database(catalog,
     assert [run.name for run in again.runs()] == ["reach"]
     assert [row.n_bytes for row in again.checks().values()] == [7]
     again.close()
+
+
+def test_the_newest_drops_come_first_and_those_that_ended_are_left_out_where_asked(catalog, store):
+    for n, state in enumerate([SEEN, DONE, QUARANTINED, DONE]):
+        catalog.add_drop(f"{n}.edf", folder=store.inbox, state=state)
+    assert [drop.name for drop in catalog.newest_drops(3)] == ["3.edf", "2.edf", "1.edf"]
+    assert [drop.name for drop in catalog.newest_drops(3, but=[DONE])] == ["2.edf", "0.edf"]
+
+
+def test_what_changed_lately_is_told_also_where_many_change_at_once(catalog, store):
+    old = [catalog.add_drop(f"{n}.edf", folder=store.inbox, changed_at=100.0) for n in range(3)]
+    catalog.note([old[1].id], frm=(SEEN,), state=SETTLING)
+    catalog.note([old[2].id], reason="waits")
+    assert [drop.name for drop in catalog.drops_changed_since(101.0)] == ["1.edf"]
+
+
+def test_content_is_known_once_it_is_done(catalog, store):
+    catalog.add_drop("a.edf", folder=store.inbox, state=DONE, digest="aa")
+    catalog.add_drop("b.edf", folder=store.inbox, state=READY, digest="bb")
+    assert catalog.done_among(["aa", "bb", "cc"]) == {"aa"}
+
+
+def test_runs_hold_what_was_handed_over_to_them_and_nothing_else(catalog, store):
+    drops = [catalog.add_drop(f"{n}.edf", folder=store.inbox, state=READY) for n in range(4)]
+    ids = [drop.id for drop in drops]
+    for drop in drops[:3]:
+        catalog.submit(drop.id, lease_s=10, now=0.0)
+    catalog.claim(ids[2], owner="other", lease_s=10, now=0.0)
+    catalog.hold(ids[:1], owner="other", lease_s=10, now=0.0)
+    catalog.hold(ids, owner="mine", lease_s=10, now=50.0)
+    assert [(drop.owner, drop.lease_until) for drop in catalog.drops()] == [
+        ("other", 10.0), ("mine", 60.0), ("other", 10.0), ("", 0.0)
+    ]  # fmt: skip

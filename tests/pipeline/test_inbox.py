@@ -1,10 +1,12 @@
 import json
 import os
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from neuroloom.ingest.formats import FormatError
 from neuroloom.pipeline import custody, inbox, ingesting, reconciling
@@ -21,7 +23,7 @@ from neuroloom.pipeline.catalog import (
 )
 from neuroloom.pipeline.config import InboxSettings, IngestSettings, Settings
 from neuroloom.pipeline.inbox import Scanner
-from neuroloom.pipeline.reconciling import Reconciler, SubmitError, fail, ingest_claimed, is_idle
+from neuroloom.pipeline.reconciling import Reconciler, SubmitError, fail, held, ingest_claimed, is_idle
 from neuroloom.pipeline.store import Store
 
 
@@ -44,7 +46,7 @@ class PlainFormat:
 @pytest.fixture(autouse=True)
 def plain_format(monkeypatch):
     known = {"plain": PlainFormat()}
-    for module in ("neuroloom.ingest.formats", "neuroloom.ingest.folders", "neuroloom.pipeline.inbox"):
+    for module in ("neuroloom.ingest.formats", "neuroloom.ingest.folders", "neuroloom.pipeline.sniffing"):
         monkeypatch.setattr(sys.modules[module], "formats", lambda: known)
 
 
@@ -332,10 +334,108 @@ def test_a_dead_run_is_tried_again_and_after_the_third_time_refused(place):
         place.catalog.claim(waiting.id, owner="dies", lease_s=100, now=place.now)
         place.after(100)
         seen.append(place.states()["a.rec"])
-        place.after(200)
-    assert seen == [RETRY, RETRY, QUARANTINED]
+    assert seen == [SUBMITTED, SUBMITTED, QUARANTINED]
     assert os.listdir(place.store.inbox) == []
     assert custody.refused(place.store)[0].reason.startswith("tried 3 times")
+
+
+class Server:
+    """Runs by name: what the server would say of them, and which were given up."""
+
+    def __init__(self, **on_their_way):
+        self.on_their_way, self.given_up = on_their_way, []
+
+    def is_on_its_way(self, run, *, start_s):
+        return self.on_their_way[run]
+
+    def give_up(self, run, reason):
+        self.given_up.append((run, reason))
+
+
+def set_ingest(place, **changes):
+    ingest = place.settings.ingest.model_copy(update=changes)
+    place.reconciler.settings = place.settings.model_copy(update={"ingest": ingest})
+
+
+def handed_over(place, server, *names):
+    """Drops that share the run "r0"; handed over once more they are "r1" and so on."""
+    for name in names:
+        drop(place, name, f"REC {name}")
+    place.reconciler.runs = server
+    place.reconciler.submit = lambda batch: place.handed.append(batch) or f"r{len(place.handed) - 1}"
+    place.after(0)
+    place.after(10)
+    assert {drop.owner for drop in place.catalog.drops(SUBMITTED)} == {"r0"}
+
+
+def test_a_drop_whose_run_waits_for_a_worker_stays_handed_over(place):
+    server = Server(r0=True)
+    handed_over(place, server, "a.rec")
+    set_ingest(place, queue_s=250)
+    assert [place.after(100) for _ in range(2)] == [{SUBMITTED: 1}] * 2
+    assert len(place.handed) == 1
+    place.after(100)
+    assert (len(place.handed), server.given_up) == (2, [("r0", "no run took it up")])
+
+
+def test_a_drop_whose_run_died_before_it_began_is_handed_over_again(place):
+    server = Server(r0=False)
+    handed_over(place, server, "a.rec")
+    place.after(100)
+    (again,) = place.catalog.drops(SUBMITTED)
+    assert (again.owner, again.attempts, server.given_up) == ("r1", 0, [("r0", "no run took it up")])
+
+
+def test_with_a_dead_run_all_its_drops_come_back_also_those_it_had_not_begun(place):
+    server = Server(r0=False)
+    names = [f"{i:02}.rec" for i in range(12)]
+    set_ingest(place, in_flight=1, batch=12)
+    handed_over(place, server, *names)
+    first, *others = place.catalog.drops(SUBMITTED)
+    place.catalog.claim(first.id, owner="r0", lease_s=100, now=place.now)
+    place.catalog.hold([drop.id for drop in (first, *others)], owner="r0", lease_s=100, now=place.now + 50)
+    place.after(100)
+    assert len(place.handed) == 1
+    place.after(50)
+    assert len(place.handed) == 2
+    assert {drop.attempts for drop in place.catalog.drops()} == {0, 1}
+    assert [run for run, _ in server.given_up] == ["r0"]
+
+
+def test_a_run_that_works_holds_what_waits_for_it_though_the_database_was_away(place, monkeypatch):
+    handed_over(place, Server(), "a.rec")
+    (waiting,) = place.catalog.drops()
+    real, calls = Catalog.hold, []
+
+    def hold(catalog, drop_ids, **lease):
+        calls.append(drop_ids)
+        if len(calls) == 1:
+            raise OperationalError("the database", None, ConnectionError())
+        real(catalog, drop_ids, **lease)
+        went_on.set()
+
+    went_on = threading.Event()
+    monkeypatch.setattr(Catalog, "hold", hold)
+    with held(place.catalog, [waiting.id], owner="r0", lease_s=0.1):
+        assert went_on.wait(20)
+    assert place.catalog.drop(waiting.id).lease_until > waiting.lease_until
+
+
+def test_where_a_run_dies_while_originals_move_the_move_is_finished(place, monkeypatch):
+    drop(place, "head.rec", "REC\nx.raw")
+    drop(place, "x.raw", "samples")
+    place.after(0)
+    place.after(10)
+    claimed = place.catalog.claim(place.catalog.drops()[0].id, owner="dies", lease_s=100, now=place.now)
+    monkeypatch.setattr(custody, "_move_files", lambda *_: None)
+    custody.archive(place.store, claimed, ["sub-a_ses-01"])
+    monkeypatch.undo()
+    record = custody.archive_folder(place.store, claimed) / custody.DROP_RECORD
+    record.write_text(record.read_text().replace('"moved": true', '"moved": false'))
+    os.rename(place.store.inbox / "head.rec", (record.parent / "files").mkdir() or record.parent / "files" / "head.rec")
+    assert place.after(100) == {DONE: 1}
+    assert sorted(os.listdir(record.parent / "files")) == ["head.rec", "x.raw"]
+    assert os.listdir(place.store.inbox) == []
 
 
 def test_a_run_that_lost_its_lease_moves_nothing(place, ingested):

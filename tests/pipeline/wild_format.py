@@ -19,6 +19,9 @@ MAGIC = b"WILD "
 
 
 def sniff(path, head):
+    """A file that says `WILD sniff crash` misbehaves here already."""
+    if head.startswith(MAGIC + b"sniff "):
+        misbehave(head.decode().removeprefix("WILD sniff "))
     return head.startswith(MAGIC)
 
 
@@ -26,8 +29,8 @@ def files(path):
     return (path,)
 
 
-def read(path):
-    what, _, argument = path.read_text().removeprefix("WILD ").strip().partition(" ")
+def misbehave(text):
+    what, _, argument = text.strip().partition(" ")
     match what:
         case "crash":
             os.kill(os.getpid(), signal.SIGSEGV)
@@ -39,6 +42,10 @@ def read(path):
             Path(argument).read_bytes()
         case "write":
             Path(argument).write_text("was here")
+
+
+def read(path):
+    misbehave(path.read_text().removeprefix("WILD "))
     samples = np.arange(1000, dtype=np.int16).reshape(-1, 1)
     signal_of_it = Signal(
         name="eeg",

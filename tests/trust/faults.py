@@ -3,6 +3,8 @@
 with Forks() as forks:
     calls = forks.watched(store)                      [("openat", 17), ...]  calls that change files, in order
     forks.run(store, inject="pwrite64:signal=SIGKILL:when=3")
+    forks.killed_after(1.7, store, "go on")
+    forks.run(store, most_bytes=4097, torn=True)      killed at the first write beyond, which has begun
 """
 
 from __future__ import annotations
@@ -11,9 +13,11 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,10 +58,10 @@ class Forks:
         self.process.wait(20)
         self.process.stdout.close()  # type: ignore[union-attr]
 
-    def watched(self, store: Path) -> list[tuple[str, int]]:
+    def watched(self, place: Path, then: str = "ingest") -> list[tuple[str, int]]:
         """The calls of an ingest that change files, each with its number among the calls of its name."""
         with tempfile.NamedTemporaryFile("r") as log:
-            assert self.run(store, log=log.name)["ended"] == 0
+            assert self.run(place, then, log=log.name)["ended"] == 0
             said = log.read()
         n_seen: Counter[str] = Counter()
         calls = []
@@ -69,23 +73,49 @@ class Forks:
                 calls.append((call[1], n_seen[call[1]]))
         return calls
 
-    def run(self, store: Path, *, inject: str = "", log: str = os.devnull) -> dict[str, Any]:
-        """One ingest of all that lies in the inbox; what was said of it, and {"ended"}."""
-        self._send(json.dumps({"store": str(store)}))
+    def run(
+        self,
+        place: Path,
+        then: str = "ingest",
+        *,
+        inject: str = "",
+        log: str = "",
+        most_bytes: int | None = None,
+        torn: bool = False,
+    ) -> dict[str, Any]:
+        """One piece of work; what was said of it, and {"ended"}. See `forking.py`; inject: as strace has it."""
+        self._send(json.dumps({"place": str(place), "then": then, "most_bytes": most_bytes, "torn": torn}))
         pid = self._reply()["pid"]
-        traced = inject.split(":")[0] if inject else ",".join(CHANGING)
-        command = ["strace", "-o", log, "-e", f"trace={traced}", *(["-e", f"inject={inject}"] if inject else [])]
-        tracer = subprocess.Popen([*command, "-p", str(pid)], stderr=subprocess.PIPE)
-        assert tracer.stderr is not None
-        said = tracer.stderr.readline()
-        assert b"attached" in said, said
+        tracer = self._tracer(pid, inject, log) if inject or log else None
         self._send("go")
         found: dict[str, Any] = {}
         while "ended" not in found:
             found |= self._reply()
-        tracer.wait(30)
-        tracer.stderr.close()
+        if tracer is not None:
+            tracer.communicate(timeout=30)
         return found
+
+    def killed_after(self, seconds: float, place: Path, then: str) -> None:
+        """Work that is killed after so long, wherever it is."""
+        self._send(json.dumps({"place": str(place), "then": then, "most_bytes": None, "torn": False}))
+        pid = self._reply()["pid"]
+        self._send("go")
+        time.sleep(seconds)
+        os.kill(pid, signal.SIGKILL)
+        found: dict[str, Any] = {}
+        while "ended" not in found:
+            found |= self._reply()
+        assert found["ended"] == -signal.SIGKILL, found
+
+    def _tracer(self, pid: int, inject: str, log: str) -> subprocess.Popen[bytes]:
+        traced = inject.split(":")[0] if inject else ",".join(CHANGING)
+        command = ["strace", "-o", log or os.devnull, "-e", f"trace={traced}"]
+        command += [*(["-e", f"inject={inject}"] if inject else []), "-p", str(pid)]
+        tracer = subprocess.Popen(command, stderr=subprocess.PIPE)
+        assert tracer.stderr is not None
+        said = tracer.stderr.readline()
+        assert b"attached" in said, said
+        return tracer
 
     def _send(self, text: str) -> None:
         self.process.stdin.write(text.encode() + b"\n")  # type: ignore[union-attr]

@@ -32,6 +32,13 @@ SETTINGS = Settings(
     ingest=IngestSettings(sorter="none", in_flight=10_000, min_free_bytes=0),
     box=BOX,
 )
+# Where runs are killed all the time: a short lease, and as many attempts as it takes.
+SOAK = SETTINGS.model_copy(
+    update={
+        "inbox": SETTINGS.inbox.model_copy(update={"max_attempts": 10_000}),
+        "ingest": SETTINGS.ingest.model_copy(update={"lease_s": 2.0}),
+    }
+)
 
 
 @dataclass
@@ -67,7 +74,7 @@ class Inbox:
     def _work(self, drops: Sequence[Drop]) -> None:
         """As a run does it: what a reader raises ends the attempt and nothing else."""
         for drop in drops:
-            claimed = self.catalog.claim(drop.id, owner=self.owner, lease_s=1000)
+            claimed = self.catalog.claim(drop.id, owner=self.owner, lease_s=self.settings.ingest.lease_s)
             if claimed is None:
                 continue
             try:

@@ -9,7 +9,8 @@ from neuroloom.ingest import manifest
 from .harness import inbox_of
 from .hostile_contents import edf_file
 
-SOME, MANY = 60, 10_000
+SOME, MANY, MANY_IN_VALUES = 40, 10_000, 20_000
+AT_ONCE = 16  # datasets with a flipped bit each, of which all have to be named
 
 
 @pytest.fixture(scope="module")
@@ -49,47 +50,60 @@ def flip(path, at, bit):
         file.write(bytes([byte ^ 1 << bit]))
 
 
-def missed(session, n, seed):
-    """Flips one bit after another, each put back; those that were not found, or not named."""
+def missed_anywhere(session, n, seed):
+    """Flips one bit of any file after another, each put back; those that were not found."""
     rng = np.random.default_rng(seed)
     files = sorted(session.iterdir())
-    sizes = np.array([path.stat().st_size for path in files])
-    stored = {path: stored_at(path) for path in files if path.suffix != ".json"}
-    known = {name for entry in manifest.read(session)["files"].values() for name in entry["datasets"]}
-    found, n_in_data = [], 0
-    places = [(path, a, b) for path, spans in stored.items() for a, b, name in spans if name in known and b > a]
-    for k in range(n):
-        if k % 2:  # most of a small file is structure: every second flip is among values
-            path, a, b = places[rng.integers(len(places))]
-            where = int(rng.integers(a, b))
-        else:
-            at = rng.integers(sizes.sum())
-            number = int(np.searchsorted(np.cumsum(sizes), at, side="right"))
-            path, where = files[number], int(at - sizes[:number].sum())
-        bit = int(rng.integers(8))
-        names = {name for a, b, name in stored.get(path, ()) if a <= where < b} & known
+    ends = np.cumsum([path.stat().st_size for path in files])
+    found = []
+    for _ in range(n):
+        at = int(rng.integers(ends[-1]))
+        number = int(np.searchsorted(ends, at, side="right"))
+        path, where, bit = files[number], int(at - (ends[number] - files[number].stat().st_size)), int(rng.integers(8))
         flip(path, where, bit)
         damage = manifest.verify(session)
         flip(path, where, bit)
         if {d.file for d in damage} != {path.name}:
             found.append(f"{path.name} byte {where} bit {bit}: {damage}")
-        elif names:
-            n_in_data += 1
-            if names != {d.dataset for d in damage}:
-                found.append(f"{path.name} byte {where} bit {bit} of {names}: {damage}")
-    assert manifest.verify(session) == []
-    return n_in_data, found
+    return found
+
+
+def misnamed(session, n, seed):
+    """Flips a bit in the values of many datasets at once, over and over; those that were not named, or wrongly."""
+    rng = np.random.default_rng(seed)
+    known = {(file, name) for file, entry in manifest.read(session)["files"].items() for name in entry["datasets"]}
+    places = {}
+    for file in sorted({file for file, _ in known}):
+        for a, b, name in stored_at(session / file):
+            if (file, name) in known and b > a:
+                places.setdefault((file, name), []).append((a, b))
+    datasets, found, n_flipped = sorted(places), [], 0
+    while n_flipped < n:
+        flips = {}
+        for k in rng.choice(len(datasets), min(AT_ONCE, n - n_flipped, len(datasets)), replace=False):
+            spans = places[datasets[k]]
+            a, b = spans[rng.integers(len(spans))]
+            flips[datasets[k]] = (int(rng.integers(a, b)), int(rng.integers(8)))
+        for (file, _), (where, bit) in flips.items():
+            flip(session / file, where, bit)
+        named = {(d.file, d.dataset) for d in manifest.verify(session)}
+        for (file, _), (where, bit) in flips.items():
+            flip(session / file, where, bit)
+        found += [f"{each} {flips.get(each)}" for each in sorted(named ^ set(flips))]
+        n_flipped += len(flips)
+    return found
 
 
 def test_flipped_bits_are_found_and_named(session, tell):
-    n_in_data, found = missed(session, SOME, 0)
-    tell(f"flips: {SOME}, {n_in_data} in the values of a dataset, {len(found)} missed or misnamed")
+    found = [*missed_anywhere(session, SOME, 0), *misnamed(session, SOME, 0)]
+    tell(f"flips: {SOME} anywhere and {SOME} in values, {len(found)} missed or misnamed")
     assert found == []
-    assert n_in_data
+    assert manifest.verify(session) == []
 
 
 @pytest.mark.trust
-def test_ten_thousand_flipped_bits_are_found_and_named(session, tell):
-    n_in_data, found = missed(session, MANY, 1)
-    tell(f"flips, all: {MANY}, {n_in_data} in the values of a dataset, {len(found)} missed or misnamed")
+def test_very_many_flipped_bits_are_found_and_named(session, tell):
+    found = [*missed_anywhere(session, MANY, 1), *misnamed(session, MANY_IN_VALUES, 1)]
+    tell(f"flips, all: {MANY} anywhere and {MANY_IN_VALUES} in values, {len(found)} missed or misnamed")
     assert found == []
+    assert manifest.verify(session) == []

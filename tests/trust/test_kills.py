@@ -1,9 +1,12 @@
 """Killed at any system call that changes a file, an ingest loses nothing, doubles nothing, and goes on."""
 
+import re
 import shutil
 
 import pytest
 
+from neuroloom.pipeline import custody
+from neuroloom.pipeline.catalog import DONE
 from neuroloom.pipeline.store import Store
 
 from .faults import Forks, can_trace
@@ -13,6 +16,7 @@ from .promises import broken_after_restart, broken_at_once, datasets, digests_be
 
 SESSION = "sub-kept_ses-01"
 SAMPLE = 12
+N_CUTS = 150
 pytestmark = pytest.mark.skipif(bool(can_trace()), reason=can_trace() or "-")
 
 
@@ -82,6 +86,55 @@ def test_killed_at_every_call_that_changes_a_file_the_promises_hold(forks, place
     tell(f"kills, all: {n_killed} of {len(place[2])} calls, {len(found)} violations")
     assert found == []
     assert n_killed >= 0.98 * len(place[2])  # a call may come once less in another run
+
+
+def cut_at(forks, place, most_bytes, *, torn):
+    """What did not hold after an ingest whose files could not become longer than that, and whether it was too short."""
+    store, root, _, originals, holds = place
+    hit = copied(store, root / "hit")
+    try:
+        ended = forks.run(hit.root, most_bytes=most_bytes, torn=torn)
+        was_hit = ended["ended"] != 0 or any(not said.startswith(DONE) for said in ended.get("states", {}).values())
+        found = broken_at_once(hit, originals)
+        for refused in custody.refused(hit):  # at every attempt: a person makes room and asks for another
+            found += [] if durable_said(refused.reason) else [f"does not say that it is the disk: {refused.reason}"]
+            custody.release(hit, refused.id)
+        found += broken_after_restart(hit, originals, SESSION, holds)
+        return was_hit, [f"{most_bytes} bytes, torn {torn}: {what}" for what in found]
+    finally:
+        shutil.rmtree(hit.root)
+
+
+def durable_said(reason):
+    return re.search(r"Errno 27|errno = 27|File too large|OSError\(27", reason)
+
+
+def cut_through(forks, place, sizes):
+    outcomes = [cut_at(forks, place, size, torn=torn) for size in sizes for torn in (False, True)]
+    return sum(hit for hit, _ in outcomes), [what for _, found in outcomes for what in found]
+
+
+@pytest.fixture(scope="module")
+def longest(place):
+    """Bytes of the longest file that an ingest writes."""
+    written = [path for path in (place[1] / "whole").rglob("*") if path.is_file()]
+    return max(path.stat().st_size for path in written)
+
+
+def test_short_and_torn_writes_break_no_promise(forks, place, longest, tell):
+    sizes = [longest // 3, longest - 1]
+    n_hit, found = cut_through(forks, place, sizes)
+    tell(f"short and torn writes: {2 * len(sizes)}, {n_hit} ended the work, {len(found)} violations")
+    assert found == []
+    assert n_hit >= len(sizes)
+
+
+@pytest.mark.trust
+def test_short_and_torn_writes_at_every_length_break_no_promise(forks, place, longest, tell):
+    sizes = range(1, longest, max(1, longest // N_CUTS))
+    n_hit, found = cut_through(forks, place, sizes)
+    tell(f"short and torn writes, all: {2 * len(sizes)}, {n_hit} ended the work, {len(found)} violations")
+    assert found == []
 
 
 @pytest.mark.trust

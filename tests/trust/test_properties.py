@@ -3,6 +3,7 @@
 import itertools
 import os
 import string
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from neuroloom.ingest import ClockMap, FormatError, Intervals, Timebase
 from neuroloom.ingest._runs import merged, runs_of
+from neuroloom.ingest.clock_map import through
 from neuroloom.ingest.formats._companions import hides, plainly_named
 from neuroloom.pipeline.catalog import IN_FLIGHT, OPEN, STATES, Catalog
 from neuroloom.pipeline.custody import slug
@@ -30,9 +32,9 @@ many = settings(max_examples=N_EXAMPLES, deadline=None)
 
 @st.composite
 def clock_maps(draw):
-    """Straight or bent by up to 300 ppm at up to six places."""
+    """Straight or bent by up to 300 ppm at up to six places, of which some nearly coincide."""
     n = draw(st.integers(0, 6))
-    at_s = np.cumsum([draw(st.floats(1.0, 1000.0)) for _ in range(n)])
+    at_s = np.cumsum([draw(st.floats(1.0, 1000.0) | st.just(1e-3)) for _ in range(n)])
     slopes = [draw(st.floats(-3e-4, 3e-4)) for _ in range(n)]
     extra_s = np.cumsum([0.0, *(slope * step for slope, step in zip(slopes, np.diff(at_s), strict=False))])[:n]
     return ClockMap(
@@ -55,11 +57,19 @@ def clock_maps(draw):
 
 
 @many
-@given(clock_maps(), st.lists(st.floats(-1e4, 1e4), min_size=1, max_size=20))
+@given(clock_maps(), st.lists(seconds, min_size=1, max_size=20))
 def test_there_and_back_is_where_one_was(clock, times_s):
+    """Also a day away from the evidence, on end pieces that go on from knots which nearly meet."""
     there = clock.seconds(times_s)
     assert np.allclose(clock.inverse_seconds(there), times_s, rtol=0, atol=1e-6)
     assert np.allclose(clock.inverse().seconds(there), times_s, rtol=0, atol=1e-6)
+
+
+@many
+@given(clock_maps(), clock_maps(), st.lists(seconds, min_size=1, max_size=20))
+def test_one_map_for_two_leads_where_both_lead(first, second, times_s):
+    both = through(first, replace(second, source="b", target="c"))
+    assert np.allclose(both.seconds(times_s), second.seconds(first.seconds(times_s)), rtol=0, atol=2e-6)
 
 
 @many
