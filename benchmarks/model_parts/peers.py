@@ -52,7 +52,7 @@ def gpfa(data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def cebra(data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """CEBRA with time as its label (Schneider et al. 2023): offset10-model, 8 dimensions, 300 iterations of batch 128."""
+    """CEBRA with time as its label (Schneider et al. 2023): offset10-model, 8 dimensions, 300 iterations."""
     from cebra import CEBRA
 
     heard, train = data["heard"].astype(np.float32), data["part"] == 0
