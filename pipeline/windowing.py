@@ -223,6 +223,15 @@ class SessionData:
         """Per port of choices or tokens how often each class occurs in training time, (K,), with one more of each."""
         return {name: self._shares(made) for name, made in self.features.ports.items() if made.port.is_classes}
 
+    @cached_property
+    def rooms(self) -> Mapping[SplitName, NDArray[np.int64]]:
+        """Per split and block in how many bins a window can begin."""
+        length = self.config.n_bins
+        return {
+            name: np.array([max(0, last - first - length + 1) for first, last in blocks], dtype=np.int64)
+            for name, blocks in self.blocks.items()
+        }
+
     def inputs_at(self, name: str, first: int, last: int, *, scaled: bool = False) -> tuple[Floats, Flags]:
         """An input port as seen at bins `[first, last)`: late by its lag, 0 where unknown.
 
@@ -258,13 +267,27 @@ class SessionData:
             parts = [cut(name, int(start), int(start) + length) for start in starts]
             return np.stack([part[0] for part in parts]), np.stack([part[1] for part in parts])
         values = np.empty((len(first), length, made.values.shape[1]), dtype=np.float32)
-        for i, start in enumerate(first.tolist()):
-            values[i] = made.values[start : start + length]
-        if self.is_scaled(name):
-            scaler = self.scalers[name]
-            np.subtract(values, scaler.mean, out=values)
-            np.divide(values, scaler.std, out=values)
+        mean, std = self._tiled(name, length) if self.is_scaled(name) else (None, None)
+        source = made.values.view(np.ndarray)  # slices of a memory map that know of it cost as much as the copy
+        for window, start in zip(values, first.tolist(), strict=True):
+            if mean is None or std is None:
+                window[:] = source[start : start + length]
+            else:  # while the window lies in the processor's cache
+                np.subtract(source[start : start + length], mean, out=window)
+                np.divide(window, std, out=window)
         return values, None
+
+    def _tiled(self, name: str, length: int) -> tuple[Floats, Floats]:
+        """Mean and spread of a port for every bin of a window, (T, C): twice as fast as one line for all."""
+        if (name, length) not in self._tiles:
+            scaler = self.scalers[name]
+            tiled = [np.tile(line, (length, 1)) for line in (scaler.mean, scaler.std)]
+            self._tiles[name, length] = (tiled[0], tiled[1])
+        return self._tiles[name, length]
+
+    @cached_property
+    def _tiles(self) -> dict[tuple[str, int], tuple[Floats, Floats]]:
+        return {}
 
     @cached_property
     def _n_unknown(self) -> Mapping[str, NDArray[np.int64]]:
@@ -389,12 +412,12 @@ class Split:
         """
         rng = np.random.default_rng([self.config.seed, step])
         names = list(self.sessions)
-        room = [np.array([self._room(block) for block in self.sessions[name].blocks[self.name]]) for name in names]
+        room = [self.sessions[name].rooms[self.name] for name in names]
         weights = np.array([float(r.sum()) for r in room])
         chosen = int(rng.choice(len(names), p=weights / weights.sum()))
         blocks = self.sessions[names[chosen]].blocks[self.name]
         which = rng.choice(len(blocks), size=batch_size, p=room[chosen] / room[chosen].sum())
-        starts = [blocks[i][0] + int(rng.integers(self._room(blocks[i]))) for i in which]
+        starts = [blocks[i][0] + int(rng.integers(room[chosen][i])) for i in which]
         return self.batch(names[chosen], starts)
 
     def batches(self, *, batch_size: int, warm_up_bins: int = 0) -> Iterator[Batch]:
@@ -434,9 +457,6 @@ class Split:
             },
             scored=np.arange(length) >= warm_up_bins,
         )
-
-    def _room(self, block: Bounds) -> int:
-        return max(0, block[1] - block[0] - self.config.n_bins + 1)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
