@@ -162,13 +162,14 @@ def _log_chances(network: Any, batch: Batch, port: str) -> Tensor:
 def _kinds(data: SessionData, config: ReinforceConfig, batch: Batch) -> NDArray[np.int64]:
     """The kind of the last event, (B, T); -1 for none."""
     bins = batch.first_bins[:, None] + np.arange(batch.masks[config.port].shape[1])
-    return last_kinds(data, config.events)[np.clip(bins, 0, data.features.n_bins - 1)]
+    kinds = last_kinds(data, config.events)
+    return np.asarray(kinds[np.clip(bins, 0, len(kinds) - 1)], dtype=np.int64)
 
 
 def last_kinds(data: SessionData, events: str) -> NDArray[np.int64]:
     """The kind of the last event at every bin of a session, (T,)."""
-    kinds: NDArray[np.int64] = np.asarray(since_event(data, events_of(data, events), 0, data.features.n_bins)[:, 0])
-    return kinds
+    found = since_event(data, events_of(data, events), 0, data.features.n_bins)
+    return np.asarray(found[:, 0], dtype=np.int64)
 
 
 def reached(run: Run, policy: Run, split: Split, config: ReinforceConfig) -> Reached:
