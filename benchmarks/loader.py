@@ -137,7 +137,8 @@ def batch_rates(data: Windows, arrays: list[NDArray[np.float32]], length: int, n
             out[i] = array[start : start + length]
         return torch.from_numpy(out)
 
-    data.train.random_batch(0, batch_size=2)  # scalers and sums are made once
+    for name in data.sessions:
+        data.train.batch(name, data.train.tiles(name)[:1])  # scalers and sums are made once
     steps = [(step, 0) for step in range(max(4, n // BATCH))]
     return BATCH * rate_of(ours, steps), BATCH * rate_of(stacked, steps)
 
