@@ -1,4 +1,4 @@
-"""The commands about training runs: train, evaluate, compare, predict, fidelity, search."""
+"""The commands about training runs: train, evaluate, compare, predict, fidelity, search, reinforce."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SAY_EVERY = 100  # steps
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (train, evaluate, compare, predict, fidelity, search):
+    for command in (train, evaluate, compare, predict, fidelity, search, reinforce):
         app.command()(command)
 
 
@@ -203,6 +203,32 @@ def search(
     shown = [(row["trial"], _loss(row), *(row["values"].get(name, "") for name in names)) for row in ranked]
     table(("trial", "loss", *names), shown)
     lines(f"{asked.name}: trial {found['best']} is the run now", f"  {folder}")
+
+
+def reinforce(
+    config: Annotated[Path, typer.Argument(help="A TOML file; pipeline/reinforcing.py explains it.")],
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
+    """Make rewarded answers of a trained copy likelier, on a leash to it; fidelity to its person before and after."""
+    from dataclasses import asdict
+
+    from neuroloom.pipeline import reinforcing
+    from neuroloom.pipeline.reviewing import review_run
+    from neuroloom.pipeline.store import Store
+
+    place = Store.here(store).existing()
+    asked = reinforcing.read_reinforce_config(config)
+    found, before, after = reinforcing.reinforce_run(asked, place, _tell)
+    page = review_run(place, asked.name)
+    if as_json:
+        both = {"before": before.to_json(), "after": after.to_json()}
+        document({"run": asked.name, "page": str(page), **asdict(found), **both})
+        return
+    lines(f"{asked.name}: {found.words()}")
+    for when, one in (("before", before), ("after", after)):
+        lines(*(f"  {when}: {sentence}" for sentence in one.sentences()))
+    lines(f"  page: {page}#fidelity")
 
 
 def _loss(row: dict[str, Any]) -> str:

@@ -22,6 +22,7 @@ from neuroloom.ingest import durable
 from neuroloom.models import ModularNetwork
 from neuroloom.models.forcing import forcing
 from neuroloom.models.recurrence import Cut, Nudge
+from neuroloom.pipeline._ahead import ahead
 from neuroloom.pipeline._runs import (
     CHECKPOINT,
     CONFIG,
@@ -114,9 +115,16 @@ class Trainer:
         return self.step >= config.steps or bool(config.patience and self.stale >= config.patience)
 
     def _go(self, tell: Progress) -> None:
+        def make(step: int) -> Batch:
+            return self.data.train.random_batch(step, batch_size=self.config.batch_size)
+
+        with ahead(make, self.step, self.config.steps) as batch_of:
+            self._through(batch_of, tell)
+
+    def _through(self, batch_of: Callable[[int], Batch], tell: Progress) -> None:
         config = self.config
         while not self._is_done():
-            row = self._one_step()
+            row = self._one_step(batch_of(self.step))
             if not np.isfinite(row["loss"]):
                 raise ValueError(f"loss {row['loss']} at step {self.step}; a smaller learning rate may keep it finite")
             self.losses.append(row["loss"])
@@ -157,9 +165,8 @@ class Trainer:
 
     # One step ------------------------------------------------------------------------------------------------------
 
-    def _one_step(self) -> dict[str, Any]:
+    def _one_step(self, batch: Batch) -> dict[str, Any]:
         self.network.train()
-        batch = self.data.train.random_batch(self.step, batch_size=self.config.batch_size)
         done = self.step / self.config.steps
         warm_up_bins = min(round(self.config.warm_up_s / self.data.config.bin_s), self.data.config.n_bins // 2)
         scored = np.arange(self.data.config.n_bins) >= warm_up_bins

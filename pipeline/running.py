@@ -173,7 +173,7 @@ def prepare_run(config: RunConfig, store: Store) -> Path:
     training_of(config)
     if config.start_from:
         requested(store, config.start_from)
-        _refuse_withdrawn(sorted(sessions_behind(store, config.start_from)), store)
+        refuse_withdrawn(sorted(sessions_behind(store, config.start_from)), store)
     chosen, left_out = trainable(config.sessions, store)
     if not chosen:
         why = "; ".join(f"{name}: {said}" for name, said in left_out.items()) or "ingest recordings first"
@@ -211,7 +211,7 @@ def trainable(named: tuple[str, ...], store: Store) -> tuple[tuple[str, ...], di
     return tuple(session_id for session_id in found if session_id not in left_out), left_out
 
 
-def _refuse_withdrawn(sessions: Iterable[str], store: Store) -> None:
+def refuse_withdrawn(sessions: Iterable[str], store: Store) -> None:
     """Raise StoreError where a person does not agree to it any more."""
     known, today = Subjects.of(store), date.today()
     for session_id in sessions:
@@ -239,7 +239,7 @@ def train_run(name: str, store: Store, *, progress: bool | Progress = False) -> 
     from neuroloom.pipeline.training import attach, train
 
     config, folder = requested(store, name), store.run_folder(name)
-    _refuse_withdrawn(sorted(sessions_behind(store, name)), store)  # it may have ended since the run was prepared
+    refuse_withdrawn(sorted(sessions_behind(store, name)), store)  # it may have ended since the run was prepared
     catalog = Catalog.of(store)
     catalog.put_run(name, kind="train", state=RUNNING, reason="")
     try:

@@ -48,9 +48,10 @@ from neuroloom.pipeline.store import Store, StoreError
 
 REQUEST, STORAGE, TRIALS, TRIAL, RESULTS = "search.json", "search.sqlite", "trials", "trial.json", "trials.json"
 OF_THE_RUN = ("config.json", "topology.toml", "metrics.jsonl", "checkpoint.pt", running.PLACED)
+BEGAN_WITH = ("sessions", "versions", "bad_channels", "left_out")  # as they were when it was prepared
 # What the validation loss means depends on them: losses could not be compared.
 FIXED = (
-    "name", "sessions", "versions", "length_s", "bin_s", "targets", "kinds", "held_out", "validation", "held_out_units",
+    *BEGAN_WITH, "name", "length_s", "bin_s", "targets", "kinds", "held_out", "validation", "held_out_units",
     "use_extrapolated", "max_uncertainty_ms", "loggers", "features", "shuffle_recording", "surrogate",
     "training.port_weights", "training.select_on", "training.accelerator",
 )  # fmt: skip
@@ -147,7 +148,7 @@ def prepare_search(config: SearchConfig, store: Store) -> Path:
     if not there and (folder / running.REQUEST).is_file():
         raise ConfigError(f"{folder}: holds a run; give this search another name")
     if there:
-        asked = {**_plain(config), "sessions": there["sessions"], "versions": there["versions"]}
+        asked = {**_plain(config), **{key: there[key] for key in BEGAN_WITH}}
         if not config.sessions or list(config.sessions) == there["sessions"]:
             differing = [k for k in asked if k != "search" and asked[k] != there.get(k)]
             differing += [k for k in ("space", "sampler", "seed") if asked["search"][k] != there["search"][k]]

@@ -35,6 +35,7 @@ Bounds = tuple[int, int]
 SplitName = Literal["train", "validation", "held_out"]
 
 MOST_GAP = 0.15  # of a recording may go into gaps; the number of cycles follows from it
+CHUNK_BINS = 1 << 16  # of the pass that looks for what is unknown
 UNSCALED = (*EVENTS, *CLASSES)
 
 
@@ -222,6 +223,15 @@ class SessionData:
         """Per port of choices or tokens how often each class occurs in training time, (K,), with one more of each."""
         return {name: self._shares(made) for name, made in self.features.ports.items() if made.port.is_classes}
 
+    @cached_property
+    def rooms(self) -> Mapping[SplitName, NDArray[np.int64]]:
+        """Per split and block in how many bins a window can begin."""
+        length = self.config.n_bins
+        return {
+            name: np.array([max(0, last - first - length + 1) for first, last in blocks], dtype=np.int64)
+            for name, blocks in self.blocks.items()
+        }
+
     def inputs_at(self, name: str, first: int, last: int, *, scaled: bool = False) -> tuple[Floats, Flags]:
         """An input port as seen at bins `[first, last)`: late by its lag, 0 where unknown.
 
@@ -240,10 +250,78 @@ class SessionData:
         values = self.scalers[name].scaled(values) if self.is_scaled(name) else values
         return np.where(valid, values, 0).astype(np.float32), valid
 
-    def uncertainty_at(self, name: str, first: int, last: int) -> float:
-        """How well the times of a port are known over bins `[first, last)`, ms: root mean square of those there are."""
-        known = np.asarray(self.features[name].uncertainty_T_ms[max(first, 0) : max(last, 0)], dtype=np.float64)
-        return float(np.sqrt(np.mean(known**2))) if known.size else float("nan")
+    def stacked(self, name: str, starts: Sequence[int], length: int, *, target: bool) -> tuple[Floats, Flags | None]:
+        """`targets_at` or `inputs_at` of many windows at once, (B, T, C); the mask is None where all is known.
+
+        Design rationale: what a training waits for. Windows are copied once into one array and worked on there; whether
+        anything in a window is unknown is looked up in sums over bins, so masks are only read where something is.
+        """
+        made, lag = self.features[name], 0 if target else self.lag_of(name)
+        first = np.asarray(starts, dtype=np.int64) - lag
+        unknown = self._n_unknown[name]
+        n_bins = self.features.n_bins
+        whole = (first >= 0) & (first + length <= n_bins)
+        low, high = np.clip(first, 0, n_bins), np.clip(first + length, 0, n_bins)
+        if not (whole & (unknown[high] == unknown[low])).all():
+            cut = self.targets_at if target else self.inputs_at
+            parts = [cut(name, int(start), int(start) + length) for start in starts]
+            return np.stack([part[0] for part in parts]), np.stack([part[1] for part in parts])
+        values = np.empty((len(first), length, made.values.shape[1]), dtype=np.float32)
+        mean, std = self._tiled(name, length) if self.is_scaled(name) else (None, None)
+        source = made.values.view(np.ndarray)  # slices of a memory map that know of it cost as much as the copy
+        for window, start in zip(values, first.tolist(), strict=True):
+            if mean is None or std is None:
+                window[:] = source[start : start + length]
+            else:  # while the window lies in the processor's cache
+                np.subtract(source[start : start + length], mean, out=window)
+                np.divide(window, std, out=window)
+        return values, None
+
+    def _tiled(self, name: str, length: int) -> tuple[Floats, Floats]:
+        """Mean and spread of a port for every bin of a window, (T, C): twice as fast as one line for all."""
+        if (name, length) not in self._tiles:
+            scaler = self.scalers[name]
+            tiled = [np.tile(line, (length, 1)) for line in (scaler.mean, scaler.std)]
+            self._tiles[name, length] = (tiled[0], tiled[1])
+        return self._tiles[name, length]
+
+    @cached_property
+    def _tiles(self) -> dict[tuple[str, int], tuple[Floats, Floats]]:
+        return {}
+
+    @cached_property
+    def _n_unknown(self) -> Mapping[str, NDArray[np.int64]]:
+        """Per port how many bins before each are not wholly known, (T + 1,)."""
+        found = {}
+        for name, made in self.features.ports.items():
+            total = np.zeros(self.features.n_bins + 1, dtype=np.int64)
+            for first in range(0, self.features.n_bins, CHUNK_BINS):
+                last = min(first + CHUNK_BINS, self.features.n_bins)
+                total[first + 1 : last + 1] = ~self._cut(made, first, last)[1].all(axis=1)
+            found[name] = total.cumsum()
+        return found
+
+    @cached_property
+    def _uncertainty_sums(self) -> Mapping[str, NDArray[np.float64]]:
+        """Per port, of the bins before each: sum of squared uncertainties, number that is not finite, (2, T + 1)."""
+        found = {}
+        for name, made in self.features.ports.items():
+            each = np.asarray(made.uncertainty_T_ms, dtype=np.float64)
+            finite = np.isfinite(each)
+            rows = np.stack([np.where(finite, each, 0) ** 2, ~finite])
+            found[name] = np.concatenate([np.zeros((2, 1)), rows.cumsum(axis=1)], axis=1)
+        return found
+
+    def uncertainty_at(self, name: str, starts: Sequence[int], length: int) -> NDArray[np.float32]:
+        """How well the times of a port are known over windows of so many bins, ms, (B,).
+
+        Root mean square of those bins there are; NaN where none is, infinite where one is not known at all.
+        """
+        sums, n_bins = self._uncertainty_sums[name], self.features.n_bins
+        low, high = (np.clip(np.asarray(starts) + shift, 0, n_bins) for shift in (0, length))
+        (square, unknown), n = sums[:, high] - sums[:, low], high - low
+        mean = np.divide(square, n, out=np.full(len(n), np.nan), where=n > 0)
+        return np.where(unknown > 0, np.inf, np.sqrt(np.maximum(mean, 0))).astype(np.float32)
 
     def is_scaled(self, name: str) -> bool:
         """Whether the values of a port are in standard deviations of the training time, as targets."""
@@ -334,12 +412,12 @@ class Split:
         """
         rng = np.random.default_rng([self.config.seed, step])
         names = list(self.sessions)
-        room = [np.array([self._room(block) for block in self.sessions[name].blocks[self.name]]) for name in names]
+        room = [self.sessions[name].rooms[self.name] for name in names]
         weights = np.array([float(r.sum()) for r in room])
         chosen = int(rng.choice(len(names), p=weights / weights.sum()))
         blocks = self.sessions[names[chosen]].blocks[self.name]
         which = rng.choice(len(blocks), size=batch_size, p=room[chosen] / room[chosen].sum())
-        starts = [blocks[i][0] + int(rng.integers(self._room(blocks[i]))) for i in which]
+        starts = [blocks[i][0] + int(rng.integers(room[chosen][i])) for i in which]
         return self.batch(names[chosen], starts)
 
     def batches(self, *, batch_size: int, warm_up_bins: int = 0) -> Iterator[Batch]:
@@ -356,31 +434,29 @@ class Split:
         """The windows of one session that start at these bins, with `warm_up_bins` of context before each."""
         import torch
 
-        data, length = self.sessions[session], self.config.n_bins
+        data, length = self.sessions[session], self.config.n_bins + warm_up_bins
+        firsts = [start - warm_up_bins for start in starts]
 
         def stacked(name: str, *, target: bool) -> tuple[Tensor, Tensor]:
-            cut = data.targets_at if target else data.inputs_at
-            parts = [cut(name, start - warm_up_bins, start + length) for start in starts]
-            return torch.from_numpy(np.stack([p[0] for p in parts])), torch.from_numpy(np.stack([p[1] for p in parts]))
+            values, mask = data.stacked(name, firsts, length, target=target)
+            known = torch.ones((), dtype=torch.bool).expand(values.shape) if mask is None else torch.from_numpy(mask)
+            return torch.from_numpy(values), known
 
         inputs = {name: stacked(name, target=False) for name in data.input_names}
         targets = {name: stacked(name, target=True) for name in data.target_names}
         return Batch(
             session=session,
-            first_bins=np.asarray(starts, dtype=np.int64) - warm_up_bins,
+            first_bins=np.asarray(firsts, dtype=np.int64),
             inputs={name: pair[0] for name, pair in inputs.items()},
             input_masks={name: pair[1] for name, pair in inputs.items()},
             targets={name: pair[0] for name, pair in targets.items()},
             masks={name: pair[1] for name, pair in targets.items()},
             uncertainty_ms={
-                name: torch.tensor([data.uncertainty_at(name, start, start + length) for start in starts])
+                name: torch.from_numpy(data.uncertainty_at(name, starts, self.config.n_bins))
                 for name in dict.fromkeys((*data.input_names, *data.target_names))
             },
-            scored=np.arange(length + warm_up_bins) >= warm_up_bins,
+            scored=np.arange(length) >= warm_up_bins,
         )
-
-    def _room(self, block: Bounds) -> int:
-        return max(0, block[1] - block[0] - self.config.n_bins + 1)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

@@ -61,6 +61,7 @@ def test_every_toml_in_the_docs_is_accepted(text, tmp_path):
 @pytest.mark.parametrize("text", re.findall(r"```toml\n(.*?)```", NETWORKS, re.DOTALL))
 def test_every_toml_about_networks_is_accepted(text, tmp_path):
     from neuroloom.models import ModularNetwork, Topology
+    from neuroloom.pipeline.reinforcing import read_reinforce_config
     from neuroloom.pipeline.running import read_run_config
     from neuroloom.pipeline.searching import read_search_config
 
@@ -68,6 +69,9 @@ def test_every_toml_about_networks_is_accepted(text, tmp_path):
     path.write_text(text, encoding="utf-8")
     if "[[areas]]" in text:
         assert len(Topology.read(path).areas) == 2
+        return
+    if "[reward." in text:
+        assert read_reinforce_config(path).reward
         return
     if "[search]" in text:
         assert read_search_config(path).search.space

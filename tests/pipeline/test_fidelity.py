@@ -21,6 +21,7 @@ BY_CUE = {"easy": (0.9, 0.1), "hard": (0.6, 0.4), "turned": (0.25, 0.75)}
 
 @dataclass(frozen=True)
 class Person:
+    session: Session
     data: Windows
     truth: Matrix  # chances of the answers, per bin (T, 2)
     by_cue: Matrix  # the same, of who knows the cue alone
@@ -52,7 +53,7 @@ def person(seed: int = 0, stay: float = 0.0) -> Person:
     )
     session = Session(subject="01", clock="rig", streams=streams)
     data = windows([session], length_s=4.0, bin_s=BIN_S, held_out=0.5, inputs=("cue",))
-    return Person(data=data, truth=truth, by_cue=by_cue)
+    return Person(session=session, data=data, truth=truth, by_cue=by_cue)
 
 
 @dataclass(frozen=True)

@@ -160,3 +160,25 @@ def test_ports_are_told_as_a_network_wants_them(simulated: Simulate) -> None:
     inputs, outputs = windows([session]).ports(session)
     assert [port.kind for port in inputs] == ["spikes", "eeg", "gaze", "stimulus"]
     assert [port.kind for port in outputs] == ["spikes", "eeg", "gaze", "choice"]
+
+
+@pytest.mark.parametrize("warm_up_bins", [0, 60])
+def test_a_batch_is_its_windows_one_by_one(simulated, warm_up_bins):
+    """Also where a window begins before the recording, and where something in it is unknown."""
+    data = windows([simulated(duration_s=60).session], length_s=1.0, lag_bins=3)
+    (one,) = data.sessions.values()
+    gaze = one.features["gaze"]
+    gaze.valid[500:520, 0] = False
+    gaze.uncertainty_T_ms[500:510] = 4.0
+    for starts in ([0, 30, 700], [480, 900, 1500], [700, 1500]):
+        batch = data.train.batch(one.id, starts, warm_up_bins=warm_up_bins)
+        for parts, masks, cut in (
+            (batch.inputs, batch.input_masks, one.inputs_at),
+            (batch.targets, batch.masks, one.targets_at),
+        ):
+            for name, values in parts.items():
+                wanted = [cut(name, start - warm_up_bins, start + 50) for start in starts]
+                assert np.array_equal(values.numpy(), np.stack([value for value, _ in wanted]))
+                assert np.array_equal(masks[name].numpy(), np.stack([mask for _, mask in wanted]))
+        known = [gaze.uncertainty_T_ms[start : start + 50].astype(float) for start in starts]
+        assert batch.uncertainty_ms["gaze"].numpy() == pytest.approx([np.sqrt((k**2).mean()) for k in known])
