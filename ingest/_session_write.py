@@ -41,7 +41,7 @@ def write_session(session: Session, folder: Path, progress: Progress | None, *, 
         raise ValueError(f"{session.id}: two streams are named {doubled[0]!r}; each needs a name of its own")
     counter = _Counter(session, progress)
     wideband = [s for s in session.streams if isinstance(s, Signal) and s.modality == "wideband"]
-    with durable.new_folder(folder) as staging:
+    with durable.new_folder(folder) as staging, durable.nothing_ignored():
         files: dict[str, dict[str, Any]] = {}
         elsewhere: dict[str, dict[str, Any]] = {}
         for stream, stem in zip(wideband, safe_names(["session", *(s.name for s in wideband)])[1:], strict=True):

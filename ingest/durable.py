@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,6 +101,29 @@ def json_bytes(document: Mapping[str, Any]) -> bytes:
 def is_of_disk(error: BaseException) -> bool:
     """True where the machine is at fault, full or failing, and not what was read: the same may succeed later."""
     return isinstance(error, OSError) and error.errno in _DISK
+
+
+@contextmanager
+def nothing_ignored() -> Iterator[None]:
+    """Raises OSError after the block where a library failed in it while it let go of something, and could not raise.
+
+    HDF5 writes when objects are closed, h5py closes them when they are forgotten, and Python prints such an error and
+    goes on: a disk that fails once left texts empty in a file that looked whole.
+    """
+    failed: list[str] = []
+    before = sys.unraisablehook
+
+    def hear(unraisable: Any) -> None:
+        failed.append(" ".join(str(unraisable.exc_value).split()))
+        before(unraisable)
+
+    sys.unraisablehook = hear
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+    if failed:
+        raise OSError(errno.EIO, f"a write failed while a file was closed ({failed[0][:300]})")
 
 
 def sync_file(path: Path) -> None:

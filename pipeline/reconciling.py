@@ -183,10 +183,12 @@ class Reconciler:
             lies = found.get(name)
             if drop.state in IN_FLIGHT or (lies is not None and lies.fingerprint == drop.fingerprint):
                 continue
+            if self._has_ended(drop):  # also where a disk failed while its originals moved
+                continue
             if lies is not None:
                 changes = _seen(lies, now)
                 self.catalog.move(drop.id, SETTLING, frm=(*WAITING, READY, RETRY), reason="it is growing", **changes)
-            elif not self._has_ended(drop):
+            else:
                 reason = f"belongs to {owner[name]}" if name in owner else "gone from the inbox"
                 self.catalog.move(drop.id, IGNORED, frm=(*WAITING, READY, RETRY), reason=reason)
         return found
