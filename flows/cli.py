@@ -301,7 +301,7 @@ def _need(paths: list[Path]) -> None:
 def _tell_check(result: dict[str, Any]) -> None:
     said = "sound" if result["sound"] else "DAMAGED"
     rate = result["n_bytes"] / 1e6 / max(result["seconds"], 1e-9)
-    lines(f"{result['session']} {result['version']}: {said}, {result['n_bytes'] / 1e6:.1f} MB at {rate:.0f} MB/s")
+    lines(f"{result['session']} {result['version']}: {said}, {result['n_bytes'] / 1e6:.1f} MB at {rate:.3g} MB/s")
     lines(*[f"  {d['file']} {d['dataset']}: {d['problem']}" for d in result["damage"]])
 
 

@@ -38,7 +38,6 @@ def checks(store: Store) -> list[dict[str, Any]]:
     rows = [_row("Python", sys.version_info >= (3, 11), platform.python_version())]
     rows += [_library(name) for name in LIBRARIES]
     looks: list[tuple[str, Callable[[Store], str]]] = [
-        ("extras", _extras),
         ("reading box", _box),
         ("file events", _watches),
         ("store", _store),
@@ -49,7 +48,7 @@ def checks(store: Store) -> list[dict[str, Any]]:
         ("settings", _settings),
     ]
     if _tried(_settings, store)[0]:  # what is wrong in the file is said once
-        looks += [("ports", _ports), ("service", _service), ("leases", _leases)]
+        looks += [("extras", _extras), ("ports", _ports), ("service", _service), ("leases", _leases)]
         looks += [("schedules", _schedules), ("alerts", _alerts)]
     return rows + [_row(name, *_tried(check, store)) for name, check in looks]
 

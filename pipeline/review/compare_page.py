@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from neuroloom.pipeline.review import text
+from neuroloom.pipeline.review.comparison import differing
 from neuroloom.pipeline.review.figures import CYCLE, INK, MUTED, Picture, drawing, label, picture
 from neuroloom.pipeline.review.page import write_page
 from neuroloom.pipeline.review.run_folder import RunView
 from neuroloom.pipeline.review.run_scores import NETWORK, ScoreRow
 from neuroloom.pipeline.review.scores import MARKERS, MOST_BARS, metrics
-from neuroloom.pipeline.review.settings import settings_rows
 
 MOST_SETTINGS = 200
 MOST_METRICS = 6
@@ -31,7 +31,7 @@ def write_compare(folders: Sequence[Path], folder: Path) -> Path:
         pages=[f"run-{text.file_stem(view.name)}.html" for view in views],
         loss=_losses(views),
         scores=[_scores(views, metric) for metric in metrics(rows)[:MOST_METRICS]],
-        settings=list(_differing(views))[:MOST_SETTINGS],
+        settings=differing(views, ABSENT)[:MOST_SETTINGS],
         notes=[f"{view.name}: {note}" for view in views for note in view.notes],
     )
 
@@ -99,12 +99,3 @@ def _key(row: ScoreRow) -> tuple[str, str, str]:
 
 def _where(key: tuple[str, str, str], with_session: bool) -> str:
     return " · ".join(part for part in key[0 if with_session else 1 :] if part) or "all"
-
-
-def _differing(views: Sequence[RunView]) -> Iterator[tuple[str, list[str]]]:
-    """Every setting that is not the same in all runs: its name, and what each has."""
-    said = [dict(settings_rows(view.config)) for view in views]
-    for name in dict.fromkeys(name for one in said for name in one):
-        values = [one.get(name, ABSENT) for one in said]
-        if len(set(values)) > 1:
-            yield name, values

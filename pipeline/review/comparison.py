@@ -43,7 +43,7 @@ def compared(view: RunView, others: Sequence[RunView]) -> Comparison | None:
     return Comparison(
         names=tuple(run.name for run in runs),
         rows=tuple(rows[:MOST_ROWS]),
-        differing=tuple(_differing(runs))[:MOST_SETTINGS],
+        differing=tuple(differing(runs))[:MOST_SETTINGS],
         with_session=len({row.session for row in rows}) > 1,
     )
 
@@ -62,8 +62,9 @@ def _value(of: ScoreValue | None) -> float:
     return of.value if of else float("-inf")
 
 
-def _differing(runs: Sequence[RunView]) -> list[tuple[str, tuple[str, ...]]]:
+def differing(runs: Sequence[RunView], absent: str = "") -> list[tuple[str, tuple[str, ...]]]:
+    """Every setting that is not the same in all runs: its name, and what each has."""
     settings = [dict(settings_rows(run.config)) for run in runs]
     names = dict.fromkeys(name for of in settings for name in of)
-    found = [(name, tuple(of.get(name, "") for of in settings)) for name in names]
+    found = [(name, tuple(of.get(name, absent) for of in settings)) for name in names]
     return [(name, values) for name, values in found if len(set(values)) > 1]
