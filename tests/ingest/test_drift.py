@@ -14,17 +14,21 @@ SECONDS, N_CHANNELS, SPACING_UM, STEP_UM = 24, 36, 20.0, 30.0
 
 
 def moving(step_um=STEP_UM) -> Signal:
-    """Twenty units along 40 contacts; halfway, all are `step_um` further up."""
+    """Twenty units along 36 contacts; halfway, all are `step_um` further up.
+
+    Not at even distances: among units each 34 µm apart, a move by 30 looks like one by -4.
+    """
     rng = np.random.default_rng(3)
     n = int(SECONDS * RATE_HZ)
     samples = rng.normal(0, 5, (n, N_CHANNELS)).astype(np.float32)
     height = np.arange(N_CHANNELS) * SPACING_UM
+    depths_um = 60 + 34.0 * np.arange(20) + rng.uniform(-17, 17, 20)
     shape = -np.exp(-(((np.arange(20) - 6) / 1.6) ** 2)) + 0.3 * np.exp(-(((np.arange(20) - 12) / 3) ** 2))
-    for unit in range(20):
+    for unit_um in depths_um:
         size_uV = rng.uniform(150, 350)
         fired = np.sort(rng.integers(0, n - 30, 10 * SECONDS))
         for at in fired:
-            depth = 60 + 34.0 * unit + (step_um if at > n / 2 else 0.0)
+            depth = unit_um + (step_um if at > n / 2 else 0.0)
             samples[at : at + 20] += size_uV * shape[:, None] * np.exp(-(((height - depth) / 35) ** 2))
     return Signal(
         name="probe",
@@ -90,6 +94,7 @@ def test_a_step_during_a_gap_is_found_and_segments_keep_their_times(signal):
 
 
 def test_drift_is_left_to_a_sorter_that_corrects_it_unless_forbidden(signal):
-    assert preprocess(signal).decisions["drift"] == LEFT_TO_SORTER
-    assert preprocess(signal).signal("probe").provenance["corrects_drift"] is True
-    assert preprocess(signal, Chain(drift="none")).signal("probe").provenance["corrects_drift"] is False
+    left, forbidden = (preprocess(signal, Chain(drift=drift, bad_channels="none")) for drift in ("sorter", "none"))
+    assert left.decisions["drift"] == LEFT_TO_SORTER
+    assert left.signal("probe").provenance["corrects_drift"] is True
+    assert forbidden.signal("probe").provenance["corrects_drift"] is False
