@@ -29,16 +29,37 @@ WELL_FOUND = 0.8
 def truth(seconds: float, n_channels: int, n_units: int, drift: bool) -> tuple[Any, Any]:
     """Recording and sorting of the ground truth, SpikeInterface's."""
     if drift:
-        from spikeinterface.generation import generate_drifting_recording
-
-        _, drifting, sorting = generate_drifting_recording(num_units=n_units, duration=seconds, seed=0)
-        return drifting, sorting
+        return _drifting(seconds, n_channels, n_units)
     from spikeinterface.core import generate_ground_truth_recording
 
     recording, sorting = generate_ground_truth_recording(
         durations=[seconds], num_channels=n_channels, num_units=n_units, sampling_frequency=30_000.0, seed=0
     )
     return recording, sorting
+
+
+def _drifting(seconds: float, n_channels: int, n_units: int) -> tuple[Any, Any]:
+    """Contacts of a Neuropixels 1.0 that go up and down past the units after a sixth of the time, slowly."""
+    from probeinterface.neuropixels_tools import build_neuropixels_probe
+    from spikeinterface.generation import generate_drifting_recording
+
+    probe = build_neuropixels_probe("NP1000").get_slice(np.arange(n_channels))
+    probe.set_device_channel_indices(np.arange(n_channels))
+    zigzag = {"t_start_drift": seconds / 6, "period_s": seconds * 5 / 12}
+    _, drifting, sorting = generate_drifting_recording(
+        num_units=n_units,
+        duration=seconds,
+        probe=probe,
+        generate_displacement_vector_kwargs={
+            "displacement_sampling_frequency": 5.0,
+            "drift_start_um": [0, 20],
+            "drift_stop_um": [0, -20],
+            "drift_step_um": 1,
+            "motion_list": [{"drift_mode": "zigzag", "non_rigid_gradient": None, "t_end_drift": None, **zigzag}],
+        },
+        seed=0,
+    )
+    return drifting, sorting
 
 
 def one(sorter: str, args: argparse.Namespace, drift: str) -> dict[str, float]:

@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 from neuroloom.ingest.eeg_positions import positions_mm
 from neuroloom.ingest.lfp import extract_lfp
 from neuroloom.ingest.quality._stretches import STRETCH_S, stretches
-from neuroloom.ingest.quality.eeg import TO_MICROVOLTS
-from neuroloom.ingest.streams import Samples, Signal
+from neuroloom.ingest.streams import TO_MICROVOLTS, Samples, Signal
 from neuroloom.ingest.timebase import FloatArray
 
 LEFT_OUT, MIN_PROBABILITY = ("eye blink", "muscle artifact"), 0.8

@@ -98,9 +98,7 @@ def sort(
     with tempfile.TemporaryDirectory(prefix="neuroloom-sorting-") as folder, _jobs(n_jobs), seeded(SEED):
         say(f"{signal.name}: preprocessing")
         with quiet():
-            prepared = preprocess(signal, chain, seed=SEED)
-            _check_room(prepared.recording, signal, folder)
-            prepared = prepared.saved(Path(folder) / "traces")
+            prepared = _saved(signal, chain, folder)
         say(f"{signal.name}: sorting with {sorter}")
         with quiet():
             found = run_sorter(prepared.signal(signal.name))
@@ -124,15 +122,12 @@ def measure(
         return units
     with tempfile.TemporaryDirectory(prefix="neuroloom-sorting-") as folder, _jobs(n_jobs), seeded(SEED), quiet():
         say(f"{signal.name}: measuring {len(units.unit_names)} units of an existing sorting")
-        prepared = preprocess(signal, chain, seed=SEED)
-        _check_room(prepared.recording, signal, folder)
-        prepared = prepared.saved(Path(folder) / "traces")
+        prepared = _saved(signal, chain, folder)
         trains = _trains(units, [signal.segments[index].timebase for index in prepared.segments], signal.rate_hz)
         measured = _measured(prepared, trains, known_positions=positions_um(signal) is not None)
-    counts = tuple(int(sum(len(part) for part in train)) for train in trains)
     return replace(
         units,
-        table={**measured.columns, "n_spikes": counts, **units.table},
+        table={**measured.columns, "n_spikes": _counts(trains), **units.table},
         provenance={
             **units.provenance,
             "preprocessing": dict(prepared.decisions),
@@ -144,6 +139,17 @@ def measure(
 
 def _templates(units: Units, measured: _Measured) -> dict[str, list[float]]:
     return {n: np.round(t, 2).tolist() for n, t in zip(units.unit_names, measured.templates_uV, strict=True)}
+
+
+def _counts(trains: Trains) -> tuple[int, ...]:
+    return tuple(sum(len(part) for part in train) for train in trains)
+
+
+def _saved(signal: Signal, chain: Chain | None, folder: str) -> Preprocessed:
+    """The traces after the chain, on disk. Raises SortingError where there is no room for them."""
+    prepared = preprocess(signal, chain, seed=SEED)
+    _check_room(prepared.recording, signal, folder)
+    return prepared.saved(Path(folder) / "traces")
 
 
 def _check_room(recording: Any, signal: Signal, folder: str) -> None:
@@ -232,7 +238,7 @@ def _units(
     names = ("channel", "x_um", "y_um", "depth_um", *MEASURES)
     table = {name: measured.columns.get(name, ()) for name in names}
     verdicts = [rule.verdict({m: table[m][unit] for m in MEASURES}) for unit in range(len(trains))]
-    table["n_spikes"] = tuple(int(sum(len(part) for part in train)) for train in trains)
+    table["n_spikes"] = _counts(trains)
     table["accepted"] = tuple(accepted for accepted, _ in verdicts)
     table["reason"] = tuple(reason for _, reason in verdicts)
     if "area" in signal.table:
@@ -263,11 +269,12 @@ def _times_s(signal: Signal, prepared: Preprocessed, train: list[NDArray[np.int6
 @contextlib.contextmanager
 def _jobs(n_jobs: int) -> Iterator[None]:
     """SpikeInterface's own setting for how many processes it uses, put back afterwards."""
-    from spikeinterface.core import get_global_job_kwargs, set_global_job_kwargs
+    from spikeinterface.core import globals as theirs
 
-    before = get_global_job_kwargs()
-    set_global_job_kwargs(n_jobs=n_jobs, progress_bar=False)
+    before, was_set = theirs.get_global_job_kwargs(), theirs.is_set_global_job_kwargs_set()
+    theirs.set_global_job_kwargs(n_jobs=n_jobs, progress_bar=False)
     try:
         yield
     finally:
-        set_global_job_kwargs(**before)
+        theirs.set_global_job_kwargs(**before)
+        theirs.global_job_kwargs_set = was_set  # its reset leaves this, and filters then warn of a chunk nobody chose

@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroloom.ingest.streams import Segment, Signal, Table
+from neuroloom.ingest.streams import TO_MICROVOLTS, Segment, Signal, Table
 from neuroloom.ingest.timebase import FloatArray, Timebase, Timestamps
 
 DUMMY_SPACING_UM = 40.0  # two neighbours on each side lie within the 100 µm in which sorters look for one neuron
-TO_MICROVOLTS = {"V": 1e6, "mV": 1e3, "uV": 1.0, "nV": 1e-3}
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,13 +136,17 @@ def channel_ids(signal: Signal) -> tuple[str, ...]:
 
 
 def _recording_behind(signal: Signal) -> Any | None:
-    """The recording that a signal was made from, where nothing about it has been changed since: kept serialisable."""
+    """The recording that a signal was made from, where nothing about it has been changed since: kept serialisable.
+
+    None, too, where the signal is in volts and the recording has no gains that would say so to SpikeInterface.
+    """
     first = signal.segments[0].samples
     if not isinstance(first, RecordingSamples):
         return None
     made = from_spikeinterface(first.recording, name=signal.name, modality=signal.modality, unit=signal.unit)
     same = (
-        len(made.segments) == len(signal.segments)
+        first.recording.has_scaleable_traces() == (signal.unit in TO_MICROVOLTS)
+        and len(made.segments) == len(signal.segments)
         and made.channel_names == signal.channel_names
         and made.unit == signal.unit
         and np.array_equal(made.gain, signal.gain)

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from neuroloom.ingest.timebase import ClockMap, FloatArray, Times, Timestamps
 from neuroloom.ingest.words import count, listed, visible
 
+TO_MICROVOLTS = {"V": 1e6, "mV": 1e3, "uV": 1.0, "nV": 1e-3}
 MODALITIES = (
     "eeg", "meg", "ieeg", "fnirs", "wideband", "lfp", "emg", "eog", "ecg", "gaze", "pupil",
     "position", "behaviour", "sync", "aux", "events", "intervals", "trials", "units",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neuroloom.ingest.eeg_positions import positions_mm
-from neuroloom.ingest.streams import Signal, Stream
+from neuroloom.ingest.streams import TO_MICROVOLTS, Signal, Stream
 from neuroloom.ingest.timebase import FloatArray
 
 from ._finding import Finding
@@ -22,7 +22,6 @@ TITLE = "flat, noisy and bridged channels, mains hum"
 MODALITIES = ("eeg", "ieeg", "lfp", "meg", "eog", "ecg", "emg")
 SAME_KIND = ("eeg", "meg", "ieeg", "lfp")  # channels that can be judged by one another
 FLAT_UV = 0.1  # an electrode on a head shows more than this (standard deviation), amplifier noise included
-TO_MICROVOLTS = {"V": 1e6, "mV": 1e3, "uV": 1.0, "nV": 1e-3}
 NOISY_Z, MIN_CHANNELS = 5.0, 4
 MIN_LOG_SPREAD = 0.1  # decades; among channels that are all alike a small difference is not noise
 MAX_LINE_SHARE = 0.5

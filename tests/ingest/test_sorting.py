@@ -58,6 +58,13 @@ def test_sorting_again_gives_the_same_spikes(truth, sorted_units):
         assert np.array_equal(one, other)
 
 
+def test_spikeinterface_has_its_own_settings_again(sorted_units):
+    from spikeinterface.core.globals import get_global_job_kwargs, is_set_global_job_kwargs_set
+
+    assert not is_set_global_job_kwargs_set()
+    assert get_global_job_kwargs()["progress_bar"] is True
+
+
 def test_times_are_right_on_both_sides_of_a_gap(truth):
     """10 s, an hour of nothing, 20 s: every spike at the time that its own segment gives it."""
     samples = truth.signal.segments[0].samples

@@ -49,6 +49,16 @@ def test_a_unit_that_is_no_voltage_is_not_called_one():
     assert recording.get_property("physical_unit").tolist() == ["a.u.", "a.u."]
 
 
+def test_volts_that_the_recording_behind_does_not_know_of_are_told_to_spikeinterface():
+    from spikeinterface.core import NumpyRecording
+
+    bare = NumpyRecording([np.ones((10, 2), dtype=np.float32)], sampling_frequency=1000.0)
+    told = to_spikeinterface(replace(from_spikeinterface(bare, name="probe"), unit="uV"))
+    assert told.get_channel_gains() == pytest.approx([1.0, 1.0])
+    assert told.get_traces(return_in_uV=True)[0] == pytest.approx([1.0, 1.0])
+    assert to_spikeinterface(from_spikeinterface(bare, name="probe")) is bare
+
+
 def test_there_and_back_again_is_the_same():
     made = from_spikeinterface(to_spikeinterface(signal()), name="probe")
     for ours, theirs in zip(signal().values(), made.values(), strict=True):
