@@ -19,11 +19,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+import httpx
 
 from neuroloom.flows.environment import INGEST_DEPLOYMENT, LOCALHOST, embedded_environment, free_port, wait_for_server
 from neuroloom.flows.pages import pages_served
@@ -36,10 +39,20 @@ from neuroloom.pipeline.store import Store
 
 RUNNER_READY_S = 60.0
 END_S = 15.0
+BUSY, BUSY_S = 503, 60.0
 
 
 class ServeError(RuntimeError):
     """The server or the runner did not start, or ended by itself; the message names its log."""
+
+
+class _Patient(httpx.HTTPTransport):
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        ends_s = time.monotonic() + BUSY_S
+        while (answer := super().handle_request(request)).status_code == BUSY and time.monotonic() < ends_s:
+            answer.close()
+            time.sleep(1)
+        return answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +70,10 @@ class Served:
         for process, name in zip(self.processes, ("server", "runner"), strict=True):
             if process.poll() is not None:
                 raise ServeError(f"the {name} ended by itself; see {_log(self.store, name)}")
+
+    def api(self) -> httpx.Client:
+        """A client of the server's API, which asks again where its database is busy, as Prefect's own client does."""
+        return httpx.Client(base_url=f"{self.dashboard_url}/api", timeout=30, transport=_Patient())
 
 
 @contextmanager
@@ -110,14 +127,12 @@ def wait_until_idle(served: Served, timeout_s: float, *, scan_s: float = 0.5) ->
 
 def _runs_going(served: Served) -> bool:
     """True while a run that ingests is under way: it writes pages after the drop is done."""
-    import httpx
-
     asked = {
         "flows": {"name": {"any_": [INGEST_DEPLOYMENT.partition("/")[0]]}},
         "flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}},
     }
-    answer = httpx.post(f"{served.dashboard_url}/api/flow_runs/count", json=asked, timeout=30)
-    return bool(answer.raise_for_status().json())
+    with served.api() as client:
+        return bool(client.post("/flow_runs/count", json=asked).raise_for_status().json())
 
 
 def run_and_wait(
@@ -132,11 +147,9 @@ def run_and_wait(
 
     progress: called once a second. Raises ServeError where the run ends otherwise, TimeoutError where it does not end.
     """
-    import httpx
-
-    with httpx.Client(base_url=f"{served.dashboard_url}/api", timeout=30) as client:
+    with served.api() as client:
         found = client.get(f"/deployments/name/{deployment}").raise_for_status().json()
-        asked = {"parameters": dict(parameters), "state": {"type": "SCHEDULED"}}
+        asked = {"parameters": dict(parameters), "state": {"type": "SCHEDULED"}, "idempotency_key": uuid.uuid4().hex}
         run_id = client.post(f"/deployments/{found['id']}/create_flow_run", json=asked).raise_for_status().json()["id"]
         ends_s = time.monotonic() + timeout_s
         while time.monotonic() < ends_s:

@@ -11,7 +11,6 @@ import time
 import urllib.request
 from pathlib import Path
 
-import httpx
 import pytest
 
 from neuroloom.flows.serve import ServeError, run_and_wait, serving, wait_until_idle
@@ -65,23 +64,8 @@ def served(tmp_path_factory):
         yield found
 
 
-class Patient(httpx.HTTPTransport):
-    """Asks again where the server's database is busy, as Prefect's own client does."""
-
-    def handle_request(self, request):
-        ends_s = time.monotonic() + PATIENCE_S
-        while (answer := super().handle_request(request)).status_code == 503 and time.monotonic() < ends_s:
-            answer.close()
-            time.sleep(1)
-        return answer
-
-
-def client_of(served):
-    return httpx.Client(base_url=f"{served.dashboard_url}/api", timeout=30, transport=Patient())
-
-
 def api(served, path, **query):
-    with client_of(served) as client:
+    with served.api() as client:
         return client.post(path, json=query).raise_for_status().json()
 
 
@@ -171,7 +155,7 @@ def test_the_scheduled_verify_reads_what_was_published_and_the_front_page_says_s
 
 def test_missed_runs_start_as_one_and_the_others_are_cancelled(served):
     """What a restart finds: three runs of one schedule that are late."""
-    with client_of(served) as client:
+    with served.api() as client:
         found = client.get("/deployments/name/clean/clean").raise_for_status().json()
         late = {"state": {"type": "SCHEDULED"}, "parameters": {"dry_run": True}, "tags": ["missed"]}
         made = [
