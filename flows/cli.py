@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neuroloom.flows import cli_care, cli_first, cli_review, cli_runs, cli_space, cli_studies
+from neuroloom.flows.options import JsonOption, StoreOption
 from neuroloom.flows.printing import document, lines, say, table
 
 if TYPE_CHECKING:
@@ -30,10 +31,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-StoreOption = Annotated[
-    Path | None, typer.Option("--store", help="The store's folder; NEUROLOOM_STORE, else ./store.", show_default=False)
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout and nothing else.")]
 Paths = Annotated[list[Path], typer.Argument(help="Recordings: files or folders.")]
 
 

@@ -7,12 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from neuroloom.flows.options import JsonOption, StoreOption
 from neuroloom.flows.printing import document, lines, say, table
 
-StoreOption = Annotated[
-    Path | None, typer.Option("--store", help="The store's folder; NEUROLOOM_STORE, else ./store.", show_default=False)
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout and nothing else.")]
 Reader = Annotated[str, typer.Option("--reader", help="A format's name.")]
 Version = Annotated[str, typer.Option("--version", help="Of the library when the session was made, as '<1.4'.")]
 Library = Annotated[str, typer.Option("--library", help="Whose version.")]

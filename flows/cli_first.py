@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from neuroloom.flows.options import JsonOption, StoreOption
 from neuroloom.flows.printing import document, lines
-
-StoreOption = Annotated[
-    Path | None, typer.Option("--store", help="The store's folder; NEUROLOOM_STORE, else ./store.", show_default=False)
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout and nothing else.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from neuroloom.flows.options import JsonOption, StoreOption
 from neuroloom.flows.printing import document, lines
 
 if TYPE_CHECKING:
     from neuroloom.pipeline.store import Store
     from neuroloom.pipeline.verdicts import Verdict
-
-StoreOption = Annotated[
-    Path | None, typer.Option("--store", help="The store's folder; NEUROLOOM_STORE, else ./store.", show_default=False)
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout and nothing else.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -38,7 +38,7 @@ def watch(store: Store, stop: threading.Event) -> None:
         while not stop.is_set():
             try:
                 reconciler = reconciler or _reconciler(store, settings, box)
-                news = reconciler.step(), [(run.name, run.state) for run in reconciler.catalog.runs()]
+                news = reconciler.step(), reconciler.catalog.run_states()
                 if news != shown and time.monotonic() >= next_page_s:
                     began_s = time.monotonic()
                     review_index(store)

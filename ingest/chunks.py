@@ -68,11 +68,11 @@ def codec_of(dataset: Any) -> Codec | None:
         return None
     plist = dataset.id.get_create_plist()
     filters = [plist.get_filter(i) for i in range(plist.get_nfilters())]
-    match [number for number, *_ in filters]:
-        case [2, 1, 3]:
-            return Codec(chunks, dataset.dtype, _deflated, _inflated)
-        case [32008, 3] if _has_bitshuffle() and tuple(filters[0][2][3:]) == (0, LZ4):
-            return Codec(chunks, dataset.dtype, _bitshuffled, _unbitshuffled)
+    numbers = [number for number, *_ in filters]
+    if numbers == [SHUFFLE, DEFLATE, FLETCHER32]:
+        return Codec(chunks, dataset.dtype, _deflated, _inflated)
+    if numbers == [BITSHUFFLE, FLETCHER32] and tuple(filters[0][2][3:]) == (0, LZ4) and _has_bitshuffle():
+        return Codec(chunks, dataset.dtype, _bitshuffled, _unbitshuffled)
     return None
 
 

@@ -68,11 +68,19 @@ def _widen(
 ) -> None:
     """Takes one piece into the envelope, in place."""
     values_TC = read_values(signal, segment, samples)
-    columns = columns_of(segment, samples, edges_s)
+    times_s = segment.timebase.seconds(np.arange(samples.start, samples.stop))
+    columns = columns_of(times_s, (edges_s[0], edges_s[-1]), len(low_KC))
+    widen(low_KC, high_KC, columns, values_TC, values_TC)
+
+
+def widen(
+    low_KC: FloatArray, high_KC: FloatArray, columns: NDArray[np.int64], low_TC: FloatArray, high_TC: FloatArray
+) -> None:
+    """Takes rows, each with its least and greatest values, into their columns, in place; columns never fall."""
     starts = np.flatnonzero(np.diff(columns, prepend=-1))
     touched = columns[starts]
-    low_KC[touched] = np.fmin(low_KC[touched], np.fmin.reduceat(values_TC, starts, axis=0))
-    high_KC[touched] = np.fmax(high_KC[touched], np.fmax.reduceat(values_TC, starts, axis=0))
+    low_KC[touched] = np.fmin(low_KC[touched], np.fmin.reduceat(low_TC, starts, axis=0))
+    high_KC[touched] = np.fmax(high_KC[touched], np.fmax.reduceat(high_TC, starts, axis=0))
 
 
 def read_values(signal: Signal, segment: Segment, samples: slice) -> FloatArray:
@@ -81,9 +89,7 @@ def read_values(signal: Signal, segment: Segment, samples: slice) -> FloatArray:
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def columns_of(segment: Segment, samples: slice, edges_s: FloatArray) -> NDArray[np.int64]:
-    """The column each sample falls in, shape (T,)."""
-    times_s = segment.timebase.seconds(np.arange(samples.start, samples.stop))
-    n_columns = len(edges_s) - 1
-    scaled = (times_s - edges_s[0]) / (edges_s[-1] - edges_s[0]) * n_columns
-    return np.asarray(np.clip(scaled.astype(np.int64), 0, n_columns - 1))
+def columns_of(times_s: FloatArray, of_s: tuple[float, float], n_columns: int) -> NDArray[np.int64]:
+    """The column each time falls in, of so many between two times; shape (T,)."""
+    scaled = (times_s - of_s[0]) / (of_s[1] - of_s[0]) * n_columns
+    return np.asarray(np.clip(scaled, 0, n_columns - 1).astype(np.int64))

@@ -81,13 +81,13 @@ def read(folder: Path) -> dict[str, Any]:
         raise ManifestError(f"{path}: is missing; every session has one") from None
     except (ValueError, TypeError, RecursionError) as error:
         raise ManifestError(f"{path}: is not readable ({error}); the manifest as published is wanted") from error
+    if not whole:
+        raise ManifestError(f"{path}: its digest does not fit its content; the manifest as published is wanted")
     version = sealed.get("manifest")
-    if whole and version != MANIFEST_VERSION:
+    if version != MANIFEST_VERSION:
         raise ManifestError(
             f"{path}: layout {version!r}; {MANIFEST_VERSION} is wanted, a newer one needs a newer neuroloom"
         )
-    if not whole:
-        raise ManifestError(f"{path}: its digest does not fit its content; the manifest as published is wanted")
     return sealed
 
 

@@ -25,12 +25,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroloom.pipeline._scoring import interval
+from neuroloom.pipeline._scoring import interval, resampling
 
 Matrix = NDArray[np.float64]
 Whole = NDArray[np.int64]
 
-N_RESAMPLED = 1000
 LEAST = 1e-9  # a chance below this counts as this
 ALARMS = 0.02  # share of exact copies of which anything is said
 STRETCH = np.geomspace(0.1, 10.0, 81)  # factors on log odds that are tried
@@ -130,8 +129,7 @@ class Pieces:
     def __init__(self, piece_N: Whole, seed: int) -> None:
         self.names, self.piece = np.unique(piece_N, return_inverse=True)
         self.n = len(self.names)
-        drawn = np.random.default_rng(seed).multinomial(self.n, np.full(self.n, 1 / self.n), size=N_RESAMPLED)
-        self.weights = np.concatenate([np.ones((1, self.n)), drawn])
+        self.weights = resampling(self.n, seed)
 
     def each(self, values: Matrix, rows: Whole | None = None) -> Matrix:
         """Sums over each piece, (P, ...), of all acts, or of those of `rows`."""

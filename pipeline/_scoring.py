@@ -50,8 +50,7 @@ class Task:
 
     def weights(self, rng: np.random.Generator) -> Matrix:
         """How often each piece counts in each resampling, (R, P)."""
-        draws = rng.multinomial(self.n_pieces, np.full(self.n_pieces, 1 / self.n_pieces), size=N_RESAMPLED)
-        return np.concatenate([np.ones((1, self.n_pieces)), draws])
+        return resampling(self.n_pieces, rng)
 
     def summed(self, values: Matrix) -> Matrix:
         """Sums over the bins of each piece, (P, ...) of (N, ...)."""
@@ -104,8 +103,13 @@ def resampled(
 
 def picks(n_models: int, rng: np.random.Generator) -> Matrix:
     """The share of each model in each resampling, (R, M)."""
-    drawn = rng.multinomial(n_models, np.full(n_models, 1 / n_models), size=N_RESAMPLED)
-    return np.concatenate([np.ones((1, n_models)), drawn]) / n_models
+    return resampling(n_models, rng) / n_models
+
+
+def resampling(n: int, rng: np.random.Generator | int) -> Matrix:
+    """How often each of n counts in each resampling, (R, n); the first is all of them as they are. rng: or a seed."""
+    draws = np.random.default_rng(rng).multinomial(n, np.full(n, 1 / n), size=N_RESAMPLED)
+    return np.concatenate([np.ones((1, n)), draws])
 
 
 def interval(values: Matrix) -> tuple[float, float]:

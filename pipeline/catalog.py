@@ -18,8 +18,8 @@ a lease it must renew; a killed machine renews nothing, so its drops come back b
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -352,6 +352,11 @@ class Catalog:
         with self._session() as session:
             return list(session.scalars(select(RunRow).order_by(RunRow.started_at, RunRow.name)))
 
+    def run_states(self) -> dict[str, str]:
+        """The state of every run, by name."""
+        with self._session() as session:
+            return {name: state for name, state in session.execute(select(RunRow.name, RunRow.state))}
+
     def forget_version(self, session_id: str, version: str) -> None:
         """A version was deleted."""
         with self._session() as session, session.begin():
@@ -401,6 +406,21 @@ def rebuild(store: Store, catalog: Catalog) -> int:
         if not known and record["name"] not in still_open:
             _restore(catalog, record, QUARANTINED, str(record.get("reason", "")))
     return n_sessions
+
+
+@contextmanager
+def noted_run(store: Store, name: str, kind: str) -> Iterator[dict[str, Any]]:
+    """A run is RUNNING while the block lasts, then DONE with the summary that it fills in, or RETRY and why."""
+    catalog, summary = Catalog.of(store), dict[str, Any]()
+    catalog.put_run(name, kind=kind, state=RUNNING, reason="")
+    try:
+        yield summary
+        catalog.put_run(name, state=DONE, summary=summary)
+    except BaseException as error:
+        catalog.put_run(name, state=RETRY, reason=f"stopped: {' '.join(str(error).split()) or type(error).__name__}")
+        raise
+    finally:
+        catalog.close()
 
 
 def note_published(store: Store, catalog: Catalog, session_ids: Sequence[str] | None = None) -> int:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from neuroloom.models import ModularNetwork
 from neuroloom.pipeline._runs import Run
-from neuroloom.pipeline._scoring import FEWEST_BLOCKS, N_RESAMPLED, interval
+from neuroloom.pipeline._scoring import FEWEST_BLOCKS, interval, resampling
 from neuroloom.pipeline.baselines import mean_baseline
 from neuroloom.pipeline.windowing import Batch, Split, Windows
 
@@ -101,8 +101,8 @@ def _row(
     n_pieces = int(piece.max()) + 1
     sums = np.zeros((n_pieces, 4))
     np.add.at(sums, piece, np.stack([hurt[:, 0] - whole[:, 0], whole[:, 1], floor[:, 0] - whole[:, 0], whole[:, 0]], 1))
-    drawn = np.random.default_rng(seed).multinomial(n_pieces, np.full(n_pieces, 1 / n_pieces), size=N_RESAMPLED)
-    lost = (drawn @ sums[:, 0]) / np.maximum(drawn @ sums[:, 1], 1)
+    weights = resampling(n_pieces, seed)[1:]
+    lost = (weights @ sums[:, 0]) / np.maximum(weights @ sums[:, 1], 1)
     low, high = interval(lost)
     total = sums.sum(axis=0)
     lead = total[2]

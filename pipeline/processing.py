@@ -162,11 +162,11 @@ def _spikes_and_lfp(session: Session, finds: Callable[..., Units] | None, say: P
 
 def _measured(stream: Stream, session: Session, chain: Chain | None, say: Progress) -> Stream:
     """An existing sorting with the measures of one that was made here, where the wide band it is of is there too."""
+    if not (isinstance(stream, Units) and stream.is_sorted) or "unmeasured" in stream.provenance:
+        return stream
     from neuroloom.ingest.sorters import SortingError
     from neuroloom.ingest.sorting import MEASURES, measure
 
-    if not (isinstance(stream, Units) and stream.is_sorted) or "unmeasured" in stream.provenance:
-        return stream
     source = next((s for s in session.streams if s.name == stream.provenance.get("source")), None)
     if not isinstance(source, Signal) or set(MEASURES) <= set(stream.table):
         return stream

@@ -46,7 +46,7 @@ from pydantic import Field
 
 from neuroloom.ingest import durable
 from neuroloom.pipeline import verdicts
-from neuroloom.pipeline.catalog import DONE, RETRY, RUNNING, Catalog
+from neuroloom.pipeline.catalog import noted_run
 from neuroloom.pipeline.config import Config, ConfigError, read_config
 from neuroloom.pipeline.custody import slug
 from neuroloom.pipeline.documents import document_of
@@ -236,28 +236,24 @@ def runs_behind(store: Store, name: str) -> list[str]:
 
 def train_run(name: str, store: Store, *, progress: bool | Progress = False) -> Run:
     """Train the run prepared under `name`, or go on where it stopped; noted in the catalog."""
-    from neuroloom.pipeline.training import attach, train
-
     config, folder = requested(store, name), store.run_folder(name)
     refuse_withdrawn(sorted(sessions_behind(store, name)), store)  # it may have ended since the run was prepared
-    catalog = Catalog.of(store)
-    catalog.put_run(name, kind="train", state=RUNNING, reason="")
-    try:
-        data = windows_of(config, store)
-        network = network_of(config, store, data)
-        attach(network, data, lead_fields=lead_fields_of(config, network.topology, data))
-        how = training_of(config)
-        run = train(network, data, folder=folder, progress=progress, config=how, loggers=config.loggers)
-        durable.write_json(folder / PLACED, placed(config, run.network, data))
-    except BaseException as error:
-        catalog.put_run(name, state=RETRY, reason=f"stopped: {' '.join(str(error).split()) or type(error).__name__}")
-        raise
-    else:
-        summary = {"best_step": run.best_step, "best_loss": run.best_loss, "sessions": list(config.sessions)}
-        catalog.put_run(name, state=DONE, summary=summary)
-        return run
-    finally:
-        catalog.close()
+    with noted_run(store, name, "train") as summary:
+        run, data = trained(config, store, folder, progress=progress)
+        write_placed(config, run.network, data, folder)
+        summary |= {"best_step": run.best_step, "best_loss": run.best_loss, "sessions": list(config.sessions)}
+    return run
+
+
+def trained(config: RunConfig, store: Store, folder: Path, *, progress: bool | Progress = False) -> tuple[Run, Windows]:
+    """Train in a folder what a config asks for, or go on where it stopped; gives the data it was trained on, too."""
+    from neuroloom.pipeline.training import attach, train
+
+    data = windows_of(config, store)
+    network = network_of(config, store, data)
+    attach(network, data, lead_fields=lead_fields_of(config, network.topology, data))
+    how = training_of(config)
+    return train(network, data, folder=folder, progress=progress, config=how, loggers=config.loggers), data
 
 
 def network_of(config: RunConfig, store: Store, data: Windows) -> ModularNetwork:
@@ -470,14 +466,14 @@ def windows_of(config: RunConfig, store: Store) -> Windows:
     return place_channels(data, _topology(config, store), within_mm=config.place_within_mm)[0]
 
 
-def placed(config: RunConfig, network: ModularNetwork, data: Windows) -> dict[str, Any]:
-    """Where every channel sits after training, and how that was decided, as JSON has it."""
+def write_placed(config: RunConfig, network: ModularNetwork, data: Windows, folder: Path) -> None:
+    """Write into a run's folder where every channel sits after training, and how that was decided."""
     from neuroloom.pipeline.placing import distances, learned_areas
 
     found = learned_areas(network, data)
     if config.place == "coordinates":
         found = distances(found, network.topology)
-    return {"channels": [channel.to_json() for channel in found]}
+    durable.write_json(folder / PLACED, {"channels": [channel.to_json() for channel in found]})
 
 
 def _topology(config: RunConfig, store: Store) -> Topology:

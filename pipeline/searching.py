@@ -40,13 +40,14 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from neuroloom.ingest import durable
 from neuroloom.pipeline import running
-from neuroloom.pipeline.catalog import DONE, RETRY, RUNNING, Catalog
+from neuroloom.pipeline.catalog import noted_run
 from neuroloom.pipeline.config import Config, ConfigError, read_config
 from neuroloom.pipeline.documents import document_of
 from neuroloom.pipeline.running import RunConfig
 from neuroloom.pipeline.store import Store, StoreError
 
 REQUEST, STORAGE, TRIALS, TRIAL, RESULTS = "search.json", "search.sqlite", "trials", "trial.json", "trials.json"
+FAILED = "failed.json"  # of a trial: why it came to nothing
 OF_THE_RUN = ("config.json", "topology.toml", "metrics.jsonl", "checkpoint.pt", running.PLACED)
 BEGAN_WITH = ("sessions", "versions", "bad_channels", "left_out")  # as they were when it was prepared
 # What the validation loss means depends on them: losses could not be compared.
@@ -170,31 +171,21 @@ def run_search(name: str, store: Store, trained: Map | None = None, progress: Pr
     Raises StoreError where another process is at it.
     """
     asked, tell = _asked(name, store), progress or (lambda words: None)
-    catalog = Catalog.of(store)
-    catalog.put_run(name, kind="search", state=RUNNING, reason="")
-    try:
-        with _alone(store.run_folder(name)):
-            study = _study(store.run_folder(name), asked)
-            map_ = trained or (lambda numbers: _in_processes(name, store, numbers))
-            while numbers := _next(study, asked, store.run_folder(name)):
-                for number, loss in map_(numbers):
-                    _tell(study, number, loss)
-                    tell(f"trial {number}: validation loss {loss:.4f}")
-            found = _conclude(name, store, study)
-        catalog.put_run(name, state=DONE, summary={"sessions": list(asked.sessions), "best_loss": found["best_loss"]})
-        return found
-    except BaseException as error:
-        catalog.put_run(name, state=RETRY, reason=f"stopped: {' '.join(str(error).split()) or type(error).__name__}")
-        raise
-    finally:
-        catalog.close()
+    with noted_run(store, name, "search") as summary, _alone(store.run_folder(name)):
+        study = _study(store.run_folder(name), asked)
+        map_ = trained or (lambda numbers: _in_processes(name, store, numbers))
+        while numbers := _next(study, asked, store.run_folder(name)):
+            for number, loss in map_(numbers):
+                _tell(study, number, loss)
+                tell(f"trial {number}: validation loss {loss:.4f}")
+        found = _conclude(name, store, study)
+        summary |= {"sessions": list(asked.sessions), "best_loss": found["best_loss"]}
+    return found
 
 
 def train_trial(name: str, number: int, root: str) -> Trained:
     """Train one trial in its folder, or go on where it stopped. root: of the store. A loss that explodes is NaN."""
     import torch
-
-    from neuroloom.pipeline.training import attach, train
 
     store = Store.here(root)
     if multiprocessing.parent_process() is not None:  # one of several: the cores are shared
@@ -202,21 +193,21 @@ def train_trial(name: str, number: int, root: str) -> Trained:
     folder = trial_folder(store, name, number)
     config = RunConfig.model_validate(document_of(folder / TRIAL)["config"])
     try:
-        data = running.windows_of(config, store)
-        network = running.network_of(config, store, data)
-        attach(network, data, lead_fields=running.lead_fields_of(config, network.topology, data))
-        how = running.training_of(config)
-        run = train(network, data, folder=folder, config=how, loggers=config.loggers)
+        run, data = running.trained(config, store, folder)
     except ValueError as error:
-        durable.write_json(folder / "failed.json", {"why": " ".join(str(error).split())})
+        durable.write_json(folder / FAILED, {"why": " ".join(str(error).split())})
         return number, math.nan
-    durable.write_json(folder / running.PLACED, running.placed(config, run.network, data))
+    running.write_placed(config, run.network, data, folder)
     return number, run.best_loss
 
 
 def trial_folder(store: Store, name: str, number: int) -> Path:
     """Where a trial lies."""
-    return store.run_folder(name) / TRIALS / f"{number:04d}"
+    return _place(store.run_folder(name), number)
+
+
+def _place(folder: Path, number: int) -> Path:
+    return folder / TRIALS / f"{number:04d}"
 
 
 def n_trials(name: str, store: Store) -> int:
@@ -246,7 +237,7 @@ def _study(folder: Path, asked: SearchConfig) -> Any:
 def _next(study: Any, asked: SearchConfig, folder: Path) -> list[int]:
     """Numbers of the next trials, at most `parallel`: those that were under way, then new ones; none at the end."""
     under_way = [t for t in study.trials if t.state.name == "RUNNING"]
-    numbers = [t.number for t in under_way if (folder / TRIALS / f"{t.number:04d}" / TRIAL).is_file()]
+    numbers = [t.number for t in under_way if (_place(folder, t.number) / TRIAL).is_file()]
     for trial in under_way:
         if trial.number not in numbers:  # stopped before it was written down
             study.tell(trial.number, state=_state("FAIL"))
@@ -259,13 +250,13 @@ def _next(study: Any, asked: SearchConfig, folder: Path) -> list[int]:
 def _failed(study: Any, folder: Path) -> Iterator[bool]:
     """Trials that were trained and came to nothing count; those that were never written down do not."""
     for trial in study.trials:
-        yield trial.state.name == "FAIL" and (folder / TRIALS / f"{trial.number:04d}" / TRIAL).is_file()
+        yield trial.state.name == "FAIL" and (_place(folder, trial.number) / TRIAL).is_file()
 
 
 def _proposed(study: Any, asked: SearchConfig, folder: Path) -> int:
     trial = study.ask()
     values = {name: _suggested(trial, name, span) for name, span in asked.search.space.items()}
-    place = folder / TRIALS / f"{trial.number:04d}"
+    place = _place(folder, trial.number)
     place.mkdir(parents=True, exist_ok=True)
     config = varied(asked.base(), values)
     durable.write_json(place / TRIAL, {"values": values, "config": json.loads(config.model_dump_json())})
@@ -298,16 +289,17 @@ def _conclude(name: str, store: Store, study: Any) -> dict[str, Any]:
     folder = store.run_folder(name)
     rows = []
     for trial in study.trials:
-        said = document_of(trial_folder(store, name, trial.number) / TRIAL)
+        place = _place(folder, trial.number)
+        said = document_of(place / TRIAL)
         if said:
-            why = document_of(trial_folder(store, name, trial.number) / "failed.json").get("why", "")
+            why = document_of(place / FAILED).get("why", "")
             rows.append({"trial": trial.number, "values": said["values"], "loss": trial.value, "why": why})
     done = [row for row in rows if row["loss"] is not None]
     if not done:
         raise StoreError(f"{name}: none of {len(rows)} trials came to a loss; the first: {rows[0]['why']}")
     best = min(done, key=lambda row: row["loss"])
     found = {"best": best["trial"], "best_loss": best["loss"], "trials": rows}
-    place = trial_folder(store, name, best["trial"])
+    place = _place(folder, best["trial"])
     for file in OF_THE_RUN:
         durable.write_bytes(folder / file, (place / file).read_bytes())
     durable.write_json(folder / running.REQUEST, document_of(place / TRIAL)["config"])

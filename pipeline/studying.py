@@ -17,7 +17,7 @@ from typing import Any
 
 from neuroloom.ingest import durable
 from neuroloom.pipeline import verdicts
-from neuroloom.pipeline.catalog import DONE, RETRY, RUNNING, Catalog
+from neuroloom.pipeline.catalog import noted_run
 from neuroloom.pipeline.config import Config, ConfigError, read_config
 from neuroloom.pipeline.custody import slug
 from neuroloom.pipeline.documents import document_of
@@ -56,18 +56,11 @@ def prepare_study(study: str, store: Store, *, full: bool = False, config: Path 
 
 def run_study(name: str, store: Store, progress: Progress | None = None) -> Report:
     """Solve what is missing and conclude; noted in the catalog."""
-    catalog = Catalog.of(store)
-    catalog.put_run(name, kind="study", state=RUNNING, reason="")
-    try:
+    with noted_run(store, name, "study") as summary:
         solve_cells(name, store, progress)
         found = conclude(name, store)
-        catalog.put_run(name, state=DONE, summary={"sentence": found.sentence})
-        return found
-    except BaseException as error:
-        catalog.put_run(name, state=RETRY, reason=f"stopped: {' '.join(str(error).split()) or type(error).__name__}")
-        raise
-    finally:
-        catalog.close()
+        summary["sentence"] = found.sentence
+    return found
 
 
 def solve_cells(name: str, store: Store, progress: Progress | None = None) -> None:

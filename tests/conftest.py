@@ -3,11 +3,20 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from .browser import chromium
+
 # The same examples at every run: a red test is a change in the code, not in the draw.
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
 
 RECORDINGS = Path(__file__).parents[2] / "shared" / "recordings"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium."""
+    with chromium() as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import numpy as np
 
 from neuroloom.ingest.timebase import FloatArray
 from neuroloom.pipeline.review.figures import BLUE, CYCLE, INK, MUTED, ORANGE, Picture, drawing, label, picture
+from neuroloom.pipeline.review.run_scores import is_number
 from neuroloom.pipeline.review.text import count, number, visible
 
 MOST_PORTS = 8
@@ -120,11 +121,8 @@ def _reliability(curves: Mapping[str, FloatArray]) -> Picture | None:
         axes = figure.add_subplot()
         axes.set_title("calibration")
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9)
-        for i, (name, curve) in enumerate(shown.items()):
-            axes.plot(curve[:, 0], curve[:, 1], "o-", color=CYCLE[i % len(CYCLE)], markersize=4, label=label(name, 34))
+        _lines(axes, {name: curve[:, :2] for name, curve in shown.items()}, legend="upper left")
         axes.set(xlabel="expected by the copy", ylabel="done by the person", xlim=(0, 1), ylim=(0, 1), aspect="equal")
-        axes.grid()
-        axes.legend(loc="upper left", fontsize=8)
         worst = max(float(np.abs(curve[:, 0] - curve[:, 1]).max()) for curve in shown.values())
         return picture(
             figure,
@@ -136,6 +134,14 @@ def _reliability(curves: Mapping[str, FloatArray]) -> Picture | None:
         )
 
 
+def _lines(axes: Any, curves: Mapping[str, FloatArray], *, legend: str) -> None:
+    """A line per port, (N, 2), with its name."""
+    for i, (name, curve) in enumerate(curves.items()):
+        axes.plot(*curve.T, "o-", color=CYCLE[i % len(CYCLE)], markersize=4, label=label(name, 34))
+    axes.grid()
+    axes.legend(loc=legend, fontsize=8)
+
+
 def _over_time(curves: Mapping[str, FloatArray]) -> Picture | None:
     shown = {name: curve for name, curve in curves.items() if len(curve) > 1}
     if not shown:
@@ -144,13 +150,8 @@ def _over_time(curves: Mapping[str, FloatArray]) -> Picture | None:
         axes = figure.add_subplot()
         axes.set_title("over time")
         axes.axhline(0, color=MUTED, linewidth=0.9)
-        for i, (name, curve) in enumerate(shown.items()):
-            axes.plot(
-                curve[:, 0] / 60, curve[:, 1], "o-", color=CYCLE[i % len(CYCLE)], markersize=4, label=label(name, 34)
-            )
+        _lines(axes, {name: curve / (60, 1) for name, curve in shown.items()}, legend="upper left")
         axes.set(xlabel="session time (min)", ylabel="worse than the copy expects")
-        axes.grid()
-        axes.legend(loc="upper left", fontsize=8)
         return picture(
             figure,
             title="Over time",
@@ -201,16 +202,11 @@ def _noise(rows: Sequence[DamageRow]) -> Picture | None:
         axes = figure.add_subplot()
         axes.set_title("under noise")
         axes.axhline(0, color=MUTED, linewidth=0.9)
-        for i, name in enumerate(names):
-            points = sorted((float(row.what), row.kept or 0.0) for row in noisy if row.where == name)
-            axes.plot(
-                *zip(*points, strict=True), "o-", color=CYCLE[i % len(CYCLE)], markersize=4, label=label(name, 34)
-            )
+        points = {n: sorted((float(row.what), row.kept or 0.0) for row in noisy if row.where == n) for n in names}
+        _lines(axes, {name: np.array(each) for name, each in points.items()}, legend="lower left")
         axes.set(
             xlabel="noise, over a unit's own spread", ylabel="kept of what it knows", xscale="log", ylim=(-0.6, 1.05)
         )
-        axes.grid()
-        axes.legend(loc="lower left", fontsize=8)
         return picture(
             figure,
             title="Noise",
@@ -231,8 +227,7 @@ def _table(rows: Any, width: int) -> FloatArray:
 
 
 def _number(value: object) -> float | None:
-    is_one = isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)
-    return float(value) if is_one and isinstance(value, int | float) else None
+    return float(value) if is_number(value) else None
 
 
 def _is_number(text: str) -> bool:

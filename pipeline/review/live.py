@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from neuroloom.pipeline.catalog import RUNNING, Catalog
+from neuroloom.pipeline.documents import readable_document_of
 from neuroloom.pipeline.store import Store, StoreError
 
 METRICS, REQUEST = "metrics.jsonl", "request.json"
@@ -24,8 +25,9 @@ def live_run(store: Store, name: str, after: int) -> dict[str, Any]:
     if not folder.is_dir():
         raise StoreError(f"{name}: no such run in {store.root}")
     catalog = Catalog.of(store)
-    state = next((run.state for run in catalog.runs() if run.name == name), "")
+    state = catalog.run_states().get(name, "")
     catalog.close()
+    steps = readable_document_of(folder / REQUEST).get("steps")
     found: dict[str, list[list[float]]] = {"training": [], "validation": []}
     step = 0
     for row in _rows(folder / METRICS):
@@ -41,7 +43,7 @@ def live_run(store: Store, name: str, after: int) -> dict[str, Any]:
         "state": state,
         "is_running": state == RUNNING,
         "step": step,
-        "steps": _asked(folder),
+        "steps": steps if isinstance(steps, int) else 0,
         **{key: rows[:MOST_ROWS] for key, rows in found.items()},
     }
 
@@ -62,11 +64,3 @@ def _rows(path: Path) -> list[Mapping[str, Any]]:
         if isinstance(row, Mapping):
             found.append(row)
     return found
-
-
-def _asked(folder: Path) -> int:
-    try:
-        steps = json.loads((folder / REQUEST).read_text(encoding="utf-8")).get("steps")
-    except (OSError, ValueError, AttributeError):
-        return 0
-    return steps if isinstance(steps, int) else 0

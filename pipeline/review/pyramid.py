@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroloom.ingest import durable, manifest
+from neuroloom.ingest.envelopes import columns_of, widen
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Segment, Signal, as_slice
 from neuroloom.ingest.timebase import FloatArray
@@ -94,7 +95,8 @@ class Display:
         middles = np.minimum((bins + 0.5) * level.bin, segment.timebase.n_samples - 1).astype(np.int64)
         at = level.first[number]
         rows = np.asarray(level.values[at + bins[0] : at + bins[-1] + 1], dtype=np.float64)[:, :, as_slice(chosen)]
-        _gather(found, _columns(segment.timebase.seconds(middles), of_s, len(found)), rows[:, 0], rows[:, 1])
+        columns = columns_of(segment.timebase.seconds(middles), of_s, len(found))
+        widen(found[:, 0], found[:, 1], columns, rows[:, 0], rows[:, 1])
 
     def _from_samples(
         self, segment: Segment, samples: slice, chosen: Chosen, of_s: tuple[float, float], found: FloatArray
@@ -106,18 +108,10 @@ class Display:
         times_s = segment.timebase.seconds(np.arange(wide.start, wide.stop))
         inside = (times_s >= of_s[0]) & (times_s < of_s[1])
         if inside.any():
-            columns = _columns(times_s[inside], of_s, len(found))
-            _gather(found, columns, values_TC[inside], values_TC[inside])
+            columns = columns_of(times_s[inside], of_s, len(found))
+            widen(found[:, 0], found[:, 1], columns, values_TC[inside], values_TC[inside])
         if len(times_s) < 2 * len(found):
             _join(found, times_s, values_TC, of_s)
-
-
-def _gather(found: FloatArray, columns: NDArray[np.int64], low: FloatArray, high: FloatArray) -> None:
-    """Takes rows into their columns, in place; columns never fall."""
-    starts = np.flatnonzero(np.diff(columns, prepend=-1))
-    touched = columns[starts]
-    found[touched, 0] = np.fmin(found[touched, 0], np.fmin.reduceat(low, starts, axis=0))
-    found[touched, 1] = np.fmax(found[touched, 1], np.fmax.reduceat(high, starts, axis=0))
 
 
 def _join(found: FloatArray, times_s: FloatArray, values_TC: FloatArray, of_s: tuple[float, float]) -> None:
@@ -127,11 +121,6 @@ def _join(found: FloatArray, times_s: FloatArray, values_TC: FloatArray, of_s: t
     for channel in range(values_TC.shape[1]):
         empty = between & np.isnan(found[:, 0, channel])
         found[empty, :, channel] = np.interp(centres_s[empty], times_s, values_TC[:, channel])[:, None]
-
-
-def _columns(times_s: FloatArray, of_s: tuple[float, float], n_columns: int) -> NDArray[np.int64]:
-    scaled = (times_s - of_s[0]) / (of_s[1] - of_s[0]) * n_columns
-    return np.asarray(np.clip(scaled, 0, n_columns - 1).astype(np.int64))
 
 
 def displays(session: Session, folder: Path | None, most_values: int = MOST_VALUES) -> dict[str, Display]:

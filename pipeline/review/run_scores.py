@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -73,6 +73,6 @@ def score_rows(content: Any) -> Iterator[ScoreRow]:
         yield ScoreRow(**dict(zip(KEYS, key, strict=True)), values=values)
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether it is a number that can be drawn."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and bool(np.isfinite(value))

@@ -13,7 +13,7 @@ from neuroloom.pipeline.review.timeline import extent
 from neuroloom.pipeline.reviewing import review_index, review_run, review_session
 from neuroloom.pipeline.store import Store
 
-from ..browser import chromium, console_errors, requested_urls
+from ..browser import console_errors, requested_urls
 from ..pipeline.review.example import run_folder, session
 
 HOSTILE = (
@@ -167,12 +167,6 @@ def test_a_run_tells_its_losses_since_a_step(address):
     later = httpx.get(f"{address}/api/runs/reach/live", params={"after": first["step"] - 1}).json()
     assert [row[0] for row in later["training"]] == [first["step"]]
     assert httpx.get(f"{address}/api/runs/nobody/live").status_code == 404
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
 
 
 def form(browser):

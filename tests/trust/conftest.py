@@ -2,6 +2,8 @@
 
 import pytest
 
+from .faults import Forks
+
 COUNTED: list[str] = []
 
 
@@ -9,6 +11,13 @@ COUNTED: list[str] = []
 def tell():
     """Adds a line to what is told at the end."""
     return COUNTED.append
+
+
+@pytest.fixture(scope="module")
+def forks():
+    """Fault injection: a process that forks one to be traced per call."""
+    with Forks() as found:
+        yield found
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -10,7 +10,7 @@ from neuroloom.pipeline.catalog import DONE, QUARANTINED
 from neuroloom.pipeline.review import write_run
 from neuroloom.pipeline.reviewing import review_index, review_session
 
-from ..browser import chromium, console_errors, requested_urls
+from ..browser import console_errors, requested_urls
 from ..pipeline.review.example import run_folder
 from .harness import inbox_of
 
@@ -54,12 +54,6 @@ def pages(tmp_path_factory):
         (session,) = inbox.store.session_ids()
         run = write_run(run_folder(root / "run", port=NAMES[1]), root)
         yield {"session": review_session(inbox.store, session), "index": review_index(inbox.store), "run": run}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
 
 
 @pytest.mark.parametrize("kind", ["session", "run", "index"])

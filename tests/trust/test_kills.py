@@ -9,7 +9,7 @@ from neuroloom.pipeline import custody
 from neuroloom.pipeline.catalog import DONE
 from neuroloom.pipeline.store import Store
 
-from .faults import Forks, can_trace
+from .faults import can_trace
 from .harness import Inbox
 from .hostile_paths import brainvision
 from .promises import broken_after_restart, broken_at_once, datasets, digests_below
@@ -18,12 +18,6 @@ SESSION = "sub-kept_ses-01"
 SAMPLE = 12
 N_CUTS = 150
 pytestmark = pytest.mark.skipif(bool(can_trace()), reason=can_trace() or "-")
-
-
-@pytest.fixture(scope="module")
-def forks():
-    with Forks() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -6,17 +6,11 @@ import pytest
 
 from neuroloom.pipeline._runs import CHECKPOINT, read_checkpoint, steps_done
 
-from .faults import Forks, can_trace
+from .faults import can_trace
 from .short_training import EVERY, trained
 
 SAMPLE = 2
 pytestmark = pytest.mark.skipif(bool(can_trace()), reason=can_trace() or "-")
-
-
-@pytest.fixture(scope="module")
-def forks():
-    with Forks() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from neuroloom.pipeline.review.run_folder import RunView
 from neuroloom.pipeline.review.views import SessionRow
 from neuroloom.pipeline.verdicts import Verdict
 
-from ...browser import chromium
 from .example import run_folder, session
 from .test_pages import index_view
 
@@ -19,12 +18,6 @@ SHOW_ALL = """
 for (const hidden of document.querySelectorAll("[hidden]")) hidden.hidden = false;
 for (const details of document.querySelectorAll("details")) details.open = true;
 """  # what a server would show; axe looks at nothing hidden
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

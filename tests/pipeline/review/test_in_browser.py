@@ -7,7 +7,7 @@ import pytest
 from neuroloom.pipeline.review import write_compare, write_index, write_run, write_session
 from neuroloom.pipeline.review.views import SessionRow
 
-from ...browser import chromium, console_errors, requested_urls
+from ...browser import console_errors, requested_urls
 from .example import run_folder, session
 from .test_pages import HOSTILE, hostile_session, index_view, with_fidelity
 
@@ -16,12 +16,6 @@ return [...document.querySelectorAll("img")].filter(img => !img.alt || !img.comp
   + [...document.querySelectorAll("th")].filter(th => !th.scope).length
   + [...document.querySelectorAll("a")].filter(a => !a.textContent.trim()).length
 """
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
 
 
 def hostile_run(folder):

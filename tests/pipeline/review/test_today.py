@@ -10,18 +10,12 @@ import pytest
 from neuroloom.pipeline.catalog import DONE, Catalog, note_published
 from neuroloom.pipeline.review import write_index
 from neuroloom.pipeline.reviewing import review_index, review_run
-from neuroloom.pipeline.store import Store
 from neuroloom.pipeline.verdicts import judge_session
 
 from .example import run_folder, session
 from .test_pages import index_view, words
 
 DAY_S = 86400
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store").create()
 
 
 def published(store, days_ago=0.0, **changed):

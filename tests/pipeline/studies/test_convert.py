@@ -9,7 +9,7 @@ import torch
 from neuroloom.models.speaker import Shape
 from neuroloom.models.teachers.hidden_markov import Language
 from neuroloom.pipeline import speaking, studying
-from neuroloom.pipeline.store import Store, StoreError
+from neuroloom.pipeline.store import StoreError
 from neuroloom.pipeline.studies import _convert_report, convert
 from neuroloom.pipeline.studies._converting import ARMS, Schooling, _Course, stream
 from neuroloom.pipeline.studies._converting import convert as taught
@@ -33,11 +33,6 @@ TINY = convert.Settings(
     headline="small to GRU", k_over_d=(0.25,), longer=(1.0, 2.0), sequences=64, n_test=16, seeds=2,
     schooling={"steps": 12, "batch": 8},
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return Store.here(tmp_path_factory.mktemp("store")).create()
 
 
 @pytest.fixture(scope="module")

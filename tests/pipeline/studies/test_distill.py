@@ -8,7 +8,6 @@ import torch
 
 from neuroloom.pipeline import studying
 from neuroloom.pipeline.config import ConfigError
-from neuroloom.pipeline.store import Store
 from neuroloom.pipeline.studies import _distill_report, distill, study_of
 from neuroloom.pipeline.studies._students import UNKNOWN
 
@@ -20,11 +19,6 @@ TINY = distill.Settings(
     length=8, n_test=20, seeds=2, curve=(4, 16, 64), budgets=(16,), channels=(2, 4), snr_db=(0.0,), at=(4, 0.0),
     presets={}, strengths=(10.0,), reading=1, units=8, schooling={"steps": 20, "validate_every": 10, "batch_size": 8},
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return Store.here(tmp_path_factory.mktemp("store")).create()
 
 
 @pytest.fixture(scope="module")

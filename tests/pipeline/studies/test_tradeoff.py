@@ -7,7 +7,6 @@ import torch
 
 from neuroloom.models.teachers import dialect, hidden_markov
 from neuroloom.pipeline import studying
-from neuroloom.pipeline.store import Store
 from neuroloom.pipeline.studies import _tradeoff_report, tradeoff
 from neuroloom.pipeline.studies._lessons import GAZE, looked_back
 from neuroloom.pipeline.studies._people import pooled
@@ -26,11 +25,6 @@ TINY = tradeoff.Settings(
     },
     units=8, schooling={"steps": 10, "validate_every": 5, "batch_size": 8}, budgets=(1_000.0, 100_000.0),
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return Store.here(tmp_path_factory.mktemp("store")).create()
 
 
 @pytest.fixture(scope="module")
