@@ -173,8 +173,7 @@ def _swapped(word: int) -> int:
 def _deflated(rows: NDArray[Any]) -> Bytes:
     from isal import isal_zlib
 
-    columns = rows.reshape(-1).view(np.uint8).reshape(-1, rows.dtype.itemsize)
-    return bytes(isal_zlib.compress(np.ascontiguousarray(columns.T).data, GZIP_LEVEL))
+    return bytes(isal_zlib.compress(_shuffled(rows).data, GZIP_LEVEL))
 
 
 def _inflated(body: Bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -188,8 +187,25 @@ def _inflated(body: Bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDAr
         raise ChunkError(f"a chunk cannot be inflated ({error})") from error
     if len(plain) != n_bytes or not inflating.eof:
         raise ChunkError(f"a chunk does not inflate to the {n_bytes} bytes that are wanted")
-    columns = np.frombuffer(plain, np.uint8).reshape(dtype.itemsize, -1)
-    return np.ascontiguousarray(columns.T).reshape(-1).view(dtype).reshape(shape)
+    return _unshuffled(np.frombuffer(plain, np.uint8), dtype).reshape(shape)
+
+
+def _shuffled(rows: NDArray[Any]) -> NDArray[np.uint8]:
+    """All lowest bytes, then all second ones, and so on. By shifts: numpy transposes bytes ten times slower."""
+    words = rows.reshape(-1).view(f"<u{rows.dtype.itemsize}")
+    planes = np.empty((rows.dtype.itemsize, len(words)), np.uint8)
+    for place, plane in enumerate(planes):
+        np.copyto(plane, words >> (8 * place), casting="unsafe")
+    return planes
+
+
+def _unshuffled(body: NDArray[np.uint8], dtype: np.dtype[Any]) -> NDArray[Any]:
+    planes = body.reshape(dtype.itemsize, -1)
+    words = planes[-1].astype(f"<u{dtype.itemsize}")
+    for plane in planes[-2::-1]:
+        words <<= 8
+        words |= plane
+    return words.view(dtype)
 
 
 def _has_bitshuffle() -> bool:
