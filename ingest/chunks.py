@@ -205,7 +205,8 @@ def _unshuffled(body: NDArray[np.uint8], dtype: np.dtype[Any]) -> NDArray[Any]:
     for plane in planes[-2::-1]:
         words <<= 8
         words |= plane
-    return words.view(dtype)
+    rows: NDArray[Any] = words.view(dtype)
+    return rows
 
 
 def _has_bitshuffle() -> bool:

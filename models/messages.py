@@ -150,7 +150,7 @@ class Messages(nn.Module):
         with torch.no_grad():
             (self.outward if self.rank else self.weight).mul_(factor)
 
-    def forward(self, past: list[Tensor], n_bins: int, constants: tuple[Tensor, ...]) -> Tensor:
+    def forward(self, past: tuple[Tensor, ...], n_bins: int, constants: tuple[Tensor, ...]) -> Tensor:
         """What every node receives in the next `n_bins` bins (at most `min_delay`), (n_bins, N, B, H).
 
         past: states (N, B, H) of all bins up to now, at least `max_delay` of them.

@@ -55,6 +55,9 @@ class ModularNetwork(nn.Module):
     session_size: numbers in the vector of each session that modulates the shared network; 0 for none.
     noise: standard deviation of noise in the drive of every unit, in training only; one number or one per area by name.
     detach_every: cut the gradient every so many bins, 0 for never (local objectives).
+    recompute_bins: keep of so many bins at a time only their states and compute the rest again for the gradient: long
+        sequences in less memory, the same numbers in more time; 0 keeps everything. Where the leaky kind alone makes
+        up the network, nothing more than that is kept anyway (`fused.py`).
     seed: equal seeds give equal weights, whatever the order in which sessions are attached.
     """
 
@@ -78,6 +81,7 @@ class ModularNetwork(nn.Module):
         session_size: int = 0,
         noise: float | Mapping[str, float] = 0.0,
         detach_every: int = 0,
+        recompute_bins: int = 0,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -86,11 +90,13 @@ class ModularNetwork(nn.Module):
                 f"area_size {area_size}, bin_s {bin_s}, tau_s {tau_s}, gain {gain}, coupling {coupling}, rank {rank}: "
                 "the first four must be above 0, coupling from 0 to below 1, rank 0 (full) or more"
             )
-        if not 0 < density <= 1 or session_size < 0:
+        if not 0 < density <= 1 or session_size < 0 or recompute_bins < 0:
             raise ValueError(
-                f"density {density}, session_size {session_size}: above 0 and at most 1, and 0 or more are needed"
+                f"density {density}, session_size {session_size}, recompute_bins {recompute_bins}: density must be "
+                "above 0 and at most 1, the others 0 or more"
             )
         self.topology, self.bin_s, self.seed, self.detach_every = topology, bin_s, seed, detach_every
+        self.recompute_bins = recompute_bins
         self.kind_options, self.session_size = dict(kind_options or {}), session_size
         self.areas = topology.area_names
         self.node_names = self.areas + tuple(module.name for module in topology.global_modules)
@@ -225,7 +231,15 @@ class ModularNetwork(nn.Module):
     ) -> Tensor:
         """States of all nodes under a given drive (inputs, bias, noise), (N, T, B, H)."""
         cut = cut or Cut(every_bins=self.detach_every)
-        return run(self.groups, self.messages, drive_NTBH, gain_N11H=gain_N11H, cut=cut, nudge=nudge)
+        return run(
+            self.groups,
+            self.messages,
+            drive_NTBH,
+            gain_N11H=gain_N11H,
+            cut=cut,
+            nudge=nudge,
+            recompute_bins=self.recompute_bins,
+        )
 
     def session_vector(self, session: str) -> Tensor:
         """The vector (E,) of a session that modulates the shared network; E is 0 where the network has none."""

@@ -360,6 +360,7 @@ def described(network: ModularNetwork) -> dict[str, Any]:
             "session_size": network.session_size,
             "noise": noise,
             "detach_every": network.detach_every,
+            "recompute_bins": network.recompute_bins,
             "seed": network.seed,
         },
         "sessions": sessions,

@@ -154,3 +154,46 @@ def test_settings_of_a_kind_reach_it_and_wrong_ones_are_told():
         network(ring(10), kind_options={"trafo": {}})
     with pytest.raises(ValueError, match="'window' is no setting of kind 'transformer'; it has: window_bins"):
         network(ring(10), kind="transformer", kind_options={"transformer": {"window": 3}})
+
+
+def kept_bytes(go) -> int:
+    """Bytes of different tensors that a forward pass keeps for its gradient."""
+    kept = {}
+
+    def pack(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        go()
+    return sum(kept.values())
+
+
+@pytest.mark.parametrize("kind", ["gru", "gated_linear", "transformer", MIXED])
+@pytest.mark.parametrize("cut", [None, Cut(every_bins=6, between_areas=True)])
+def test_what_is_computed_again_gives_the_same_gradients(kind, cut):
+    whole, again = (network(ring(20), kind=kind, recompute_bins=n) for n in (0, 7))
+    for made in (whole, again):
+        made("s", light(), cut=cut)["lfp"].square().sum().backward()
+    assert torch.allclose(whole("s", light())["lfp"], again("s", light())["lfp"], atol=1e-6)
+    for (name, one), other in zip(whole.named_parameters(), again.parameters(), strict=True):
+        assert (one.grad is None) == (other.grad is None), name
+        assert one.grad is None or torch.allclose(one.grad, other.grad, atol=1e-6), name
+
+
+def test_what_is_computed_again_is_not_kept():
+    whole, again = (network(ring(20), kind="gru", area_size=32, recompute_bins=n) for n in (0, 25))
+    kept = [kept_bytes(lambda made=made: made("s", light(400))["lfp"]) for made in (whole, again)]
+    assert kept[1] < 0.5 * kept[0]
+
+
+def test_a_state_that_is_nudged_can_be_computed_again():
+    def nudge(state, bin_):
+        return state * (0.5 if bin_ % 3 else 1.0)
+
+    grads = []
+    for n in (0, 7):
+        made = network(ring(20), kind="gru", recompute_bins=n)
+        made("s", light(), nudge=nudge)["lfp"].square().sum().backward()
+        grads.append([p.grad for p in made.parameters() if p.grad is not None])
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*grads, strict=True))
