@@ -2,7 +2,7 @@
 
 recordings   ingest-recording, as many at once as are handed over (`reconciling.py`)
 verify, sweep, retrain, clean   when [schedules] says, see scheduling.py
-features, training, evaluation, searches, studies   on request
+features, training, form (a training whose settings are typed in), evaluation, searches, studies   on request
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from neuroloom.flows.searching import search
 from neuroloom.flows.studying import study
 from neuroloom.flows.sweep import sweep
 from neuroloom.flows.telling import keep_telling
-from neuroloom.flows.training import build_features, evaluate, train
+from neuroloom.flows.training import build_features, evaluate, train, train_new
 from neuroloom.flows.watcher import watch
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.store import Store
@@ -47,6 +47,7 @@ def deployments(settings: Settings) -> list[RunnerDeployment]:
         _deployment(clean, "clean", schedule=by_the_clock["clean"], concurrency_limit=ONE),
         _deployment(build_features, "features", concurrency_limit=1),
         _deployment(train, "training", concurrency_limit=1),
+        _deployment(train_new, "form", concurrency_limit=1),
         _deployment(evaluate, "evaluation", concurrency_limit=1),
         _deployment(search, "searches", concurrency_limit=1),
         _deployment(study, "studies", concurrency_limit=1),

@@ -1,4 +1,4 @@
-"""`build-features`, `train` and `evaluate`, on request from the dashboard; parameters are codes only.
+"""`build-features`, `train`, `train-new` and `evaluate`, on request from the dashboard; parameters are codes only.
 
 A training that raises is told by its row in the catalog, hence no hook for that.
 """
@@ -19,6 +19,7 @@ from neuroloom.flows.telling import tell_failure
 from neuroloom.pipeline import running
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.reviewing import review_index, review_run
+from neuroloom.pipeline.run_form import NewRun
 from neuroloom.pipeline.store import Store
 
 
@@ -57,6 +58,14 @@ def train(run: str) -> None:
     for_each(features_for_run, calls, Settings.of(store).fan_out, raises=False)
     train_prepared(run)
     score(run)
+
+
+@flow(name="train-new", flow_run_name="train {new.name}", on_crashed=[tell_failure])
+def train_new(new: NewRun) -> None:
+    """Prepare a run of what the form says, train and score it; one of that name with other settings is refused."""
+    store = Store.here()
+    running.prepare_run(new.config(store), store)
+    train(new.name)
 
 
 @flow(name="evaluate", flow_run_name="evaluate {run}", on_failure=[tell_failure], on_crashed=[tell_failure])

@@ -11,6 +11,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import httpx
 import pytest
 
 from neuroloom.flows.serve import ServeError, run_and_wait, serving, wait_until_idle
@@ -117,7 +118,7 @@ def test_nothing_that_names_a_person_is_a_parameter(served):
 
 def test_every_deployment_is_there(served):
     names = {deployment["name"] for deployment in api(served, "/deployments/filter")}
-    on_request = {"recordings", "features", "training", "evaluation", "searches", "studies"}
+    on_request = {"recordings", "features", "training", "form", "evaluation", "searches", "studies"}
     assert names == on_request | {"sweep", "verify", "retrain", "clean"}
 
 
@@ -183,14 +184,23 @@ def scheduled_run(served, name, state, *, says="", timeout_s=PATIENCE_S):
     pytest.fail(f"no scheduled {name} came to {state}: {[run['state']['type'] for run in runs]}")
 
 
-def test_training_runs_as_a_deployment(served):
-    running.prepare_run(RUN, served.store)
-    run_and_wait(served, "train/training", {"run": "short"}, timeout_s=PATIENCE_S)
+def test_a_training_is_typed_into_a_form(served):
+    asked = {"name": "short", "sessions": [SESSION], "inputs": ["eeg"], "targets": ["eeg"]}
+    asked |= {"length_s": 1.0, "steps": 4, "area_size": 4, "network": {"kind": "gru"}}
+    run_and_wait(served, "train-new/form", {"new": asked}, timeout_s=PATIENCE_S)
+    assert running.requested(served.store, "short").network == {"kind": "gru"}
     assert running.progress_of(served.store, "short") == (4, 4)
     assert running.scores_of("short", served.store)["scores"]
     assert (served.store.review / "run-short.html").is_file()
     keys = {artifact["key"] for artifact in api(served, "/artifacts/filter")}
     assert {"run-short", "run-short-scores"} <= keys
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"network": {"kind": "big"}}, {"stpes": 4}])
+def test_what_cannot_be_trained_is_refused_by_the_form(served, wrong):
+    with pytest.raises(httpx.HTTPStatusError) as refused:
+        run_and_wait(served, "train-new/form", {"new": {"name": "wrong", **wrong}}, timeout_s=PATIENCE_S)
+    assert refused.value.response.status_code in (409, 422)
 
 
 @pytest.mark.slow
