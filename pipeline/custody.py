@@ -7,7 +7,6 @@ A record is written first, then the files are renamed one by one, then the recor
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -18,7 +17,7 @@ from typing import Any
 from neuroloom.ingest import durable
 from neuroloom.pipeline.catalog import Drop
 from neuroloom.pipeline.documents import readable_document_of
-from neuroloom.pipeline.store import Store, StoreError
+from neuroloom.pipeline.store import Store, StoreError, slug
 
 DROP_RECORD = "drop.json"
 REASON_RECORD = "reason.json"
@@ -138,11 +137,6 @@ def _finish(path: Path, record: Mapping[str, Any]) -> bool:
     _move_files(Path(record["folder"]), record["name"], record["files"], path.parent / FILES)
     durable.write_json(path, {**record, "moved": True})
     return True
-
-
-def slug(name: str) -> str:
-    """A name as a folder name: letters, digits, '.', '_' and '-', at most 80 characters."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:80] or "unnamed"
 
 
 def _record(drop: Drop) -> dict[str, Any]:

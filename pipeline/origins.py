@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neuroloom.ingest import durable
-from neuroloom.pipeline.custody import DROP_RECORD, FILES, slug
+from neuroloom.pipeline.custody import DROP_RECORD, FILES
 from neuroloom.pipeline.documents import document_of
-from neuroloom.pipeline.store import Store, StoreError
+from neuroloom.pipeline.store import Store, StoreError, slug
 
 ORIGIN_RECORD = "origin.json"
 

@@ -39,9 +39,8 @@ from neuroloom.pipeline._trainer import said_of, write_settings
 from neuroloom.pipeline.catalog import DONE, Catalog
 from neuroloom.pipeline.ceilings import events_of, since_event
 from neuroloom.pipeline.config import Config, ConfigError, read_config
-from neuroloom.pipeline.custody import slug
 from neuroloom.pipeline.fidelity import Fidelity, fidelity
-from neuroloom.pipeline.store import Store
+from neuroloom.pipeline.store import Store, slug
 from neuroloom.pipeline.windowing import Batch, SessionData, Split, Windows
 
 Matrix = NDArray[np.float64]

@@ -16,9 +16,8 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from neuroloom.pipeline.config import Config, ConfigError
-from neuroloom.pipeline.custody import slug
 from neuroloom.pipeline.running import RunConfig
-from neuroloom.pipeline.store import Store
+from neuroloom.pipeline.store import Store, slug
 
 
 class NetworkForm(Config):

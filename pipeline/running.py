@@ -48,10 +48,9 @@ from neuroloom.ingest import durable
 from neuroloom.pipeline import verdicts
 from neuroloom.pipeline.catalog import noted_run
 from neuroloom.pipeline.config import Config, ConfigError, read_config
-from neuroloom.pipeline.custody import slug
 from neuroloom.pipeline.documents import document_of
 from neuroloom.pipeline.run_logs import check_names
-from neuroloom.pipeline.store import Store, StoreError
+from neuroloom.pipeline.store import Store, StoreError, slug
 from neuroloom.pipeline.subjects import Subjects
 
 if TYPE_CHECKING:

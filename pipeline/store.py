@@ -167,3 +167,8 @@ def _safe(name: str, kind: str) -> str:
     if not _SAFE_NAME.fullmatch(name) or ".." in name:
         raise StoreError(f"{name!r} cannot name a {kind}; letters, digits, '.', '_' and '-' are wanted")
     return name
+
+
+def slug(name: str) -> str:
+    """A name as a folder name: letters, digits, '.', '_' and '-', at most 80 characters."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:80] or "unnamed"

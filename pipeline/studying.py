@@ -19,9 +19,8 @@ from neuroloom.ingest import durable
 from neuroloom.pipeline import verdicts
 from neuroloom.pipeline.catalog import noted_run
 from neuroloom.pipeline.config import Config, ConfigError, read_config
-from neuroloom.pipeline.custody import slug
 from neuroloom.pipeline.documents import document_of
-from neuroloom.pipeline.store import Store, StoreError
+from neuroloom.pipeline.store import Store, StoreError, slug
 from neuroloom.pipeline.studies import study_of
 from neuroloom.pipeline.studies._cells import FILES, Cells, Key
 from neuroloom.pipeline.studies._report import Report

@@ -39,9 +39,8 @@ from pydantic import Field, field_validator
 from neuroloom.ingest import durable
 from neuroloom.ingest.timebase import FloatArray
 from neuroloom.pipeline.config import Config, ConfigError, read_config
-from neuroloom.pipeline.custody import slug
 from neuroloom.pipeline.sample_devices import DeviceClock, pulses_seen
-from neuroloom.pipeline.store import Store, StoreError
+from neuroloom.pipeline.store import Store, StoreError, slug
 from neuroloom.pipeline.synthesis import ElectrodeConfig, Floats, Tape
 
 if TYPE_CHECKING:
