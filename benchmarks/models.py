@@ -37,7 +37,9 @@ from neuroloom.models import Area, ModularNetwork, Pathway, Port, Topology
 from neuroloom.models.currents import currents
 from neuroloom.pipeline.baselines import ridge_baseline
 from neuroloom.pipeline.features import Features, PortFeatures
+from neuroloom.pipeline.functional import FunctionalConfig, functional_topology_of
 from neuroloom.pipeline.kalman import kalman_baseline
+from neuroloom.pipeline.lagged import lagged_strength
 from neuroloom.pipeline.training import attach, train
 from neuroloom.pipeline.windowing import SessionData, WindowConfig, Windows
 
@@ -47,6 +49,7 @@ PACKAGES = ("cebra", "literate-dataclasses", "nlb-tools", "elephant", "quantitie
 AHEAD_BINS = 10  # a network hears that far beyond the bin it predicts; bidirectional peers hear the whole trial
 SMOOTHING_BINS = 5.0
 SPEED_M_PER_S = 1.0
+N_LAGS = 8
 HEARD, ASKED, SESSION = "units", "units held out", "sub-benchmark_ses-01"
 
 
@@ -201,11 +204,12 @@ def topology_of(trials: Trials) -> Topology:
     )
 
 
-TOPOLOGIES: dict[str, Callable[[Topology, int], Topology]] = {
-    "true": lambda topology, seed: topology,
-    "rewired": lambda topology, seed: topology.rewired(seed=seed),
-    "all pathways": lambda topology, seed: topology.dense(),
-    "none": lambda topology, seed: topology.none(),
+TOPOLOGIES: dict[str, Callable[[Trials, int], Topology]] = {
+    "true": lambda trials, seed: topology_of(trials),
+    "estimated": lambda trials, seed: estimated(trials),
+    "rewired": lambda trials, seed: topology_of(trials).rewired(seed=seed),
+    "all pathways": lambda trials, seed: topology_of(trials).dense(),
+    "none": lambda trials, seed: topology_of(trials).none(),
 }
 
 
@@ -218,16 +222,20 @@ def pathways_found(trials: Trials, run: Any) -> dict[tuple[str, str], float]:
     return dict(zip(ends, shares.tolist(), strict=True))
 
 
-def ridge_pathways(trials: Trials) -> dict[tuple[str, str], float]:
-    """Weight of each other area's units in a ridge regression one step ahead on five lags, a guess at its pathway."""
-    counts = trials.counts[trials.of(TRAIN)]
-    lagged = np.concatenate([counts[:, 5 - lag : -lag] for lag in range(1, 6)], axis=2)
-    x, y = lagged.reshape(-1, lagged.shape[2]), counts[:, 5:].reshape(-1, counts.shape[2])
-    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
-    weight = np.linalg.solve(x.T @ x + 1e3 * np.eye(x.shape[1]), x.T @ y).reshape(5, counts.shape[2], -1)
-    area = np.array(trials.area)
+def lagged_pathways(trials: Trials) -> dict[tuple[str, str], float]:
+    """What the past of each area's heard units tells of another's, without any network: `pipeline/lagged.py`."""
+    heard = ~trials.held_out
     names = list(dict.fromkeys(trials.area))
-    return {(s, t): float((weight[:, area == s][:, :, area == t] ** 2).mean()) for s in names for t in names if s != t}
+    areas = [area for area, is_heard in zip(trials.area, heard, strict=True) if is_heard]
+    strength = lagged_strength(list(np.sqrt(trials.counts[trials.of(TRAIN)][:, :, heard])), areas, names, N_LAGS)
+    return {(s, t): float(strength[i, j]) for i, s in enumerate(names) for j, t in enumerate(names) if i != j}
+
+
+def estimated(trials: Trials) -> Topology:
+    """As many pathways as there truly are, those that the heard units' past tells of."""
+    there = len(trials.pathways) / len(lagged_pathways(trials))
+    config = FunctionalConfig(method="lagged", lags_s=N_LAGS * BIN_S, density=there)
+    return functional_topology_of(windows_of(trials), HEARD, config=config, like=topology_of(trials))
 
 
 def auroc(found: dict[tuple[str, str], float], trials: Trials) -> float:
@@ -246,7 +254,7 @@ def several_areas(trials: Trials, steps: int, seeds: int) -> Iterator[tuple[str,
         seconds, said, marks = [], [], []
         for seed in range(seeds):
             began = time.perf_counter()
-            predicted, run = _network(trials, make(topology_of(trials), seed), seed, steps, "leaky")
+            predicted, run = _network(trials, make(trials, seed), seed, steps, "leaky")
             seconds.append(time.perf_counter() - began)
             said.append(predicted)
             found = pathways_found(trials, run) if name in ("true", "all pathways") else {}
@@ -256,7 +264,7 @@ def several_areas(trials: Trials, steps: int, seeds: int) -> Iterator[tuple[str,
                 marks.append(float(spearmanr([found[e] for e in true_share], list(true_share.values()))[0]))
         what = {"true": "rank correlation of currents", "all pathways": "AUROC of pathways"}.get(name, "")
         yield name, seconds, said, f"{what} {ranged(marks)}" if what else ""
-    print(f"AUROC of pathways by ridge regression one step ahead: {auroc(ridge_pathways(trials), trials):.2f}")
+    print(f"AUROC of pathways by what the past of each area tells: {auroc(lagged_pathways(trials), trials):.2f}")
 
 
 # All together ------------------------------------------------------------------------------------------------------

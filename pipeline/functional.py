@@ -1,13 +1,15 @@
 """An estimate of which areas belong together, from their activity: functional MRI, LFP, binned spikes.
 
-    activity of areas -> correlation, or partial correlation with shrinkage -> the pairs kept -> pathways, both ways
+    activity of areas    -> correlation, or partial correlation with shrinkage -> the pairs kept -> pathways, both ways
+    activity of channels -> what each area's past tells of another's next bins (`lagged.py`) -> pathways, one way each
 
 What it is not: a measurement of axons. A correlation is there as well where two areas share an input or are joined by
 way of a third; a partial correlation takes out what the *other recorded* areas explain linearly, and nothing else.
-Neither knows a direction, a conduction delay or whether a synapse excites, so every pair becomes two pathways of equal
-weight and open sign, with the straight distance as length, or 0 where places are not known. In functional MRI the
-haemodynamic response differs between areas by more than any conduction delay: no lag of it is read as one. An estimate
-from the time a network is scored on would leak the answers; `functional_topology_of` takes training time only.
+Neither knows a direction, so every pair becomes two pathways of equal weight. None of the three knows a conduction
+delay or whether a synapse excites: signs are open, and lengths the straight distance, or 0 where places are not known.
+In functional MRI the haemodynamic response differs between areas by more than any conduction delay: "lagged" is refused
+for it. An estimate from the time a network is scored on would leak the answers; `functional_topology_of` takes training
+time only.
 
 Shapes: T bins or frames, A areas, C channels.
 """
@@ -22,27 +24,31 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neuroloom.models.topology import Area, Pathway, Position, Topology
+from neuroloom.pipeline.lagged import lagged_strength
 from neuroloom.pipeline.windowing import SessionData, Windows
 
 Matrix = NDArray[np.float64]
 FEWEST_FRAMES = 8
+LAGGED = "lagged"
 
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionalConfig:
     """How an estimate is made.
 
-    method: "correlation", or "partial" (partial correlation).
+    method: "correlation", "partial" (partial correlation), or "lagged" (has a direction).
+    lags_s: how far back "lagged" looks, seconds.
     shrinkage: share of the identity in the covariance of standardised activity, 0 to 1; None: none for correlations,
         and as Ledoit and Wolf (2004) choose it for partial correlations.
     keep: "density" keeps the strongest pairs, a share `density` of all; "significant" keeps what survives a test of
         each pair (Fisher's z, with as many frames as are left after autocorrelation, Bartlett 1946) at a false
         discovery rate of `alpha` (Benjamini and Hochberg 1995). The test is a guide: shrinkage and two areas that were
-        averaged over unequally many channels are not in it.
+        averaged over unequally many channels are not in it. There is none for "lagged".
     negatives: "drop", or "absolute": a negative correlation is no inhibition, its weight is its size.
     """
 
-    method: Literal["correlation", "partial"] = "correlation"
+    method: Literal["correlation", "partial", "lagged"] = "correlation"
+    lags_s: float = 0.08
     shrinkage: float | None = None
     keep: Literal["density", "significant"] = "density"
     density: float = 0.2
@@ -51,7 +57,7 @@ class FunctionalConfig:
 
     def __post_init__(self) -> None:
         for what, allowed in (
-            ("method", ("correlation", "partial")),
+            ("method", ("correlation", "partial", LAGGED)),
             ("keep", ("density", "significant")),
             ("negatives", ("drop", "absolute")),
         ):
@@ -61,6 +67,10 @@ class FunctionalConfig:
             raise ValueError(
                 f"density {self.density}, alpha {self.alpha}, shrinkage {self.shrinkage}; above 0 and at most 1, "
                 "between 0 and 1, from 0 to 1 are wanted"
+            )
+        if self.method == LAGGED and (self.keep != "density" or self.lags_s <= 0):
+            raise ValueError(
+                f"keep {self.keep!r}, lags_s {self.lags_s}; 'lagged' wants keep = 'density' and lags_s above 0"
             )
 
 
@@ -78,20 +88,28 @@ def functional_topology(
     activity_TA: frames in order of time, in any unit, (T, A). positions_mm: for lengths.
     like: a topology that gives areas (positions, sizes, entrances), global modules and conduction speed; its own
         pathways are not looked at, and all names must be areas of it.
-    Raises ValueError for too few frames, NaN, an area that never changes, or a name that `like` has not.
+    Raises ValueError for too few frames, NaN, an area that never changes, a name that `like` has not, or the method
+    "lagged", which looks at channels: see `functional_topology_of`.
     """
     config = config or FunctionalConfig()
+    if config.method == LAGGED:
+        raise ValueError("the activity of whole areas has no channels; 'lagged' is for `functional_topology_of`")
     activity = _checked(activity_TA, area_names)
     strength = _strength(activity, config)
     kept = _kept(strength, activity, config)
     bare = _bare(area_names, positions_mm or {}, like, name)
+    return _joined(bare, area_names, strength, kept, _notes(config, len(activity), int(kept.sum()) // 2, len(kept)))
+
+
+def _joined(bare: Topology, names: Sequence[str], strength: Matrix, kept: NDArray[np.bool_], note: str) -> Topology:
+    """With a pathway for every pair that was kept, the source first."""
     places = {area.name for area in bare.areas if area.position_mm is not None}
     pathways: list[Pathway] = []
     for i, j in zip(*np.nonzero(kept), strict=True):
-        a, b = area_names[i], area_names[j]
+        a, b = names[i], names[j]
         length_mm = bare.distance_mm(a, b) if {a, b} <= places else 0.0
         pathways.append(Pathway(source=a, target=b, weight=float(abs(strength[i, j])), length_mm=length_mm))
-    return replace(bare, pathways=tuple(pathways), notes=_notes(config, activity, len(pathways) // 2))
+    return replace(bare, pathways=tuple(pathways), notes=(note,))
 
 
 def functional_topology_of(
@@ -99,42 +117,90 @@ def functional_topology_of(
 ) -> Topology:
     """The estimate from one port's training time, over all sessions that have it, each standardised by itself.
 
-    Channels of one area are averaged; where no areas are stated every channel is an area of its own name. Spike counts
-    are taken as square roots. Raises ValueError where no session has the port, or sessions have different areas.
+    Channels of one area are averaged (not for "lagged"); where no areas are stated every channel is an area of its own
+    name. Spike counts are taken as square roots. Raises ValueError where no session has the port, sessions have
+    different areas, there is too little time, or "lagged" is asked of functional MRI.
     """
-    parts: list[Matrix] = []
-    names: tuple[str, ...] = ()
+    config = config or FunctionalConfig()
+    found: dict[str, _Activity] = {}
     for session, one in data.sessions.items():
-        if port not in one.features.ports:
-            continue
-        found, activity = _activity(one, port)
-        if names and found != names:
-            raise ValueError(f"{session}: areas {', '.join(found)} in {port!r}, elsewhere {', '.join(names)}")
-        names = found
-        parts.append(activity)
-    if not parts:
+        if port in one.features.ports:
+            found[session] = _activity(one, port)
+    if not found:
         raise ValueError(f"no port {port!r} in any session; there are {sorted(_port_names(data))}")
-    return functional_topology(np.concatenate(parts), names, config=config, like=like, name=f"functional, {port}")
+    first, *others = found.values()
+    for session, other in found.items():
+        if other.names != first.names:
+            raise ValueError(
+                f"{session}: areas {', '.join(other.names)} in {port!r}, elsewhere {', '.join(first.names)}"
+            )
+    name = f"functional, {port}"
+    if config.method == LAGGED:
+        return _lagged([first, *others], config, _bare(first.names, {}, like, name))
+    together = np.concatenate([one.of_areas() for one in found.values()])
+    return functional_topology(together, first.names, config=config, like=like, name=name)
+
+
+@dataclass(frozen=True, eq=False)
+class _Activity:
+    """One session's training time: stretches without a gap, (T, C), and the area of each channel."""
+
+    kind: str
+    bin_s: float
+    stretches: tuple[Matrix, ...]
+    areas: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Areas in the order of their first channels."""
+        return tuple(dict.fromkeys(area for area in self.areas if area))
+
+    def of_areas(self) -> Matrix:
+        """Averages of each area's channels, standardised, (T, A)."""
+        member = np.array([[area == name for name in self.names] for area in self.areas], dtype=np.float64)
+        activity = np.concatenate(self.stretches) @ (member / member.sum(axis=0))
+        return np.asarray((activity - activity.mean(axis=0)) / np.maximum(activity.std(axis=0), 1e-12))
+
+
+def _activity(one: SessionData, port: str) -> _Activity:
+    """Bins in which any channel with an area is unknown are left out."""
+    made = one.features[port].port
+    areas = made.areas if any(made.areas) else made.channel_names
+    placed = np.array([bool(area) for area in areas])
+    stretches: list[Matrix] = []
+    for first, last in one.blocks["train"]:
+        values, valid = one.targets_at(port, first, last)
+        activity: Matrix = np.nan_to_num(values).astype(np.float64)  # NaN is left in channels without an area only
+        activity = np.sqrt(np.maximum(activity, 0)) if made.is_counts else activity
+        known = valid[:, placed].all(axis=1)
+        ends = np.flatnonzero(np.diff(known)) + 1
+        parts = zip(np.split(activity, ends), np.split(known, ends), strict=True)
+        stretches += [part for part, is_known in parts if len(part) and is_known[0]]
+    return _Activity(made.kind, made.bin_s, tuple(stretches), tuple(areas))
+
+
+def _lagged(sessions: Sequence[_Activity], config: FunctionalConfig, bare: Topology) -> Topology:
+    """The strongest directed pairs, by the mean over sessions, each as long as it is."""
+    names, first = sessions[0].names, sessions[0]
+    if first.kind == "bold":
+        raise ValueError("'lagged' is asked of functional MRI, whose lags are those of blood; 'partial' is there")
+    n_lags = max(1, round(config.lags_s / first.bin_s))
+    frames = [sum(map(len, one.stretches)) for one in sessions]
+    found = [lagged_strength(one.stretches, one.areas, names, n_lags) for one in sessions]
+    strength = np.average(found, axis=0, weights=frames)
+    pairs = np.argwhere(~np.eye(len(names), dtype=np.bool_))
+    best = np.argsort(-strength[tuple(pairs.T)], kind="stable")[: max(1, round(config.density * len(pairs)))]
+    kept = np.zeros(strength.shape, dtype=np.bool_)
+    kept[tuple(pairs[best].T)] = True
+    note = (
+        f"pathways estimated from what {n_lags} bins of the past tell of the next one, in {sum(frames)} bins; the "
+        f"strongest {config.density:.0%} of {len(pairs)} directed pairs kept; neither delay nor sign are measured"
+    )
+    return _joined(bare, names, strength, kept & (strength > 0), note)
 
 
 def _port_names(data: Windows) -> set[str]:
     return {name for one in data.sessions.values() for name in one.features.ports}
-
-
-def _activity(one: SessionData, port: str) -> tuple[tuple[str, ...], Matrix]:
-    """Names and standardised activity (T, A) of one session's areas over training time, unknown bins left out."""
-    made = one.features[port].port
-    areas = made.areas if any(made.areas) else made.channel_names
-    names = tuple(dict.fromkeys(area for area in areas if area))
-    member = np.array([[area == name for name in names] for area in areas], dtype=np.float64)
-    member /= member.sum(axis=0)
-    parts = []
-    for first, last in one.blocks["train"]:
-        values, valid = one.targets_at(port, first, last)
-        values = np.sqrt(np.maximum(values, 0)) if made.is_counts else values
-        parts.append((values @ member)[valid[:, member.any(axis=1)].all(axis=1)])
-    activity = np.concatenate(parts)
-    return names, (activity - activity.mean(axis=0)) / np.maximum(activity.std(axis=0), 1e-12)
 
 
 def _checked(activity_TA: ArrayLike, names: Sequence[str]) -> Matrix:
@@ -214,13 +280,12 @@ def _bare(names: Sequence[str], positions_mm: Mapping[str, Position], like: Topo
     return replace(like, name=name, areas=areas, pathways=(), notes=())
 
 
-def _notes(config: FunctionalConfig, activity: Matrix, n_pairs: int) -> tuple[str, ...]:
-    n_frames, n_areas = activity.shape
+def _notes(config: FunctionalConfig, n_frames: int, n_pairs: int, n_areas: int) -> str:
     what = "partial correlation" if config.method == "partial" else "correlation"
     rule = (
         f"the strongest {config.density:.0%}" if config.keep == "density" else f"a false discovery rate {config.alpha}"
     )
     return (
         f"pathways estimated from the {what} of {n_frames} frames; {n_pairs} of {n_areas * (n_areas - 1) // 2} pairs "
-        f"kept by {rule}; neither direction, delay nor sign are measured",
+        f"kept by {rule}; neither direction, delay nor sign are measured"
     )

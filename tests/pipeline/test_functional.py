@@ -9,6 +9,7 @@ from sklearn.covariance import ledoit_wolf
 
 from neuroloom.models import Area, Topology
 from neuroloom.pipeline.functional import FunctionalConfig, functional_topology, functional_topology_of
+from neuroloom.pipeline.lagged import lagged_strength
 from neuroloom.pipeline.windowing import windows
 
 NAMES = ("A", "B", "C", "D")
@@ -107,6 +108,58 @@ def test_what_cannot_be_estimated_is_told(activity: np.ndarray, names: str, mess
 def test_an_area_that_the_topology_has_not_is_told() -> None:
     with pytest.raises(ValueError, match="'Z' is no area of 'two'"):
         functional_topology(chain(), "ABCZ", like=Topology(name="two", areas=tuple(Area(name=n) for n in "ABC")))
+
+
+def driven(n_bins: int = 3000, seed: int = 0) -> np.ndarray:
+    """Two channels per area; A drives B after two bins with opposite signs, B drives C; D is by itself."""
+    rng = np.random.default_rng(seed)
+    x = 0.5 * rng.standard_normal((n_bins, 8))
+    for t in range(2, n_bins):
+        x[t] += 0.6 * x[t - 1]
+        x[t, 2:4] += 0.5 * np.array([1, -1]) * x[t - 2, 0]
+        x[t, 4] += 0.5 * x[t - 1, 3]
+    return x
+
+
+def test_the_past_of_an_area_tells_of_another_one_way_even_where_its_average_does_not() -> None:
+    blocks, areas = np.split(driven(), 10), tuple("AABBCCDD")
+    strength = lagged_strength(blocks, areas, NAMES, 3)
+    order = np.argsort(-strength, axis=None)[:2]
+    assert {(NAMES[i // 4], NAMES[i % 4]) for i in order} == {("A", "B"), ("B", "C")}
+    assert strength[0, 1] > 4 * strength[1, 0]
+    assert np.all(np.diag(strength) == 0)
+    averages = driven().reshape(-1, 4, 2).mean(axis=2)
+    assert np.abs(np.corrcoef(averages.T)[0, 1]) < 0.1
+
+
+def test_units_and_channels_that_never_change_do_not_matter_to_what_is_found() -> None:
+    x, areas = driven(), tuple("AABBCCDD")
+    plain = lagged_strength([x], areas, NAMES, 3)
+    scaled = lagged_strength([x * np.array([1e3, 1, 1e-3, 1, 1, 1, 1, 1]) + 7], areas, NAMES, 3)
+    assert scaled == pytest.approx(plain)
+    still = lagged_strength([np.column_stack([x, np.ones(len(x))])], (*areas, ""), NAMES, 3)
+    assert still == pytest.approx(plain)
+
+
+def test_a_directed_estimate_needs_time() -> None:
+    with pytest.raises(ValueError, match="47 bins with 3 bins before them; 50 or more"):
+        lagged_strength([driven(50)], tuple("AABBCCDD"), NAMES, 3)
+
+
+@pytest.mark.parametrize("settings", [{"keep": "significant"}, {"lags_s": 0.0}])
+def test_a_directed_estimate_has_no_test_of_significance(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="'lagged' wants"):
+        FunctionalConfig(method="lagged", **settings)
+    with pytest.raises(ValueError, match="has no channels"):
+        functional_topology(chain(), NAMES, config=FunctionalConfig(method="lagged"))
+
+
+def test_a_directed_topology_from_windows_is_one_way(simulated: Callable[..., Any]) -> None:
+    data = windows([simulated(duration_s=60).session])
+    made = functional_topology_of(data, "units", config=FunctionalConfig(method="lagged", density=0.5))
+    assert len(made.pathways) == 1
+    assert made.pathways[0].weight > 0
+    assert "of 2 directed pairs" in made.notes[0]
 
 
 def test_an_estimate_from_windows_sees_training_time_only(simulated: Callable[..., Any]) -> None:
