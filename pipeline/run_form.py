@@ -13,19 +13,31 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from neuroloom.pipeline.config import Config, ConfigError
 from neuroloom.pipeline.running import RunConfig
 from neuroloom.pipeline.store import Store, slug
 
 
-class NetworkForm(Config):
+def _title(name: str, _: object) -> str:
+    """`length_s` as "Length, s"."""
+    bare = name.removesuffix("_s")
+    return bare.replace("_", " ").capitalize() + (", s" if bare != name else "")
+
+
+class Form(Config):
+    """Titles as people write them."""
+
+    model_config = ConfigDict(field_title_generator=_title)
+
+
+class NetworkForm(Form):
     """Settings of a `ModularNetwork`, as `[network]` has them."""
 
     kind: Literal["leaky", "gru", "gated_linear", "transformer"] = "leaky"
     rank: int = Field(default=0, ge=0, description="rank of each pathway's message; 0: full")
-    tau_s: float = Field(default=0.05, gt=0, description="time constant that areas start with, seconds")
+    tau_s: float = Field(default=0.05, gt=0, description="time constant that areas start with")
     gain: float = Field(default=0.9, gt=0, description="spectral radius of all recurrent weights at the start")
     coupling: float = Field(default=0.5, ge=0, lt=1, description="share of a unit's input that other areas send")
     dale: bool = Field(default=False, description="units excite or inhibit, never both (leaky only)")
@@ -36,14 +48,14 @@ class NetworkForm(Config):
     recompute_bins: int = Field(default=0, ge=0, description="bins computed again for the gradient; 0: all are kept")
 
 
-class TrainingForm(Config):
+class TrainingForm(Form):
     """How a network is trained, as `[training]` has it; see `TrainConfig`."""
 
     learning_rate: float = Field(default=5e-3, gt=0)
     weight_decay: float = Field(default=1e-3, ge=0)
     clip_norm: float = Field(default=1.0, gt=0)
-    warm_up_s: float = Field(default=0.2, ge=0, description="first part of each window without a loss, seconds")
-    forward_s: float = Field(default=0.0, ge=0, description="how far ahead to predict, seconds")
+    warm_up_s: float = Field(default=0.2, ge=0, description="first part of each window without a loss")
+    forward_s: float = Field(default=0.0, ge=0, description="how far ahead to predict")
     input_dropout: float = Field(default=0.0, ge=0, lt=1, description="chance that an input is missing from a batch")
     prune_to: float = Field(default=0.0, ge=0, lt=1, description="share of connections removed on the way")
     validate_every: int = Field(default=100, ge=1, description="steps")
@@ -52,14 +64,14 @@ class TrainingForm(Config):
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
 
 
-class NewRun(Config):
+class NewRun(Form):
     """A training from the beginning. Sessions that are left out: all that may be trained on."""
 
     name: str = Field(min_length=1, max_length=80, description="letters, digits, '.', '_' and '-'")
     sessions: tuple[str, ...] = ()
     topology: str = Field(default="four-areas", description="one that ships, or a file in the store")
-    length_s: float = Field(default=2.0, gt=0, description="of a window, seconds")
-    bin_s: float = Field(default=0.02, gt=0, description="seconds")
+    length_s: float = Field(default=2.0, gt=0, description="of a window")
+    bin_s: float = Field(default=0.02, gt=0)
     inputs: tuple[str, ...] | None = Field(default=None, description="streams; all where left out")
     targets: tuple[str, ...] | None = Field(default=None, description="streams; all where left out")
     area_size: int = Field(default=32, ge=1, description="units of an area")

@@ -30,6 +30,13 @@ def test_the_form_has_the_defaults_of_what_it_stands_for():
     assert {name: taken[name] for name in shared} == {name: NewRun.model_fields[name].default for name in shared}
 
 
+def test_titles_are_written_as_people_write_them():
+    titles = {
+        name: field["title"] for name, field in NewRun.model_json_schema()["properties"].items() if "title" in field
+    }
+    assert (titles["length_s"], titles["batch_size"]) == ("Length, s", "Batch size")
+
+
 def test_every_kind_of_module_of_the_form_is_there():
     for kind in NetworkForm.model_json_schema()["properties"]["kind"]["enum"]:
         assert module_kinds(kind).Module
