@@ -62,6 +62,9 @@ def evaluate(
         float | None, typer.Option(help="Score that far ahead of the inputs, too.", show_default=False)
     ] = None,
     pathways: Annotated[bool, typer.Option("--pathways", help="What each pathway carries.")] = False,
+    mechanism: Annotated[
+        bool, typer.Option("--mechanism", help="Where the network rests; whether it is chaotic.")
+    ] = False,
     as_json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
@@ -81,12 +84,15 @@ def evaluate(
     )
     found: dict[str, Any] = {"run": run, **scores.to_json()}
     rows = running.pathways_of(run, place) if pathways else []
+    kinds = running.mechanism_of(run, place) if mechanism else []
     if as_json:
-        document(found | ({"pathways": rows} if pathways else {}))
+        found |= {"pathways": rows} if pathways else {}
+        document(found | ({"mechanism": [one.to_json() for one in kinds]} if mechanism else {}))
         return
     lines(*str(scores).splitlines())
     if pathways:
         _pathway_table(rows)
+    lines(*(one.words() for one in kinds))
 
 
 def _names(text: str) -> tuple[str, ...]:

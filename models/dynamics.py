@@ -6,7 +6,8 @@
 Used to set a student beside a teacher whose mechanism is known: two networks that predict equally well may differ here.
 Fixed points as in Sussillo and Barak (2013): minima of the speed from many starts. Exponents by the QR method (Benettin
 et al. 1980; Vogt et al. 2022 for recurrent networks) along one trajectory; the state includes what is still under way
-in pathways. Kinds of module that remember more than their state ("transformer") are refused.
+in pathways. Kinds of module that remember more than their state ("transformer") are refused. Modules that update by a
+clock rest where others do, but how differences grow depends on the moment: no growth and no exponents are told of them.
 
 Shapes: N nodes, H units, B networks side by side, P points, K exponents, D bins that the longest delay takes.
 """
@@ -32,7 +33,7 @@ class FixedPoints:
     """states: (P, N, H). speeds: (P,), root mean square change per bin.
 
     growth: (P,), the largest factor per bin by which a small difference changes, delays included: below 1 it is stable;
-        NaN where the network is too large.
+        NaN where the network is too large, or has modules that update by a clock.
     """
 
     states: Tensor
@@ -53,6 +54,7 @@ class _System:
             if hasattr(group.packed, "window_bins"):
                 raise ValueError("fixed points and exponents need kinds whose state is all that they remember")
         self.network = network
+        self.is_clocked = any(group.period_bins > 1 for group in network.groups)
         self.constants = [tuple(c.detach() for c in g.packed.constants()) for g in network.groups]
         self.weights = network.messages.weights().detach()
         self.exists = network.exists
@@ -122,7 +124,7 @@ def _at_rest(system: _System, state: Tensor, steps: int) -> Tensor:
 def _growth(system: _System, state_NH: Tensor) -> float:
     """The largest eigenvalue of one bin, on the whole past."""
     n = state_NH.numel()
-    if n * system.n_past > MOST_EIGENVALUES:
+    if n * system.n_past > MOST_EIGENVALUES or system.is_clocked:
         return math.nan
     past = state_NH.expand(system.n_past, *state_NH.shape).clone()
     step = lambda past_DNH: system.step(past_DNH[:, :, None])[:, 0]  # noqa: E731
@@ -146,9 +148,12 @@ def lyapunov_exponents(
     """The largest exponents, 1/s, (K,), under a constant drive, from a random start.
 
     settle_bins: before anything is measured. every_bins: differences are made orthonormal again that often.
+    Raises ValueError for a network with modules that update by a clock.
     """
     double = _doubled(network)
     system = _System(double, drive_NH)
+    if system.is_clocked:
+        raise ValueError("exponents need modules that update in every bin; some here update by a clock")
     generator = torch.Generator().manual_seed(seed)
     shape = (system.n_past, len(network.node_names), network.size)
     past = torch.rand(shape, generator=generator, dtype=torch.float64) * 2 - 1

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from neuroloom.pipeline.evaluation import Scores
     from neuroloom.pipeline.features import FeatureConfig, Features
     from neuroloom.pipeline.functional import FunctionalConfig
+    from neuroloom.pipeline.mechanism import Mechanism
     from neuroloom.pipeline.training import Run, TrainConfig
     from neuroloom.pipeline.windowing import Windows
 
@@ -68,6 +69,7 @@ REQUEST = "request.json"
 SCORES = "scores.json"
 PLACED = "channels.json"
 PATHWAYS = "pathways.json"
+MECHANISM = "mechanism.json"
 RIVALS = "rivals"
 PREDICTED = "predicted-{session}.h5"
 Progress = Callable[[int, float], None]
@@ -344,6 +346,19 @@ def pathways_of(name: str, store: Store) -> list[dict[str, Any]]:
     rows = [row.to_json() for row in pathway_rows(run, data.held_out, data.validation)]
     durable.write_json(store.run_folder(name) / PATHWAYS, {"warning": WARNING, "pathways": rows})
     return rows
+
+
+def mechanism_of(name: str, store: Store) -> list[Mechanism]:
+    """Where a run's network rests, and whether small differences grow, per session; written to its `mechanism.json`.
+
+    Raises ConfigError for a network of which that cannot be told.
+    """
+    from neuroloom.pipeline.mechanism import mechanisms
+
+    run, data = open_run(store, name), windows_of(requested(store, name), store)
+    found = _checked(lambda: mechanisms(run, data.held_out), name)
+    durable.write_json(store.run_folder(name) / MECHANISM, {"sessions": [one.to_json() for one in found]})
+    return found
 
 
 def scores_of(name: str, store: Store) -> dict[str, Any]:

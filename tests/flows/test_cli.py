@@ -1,6 +1,7 @@
 """The command line contract: exit codes, documents, one line per mistake."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -165,7 +166,9 @@ def test_train_evaluate_compare_and_predict(neuroloom, person, tmp_path):
     assert {row["model"] for row in said["scores"]} == {"network", "mean", "kalman", "dense", "gru"}
     assert {row["metric"] for row in said["scores"]} == {"R2", "forward R2"}
     assert {"source", "target", "share", "lesion", "carries"} <= said["pathways"][0].keys()
-    assert "hypothesis about the brain" in neuroloom("evaluate", "one", "--pathways").out
+    told = neuroloom("evaluate", "one", "--pathways", "--mechanism").out
+    assert "hypothesis about the brain" in told
+    assert re.search(rf"{SESSION}: \d+ fixed points? found", told)
     assert neuroloom("evaluate", "one", "--against", "lstm").code == 2
     kept = neuroloom("fidelity", "one", "--against", "two", "--noise", "1", "--json").document
     assert {port["port"] for port in kept["ports"]} <= {"gaze", "trials_choice"}

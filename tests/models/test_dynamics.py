@@ -1,11 +1,12 @@
 """Fixed points and Lyapunov exponents of networks where they are known."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
-from neuroloom.models import Area, ModularNetwork, Pathway, Topology
+from neuroloom.models import Area, GlobalModule, ModularNetwork, Pathway, Topology
 from neuroloom.models.dynamics import fixed_points, lyapunov_exponents
 
 ONE = Topology(name="one", areas=(Area(name="A"),))
@@ -75,3 +76,17 @@ def test_a_kind_that_remembers_more_than_its_state_is_refused():
     made = ModularNetwork(ONE, area_size=4, kind="transformer")
     with pytest.raises(ValueError, match="whose state is all that they remember"):
         fixed_points(made)
+
+
+def test_a_module_that_updates_by_a_clock_rests_and_says_nothing_of_growth():
+    slow = GlobalModule(name="slow", time_scale_s=0.1, every_s=0.05)
+    made = ModularNetwork(replace(TWO, global_modules=(slow,)), area_size=3, bin_s=0.01)
+    found = fixed_points(made, n_starts=2)
+    assert len(found.states) >= 1
+    assert torch.isnan(found.growth).all()
+    rest = found.states[0].float()
+    drive = (torch.zeros(3, 400, 1, 3) + made.bias()[:, None]).detach()
+    with torch.no_grad():
+        assert (made.run(drive)[:, -1, 0] - rest).abs().max() < 0.05 or len(found.states) > 1
+    with pytest.raises(ValueError, match="update by a clock"):
+        lyapunov_exponents(made)
