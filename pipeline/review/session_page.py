@@ -128,7 +128,7 @@ def _pictures(signal: Signal, bad: dict[str, str]) -> Iterator[Picture | None]:
         found = spectra.spectrum(signal)
         if found is not None:
             yield spectra.spectrum_picture(signal, found, bad)
-            yield headmap.head_map(signal, found, bad) if signal.modality == "eeg" else None
+            yield headmap.head_maps(signal, found, bad) if signal.modality == "eeg" else None
     if signal.modality in ("gaze", "position"):
         yield gaze.gaze_map(signal)
         yield gaze.gaze_path(signal)
