@@ -25,6 +25,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -259,10 +260,7 @@ def _medians(place: NDArray[np.int64], values: FloatArray, shape: tuple[int, int
     order = np.argsort(place, kind="stable")
     edges = np.searchsorted(place[order], np.arange(shape[0] * shape[1] + 1))
     ordered = np.asarray(values, dtype=np.float64)[order]
-    found = [
-        round(float(np.median(ordered[a:b])), 2) if b - a >= FEWEST_SPIKES else None
-        for a, b in zip(edges[:-1], edges[1:], strict=True)
-    ]
+    found = [round(float(np.median(ordered[a:b])), 2) if b - a >= FEWEST_SPIKES else None for a, b in pairwise(edges)]
     return [found[row * shape[1] : (row + 1) * shape[1]] for row in range(shape[0])]
 
 

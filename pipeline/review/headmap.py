@@ -1,6 +1,6 @@
 """Where on the head each rhythm is strong, for channels named after places of the 10-20 system.
 
-Shapes: C channels with a known place.
+Shapes: C channels with a known place, B bands.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ GRID = 120
 def head_maps(signal: Signal, found: Spectrum, bad: dict[str, str]) -> Picture | None:
     """Power over the head, a map per band; None where fewer than `FEWEST` good channels have a known place."""
     names, places = signal.channel_names, places_of(signal.channel_names)
-    levels = {band: _level_dB(found, *edges_hz) for band, edges_hz in BANDS_HZ.items()}
+    levels = {band: _band_power(found, *edges_hz) for band, edges_hz in BANDS_HZ.items()}
     good = [i for i, name in enumerate(names) if name in places and name not in bad and _is_known(levels, i)]
     shown = {band: level_C[good] for band, level_C in levels.items() if level_C.size}
     if len(good) < FEWEST or not shown:
         return None
     flat = np.array([places[names[i]] for i in good])
+    over_head = _interpolated(flat, np.stack(list(shown.values()), axis=1))
     strongest = {band: label(names[good[int(np.argmax(level_C))]]) for band, level_C in shown.items()}
     with drawing(560, 430) as figure:
         grid = figure.subplots(2, 3).ravel()
-        for axes, (band, level_C) in zip(grid, shown.items(), strict=False):
-            image = _draw(axes, flat, level_C)
+        for axes, band, level in zip(grid, shown, over_head, strict=False):
+            image = _draw(axes, flat, level, shown[band])
             axes.set_title("{} {:g}–{:g} Hz".format(band, *BANDS_HZ[band]), loc="center")
             bar = figure.colorbar(image, ax=axes, orientation="horizontal", shrink=0.7, aspect=14, pad=0.02)
             bar.outline.set_visible(False)
@@ -54,7 +55,7 @@ def head_maps(signal: Signal, found: Spectrum, bad: dict[str, str]) -> Picture |
         )
 
 
-def _level_dB(found: Spectrum, low_hz: float, high_hz: float) -> FloatArray:
+def _band_power(found: Spectrum, low_hz: float, high_hz: float) -> FloatArray:
     """Mean power of every channel in a band, (C,); empty where the spectrum does not reach over it."""
     in_band = (found.frequencies_hz >= low_hz) & (found.frequencies_hz <= high_hz)
     if not in_band.any() or found.frequencies_hz[-1] < high_hz:
@@ -92,13 +93,19 @@ def _flat(position: FloatArray) -> tuple[float, float]:
     return float(radius * x / across), float(radius * y / across)
 
 
-def _draw(axes: Any, places: FloatArray, level: FloatArray) -> Any:
-    from matplotlib.patches import Circle
+def _interpolated(places: FloatArray, levels_CB: FloatArray) -> FloatArray:
+    """Levels of each of B bands over the head, (B, GRID, GRID)."""
     from scipy.interpolate import RBFInterpolator
 
     edge = np.linspace(-1.1, 1.1, GRID)
     points = np.stack(np.meshgrid(edge, edge), axis=-1).reshape(-1, 2)
-    smooth = RBFInterpolator(places, level, kernel="linear", smoothing=1e-3)(points).reshape(GRID, GRID)
+    smooth: FloatArray = RBFInterpolator(places, levels_CB, kernel="linear", smoothing=1e-3)(points)
+    return smooth.T.reshape(-1, GRID, GRID)
+
+
+def _draw(axes: Any, places: FloatArray, smooth: FloatArray, level: FloatArray) -> Any:
+    from matplotlib.patches import Circle
+
     bounds = {"vmin": float(level.min()), "vmax": float(level.max()) + 1e-9}
     image = axes.imshow(
         smooth, extent=(-1.1, 1.1, -1.1, 1.1), origin="lower", cmap="viridis", interpolation="bilinear", **bounds
