@@ -105,7 +105,9 @@ def _own(values_NK: FloatArray) -> FloatArray:
 def _relative(sizes_NK: FloatArray) -> FloatArray:
     """Each unit's amplitudes in percent of its own median over the recording."""
     own_N = _own(sizes_NK)
-    return np.divide(100 * sizes_NK, own_N, out=np.full(sizes_NK.shape, np.nan), where=own_N > 0)
+    found = np.full(sizes_NK.shape, np.nan)
+    np.divide(100 * sizes_NK, own_N, out=found, where=own_N > 0)
+    return found
 
 
 def _medians(values_NK: FloatArray) -> FloatArray:
