@@ -9,6 +9,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
 
 from neuroloom.pipeline.store import STORE_VARIABLE, Store
 
@@ -40,7 +42,17 @@ def embedded_environment(store: Store, *, port: int, review_url: str) -> dict[st
         "PREFECT_RUNNER_POLL_FREQUENCY": "2",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "neuroloom",
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        **_dashboard_files(home),
     }
+
+
+def _dashboard_files(home: Path) -> dict[str, str]:
+    """Where Prefect unpacks its dashboard: beside its code, or, where that belongs to somebody else, at home."""
+    prefect = find_spec("prefect")
+    places = prefect.submodule_search_locations if prefect else None
+    if places is None or os.access(Path(places[0]) / "server", os.W_OK):
+        return {}
+    return {"PREFECT_UI_STATIC_DIRECTORY": str(home / "ui")}
 
 
 def free_port(wanted: int) -> int:

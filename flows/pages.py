@@ -40,12 +40,11 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-POLICY = (
-    "default-src 'none'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'; "
-    "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-)
+# Of what is no page of this neuroloom: shown, run nothing. Pages of ours come with `review/page.py`'s own policy.
+NO_SCRIPTS = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+NO_FRAMES = "frame-ancestors 'none'"
 HEADERS = {
-    "Content-Security-Policy": POLICY,
+    "Content-Security-Policy": f"default-src 'none'; {NO_FRAMES}",
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
@@ -57,6 +56,7 @@ HOSTS = ("127.0.0.1", "localhost", "::1")
 LARGEST_BODY = 256 << 10  # bytes: thousands of bad channels and the longest note
 CONTAINER_PORT = 4280
 END_S = 5.0
+_RENEWING = threading.Lock()  # one page is drawn at a time
 
 
 class RefusedError(Exception):
@@ -98,7 +98,7 @@ def application(store: Store, token: str, hosts: tuple[str, ...] = HOSTS) -> Sta
         return RedirectResponse("/index.html")
 
     def page(request: Request) -> Response:
-        return _page(store.review, request.path_params["name"])
+        return _page(store, request.path_params["name"])
 
     async def look(request: Request) -> Response:
         return await _in_thread(_looked, tiles, dict(request.path_params), dict(request.query_params))
@@ -138,8 +138,9 @@ class _Guard:
 
         async def guarded(message: Any) -> None:
             if message["type"] == "http.response.start":
+                own = {key for key, _ in message["headers"]}
                 added = [(key.lower().encode(), value.encode()) for key, value in HEADERS.items()]
-                message = {**message, "headers": [*message["headers"], *added]}
+                message = {**message, "headers": [*message["headers"], *(row for row in added if row[0] not in own)]}
             await send(message)
 
         if urlsplit(f"//{headers.get('host', '')}").hostname not in self.hosts:
@@ -235,14 +236,22 @@ def _channels(said: object) -> dict[str, list[str]] | None:
     raise RefusedError(400, "bad_channels: a list of names per stream is wanted")
 
 
-def _page(folder: Path, name: str) -> Response:
-    """A page by its plain name: no folder, nothing hidden, nothing but HTML."""
+def _page(store: Store, name: str) -> Response:
+    """A page by its plain name: no folder, nothing hidden, nothing but HTML; drawn anew where an older one wrote it."""
     from starlette.responses import FileResponse
 
-    path = folder / name
+    from neuroloom.pipeline.review.page import is_current, policy
+    from neuroloom.pipeline.reviewing import renew
+
+    path = store.review / name
     if not name.endswith(".html") or name != Path(name).name or name.startswith(".") or not path.is_file():
         raise RefusedError(404, "no such page")
-    return FileResponse(path, media_type="text/html")
+    if not is_current(path):
+        with _RENEWING:
+            if not is_current(path):
+                renew(store, name)
+    allowed = policy() if is_current(path) else NO_SCRIPTS
+    return FileResponse(path, media_type="text/html", headers={"content-security-policy": f"{allowed}; {NO_FRAMES}"})
 
 
 async def _refused(_: Request, error: Exception) -> Response:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroloom.ingest._aligned_recording import aligned
+from neuroloom.ingest.timebase import FloatArray
 
 PRESETS = (
     "dredge_fast",
@@ -29,6 +30,7 @@ PRESETS = (
     "nonrigid_fast_and_accurate",
     "kilosort_like",
 )
+MOST_MOMENTS, MOST_DEPTHS = 300, 9  # of the motion that are kept to be looked at
 
 
 def can_drift(recording: Any) -> bool:
@@ -67,8 +69,20 @@ def corrected(recording: Any, preset: str) -> tuple[Any, dict[str, Any]]:
         "bin_s": round(float(np.diff(motion.temporal_bins_s[0]).mean()), 3)
         if len(motion.temporal_bins_s[0]) > 1
         else 0,
+        "over_time": _over_time(np.asarray(motion.temporal_bins_s[0]), np.asarray(motion.spatial_bins_um), found),
     }
     return aligned(moved if one else _cut(moved, recording)), said
+
+
+def _over_time(times_s: FloatArray, depths_um: FloatArray, moved_um: FloatArray) -> dict[str, Any]:
+    """The motion to be looked at: seconds of recording (gaps left out), depths, and µm at each, (time, depth)."""
+    kept = np.unique(np.linspace(0, len(times_s) - 1, MOST_MOMENTS).astype(np.int64))
+    depths = np.unique(np.linspace(0, len(depths_um) - 1, MOST_DEPTHS).astype(np.int64))
+    return {
+        "times_s": np.round(times_s[kept] - times_s[0], 3).tolist(),
+        "depths_um": np.round(depths_um[depths], 1).tolist(),
+        "moved_um": np.round(moved_um[np.ix_(kept, depths)], 2).tolist(),
+    }
 
 
 def _end_to_end(recording: Any) -> Any:

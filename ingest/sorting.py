@@ -13,7 +13,9 @@ Columns of the table, one value per unit:
     area                    that of the channel, where the signal's table has one
 
 The provenance holds the sorter, every decision of the preprocessing, the curation, and per unit the mean waveform at
-its channel, `template_uV` (`template_start_ms` is its first sample relative to the spike).
+its channel, `template_uV` (`template_start_ms` is its first sample relative to the spike). `over_time` tells whether
+units drift: from `start_s` to `stop_s` in equal stretches, each unit's median `depth_um` and `amplitude_uV` (of its
+spikes, at the unit's channel), None where it fired fewer than `FEWEST_SPIKES` times; no depths without positions.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +45,7 @@ Trains = list[list[NDArray[np.int64]]]  # per unit, per segment: sample indices
 MEASURES = ("snr", "isi_violations_ratio", "firing_rate_hz", "presence_ratio", "amplitude_cutoff")
 PRESENCE_MIN_S = 300.0  # presence is counted in bins of a minute; fewer than five say nothing
 SEED = 0
+STRETCHES, SHORTEST_S, FEWEST_SPIKES = 60, 1.0, 3  # of `over_time`
 COPIES = 2  # of the traces on disk at one time: preprocessed, and whitened by the sorter
 
 
@@ -105,7 +109,7 @@ def sort(
         say(f"{signal.name}: measuring {len(found.unit_names)} units")
         with quiet():
             trains = _trains(found, [s.timebase for s in prepared.signal(found.name).segments], signal.rate_hz)
-            measured = _measured(prepared, trains, known_positions=positions_um(signal) is not None)
+            measured = _measured(signal, prepared, trains)
     return _units(signal, prepared, found, trains, measured, rule)
 
 
@@ -123,18 +127,29 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="neuroloom-sorting-") as folder, _jobs(n_jobs), seeded(SEED), quiet():
         say(f"{signal.name}: measuring {len(units.unit_names)} units of an existing sorting")
         prepared = _saved(signal, chain, folder)
-        trains = _trains(units, [signal.segments[index].timebase for index in prepared.segments], signal.rate_hz)
-        measured = _measured(prepared, trains, known_positions=positions_um(signal) is not None)
+        trains = _trains(units, _bases(signal, prepared), signal.rate_hz)
+        measured = _measured(signal, prepared, trains)
     return replace(
         units,
         table={**measured.columns, "n_spikes": _counts(trains), **units.table},
         provenance={
             **units.provenance,
             "preprocessing": dict(prepared.decisions),
-            "template_uV": _templates(units, measured),
-            "template_start_ms": measured.template_start_ms,
+            **_told(units, measured),
         },
     )
+
+
+def _told(units: Units, measured: _Measured) -> dict[str, Any]:
+    """What was measured and is no column, as the provenance has it."""
+    return {
+        "template_uV": _templates(units, measured),
+        "template_start_ms": measured.template_start_ms,
+        "over_time": {
+            key: dict(zip(units.unit_names, value, strict=True)) if isinstance(value, list) else value
+            for key, value in measured.over_time.items()
+        },
+    }
 
 
 def _templates(units: Units, measured: _Measured) -> dict[str, list[float]]:
@@ -165,11 +180,15 @@ def _check_room(recording: Any, signal: Signal, folder: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Measured:
-    """What was measured per unit: columns for the table, mean waveforms in µV, their start relative to the spike."""
+    """What was measured per unit: columns for the table, mean waveforms in µV, their start relative to the spike.
+
+    over_time: where depths and amplitudes were over the recording, a list of each per unit.
+    """
 
     columns: Mapping[str, tuple[Any, ...]]
     templates_uV: tuple[FloatArray, ...]
     template_start_ms: float
+    over_time: Mapping[str, Any]
 
 
 def _trains(units: Units, bases: Sequence[Times], rate_hz: float) -> Trains:
@@ -184,19 +203,22 @@ def _trains(units: Units, bases: Sequence[Times], rate_hz: float) -> Trains:
     return trains
 
 
-def _measured(prepared: Preprocessed, trains: Trains, *, known_positions: bool) -> _Measured:
+def _measured(signal: Signal, prepared: Preprocessed, trains: Trains) -> _Measured:
     from spikeinterface.core import NumpySorting, create_sorting_analyzer
 
-    recording = prepared.recording
+    recording, known_positions = prepared.recording, positions_um(signal) is not None
     if not trains:
-        return _Measured(columns={}, templates_uV=(), template_start_ms=0.0)
+        return _Measured(columns={}, templates_uV=(), template_start_ms=0.0, over_time={})
     n_segments = recording.get_num_segments()
     per_segment = [{unit: trains[unit][segment] for unit in range(len(trains))} for segment in range(n_segments)]
     sorting = NumpySorting.from_unit_dict(per_segment, recording.get_sampling_frequency())
     analyzer = create_sorting_analyzer(
         sorting, recording, format="memory", sparse=False, return_in_uV=recording.has_scaleable_traces()
     )
-    analyzer.compute({"random_spikes": {"seed": SEED}, "noise_levels": {}, "templates": {}, "spike_amplitudes": {}})
+    per_spike: dict[str, Any] = {"spike_amplitudes": {}}
+    if known_positions:
+        per_spike["spike_locations"] = {"method": "center_of_mass"}
+    analyzer.compute({"random_spikes": {"seed": SEED}, "noise_levels": {}, "templates": {}, **per_spike})
     analyzer.compute("unit_locations", method="center_of_mass")
     metrics = ["firing_rate", "presence_ratio", "snr", "isi_violation", "amplitude_cutoff"]
     analyzer.compute("quality_metrics", metric_names=metrics, skip_pc_metrics=True)
@@ -211,7 +233,35 @@ def _measured(prepared: Preprocessed, trains: Trains, *, known_positions: bool) 
         columns=columns,
         templates_uV=tuple(waveforms[unit, :, peak] for unit, peak in enumerate(peaks)),
         template_start_ms=-float(templates.nbefore) / recording.get_sampling_frequency() * 1000,
+        over_time=_over_time(analyzer, _bases(signal, prepared)),
     )
+
+
+def _over_time(analyzer: Any, bases: Sequence[Times]) -> dict[str, Any]:
+    """Median depth and amplitude of each unit in equal stretches of the recording."""
+    start_s, stop_s = bases[0].start_s, bases[-1].stop_s
+    n_stretches = int(np.clip((stop_s - start_s) / SHORTEST_S, 1, STRETCHES))
+    spikes = analyzer.sorting.to_spike_vector()
+    times_s = np.concatenate(
+        [base.seconds(spikes["sample_index"][spikes["segment_index"] == i]) for i, base in enumerate(bases)]
+    )
+    stretch = np.clip((times_s - start_s) / (stop_s - start_s) * n_stretches, 0, n_stretches - 1).astype(np.int64)
+    place = spikes["unit_index"] * n_stretches + stretch
+    shape = (len(analyzer.unit_ids), n_stretches)
+    found: dict[str, Any] = {"start_s": start_s, "stop_s": stop_s}
+    found["amplitude_uV"] = _medians(place, np.abs(analyzer.get_extension("spike_amplitudes").get_data()), shape)
+    if analyzer.has_extension("spike_locations"):
+        found["depth_um"] = _medians(place, analyzer.get_extension("spike_locations").get_data()["y"], shape)
+    return found
+
+
+def _medians(place: NDArray[np.int64], values: FloatArray, shape: tuple[int, int]) -> list[list[float | None]]:
+    """The median of the values at each place of a table of that shape, None where there are too few."""
+    order = np.argsort(place, kind="stable")
+    edges = np.searchsorted(place[order], np.arange(shape[0] * shape[1] + 1))
+    ordered = np.asarray(values, dtype=np.float64)[order]
+    found = [round(float(np.median(ordered[a:b])), 2) if b - a >= FEWEST_SPIKES else None for a, b in pairwise(edges)]
+    return [found[row * shape[1] : (row + 1) * shape[1]] for row in range(shape[0])]
 
 
 def _columns(table: Any, duration_s: float, positions: FloatArray | None) -> dict[str, tuple[Any, ...]]:
@@ -255,15 +305,18 @@ def _units(
             "source": signal.name,
             "preprocessing": dict(prepared.decisions),
             "curation": asdict(rule),
-            "template_uV": _templates(found, measured),
-            "template_start_ms": measured.template_start_ms,
+            **_told(found, measured),
         },
     )
 
 
 def _times_s(signal: Signal, prepared: Preprocessed, train: list[NDArray[np.int64]]) -> FloatArray:
-    bases = [signal.segments[index].timebase for index in prepared.segments]
+    bases = _bases(signal, prepared)
     return np.concatenate([base.seconds(samples) for base, samples in zip(bases, train, strict=True)])
+
+
+def _bases(signal: Signal, prepared: Preprocessed) -> list[Times]:
+    return [signal.segments[index].timebase for index in prepared.segments]
 
 
 @contextlib.contextmanager

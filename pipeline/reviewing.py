@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from neuroloom.pipeline import custody, verdicts
 from neuroloom.pipeline.catalog import DONE, Catalog, RunRow, SessionRow
-from neuroloom.pipeline.store import Store
+from neuroloom.pipeline.store import Store, StoreError
 
 if TYPE_CHECKING:
     from neuroloom.pipeline.review import views
     from neuroloom.pipeline.review.run_folder import RunView
     from neuroloom.pipeline.review.run_scores import ScoreValue
 
+log = logging.getLogger(__name__)
 MOST_DROPS = 200
 MOST_OTHERS = 12  # runs that are looked at for what can be compared
 MAIN_METRIC = "bits per spike"
@@ -66,6 +68,32 @@ def show_verdicts(store: Store, name: str, *, is_run: bool) -> None:
     judged = Judged(kind="runs" if is_run else "sessions", name=name, history=history)
     write_part(page, "verdicts", "_verdicts.html", "history", judged)
     review_index(store)
+
+
+def renew(store: Store, page: str) -> bool:
+    """Draw the page of that file name anew, which another version of neuroloom wrote; False where nothing can be drawn.
+
+    What it is of may be gone, and what it is of may no longer be readable: the page then stays as it was.
+    """
+    from neuroloom.pipeline.review.run_page import run_page
+    from neuroloom.pipeline.review.session_page import session_page
+
+    path = store.review / page
+    session = next((one for one in store.session_ids() if session_page(one, store.review) == path), None)
+    run = next((one for one in store.run_names() if run_page(one, store.review) == path), None)
+    try:
+        if page == "index.html":
+            review_index(store)
+        elif session is not None:
+            review_session(store, session)
+        elif run is not None:
+            review_run(store, run)
+        else:
+            return False
+    except (OSError, ValueError, StoreError) as error:
+        log.warning("%s: could not be drawn anew: %s", page, error)
+        return False
+    return True
 
 
 def review_compared(store: Store, names: Sequence[str]) -> Path:

@@ -1,15 +1,19 @@
-"""A run set beside others: scores port by port, and the settings in which they differ."""
+"""Runs set side by side: losses, scores port by port, and the settings in which they differ."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from neuroloom.pipeline.review import text
+from neuroloom.pipeline.review.comparison_pictures import losses_picture, scores_picture
+from neuroloom.pipeline.review.figures import Picture
 from neuroloom.pipeline.review.run_folder import RunView
 from neuroloom.pipeline.review.run_scores import NETWORK, ScoreValue
+from neuroloom.pipeline.review.scores import metrics
 from neuroloom.pipeline.review.settings import settings_rows
 
-MOST_OTHERS, MOST_ROWS, MOST_SETTINGS = 4, 100, 60
+MOST_OTHERS, MOST_ROWS, MOST_SETTINGS, MOST_METRICS = 4, 100, 200, 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,23 +29,33 @@ class ComparedRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """names: of the runs, this one first. differing: setting and its value in each run, "" where it has none."""
+    """names, pages: of the runs. differing: setting and its value in each run, "" where it has none."""
 
     names: tuple[str, ...]
+    pages: tuple[str, ...]
+    loss: Picture | None
+    scores: tuple[Picture, ...]
     rows: tuple[ComparedRow, ...]
     differing: tuple[tuple[str, tuple[str, ...]], ...]
     with_session: bool
 
 
-def compared(view: RunView, others: Sequence[RunView]) -> Comparison | None:
-    """A run beside others that share a score with it, over all areas; None where none does."""
-    runs = [view, *[other for other in others if _scores(other).keys() & _scores(view).keys()][:MOST_OTHERS]]
-    if len(runs) == 1:
-        return None
+def alike(view: RunView, others: Sequence[RunView]) -> list[RunView]:
+    """Those of the others that share a score with a run, over all areas; at most `MOST_OTHERS`."""
+    return [other for other in others if _scores(other).keys() & _scores(view).keys()][:MOST_OTHERS]
+
+
+def compared(runs: Sequence[RunView]) -> Comparison:
+    """Runs side by side, in this order."""
     scores = [_scores(run) for run in runs]
-    rows = [_row(key, [found.get(key) for found in scores]) for key in scores[0]]
+    keys = dict.fromkeys(key for found in scores for key in found)
+    rows = [_row(key, [found.get(key) for found in scores]) for key in keys]
+    named = metrics([row for run in runs for row in run.scores])[:MOST_METRICS]
     return Comparison(
         names=tuple(run.name for run in runs),
+        pages=tuple(f"run-{text.file_stem(run.name)}.html" for run in runs),
+        loss=losses_picture(runs),
+        scores=tuple(scores_picture(runs, metric) for metric in named),
         rows=tuple(rows[:MOST_ROWS]),
         differing=tuple(differing(runs))[:MOST_SETTINGS],
         with_session=len({row.session for row in rows}) > 1,
@@ -62,9 +76,9 @@ def _value(of: ScoreValue | None) -> float:
     return of.value if of else float("-inf")
 
 
-def differing(runs: Sequence[RunView], absent: str = "") -> list[tuple[str, tuple[str, ...]]]:
+def differing(runs: Sequence[RunView]) -> list[tuple[str, tuple[str, ...]]]:
     """Every setting that is not the same in all runs: its name, and what each has."""
     settings = [dict(settings_rows(run.config)) for run in runs]
     names = dict.fromkeys(name for of in settings for name in of)
-    found = [(name, tuple(of.get(name, absent) for of in settings)) for name in names]
+    found = [(name, tuple(of.get(name, "") for of in settings)) for name in names]
     return [(name, values) for name, values in found if len(set(values)) > 1]

@@ -1,4 +1,7 @@
-"""Where on the head a rhythm is strong, for channels named after places of the 10-20 system."""
+"""Where on the head each rhythm is strong, for channels named after places of the 10-20 system.
+
+Shapes: C channels with a known place, B bands.
+"""
 
 from __future__ import annotations
 
@@ -11,38 +14,59 @@ from neuroloom.ingest.streams import Signal
 from neuroloom.ingest.timebase import FloatArray
 from neuroloom.pipeline.review.figures import INK, Picture, drawing, label, picture
 from neuroloom.pipeline.review.spectra import Spectrum
-from neuroloom.pipeline.review.text import unit_sign, visible
+from neuroloom.pipeline.review.text import listed, unit_sign, visible
 
-ALPHA_HZ = (8.0, 13.0)
+BANDS_HZ = {"delta": (1.0, 4.0), "theta": (4.0, 8.0), "alpha": (8.0, 13.0), "beta": (13.0, 30.0), "gamma": (30.0, 45.0)}
 FEWEST = 6
 GRID = 120
 
 
-def head_map(signal: Signal, found: Spectrum, bad: dict[str, str]) -> Picture | None:
-    """Alpha power over the head; None where fewer than `FEWEST` good channels have a known place."""
-    in_band = (found.frequencies_hz >= ALPHA_HZ[0]) & (found.frequencies_hz <= ALPHA_HZ[1])
-    places = places_of(signal.channel_names)
-    if not in_band.any():
+def head_maps(signal: Signal, found: Spectrum, bad: dict[str, str]) -> Picture | None:
+    """Power over the head, a map per band; None where fewer than `FEWEST` good channels have a known place."""
+    names, places = signal.channel_names, places_of(signal.channel_names)
+    levels = {band: _band_power(found, *edges_hz) for band, edges_hz in BANDS_HZ.items()}
+    good = [i for i, name in enumerate(names) if name in places and name not in bad and _is_known(levels, i)]
+    shown = {band: level_C[good] for band, level_C in levels.items() if level_C.size}
+    if len(good) < FEWEST or not shown:
         return None
-    with np.errstate(divide="ignore", invalid="ignore"):
-        level_C = 10 * np.log10(found.power_FC[in_band].mean(axis=0))
-    names = signal.channel_names
-    good = [i for i, name in enumerate(names) if name in places and name not in bad and np.isfinite(level_C[i])]
-    if len(good) < FEWEST:
-        return None
-    with drawing(560, 400) as figure:
-        axes = figure.add_subplot()
-        image = _draw(axes, np.array([places[names[i]] for i in good]), level_C[good])
-        bar = figure.colorbar(image, ax=axes, shrink=0.75, label=f"alpha power (dB re 1 {unit_sign(signal.unit)}²/Hz)")
-        bar.outline.set_visible(False)
-        strongest = names[good[int(np.argmax(level_C[good]))]]
+    flat = np.array([places[names[i]] for i in good])
+    over_head = _interpolated(flat, np.stack(list(shown.values()), axis=1))
+    strongest = {band: label(names[good[int(np.argmax(level_C))]]) for band, level_C in shown.items()}
+    with drawing(560, 430) as figure:
+        grid = figure.subplots(2, 3).ravel()
+        for axes, band, level in zip(grid, shown, over_head, strict=False):
+            image = _draw(axes, flat, level, shown[band])
+            axes.set_title("{} {:g}–{:g} Hz".format(band, *BANDS_HZ[band]), loc="center")
+            bar = figure.colorbar(image, ax=axes, orientation="horizontal", shrink=0.7, aspect=14, pad=0.02)
+            bar.outline.set_visible(False)
+            bar.ax.locator_params(nbins=3)
+        for axes in grid[len(shown) :]:
+            axes.axis("off")
+        unit = unit_sign(signal.unit)
         return picture(
             figure,
-            title=f"Head map of {visible(signal.name, 60)}",
-            alt=f"Alpha power over the head from {len(good)} channels, strongest at {label(strongest)}.",
-            caption=f"Power from {ALPHA_HZ[0]:g} to {ALPHA_HZ[1]:g} Hz at the standard places of {len(good)} channels, "
-            "seen from above, nose up; between the dots it is interpolated. Bad channels are left out.",
+            title=f"Head maps of {visible(signal.name, 60)}",
+            alt=f"Power over the head from {len(good)} channels, strongest "
+            + ", ".join(f"in {band} at {name}" for band, name in strongest.items())
+            + ".",
+            caption=f"Power in dB re 1 {unit}²/Hz at the standard places of {len(good)} channels, each band on a scale "
+            "of its own, seen from above, nose up; between the dots it is interpolated. Bad channels are left out. "
+            f"Strongest: {listed([f'{band} at {name}' for band, name in strongest.items()])}.",
         )
+
+
+def _band_power(found: Spectrum, low_hz: float, high_hz: float) -> FloatArray:
+    """Mean power of every channel in a band, (C,); empty where the spectrum does not reach over it."""
+    in_band = (found.frequencies_hz >= low_hz) & (found.frequencies_hz <= high_hz)
+    if not in_band.any() or found.frequencies_hz[-1] < high_hz:
+        return np.empty(0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        level_C: FloatArray = 10 * np.log10(found.power_FC[in_band].mean(axis=0))
+    return level_C
+
+
+def _is_known(levels: dict[str, FloatArray], channel: int) -> bool:
+    return all(np.isfinite(level_C[channel]) for level_C in levels.values() if level_C.size)
 
 
 def places_of(names: tuple[str, ...]) -> dict[str, tuple[float, float]]:
@@ -69,13 +93,19 @@ def _flat(position: FloatArray) -> tuple[float, float]:
     return float(radius * x / across), float(radius * y / across)
 
 
-def _draw(axes: Any, places: FloatArray, level: FloatArray) -> Any:
-    from matplotlib.patches import Circle
+def _interpolated(places: FloatArray, levels_CB: FloatArray) -> FloatArray:
+    """Levels of each of B bands over the head, (B, GRID, GRID)."""
     from scipy.interpolate import RBFInterpolator
 
     edge = np.linspace(-1.1, 1.1, GRID)
     points = np.stack(np.meshgrid(edge, edge), axis=-1).reshape(-1, 2)
-    smooth = RBFInterpolator(places, level, kernel="linear", smoothing=1e-3)(points).reshape(GRID, GRID)
+    smooth: FloatArray = RBFInterpolator(places, levels_CB, kernel="linear", smoothing=1e-3)(points)
+    return smooth.T.reshape(-1, GRID, GRID)
+
+
+def _draw(axes: Any, places: FloatArray, smooth: FloatArray, level: FloatArray) -> Any:
+    from matplotlib.patches import Circle
+
     bounds = {"vmin": float(level.min()), "vmax": float(level.max()) + 1e-9}
     image = axes.imshow(
         smooth, extent=(-1.1, 1.1, -1.1, 1.1), origin="lower", cmap="viridis", interpolation="bilinear", **bounds

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -18,6 +20,8 @@ from neuroloom.ingest import durable
 from neuroloom.pipeline.review import text
 
 HERE = Path(__file__).parent
+STYLE = "style.css"
+HEAD = 4096  # bytes of a page, with its policy
 MOST_PROSE = 4000  # characters of one line
 
 
@@ -29,7 +33,7 @@ def environment() -> Any:
     a filter would have to be remembered. Markup (only ever made by this folder) passes as it is.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
+    from markupsafe import Markup, escape
 
     def shown(value: object) -> object:
         if isinstance(value, Markup):
@@ -57,7 +61,11 @@ def environment() -> Any:
         href=relative_href,
         clock=text.clock,
     )
-    made.globals.update(style=Markup(_read("style.css")), source=lambda name: Markup(_read(name)), policy=_policy)
+    made.globals.update(
+        style=Markup(_read(STYLE)),
+        source=lambda name: Markup(_read(name)),
+        policy=lambda scripts: Markup(escape(policy(scripts))),  # whole, however long
+    )
     return made
 
 
@@ -85,9 +93,9 @@ def data(value: object) -> Any:
 
 def write_page(template: str, path: Path, *, scripts: Sequence[str] = ("sort.js",), **shown: Any) -> Path:
     """Renders a template to `path`, whole or not at all. scripts: files of this folder that the page runs, in order."""
-    html: str = environment().get_template(template).render(scripts=scripts, **shown)
+    whole: str = environment().get_template(template).render(scripts=scripts, **shown)
     path.parent.mkdir(parents=True, exist_ok=True)
-    durable.write_bytes(path, html.encode("utf-8", errors="replace"))
+    durable.write_bytes(path, whole.encode("utf-8", errors="replace"))
     return path
 
 
@@ -95,22 +103,36 @@ def write_part(path: Path, name: str, template: str, macro: str, *shown: Any) ->
     """Writes one part of a page anew, whole or not at all; nothing where the page or the part is not there."""
     if not path.is_file():
         return
-    html = path.read_text(encoding="utf-8")
-    before, mark, rest = html.partition(f"<!--part:{name}-->")
+    before, mark, rest = path.read_text(encoding="utf-8").partition(f"<!--part:{name}-->")
     _, end, after = rest.partition("<!--/part-->")
     if mark and end:
         part = str(getattr(environment().get_template(template).module, macro)(*shown))
         durable.write_bytes(path, (before + mark + part + end + after).encode("utf-8", errors="replace"))
 
 
-def _policy(scripts: Sequence[str]) -> str:
-    """What the browser may do with the page: show it, run these scripts of ours, and ask whoever served it."""
-    digests = (base64.b64encode(hashlib.sha256(_read(name).encode()).digest()).decode() for name in scripts)
-    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+def policy(scripts: Sequence[str] = ()) -> str:
+    """What the browser may do with a page: show it, run these scripts of ours, and ask whoever served it.
+
+    Style and scripts are named by their digests, so that nothing else in the page is either; all of ours where none
+    is named.
+    """
+    allowed = " ".join(map(_source, scripts or sorted(path.name for path in HERE.glob("*.js"))))
     return (
-        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {allowed}; connect-src 'self'; "
+        f"default-src 'none'; img-src data:; style-src {_source(STYLE)}; script-src {allowed}; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'"
     )
+
+
+def is_current(path: Path) -> bool:
+    """Whether style and scripts of a page are those of this neuroloom; those of another would not be let run."""
+    with path.open("rb") as file:
+        head = html.unescape(file.read(HEAD).decode("utf-8", errors="replace"))
+    named = set(re.findall(r"'sha256-[A-Za-z0-9+/=]+'", head.partition("<style>")[0]))
+    return bool(named) and named <= set(re.split(r"[ ;]+", policy()))
+
+
+def _source(name: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(_read(name).encode()).digest()).decode()}'"
 
 
 @cache

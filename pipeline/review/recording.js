@@ -19,7 +19,10 @@
       this.served = false;
       this.pointer = null;
       for (const track of data.tracks) {
-        if (track.kind === "signal") track.values = unpacked(track.data, Int8Array);
+        if (track.kind === "signal") {
+          track.values = unpacked(track.data, Int8Array);
+          track.own = { rows: track.rows, middles: track.middles };
+        }
         if (track.kind === "units") track.values = unpacked(track.data, Uint8Array);
       }
       this.trials = data.tracks.find((track) => track.modality === "trials");
@@ -149,7 +152,6 @@
       const { ink, paint } = this, length = this.view[1] - this.view[0];
       const wanted = length / Math.max(2, this.span() / 110), power = 10 ** Math.floor(Math.log10(wanted));
       const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= wanted);
-      ink.textAlign = "center";
       ink.lineWidth = 1;
       for (let n = Math.ceil(this.view[0] / step); n * step <= this.view[1]; n++) {
         const x = this.x(n * step);
@@ -159,6 +161,7 @@
         ink.lineTo(x, this.height);
         ink.stroke();
         ink.fillStyle = paint.muted;
+        ink.textAlign = x > this.width - 20 ? "right" : "center";
         ink.fillText(this.clock(n * step, step), x, STRIP + AXIS / 2 - 2);
       }
     }
@@ -188,7 +191,8 @@
       if (!named) {
         ink.fillStyle = paint.ink;
         this.fit(track.label, x, y + height / 2 - (rows.length > 1 ? 6 : 0), room);
-        if (rows.length > 1) { ink.fillStyle = paint.muted; this.fit(`${rows.length} ${track.kind === "units" ? "units" : "channels"}`, x, y + height / 2 + 8, room); }
+        const which = track.choice ? `${rows[0].name} … ${rows.at(-1).name}` : `${rows.length} ${track.kind === "units" ? "units" : "channels"}`;
+        if (rows.length > 1) { ink.fillStyle = paint.muted; this.fit(which, x, y + height / 2 + 8, room); }
         return;
       }
       ink.save();
@@ -247,12 +251,15 @@
     partsOf(track) {
       const whole = this.whole(), parts = [];
       const zoom = Math.max(0, Math.ceil(Math.log2(whole * this.span() / (TILE * (this.view[1] - this.view[0])))));
-      if (!this.served || whole / track.columns <= (this.view[1] - this.view[0]) / this.span() * 1.01) return [this.overview(track, ...this.view)];
+      const isFine = whole / track.columns <= (this.view[1] - this.view[0]) / this.span() * 1.01;
+      if (!this.served || (isFine && !track.choice)) return [this.overview(track, ...this.view)];
       const width = whole / 2 ** zoom;
       const first = Math.floor((this.view[0] - this.data.start) / width), last = Math.floor((this.view[1] - this.data.start - 1e-9) / width);
       for (let index = Math.max(first, 0); index <= Math.min(last, 2 ** zoom - 1); index++) {
         const from = this.data.start + index * width;
-        parts.push(this.tile(track, zoom, index, from, from + width) ?? this.overview(track, Math.max(from, this.view[0]), Math.min(from + width, this.view[1])));
+        const part = this.tile(track, zoom, index, from, from + width)
+          ?? (track.choice ? null : this.overview(track, Math.max(from, this.view[0]), Math.min(from + width, this.view[1])));
+        if (part) parts.push(part);
       }
       return parts;
     }
@@ -270,7 +277,7 @@
 
     tile(track, zoom, index, from, to) {
       for (let up = 0; up <= Math.min(zoom, 6); up++) {
-        const key = `${track.name}\n${zoom - up}\n${index >> up}`, found = this.tiles.get(key);
+        const key = `${track.name}\n${track.choice ?? ""}\n${zoom - up}\n${index >> up}`, found = this.tiles.get(key);
         if (up === 0 && !found) this.fetchTile(track, zoom, index, key);
         if (!found || !found.values) continue;
         this.tiles.delete(key);
@@ -284,16 +291,23 @@
     async fetchTile(track, zoom, index, key) {
       this.tiles.set(key, {});
       if (this.tiles.size > MOST_TILES) this.tiles.delete(this.tiles.keys().next().value);
-      const rows = track.rows.map((row) => row.at).join(",");
+      const { middles } = track, rows = track.rows.map((row) => row.at).join(",");
       const query = new URLSearchParams({ stream: track.name, zoom, index, rows });
       const answer = await fetch(`/api/sessions/${encodeURIComponent(this.data.session)}/${this.data.version}/tile?${query}`);
       if (answer.status === 503) { setTimeout(() => { this.tiles.delete(key); this.draw(); }, 3000); return; }
       if (!answer.ok) return;
       const values = new Float32Array(await answer.arrayBuffer()), n = track.rows.length;
-      for (let i = 0; i < values.length; i++) values[i] = (values[i] - track.middles[i % n]) / track.step;
+      for (let row = 0; row < n; row++) middles[row] ??= this.middle(values, row, n);
+      for (let i = 0; i < values.length; i++) values[i] = (values[i] - middles[i % n]) / track.step;
       const width = this.whole() / 2 ** zoom;
       this.tiles.set(key, { values, n, start: this.data.start + index * width, width });
       this.draw();
+    }
+
+    middle(values, row, n) {
+      const found = [];
+      for (let i = row; i < values.length; i += n) if (values[i] === values[i]) found.push(values[i]);
+      return found.sort((a, b) => a - b)[found.length >> 1] ?? 0;
     }
 
     hatch(track, y, height) {
@@ -450,6 +464,69 @@
       return `${said} ${track.label} ${track.rows[row].name}: ${values} ${track.unit}`;
     }
 
+    // -- which channels --------------------------------------------------------------------------------------------
+
+    // Others than the page holds, by their places in the signal; none for those it holds.
+    choose(track, at) {
+      const own = new Map(track.own.rows.map((row, i) => [row.at, track.own.middles[i]]));
+      track.choice = at ? at.join(",") : undefined;
+      track.rows = at ? at.map((i) => ({ at: i, name: track.channels[i][0], bad: Boolean(track.channels[i][1]) })) : track.own.rows;
+      track.middles = at ? at.map((i) => own.get(i)) : track.own.middles;
+      this.layout();
+    }
+
+    // All channels by groups in their order, the bad ones, or those whose name is written down; * stands for anything.
+    chooser(track) {
+      const n = track.own.rows.length, all = track.channels.map((_, i) => i), groups = [["Spread over all", null]];
+      for (let i = 0; i < all.length; i += n) {
+        const some = all.slice(i, i + n);
+        groups.push([`${i + 1} to ${i + some.length}: ${track.channels[some[0]][0]} … ${track.channels[some.at(-1)][0]}`, some]);
+      }
+      const bad = all.filter((i) => track.channels[i][1]);
+      if (bad.length) groups.push([`Bad ones (${bad.length})`, bad.slice(0, n)]);
+      const set = document.createElement("fieldset"), legend = document.createElement("legend");
+      const select = document.createElement("select"), find = document.createElement("input"), told = document.createElement("span");
+      legend.textContent = `${track.label}: ${n} of ${track.n_channels} channels at a time`;
+      for (const [words] of groups) select.append(new Option(words));
+      select.addEventListener("change", () => { find.value = told.textContent = ""; this.choose(track, groups[select.selectedIndex][1]); });
+      find.type = "search";
+      find.autocomplete = "off";
+      find.addEventListener("change", () => {
+        const wanted = find.value.split(",").map((part) => part.trim()).filter(Boolean);
+        const found = all.filter((i) => wanted.some((part) => this.fits(track.channels[i][0], part)));
+        told.textContent = wanted.length ? `${found.length || "no"} channel${found.length === 1 ? "" : "s"} of that name${found.length > n ? `, the first ${n} are shown` : ""}` : "";
+        if (found.length) this.choose(track, found.slice(0, n));
+        else if (!wanted.length) this.choose(track, groups[select.selectedIndex][1]);
+      });
+      told.setAttribute("role", "status");
+      told.className = "quiet";
+      const labelled = (words, control) => { const label = document.createElement("label"); label.append(`${words} `, control); return label; };
+      set.append(legend, labelled("Show", select), labelled("or names, with commas; * stands for anything", find), told);
+      track.select = select;
+      return set;
+    }
+
+    fits(name, wanted) {
+      const parts = wanted.toLowerCase().split("*"), last = parts.pop();
+      let rest = name.toLowerCase();
+      if (!parts.length) return rest === last;
+      if (!rest.startsWith(parts[0])) return false;
+      for (const part of parts) {
+        const at = rest.indexOf(part);
+        if (at < 0) return false;
+        rest = rest.slice(at + part.length);
+      }
+      return rest.endsWith(last);
+    }
+
+    nextChannels(way) {
+      for (const { select } of this.data.tracks) {
+        if (!select) continue;
+        select.selectedIndex = Math.min(select.length - 1, Math.max(0, select.selectedIndex + way));
+        select.dispatchEvent(new Event("change"));
+      }
+    }
+
     listTracks() {
       const list = place.querySelector(".tracks");
       for (const track of this.data.tracks) {
@@ -469,10 +546,10 @@
       const { canvas } = this;
       const does = {
         back: () => this.move(-0.5), on: () => this.move(0.5), in: () => this.zoom(0.5), out: () => this.zoom(2),
-        all: () => this.look(this.data.start, this.data.stop), before: () => this.toEvent(-1), after: () => this.toEvent(1),
+        all: () => this.look(this.data.start, this.data.stop), others: () => this.nextChannels(1), former: () => this.nextChannels(-1), before: () => this.toEvent(-1), after: () => this.toEvent(1),
         louder: () => { this.gain *= 1.3; this.draw(); }, softer: () => { this.gain /= 1.3; this.draw(); },
       };
-      const keys = { ArrowLeft: "back", ArrowRight: "on", "+": "in", "=": "in", "-": "out", 0: "all", Home: "all", p: "before", n: "after", "]": "louder", "[": "softer" };
+      const keys = { ArrowLeft: "back", ArrowRight: "on", "+": "in", "=": "in", "-": "out", 0: "all", Home: "all", p: "before", n: "after", "]": "louder", "[": "softer", c: "others", C: "former" };
       for (const button of place.querySelectorAll("[data-do]")) button.addEventListener("click", does[button.dataset.do]);
       canvas.addEventListener("keydown", (event) => {
         const name = event.ctrlKey || event.metaKey || event.altKey ? null : keys[event.key];
@@ -516,6 +593,9 @@
       const hello = await fetch("/api/hello").catch(() => null);
       if (!hello?.ok || !(await hello.json()).neuroloom) return;
       this.served = true;
+      const many = this.data.tracks.filter((track) => track.channels?.length);
+      for (const track of many) place.querySelector(".choosers").append(this.chooser(track));
+      for (const button of place.querySelectorAll("[data-do=others], [data-do=former]")) button.hidden = !many.length;
       this.draw();
     }
   }

@@ -26,6 +26,7 @@ from neuroloom.pipeline.review.timeline import certainty, extent
 
 COLUMNS = 1500
 MOST_CHANNELS = 24  # of a signal on the page; others are asked for
+MOST_NAMES = 8000  # of channels that can be chosen
 MOST_TRACKS, MOST_MOMENTS, MOST_SPANS, MOST_CELLS = 60, 20_000, 2_000, 1 << 18
 STEPS = 40  # of the 8 bits, per line distance
 LONGEST_LABEL = 60
@@ -113,6 +114,7 @@ def _signal(
         "unit": unit_sign(signal.unit),
         "rate": signal.rate_hz,
         "n_channels": len(signal.channel_names),
+        "channels": _chooseable(signal, bad),
         "spans": _spans(signal),
         "rows": [{"at": i, "name": visible(signal.channel_names[i], 24), "bad": signal.channel_names[i] in bad}
                  for i in rows],
@@ -122,6 +124,12 @@ def _signal(
         "data": _packed(np.round((values - middles) / step * STEPS), np.int8, -128),
         "is_sketch": signal.name not in shown,
     }  # fmt: skip
+
+
+def _chooseable(signal: Signal, bad: Mapping[str, str]) -> list[list[Any]]:
+    """Name of every channel, and whether it is bad, where there are more than are shown at once."""
+    names = signal.channel_names if len(signal.channel_names) > MOST_CHANNELS else ()
+    return [[visible(name, 24), int(name in bad)] for name in names[:MOST_NAMES]]
 
 
 def _middles(values: FloatArray) -> FloatArray:

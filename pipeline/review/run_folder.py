@@ -30,13 +30,17 @@ CHOICE, CHANNELS, FIDELITY, TRIALS = "choice.json", "channels.json", "fidelity.j
 NO_CURVE = np.empty((0, 2))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Candidate:
-    """Weights of objectives, or settings, that were tried, the validation loss, and whether they were taken."""
+    """Weights of objectives, or settings, that were tried, the validation loss, and whether they were taken.
+
+    curve: step and validation loss while it was trained, shape (S, 2).
+    """
 
     weights: Mapping[str, str]
     loss: float
     is_chosen: bool
+    curve: FloatArray = field(default_factory=lambda: NO_CURVE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +98,10 @@ class RunView:
             validation=validation,
             scores=tuple(score_rows(read_json(folder / SCORES, notes))),
             topology=_topology(folder / TOPOLOGY, notes),
-            choice=tuple(_candidates(read_json(folder / CHOICE, notes) if (folder / CHOICE).is_file() else None)),
-            trials=tuple(_trials(read_json(folder / TRIALS, notes) if (folder / TRIALS).is_file() else None)),
+            choice=tuple(
+                _candidates(folder, read_json(folder / CHOICE, notes) if (folder / CHOICE).is_file() else None)
+            ),
+            trials=tuple(_trials(folder, read_json(folder / TRIALS, notes) if (folder / TRIALS).is_file() else None)),
             channels=tuple(_placed(read_json(folder / CHANNELS, notes) if (folder / CHANNELS).is_file() else None)),
             fidelity=FidelityView.read(read_json(folder / FIDELITY, notes)) if (folder / FIDELITY).is_file() else None,
             sessions=tuple(_trained(asked)),
@@ -136,24 +142,40 @@ def _mapping(of: Any, key: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _candidates(content: Any) -> Iterator[Candidate]:
+def _candidates(folder: Path, content: Any) -> Iterator[Candidate]:
     """The candidates as `pipeline.choosing` writes them; what has another form is left out."""
     rows = content.get("candidates") if isinstance(content, Mapping) else None
     for number, row in enumerate(rows if isinstance(rows, list) else ()):
         weights = row.get("weights") if isinstance(row, Mapping) else None
         if isinstance(weights, Mapping) and is_number(row.get("loss")):
             named = {str(name).partition(": ")[2]: str(weight) for name, weight in weights.items()}
-            yield Candidate(weights=named, loss=float(row["loss"]), is_chosen=number == content.get("chosen"))
+            yield Candidate(
+                weights=named,
+                loss=float(row["loss"]),
+                is_chosen=number == content.get("chosen"),
+                curve=_curve_of(folder / "candidates" / f"{number:02d}"),
+            )
 
 
-def _trials(content: Any) -> Iterator[Candidate]:
+def _trials(folder: Path, content: Any) -> Iterator[Candidate]:
     """The trials as `pipeline.searching` writes them, the best first; what has another form, or failed, is left out."""
     rows = content.get("trials") if isinstance(content, Mapping) else None
     whole = [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
     known = [row for row in whole if isinstance(row.get("values"), Mapping) and is_number(row.get("loss"))]
     for row in sorted(known, key=lambda row: float(row["loss"])):
         values = {str(name): str(value) for name, value in row["values"].items()}
-        yield Candidate(weights=values, loss=float(row["loss"]), is_chosen=row.get("trial") == content.get("best"))
+        number = row.get("trial")
+        yield Candidate(
+            weights=values,
+            loss=float(row["loss"]),
+            is_chosen=number == content.get("best"),
+            curve=_curve_of(folder / "trials" / f"{number:04d}") if isinstance(number, int) else NO_CURVE,
+        )
+
+
+def _curve_of(folder: Path) -> FloatArray:
+    """Step and validation loss of a candidate's training; nothing where its folder is gone."""
+    return _curves(folder / METRICS, [])[1]
 
 
 def _placed(content: Any) -> Iterator[Placed]:

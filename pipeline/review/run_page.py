@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from neuroloom.pipeline.review import areas, scores, text
-from neuroloom.pipeline.review.comparison import compared
+from neuroloom.pipeline.review.comparison import alike, compared
+from neuroloom.pipeline.review.comparison_pictures import candidates_picture
 from neuroloom.pipeline.review.page import write_page
 from neuroloom.pipeline.review.run_folder import RunView
 from neuroloom.pipeline.review.run_scores import CEILING, NETWORK, ScoreRow
@@ -29,7 +30,7 @@ def write_run(
     Raises FileNotFoundError where that folder is not there.
     """
     view = run if isinstance(run, RunView) else RunView.read(run)
-    metrics = scores.metrics(view.scores)
+    metrics, others = scores.metrics(view.scores), alike(view, others)
     coloured_by = metrics[0] if metrics else ""
     return write_page(
         "run.html",
@@ -44,9 +45,11 @@ def write_run(
         rows=view.scores[:MOST_ROWS],
         n_more_rows=max(0, len(view.scores) - MOST_ROWS),
         verdict=_verdict(view.scores),
-        compared=compared(view, others),
+        compared=compared([view, *others]) if others else None,
         choice=view.choice[:MOST_ROWS],
+        choice_curves=candidates_picture(view.choice),
         trials=view.trials[:MOST_ROWS],
+        trial_curves=candidates_picture(view.trials[:MOST_ROWS]),
         network=_network(view, coloured_by),
         session_href=lambda name: text.relative_href(f"{text.file_stem(name)}.html"),
         settings=list(settings_rows(view.config))[:MOST_SETTINGS],

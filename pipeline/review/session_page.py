@@ -10,7 +10,7 @@ from typing import Any
 from neuroloom.ingest.ledger import is_defect
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Events, Signal, Stream, Units
-from neuroloom.pipeline.review import gaze, headmap, spectra, spikes, text, timeline
+from neuroloom.pipeline.review import drifting, gaze, headmap, spectra, spikes, text, timeline
 from neuroloom.pipeline.review.clocks import clock_rows
 from neuroloom.pipeline.review.figures import Picture
 from neuroloom.pipeline.review.findings import Measure, bad_channels, findings, measures
@@ -73,7 +73,9 @@ def write_session(session: Session, folder: Path, history: Sequence[Verdict] = (
         clocks=clock_rows(session),
         signals=list(_signal_parts(session)),
         n_untraced=max(0, len(_traced(session)) - MOST_TRACED),
-        units=[(u, spikes.unit_table(session, u), spikes.found_by(u)) for u in _units(session)],
+        units=[
+            (u, spikes.unit_table(session, u), spikes.found_by(u), drifting.drift_picture(u)) for u in _units(session)
+        ],
         saccades=gaze.main_sequence(session),
         events=[(s, *_label_counts(s)) for s in session.streams if isinstance(s, Events)],
         unit_sign=text.unit_sign,
@@ -128,7 +130,7 @@ def _pictures(signal: Signal, bad: dict[str, str]) -> Iterator[Picture | None]:
         found = spectra.spectrum(signal)
         if found is not None:
             yield spectra.spectrum_picture(signal, found, bad)
-            yield headmap.head_map(signal, found, bad) if signal.modality == "eeg" else None
+            yield headmap.head_maps(signal, found, bad) if signal.modality == "eeg" else None
     if signal.modality in ("gaze", "position"):
         yield gaze.gaze_map(signal)
         yield gaze.gaze_path(signal)

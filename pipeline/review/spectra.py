@@ -148,7 +148,7 @@ def _alt(signal: Signal, bad: dict[str, str], n_drawn: int) -> str:
 
 
 def _caption(signal: Signal, found: Spectrum, bad: dict[str, str], silent: list[str]) -> str:
-    words = f"Mean over {count(found.n_windows, 'window')} of {found.window_s:g} s spread over the recording."
+    words = f"Mean over {count(found.n_windows, 'window')} of {found.window_s:.3g} s spread over the recording."
     if bad:
         words += " Red: channels marked bad."
     if silent:

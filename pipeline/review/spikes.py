@@ -23,6 +23,7 @@ MOST_TEMPLATES = 120
 MOST_WAVEFORMS = 8
 ACCEPTED = ("accepted", "accept", "keep", "is_good")
 REASON = ("reason", "reasons", "why", "verdict")
+TOLD = ("n_spikes", "firing_rate_hz", "y_um")  # counts and rates have columns of their own, the depth is the y
 TEMPLATE = ("template_uV", "template", "template_V", "waveform_mean", "mean_waveform")
 
 
@@ -64,8 +65,8 @@ def unit_table(session: Session, units: Units) -> UnitTable:
     """What is known of each unit: spike count, rate, verdict, reason, template, and the table's other columns."""
     start_s, stop_s = extent(session)
     accepted = verdicts_of(units)
-    reason, template = (_column(units.table, names) for names in (REASON, TEMPLATE))
-    known = {*ACCEPTED, *REASON, *TEMPLATE}
+    reason, templates = _column(units.table, REASON), _templates(units)
+    known = {*ACCEPTED, *REASON, *TEMPLATE, *TOLD}
     columns = {key: values for key, values in units.table.items() if key not in known and not _is_array(values)}
     rows = tuple(
         UnitRow(
@@ -75,11 +76,11 @@ def unit_table(session: Session, units: Units) -> UnitTable:
             accepted=accepted[i],
             reason=_words(reason[i]) if reason is not None else "",
             values=tuple(plain(values[i]) for values in columns.values()),
-            template=_template(name, template[i]) if template is not None and i < MOST_TEMPLATES else None,
+            template=_template(name, templates[i]) if templates is not None and i < MOST_TEMPLATES else None,
         )
         for i, name in enumerate(units.unit_names[:MOST_TABLE_ROWS])
     )
-    headings = tuple(key.replace("_", " ") for key in columns)
+    headings = tuple(key.removesuffix("_um").replace("_", " ") + " (µm)" * key.endswith("_um") for key in columns)
     return UnitTable(columns=headings, rows=rows, n_left_out=max(0, len(units.unit_names) - MOST_TABLE_ROWS))
 
 
@@ -108,6 +109,13 @@ def _drift(said: object) -> str:
     return str(said or "not looked for")
 
 
+def _templates(units: Units) -> tuple[Any, ...] | None:
+    """The mean waveform of every unit: of its table, or as our own sorting keeps it; None where there are none."""
+    said = units.provenance.get("template_uV")
+    kept = tuple(said.get(name) for name in units.unit_names) if isinstance(said, Mapping) else None
+    return _column(units.table, TEMPLATE) or kept
+
+
 def plain(value: object) -> object:
     """A NumPy scalar as Python's own, anything else as it is."""
     return value.item() if isinstance(value, np.generic) else value
@@ -129,14 +137,15 @@ def _words(reason: object) -> str:
 
 def _template(name: str, template: object) -> Picture | None:
     """A small picture of a unit's mean waveform, shape (T,) or (T, C): its strongest channel, others faint."""
-    values: FloatArray = np.asarray(template, dtype=np.float64)
+    values: FloatArray = np.asarray([] if template is None else template, dtype=np.float64)
     if values.ndim == 1:
         values = values[:, None]
     if values.ndim != 2 or values.shape[0] < 2 or not np.isfinite(values).any():
         return None
     values = np.nan_to_num(values)
     order = np.argsort(-np.ptp(values, axis=0))[:MOST_WAVEFORMS]
-    alt = f"Mean waveform of unit {label(name)}, strongest of {values.shape[1]} channels in front."
+    alt = f"Mean waveform of unit {label(name)}"
+    alt += f", strongest of {values.shape[1]} channels in front." if values.shape[1] > 1 else " at its channel."
     uri = data_uri(_waveforms(values[:, order]))
     return Picture(title=f"Template of {label(name)}", uri=uri, alt=alt, caption="", width_px=150, height_px=56)
 

@@ -14,7 +14,7 @@ from neuroloom.pipeline.reviewing import review_index, review_run, review_sessio
 from neuroloom.pipeline.store import Store
 
 from ..browser import console_errors, requested_urls
-from ..pipeline.review.example import run_folder, session
+from ..pipeline.review.example import run_folder, session, signal
 
 HOSTILE = (
     "<img src=x onerror=\"document.title='RAN'\"><script>document.title='RAN'</script>"
@@ -25,11 +25,20 @@ HOSTILE = (
 OURS = f"sessions/{session().id}"
 
 
+def probe():
+    """Sixty channels, channel n at n mV."""
+    values = np.random.default_rng(0).normal(0, 10, (4000, 60)) + 1000 * np.arange(60)
+    return signal("probe", "wideband", [(0.0, values)], 1000.0, [f"AP{n}" for n in range(60)], "uV")
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     made = Store(tmp_path_factory.mktemp("served") / "store").create()
     shown = session()
     shown.save(made.sessions / shown.id / "v001")
+    wide = session(subject="60", streams=(probe(),), clock_maps=(), quality={})
+    wide.save(made.sessions / wide.id / "v001")
+    review_session(made, wide.id)
     run_folder(made.runs / "reach")
     review_session(made, shown.id)
     review_run(made, "reach")
@@ -103,6 +112,27 @@ def test_everything_else_is_refused_in_one_line_and_nothing_is_written(store, sa
 @pytest.mark.parametrize("path", ["catalog.sqlite", "..%2fcatalog.sqlite", ".review-token", "sub/x.html", "%2e%2e"])
 def test_only_pages_are_served(address, path):
     assert httpx.get(f"{address}/{path}").status_code == 404
+
+
+def policy_of(address, name):
+    return httpx.get(f"{address}/{name}", timeout=60).headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("name", ["index.html", f"{session().id}.html", "run-reach.html"])
+def test_scripts_and_style_are_let_run_by_their_digests_alone(address, name):
+    assert "unsafe" not in policy_of(address, name)
+    assert "script-src 'sha256-" in policy_of(address, name)
+
+
+def test_a_page_of_another_version_is_drawn_anew_and_one_that_cannot_be_runs_nothing(store, address):
+    older, foreign = store.review / "run-reach.html", store.review / "foreign.html"
+    written = older.read_text(encoding="utf-8")
+    for path in (older, foreign):
+        path.write_text(written.replace("'sha256-", "'sha256-x").replace("&#39;sha256-", "&#39;sha256-x"))
+    assert "script-src 'sha256-" in policy_of(address, "run-reach.html")
+    assert "sha256-x" not in older.read_text(encoding="utf-8")
+    assert "script-src" not in policy_of(address, "foreign.html")
+    foreign.unlink()
 
 
 def test_another_host_name_reads_nothing(address):
@@ -224,6 +254,33 @@ def test_zoomed_in_it_asks_for_real_samples_and_goes_where_the_keys_say(browser,
     assert browser.execute_script(view)[0] == pytest.approx(inner[0] + (inner[1] - inner[0]) / 2)
     canvas.send_keys("0")
     assert browser.execute_script(view) == [start, stop]
+    assert console_errors(browser) == []
+
+
+ROWS = "return document.querySelector('#viewer').viewer.data.tracks[0].rows.map((row) => row.name)"
+MIDDLES = "return document.querySelector('#viewer').viewer.data.tracks[0].middles"
+
+
+def test_other_channels_are_chosen_with_the_keyboard_and_by_name(browser, address):
+    from selenium.webdriver.common.keys import Keys
+
+    browser.get(f"{address}/{session(subject='60').id}.html")
+    wait_for(browser, lambda b: b.execute_script("return document.querySelector('#viewer').viewer.served"))
+    assert len(browser.execute_script(ROWS)) == MOST_CHANNELS
+    canvas = browser.find_element("css selector", "#viewer canvas")
+    canvas.send_keys("ccc")
+    assert browser.execute_script(ROWS) == [f"AP{n}" for n in range(48, 60)]
+    wait_for(browser, lambda b: None not in b.execute_script(MIDDLES))
+    assert browser.execute_script(MIDDLES) == pytest.approx([1000 * n for n in range(48, 60)], abs=50)
+    assert browser.execute_script(DARK) > 0.02
+    canvas.send_keys("C")
+    assert browser.execute_script(ROWS)[0] == "AP24"
+    browser.execute_script("document.querySelector('#viewer details').open = true")
+    find = browser.find_element("css selector", ".choosers input")
+    find.send_keys("ap7, *19", Keys.ENTER)
+    assert browser.execute_script(ROWS) == ["AP7", "AP19"]
+    find.send_keys("x", Keys.ENTER)  # "*19x" is nobody
+    assert browser.find_element("css selector", ".choosers [role=status]").text == "1 channel of that name"
     assert console_errors(browser) == []
 
 

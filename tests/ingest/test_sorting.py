@@ -41,6 +41,18 @@ def test_every_decision_is_in_the_provenance(sorted_units):
     assert said["template_uV"].keys() == set(sorted_units.unit_names)
 
 
+def test_depths_and_amplitudes_over_time_are_those_of_the_units(sorted_units):
+    said = sorted_units.provenance["over_time"]
+    assert said["stop_s"] > said["start_s"]
+    assert said["depth_um"].keys() == said["amplitude_uV"].keys() == set(sorted_units.unit_names)
+    for name, depth_um, n_spikes in zip(
+        sorted_units.unit_names, *map(sorted_units.table.get, ("depth_um", "n_spikes")), strict=True
+    ):
+        known = [depth for depth in said["depth_um"][name] if depth is not None]
+        if n_spikes > 100:
+            assert np.median(known) == pytest.approx(depth_um, abs=25)
+
+
 def test_an_existing_sorting_is_measured_as_one_made_here_and_keeps_what_people_said(truth, sorted_units):
     verdicts = {"accepted": (False,) * len(sorted_units.unit_names)}
     measured = measure(truth.signal, replace(sorted_units, table=verdicts, provenance={"made_by": "phy"}))

@@ -9,9 +9,14 @@ import pytest
 
 from neuroloom.ingest import CrossCheck
 from neuroloom.pipeline.review import write_compare, write_index, write_run, write_session
+from neuroloom.pipeline.review.drifting import drift_picture
+from neuroloom.pipeline.review.headmap import head_maps
+from neuroloom.pipeline.review.run_folder import RunView
+from neuroloom.pipeline.review.spectra import spectrum
+from neuroloom.pipeline.review.spikes import unit_table
 from neuroloom.pipeline.review.views import DropRow, IndexView, QuarantineRow, RunRow, SessionRow
 
-from .example import FLAT, NOISY, clock_map, run_folder, session
+from .example import EEG_NAMES, FLAT, NOISY, clock_map, eeg, run_folder, session, units
 
 HOSTILE = '<img src=x onerror="document.title=1"><script>document.title=2</script>'
 
@@ -101,6 +106,71 @@ def test_runs_are_set_side_by_side_with_what_differs(tmp_path):
     assert "Settings that differ" in seen
     assert "training.steps 300 400" in seen
     assert "training.seed" not in seen
+
+
+def test_a_runs_own_page_shows_it_beside_others_as_the_page_of_several_does(tmp_path):
+    one, two = (RunView.read(run_folder(tmp_path / name)) for name in ("one", "two"))
+    shown = write_run(one, tmp_path, others=[two])
+    both = write_compare([tmp_path / "one", tmp_path / "two"], tmp_path)
+    for page in (shown, both):
+        assert "gaze R2 0.710 0.660 to 0.760 0.710" in words(page)
+        assert "Validation loss over steps; at best one" in page.read_text()
+        assert "All settings are the same." in words(page)
+    assert 'href="run-two.html"' in shown.read_text()
+
+
+def test_curves_of_all_that_was_tried_are_drawn(tmp_path):
+    folder = run_folder(tmp_path / "reach")
+    rows = [{"weights": {"0: features lfp": weight}, "loss": loss} for weight, loss in ((0.0, 0.6), (1.0, 0.4))]
+    (folder / "choice.json").write_text(json.dumps({"chosen": 1, "candidates": rows}))
+    for number, loss in enumerate((0.6, 0.4)):
+        steps = [{"step": step, "validation": loss + 1 / step} for step in (10, 20, 30)]
+        (folder / "candidates" / f"{number:02d}").mkdir(parents=True)
+        (folder / "candidates" / f"{number:02d}" / "metrics.jsonl").write_text("\n".join(map(json.dumps, steps)))
+    assert "Validation loss of 2 candidates over steps; the best of each lie between 0.433 and 0.633." in (
+        write_run(folder, tmp_path).read_text()
+    )
+
+
+def test_heads_are_drawn_for_every_band_the_recording_reaches():
+    found = spectrum(eeg())
+    shown = head_maps(eeg(), found, {FLAT: "flat", NOISY: "noisy"})
+    assert shown.alt.startswith("Power over the head from 6 channels, strongest in delta at")
+    assert re.search("in alpha at O[12],", shown.alt)
+    slow = replace(found, frequencies_hz=found.frequencies_hz[:100], power_FC=found.power_FC[:100])  # 25 Hz at most
+    assert "in alpha" in head_maps(eeg(), slow, {}).alt
+    assert "beta" not in head_maps(eeg(), slow, {}).alt
+    assert head_maps(eeg(), found, dict.fromkeys(EEG_NAMES[:3], "bad")) is None
+
+
+def drifting(found):
+    """The units, 2 µm further up with every second, as sorting tells it."""
+    depths = {name: [100.0 * i + 2.0 * k for k in range(20)] for i, name in enumerate(found.unit_names)}
+    sizes = {name: [80.0] * 19 + [None] for name in found.unit_names}
+    said = {"start_s": 0.0, "stop_s": 20.0, "depth_um": depths, "amplitude_uV": sizes}
+    moved = {"times_s": [0, 10, 20], "depths_um": [0.0], "moved_um": [[0.0], [20.0], [40.0]]}
+    chain = {
+        "band_hz": [300, 6000],
+        "reference": "none",
+        "drift": {"preset": "dredge", "range_um": 40, "over_time": moved},
+    }
+    return replace(found, provenance={"over_time": said, "preprocessing": chain})
+
+
+def test_drift_of_units_is_drawn_where_it_was_measured():
+    assert drift_picture(units()) is None
+    shown = drift_picture(drifting(units()))
+    assert shown.alt.startswith("6 units over the recording; depths stay within 38 µm in the middle unit")
+    assert "amplitudes go from 100 to 100 % of their own median" in shown.alt
+    assert "how far the probe was found to move" in shown.caption
+
+
+def test_the_templates_of_our_own_sorting_are_shown():
+    found = units()
+    table = {key: values for key, values in found.table.items() if key != "template_uV"}
+    said = {"template_uV": {name: [0.0, -80.0, 20.0] for name in found.unit_names}}
+    rows = unit_table(session(), replace(found, table=table, provenance=said)).rows
+    assert [row.template is not None for row in rows] == [True] * 6
 
 
 def test_the_trials_of_a_search_are_listed_the_best_first(tmp_path):

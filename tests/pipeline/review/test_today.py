@@ -98,5 +98,5 @@ def test_a_run_stands_beside_others_that_share_a_score_with_what_differs(store):
     trained(store, "two", better_by=0.2)
     (store.runs / "two" / "config.json").write_text('{"seed": 2}')
     seen = words(review_run(store, "one"))
-    assert "Beside other runs Port Metric one (this one) two" in seen
+    assert "Beside other runs Runs that were scored on the same: two . Port Metric one (this one) two" in seen
     assert "Settings that differ" in seen
