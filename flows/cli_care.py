@@ -1,4 +1,4 @@
-"""The commands that look after sessions once they are there: amend, affected, reingest, export, withdraw."""
+"""The commands that look after sessions once they are there: amend, affected, reingest, migrate, export, withdraw."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Decision = Annotated[str, typer.Option("--decision", help="Text in how a stream 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (amend, affected, reingest, export, withdraw):
+    for command in (amend, affected, reingest, migrate, export, withdraw):
         app.command()(command)
 
 
@@ -140,6 +140,28 @@ def reingest(
             lines(f"{row['session']}: {row['state']} {row['version'] or row.get('reason', '')}")
             lines(*[f"  {name}" for name in row["changed"][:20]])
     raise typer.Exit(3 if any(row["state"] == "failed" for row in results) else 0)
+
+
+def migrate(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what is older.")] = False,
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
+    """Bring what an older neuroloom wrote up to date: catalog, session files, pages. Exit 3: some could not be."""
+    from neuroloom.pipeline.migrating import migrate as brought
+
+    found = brought(_store(store), dry_run=dry_run, progress=say)
+    rows = [row for part in found.values() for row in part]
+    if as_json:
+        document(found)
+    elif not rows:
+        lines("nothing here is older than this neuroloom")
+    else:
+        shown = [
+            (r["name"], r["from"], r["to"], f"{r['state']}: {r['reason']}" if r["reason"] else r["state"]) for r in rows
+        ]
+        table(("what", "from", "to", "state"), shown)
+    raise typer.Exit(3 if any(row["state"] == "failed" for row in rows) else 0)
 
 
 def export(

@@ -301,6 +301,16 @@ def read_index(file: SessionFile) -> dict[str, Any]:
     return index
 
 
+def written_version(folder: Path) -> int:
+    """The index version a session was written in. Raises SessionFileError where it has no readable index."""
+    file = SessionFile(folder / MAIN_FILE)
+    try:
+        read_index(file)
+        return int(json.loads(file.dataset(INDEX_PATH)[()])["version"])
+    finally:
+        file.close()
+
+
 def session_fields(path: Path) -> dict[str, Any]:
     """The fields of the Session that lies at `path`, a published folder or one of its NWB files."""
     file_path = path / MAIN_FILE if path.is_dir() else path

@@ -16,7 +16,7 @@ from __future__ import annotations
 import pkgutil
 from pathlib import Path
 
-from sqlalchemy import Connection, MetaData, inspect, text
+from sqlalchemy import Connection, MetaData, create_engine, inspect, text
 from sqlalchemy.engine import Engine
 
 from neuroloom.pipeline.migrations import versions
@@ -50,8 +50,7 @@ def bring_up_to_date(engine: Engine, tables: MetaData) -> None:
         return
     with engine.begin() as connection:
         _lock(connection)
-        stated, names = _stated(connection), inspect(connection).get_table_names()
-        found = stated or next((revision for table, revision in BEFORE_ALEMBIC if table in names), None)
+        stated, found = _stated(connection), _found(connection)
         if found is None:
             tables.create_all(connection)
         if stated is None:
@@ -64,6 +63,25 @@ def current(engine: Engine) -> str | None:
     """The revision a catalog says it has; None where it says none."""
     with engine.connect() as connection:
         return _stated(connection)
+
+
+def at_rest(url: str) -> str | None:
+    """The revision of the catalog at a database URL, which is left as it is; None where there is none yet."""
+    path = url.removeprefix("sqlite:///")
+    if path != url and not Path(path).is_file():
+        return None
+    engine = create_engine(url)
+    try:
+        with engine.connect() as connection:
+            return _found(connection)
+    finally:
+        engine.dispose()
+
+
+def _found(connection: Connection) -> str | None:
+    """The revision a catalog says it has, or, of one that says none, that its tables tell."""
+    names = inspect(connection).get_table_names()
+    return _stated(connection) or next((revision for table, revision in BEFORE_ALEMBIC if table in names), None)
 
 
 def _stated(connection: Connection) -> str | None:
