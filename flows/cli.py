@@ -276,6 +276,13 @@ def main() -> None:
     except (ValueError, OSError, LookupError, TimeoutError) as error:
         say(f"neuroloom: {' '.join(str(error).split())}")
         sys.exit(2)
+    except Exception as error:
+        if (
+            type(error).__name__ != "OperationalError"
+        ):  # of SQLAlchemy, not imported for its name: a full disk, no server
+            raise
+        say(f"neuroloom: the catalog: {getattr(error, 'orig', error)}; `neuroloom doctor` says what is in its way")
+        sys.exit(2)
 
 
 def _store(root: Path | None) -> Store:

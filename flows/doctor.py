@@ -41,15 +41,18 @@ def checks(store: Store) -> list[dict[str, Any]]:
         ("reading box", _box),
         ("file events", _watches),
         ("store", _store),
-        ("secrets", _secrets),
-        ("free disk", _disk),
-        ("clock", _clock),
-        ("catalog", _catalog),
-        ("settings", _settings),
     ]
-    if _tried(_settings, store)[0]:  # what is wrong in the file is said once
-        looks += [("extras", _extras), ("ports", _ports), ("service", _service), ("leases", _leases)]
-        looks += [("schedules", _schedules), ("alerts", _alerts)]
+    has_store, has_settings = _tried(_store, store)[0], _tried(_settings, store)[0]
+    if has_store:  # what follows from there being none is not said; nor what follows from a broken catalog or settings
+        looks += [("secrets", _secrets), ("free disk", _disk), ("catalog", _catalog)]
+    has_catalog = has_store and _tried(_catalog, store)[0]
+    if has_catalog:
+        looks += [("clock", _clock)]
+    looks += [("settings", _settings)]
+    if has_settings:
+        looks += [("extras", _extras), ("ports", _ports)]
+    if has_catalog and has_settings:
+        looks += [("service", _service), ("leases", _leases), ("schedules", _schedules), ("alerts", _alerts)]
     return rows + [_row(name, *_tried(check, store)) for name, check in looks]
 
 
@@ -71,7 +74,7 @@ def _tried(check: Callable[[Store], str], store: Store) -> tuple[bool, str]:
     try:
         return True, check(store)
     except (OSError, StoreError, ValueError, SQLAlchemyError) as error:
-        return False, " ".join(str(error).split())
+        return False, " ".join(str(getattr(error, "orig", error)).split())
 
 
 def _store(store: Store) -> str:
@@ -154,7 +157,7 @@ def _clock(store: Store) -> str:
 
 
 def _ports(store: Store) -> str:
-    server, told = Settings.of(store).server, []
+    server, told, taken = Settings.of(store).server, [], []
     for name, port in (("dashboard", server.port), ("review pages", server.review_port)):
         if port == 0:
             told.append(f"{name}: any free")
@@ -163,7 +166,10 @@ def _ports(store: Store) -> str:
         elif _answers(f"http://{LOCALHOST}:{port}/api/{'ready' if name == 'dashboard' else 'hello'}"):
             told.append(f"{name}: {port}, a neuroloom serves there")
         else:
-            raise OSError(f"{port} is taken by another program; [server] in {store.settings_file.name} names another")
+            taken.append(f"{name}: {port}")
+    if taken:
+        words = f"{', '.join(taken)}, taken by another program; `neuroloom up` takes any that is free"
+        raise OSError(f"{words}, [server] in {store.settings_file.name} names another for good")
     return ", ".join(told)
 
 

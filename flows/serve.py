@@ -22,7 +22,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -42,7 +42,7 @@ END_S = 15.0
 BUSY, BUSY_S = 503, 60.0
 
 
-class ServeError(RuntimeError):
+class ServeError(OSError):
     """The server or the runner did not start, or ended by itself; the message names its log."""
 
 
@@ -57,19 +57,23 @@ class _Patient(httpx.HTTPTransport):
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
-    """A store that runs by itself. environment: for whoever wants to talk to its server."""
+    """A store that runs by itself.
+
+    environment: for whoever wants to talk to its server. moved: what is not at the port that settings name, and that.
+    """
 
     store: Store
     dashboard_url: str
     review_url: str
     environment: Mapping[str, str]
     processes: tuple[subprocess.Popen[bytes], ...]
+    moved: Mapping[str, int] = field(default_factory=dict)
 
     def check(self) -> None:
         """Raises ServeError where a part has ended."""
         for process, name in zip(self.processes, ("server", "runner"), strict=True):
             if process.poll() is not None:
-                raise ServeError(f"the {name} ended by itself; see {_log(self.store, name)}")
+                raise ServeError(f"the {name} ended by itself; {_look(self.store, name)}")
 
     def api(self) -> httpx.Client:
         """A client of the server's API, which asks again where its database is busy, as Prefect's own client does."""
@@ -99,9 +103,17 @@ def serving(store: Store, *, settings: Settings | None = None) -> Iterator[Serve
             review_url=review_url,
             environment=environment,
             processes=(server, runner),
+            moved={
+                name: wanted
+                for name, wanted, got in (
+                    ("dashboard", settings.server.port, port),
+                    ("review pages", settings.server.review_port, review_port),
+                )
+                if wanted not in (0, got)
+            },
         )
         if not wait_for_server(f"{address}/api", lambda: server.poll() is not None):
-            raise ServeError(f"the Prefect server did not come up at {address}; see {_log(store, 'server')}")
+            raise ServeError(f"the Prefect server did not come up at {address}; {_look(store, 'server')}")
         _wait_for_deployments(served)
         yield served
 
@@ -166,6 +178,10 @@ def run_and_wait(
     raise TimeoutError(f"{deployment} has not ended after {timeout_s:g} s; see {served.dashboard_url}/runs")
 
 
+def _look(store: Store, name: str) -> str:
+    return f"{_log(store, name)} says why, and `neuroloom doctor` what is in its way"
+
+
 def _log(store: Store, name: str) -> Path:
     return store.prefect_home / f"{name}.log"
 
@@ -212,4 +228,4 @@ def _wait_for_deployments(served: Served) -> None:
         with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(address, timeout=5):
             return
         time.sleep(0.1)
-    raise ServeError(f"the deployments were not registered; see {_log(served.store, 'runner')}")
+    raise ServeError(f"the deployments were not registered; {_look(served.store, 'runner')}")

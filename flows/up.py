@@ -25,6 +25,8 @@ def run_up(store: Store) -> None:
         with serving(store) as served:
             address = f"{served.review_url}/index.html#token={token_of(store)}"  # the token is what lets it write
             lines(f"dashboard     {served.dashboard_url}", f"review pages  {address}")
+            for name, port in served.moved.items():
+                say(f"{name}: {port} is taken by another program, hence another address than usual")
             lines(f"inbox         {store.inbox}   drop recordings here; Ctrl-C ends all of it")
             catalog = Catalog.of(store)
             shown = {drop.id: drop.state for drop in catalog.drops_changed_since(time.time() - SKEW_S)}

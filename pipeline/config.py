@@ -29,9 +29,10 @@ quarantine_days = 90
 
 from __future__ import annotations
 
+import difflib
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
@@ -367,5 +368,19 @@ def read_config(path: Path, model: type[C]) -> C:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        known = f"; known here: {', '.join(model.model_fields)}" if first["type"] == "extra_forbidden" else ""
-        raise ConfigError(f"{path}: {where}: {first['msg']}, found {first['input']!r}{known}") from error
+        if first["type"] == "extra_forbidden":
+            raise ConfigError(f"{path}: {where}: {_unknown(model, first['loc'])}") from error
+        raise ConfigError(f"{path}: {where}: {first['msg']}, found {first['input']!r}") from error
+
+
+def _unknown(model: type[BaseModel], where: Sequence[int | str]) -> str:
+    """What is known at the place of a key that is not, and which of it was meant, where one looks like it."""
+    table: Any = model
+    for part in where[:-1]:
+        inner = table.model_fields[part].annotation if part in table.model_fields else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return "no such setting"
+        table = inner
+    known = list(table.model_fields)
+    alike = difflib.get_close_matches(str(where[-1]), known, n=1)
+    return f"no such setting{f' ({alike[0]}?)' if alike else ''}; known here: {', '.join(known)}"

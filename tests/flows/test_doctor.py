@@ -3,6 +3,7 @@
 import os
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -40,7 +41,38 @@ def test_a_port_that_another_program_has_is_named(store):
         port = other.getsockname()[1]
         store.settings_file.write_text(f"[server]\nport = {port}\nreview_port = 0\n")
         ok, words = found(store, "ports")
-    assert (ok, words.split()[0]) == (False, str(port))
+    assert not ok
+    assert words.startswith(f"dashboard: {port}, taken by another program")
+
+
+def test_both_ports_are_named_where_both_are_taken(store):
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        ports = [taken.getsockname()[1] for taken in (one, other)]
+        store.settings_file.write_text("[server]\nport = {}\nreview_port = {}\n".format(*ports))
+        assert found(store, "ports")[1].startswith("dashboard: {}, review pages: {}, taken by another".format(*ports))
+
+
+def test_one_cause_is_said_once():
+    assert [row["check"] for row in checks(Store(Path("/proc/none"))) if not row["ok"]] == ["store"]
+
+
+def test_a_broken_catalog_is_said_once(store):
+    (store.root / "catalog.sqlite").write_bytes(b"no database" * 100)
+    assert [row["check"] for row in checks(store) if not row["ok"]] == ["catalog"]
+    assert "file is not a database" in found(store, "catalog")[1]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("[inbox]\nsettle_seconds = 3", "inbox.settle_seconds: no such setting (settle_s?); known here: settle_s, "),
+        ("[schedules.verify]\ncorn = ''", "schedules.verify.corn: no such setting (cron?); known here: on, "),
+        ("[inbx]", "inbx: no such setting (inbox?); known here: inbox, "),
+    ],
+)
+def test_a_setting_that_there_is_not_is_named_with_those_there_are(store, said, told):
+    store.settings_file.write_text(said)
+    assert told in found(store, "settings")[1]
 
 
 def test_a_lease_that_ran_out_is_named(store):
