@@ -25,7 +25,7 @@ def train(
     """Train a network on sessions as a TOML file says; the same again goes on where it stopped."""
     from neuroloom.pipeline import running
     from neuroloom.pipeline.choosing import told
-    from neuroloom.pipeline.reviewing import review_index, review_run
+    from neuroloom.pipeline.reviewing import run_shown
     from neuroloom.pipeline.store import Store
 
     place = Store.here(store).existing()
@@ -37,10 +37,8 @@ def train(
     for session, streams in policy.bad_channels.items():
         bad = "; ".join(f"{stream}: {', '.join(names)}" for stream, names in streams.items())
         say(f"{session}: masked, as reviewers call it bad: {bad}")
-    page = review_run(place, asked.name)  # there from the start: it shows the loss while it falls
-    run = running.train_run(asked.name, place, progress=_tell)
-    review_run(place, asked.name)
-    review_index(place)
+    with run_shown(place, asked.name) as page:
+        run = running.train_run(asked.name, place, progress=_tell)
     found: dict[str, Any] = {"run": asked.name, "folder": str(folder), "steps": asked.steps, "page": str(page)}
     found |= {"left_out": policy.left_out, "bad_channels": policy.bad_channels}
     found |= {"best_step": run.best_step, "best_loss": run.best_loss, "choice": list(run.choice)}

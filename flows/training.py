@@ -18,7 +18,7 @@ from neuroloom.flows.fanning import for_each
 from neuroloom.flows.telling import tell_failure
 from neuroloom.pipeline import running
 from neuroloom.pipeline.config import Settings
-from neuroloom.pipeline.reviewing import review_index, review_run
+from neuroloom.pipeline.reviewing import review_index, review_run, run_shown
 from neuroloom.pipeline.run_form import NewRun
 from neuroloom.pipeline.store import Store
 
@@ -85,7 +85,6 @@ def train_prepared(run: str) -> None:
     """The training itself, with a progress bar that moves every two seconds."""
     store = Store.here()
     n_steps = running.requested(store, run).steps
-    review_run(store, run)  # there from the start: it shows the loss while it falls
     artifact = cast(UUID, create_progress_artifact(0.0, description=f"training {run}"))
     last_s = 0.0
 
@@ -95,7 +94,8 @@ def train_prepared(run: str) -> None:
             last_s = time.monotonic()
             update_progress_artifact(artifact, progress=min(100.0, 100.0 * step / n_steps))
 
-    trained = running.train_run(run, store, progress=tell)
+    with run_shown(store, run):
+        trained = running.train_run(run, store, progress=tell)
     update_progress_artifact(artifact, progress=100.0)
     get_run_logger().info("best step %d, validation loss %.4f", trained.best_step, trained.best_loss)
 

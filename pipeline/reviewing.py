@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neuroloom.pipeline import custody, verdicts
-from neuroloom.pipeline.catalog import DONE, Catalog, RunRow, SessionRow
+from neuroloom.pipeline.catalog import DONE, RETRY, Catalog, RunRow, SessionRow
 from neuroloom.pipeline.store import Store, StoreError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 MOST_DROPS = 200
 MOST_OTHERS = 12  # runs that are looked at for what can be compared
 MAIN_METRIC = "bits per spike"
+GOES_ON = "asked for again as it was, it goes on where it stopped"  # whatever kind of run
 ADVICE = "mend it and drop it again, or put it back with `neuroloom quarantine retry`"
 
 
@@ -38,11 +40,33 @@ def review_run(store: Store, name: str) -> Path:
     """Write the page of a run; gives its path."""
     from neuroloom.pipeline import studying
     from neuroloom.pipeline.review import write_run
+    from neuroloom.pipeline.review.run_folder import RunView
 
     if (store.run_folder(name) / studying.REQUEST).is_file():
         studying.conclude(name, store)
         return store.review / f"run-{name}.html"
-    return write_run(store.run_folder(name), store.review, verdicts.of_run(store, name), _others(store, name))
+    view = RunView.read(store.run_folder(name))
+    catalog = Catalog.of(store)
+    why = next((_why(row) for row in catalog.runs() if row.name == name), "")
+    catalog.close()
+    if why:
+        view = replace(view, notes=(f"{why[:1].upper()}{why[1:]}.", *view.notes))
+    return write_run(view, store.review, verdicts.of_run(store, name), _others(store, name))
+
+
+@contextmanager
+def run_shown(store: Store, name: str) -> Iterator[Path]:
+    """A run's page while it trains, and then what came of it, or why it stopped; gives its path."""
+    page = review_run(store, name)
+    try:
+        yield page
+    except BaseException:
+        with suppress(OSError, ValueError):  # what stopped it is what is told
+            review_run(store, name)
+            review_index(store)
+        raise
+    review_run(store, name)
+    review_index(store)
 
 
 def _others(store: Store, name: str) -> list[RunView]:
@@ -231,9 +255,14 @@ def _run_row(store: Store, row: RunRow) -> tuple[views.RunRow, ScoreValue | None
         score=whole.values[NETWORK].value if whole else None,
         page=_page(store, f"run-{row.name}.html"),
         verdict=verdicts.standing(verdicts.of_run(store, row.name)).verdict if folder.is_dir() else "",
-        reason=row.reason,
+        reason=_why(row),
     )
     return shown, whole.values[NETWORK] if whole else None
+
+
+def _why(row: RunRow) -> str:
+    """Why a run stands where it stands, and what a person can do about it."""
+    return f"{row.reason.rstrip('.')}; {GOES_ON}" if row.state == RETRY and row.reason else row.reason
 
 
 def _utc(seconds: float) -> datetime:

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from neuroloom.pipeline.catalog import DONE, Catalog, note_published
+from neuroloom.pipeline.catalog import DONE, Catalog, note_published, noted_run
 from neuroloom.pipeline.review import write_index
-from neuroloom.pipeline.reviewing import review_index, review_run
+from neuroloom.pipeline.reviewing import review_index, review_run, run_shown
 from neuroloom.pipeline.verdicts import judge_session
 
 from .example import run_folder, session
@@ -100,3 +100,19 @@ def test_a_run_stands_beside_others_that_share_a_score_with_what_differs(store):
     seen = words(review_run(store, "one"))
     assert "Beside other runs Runs that were scored on the same: two . Port Metric one (this one) two" in seen
     assert "Settings that differ" in seen
+
+
+def test_a_run_that_stopped_says_why_and_what_to_do_on_its_page_and_on_the_front_page(store):
+    run_folder(store.runs / "reach")
+    with pytest.raises(ValueError, match="no room"), run_shown(store, "reach"), noted_run(store, "reach", "train"):
+        raise ValueError("there is no room")
+    told = "topped: there is no room; asked for again as it was, it goes on where it stopped"
+    page, front = (store.review / name for name in ("run-reach.html", "index.html"))
+    assert f"S{told}." in words(page)
+    assert words(front).count(f"s{told}") == 2  # today, and among all runs
+
+
+def test_an_empty_store_says_what_to_do_first(store):
+    seen = words(review_index(store))
+    assert "Put recordings, files or folders, into the folder inbox" in seen
+    assert "To be judged 0 No session yet." in seen
