@@ -18,7 +18,6 @@ REVIEW_VARIABLE = "NEUROLOOM_REVIEW_URL"
 LOCALHOST = "127.0.0.1"
 SERVER_READY_S = 120.0
 INGEST_DEPLOYMENT = "ingest-recording/recordings"
-TRAIN_DEPLOYMENT = "train/training"
 
 
 def embedded_environment(store: Store, *, port: int, review_url: str) -> dict[str, str]:

@@ -62,9 +62,9 @@ def console_errors(browser: Any) -> list[str]:
 
 
 def requested_urls(browser: Any) -> list[str]:
-    """What the page asked for over any protocol but `data:` since the last call, itself included."""
+    """What the page asked for since the last call, itself included, but `data:` and the browser's own first page."""
     import json
 
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     urls = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-    return [url for url in urls if not url.startswith("data:")]
+    return [url for url in urls if not url.startswith(("data:", "chrome:", "chrome-untrusted:"))]

@@ -475,50 +475,6 @@
       this.layout();
     }
 
-    // All channels by groups in their order, the bad ones, or those whose name is written down; * stands for anything.
-    chooser(track) {
-      const n = track.own.rows.length, all = track.channels.map((_, i) => i), groups = [["Spread over all", null]];
-      for (let i = 0; i < all.length; i += n) {
-        const some = all.slice(i, i + n);
-        groups.push([`${i + 1} to ${i + some.length}: ${track.channels[some[0]][0]} … ${track.channels[some.at(-1)][0]}`, some]);
-      }
-      const bad = all.filter((i) => track.channels[i][1]);
-      if (bad.length) groups.push([`Bad ones (${bad.length})`, bad.slice(0, n)]);
-      const set = document.createElement("fieldset"), legend = document.createElement("legend");
-      const select = document.createElement("select"), find = document.createElement("input"), told = document.createElement("span");
-      legend.textContent = `${track.label}: ${n} of ${track.n_channels} channels at a time`;
-      for (const [words] of groups) select.append(new Option(words));
-      select.addEventListener("change", () => { find.value = told.textContent = ""; this.choose(track, groups[select.selectedIndex][1]); });
-      find.type = "search";
-      find.autocomplete = "off";
-      find.addEventListener("change", () => {
-        const wanted = find.value.split(",").map((part) => part.trim()).filter(Boolean);
-        const found = all.filter((i) => wanted.some((part) => this.fits(track.channels[i][0], part)));
-        told.textContent = wanted.length ? `${found.length || "no"} channel${found.length === 1 ? "" : "s"} of that name${found.length > n ? `, the first ${n} are shown` : ""}` : "";
-        if (found.length) this.choose(track, found.slice(0, n));
-        else if (!wanted.length) this.choose(track, groups[select.selectedIndex][1]);
-      });
-      told.setAttribute("role", "status");
-      told.className = "quiet";
-      const labelled = (words, control) => { const label = document.createElement("label"); label.append(`${words} `, control); return label; };
-      set.append(legend, labelled("Show", select), labelled("or names, with commas; * stands for anything", find), told);
-      track.select = select;
-      return set;
-    }
-
-    fits(name, wanted) {
-      const parts = wanted.toLowerCase().split("*"), last = parts.pop();
-      let rest = name.toLowerCase();
-      if (!parts.length) return rest === last;
-      if (!rest.startsWith(parts[0])) return false;
-      for (const part of parts) {
-        const at = rest.indexOf(part);
-        if (at < 0) return false;
-        rest = rest.slice(at + part.length);
-      }
-      return rest.endsWith(last);
-    }
-
     nextChannels(way) {
       for (const { select } of this.data.tracks) {
         if (!select) continue;
@@ -594,7 +550,7 @@
       if (!hello?.ok || !(await hello.json()).neuroloom) return;
       this.served = true;
       const many = this.data.tracks.filter((track) => track.channels?.length);
-      for (const track of many) place.querySelector(".choosers").append(this.chooser(track));
+      for (const track of many) place.querySelector(".choosers").append(channelChooser(track, (at) => this.choose(track, at)));
       for (const button of place.querySelectorAll("[data-do=others], [data-do=former]")) button.hidden = !many.length;
       this.draw();
     }
