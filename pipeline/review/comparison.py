@@ -18,7 +18,7 @@ MOST_OTHERS, MOST_ROWS, MOST_SETTINGS, MOST_METRICS = 4, 100, 200, 6
 
 @dataclass(frozen=True, kw_only=True)
 class ComparedRow:
-    """One score of every run, None where it has none; best: which of them is highest."""
+    """One score of every run, None where it has none; best: which of them is highest, -1 where several are."""
 
     session: str
     port: str
@@ -68,7 +68,8 @@ def _scores(view: RunView) -> dict[tuple[str, str, str], ScoreValue]:
 
 
 def _row(key: tuple[str, str, str], values: Sequence[ScoreValue | None]) -> ComparedRow:
-    best = max((i for i, value in enumerate(values) if value), key=lambda i: _value(values[i]))
+    known = [_value(value) for value in values]
+    best = known.index(max(known)) if known.count(max(known)) == 1 else -1
     return ComparedRow(session=key[0], port=key[1], metric=key[2], values=tuple(values), best=best)
 
 
