@@ -21,9 +21,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .lyapunov import exponents
 from .network import ModularNetwork
 
-STEP = 1e-6  # of the differences that are followed
 ALIKE = 1e-2  # points nearer than this, root mean square, are one
 MOST_EIGENVALUES = 3000  # units times longest delay: beyond that no eigenvalues are computed
 
@@ -156,36 +156,16 @@ def lyapunov_exponents(
         raise ValueError("exponents need modules that update in every bin; some here update by a clock")
     generator = torch.Generator().manual_seed(seed)
     shape = (system.n_past, len(network.node_names), network.size)
-    past = torch.rand(shape, generator=generator, dtype=torch.float64) * 2 - 1
-    past = past * system.exists[:, 0]
+    past = (torch.rand(shape, generator=generator, dtype=torch.float64) * 2 - 1) * system.exists[:, 0]
     differences = torch.randn(n_exponents, *shape, generator=generator, dtype=torch.float64) * system.exists[:, 0]
-    differences, _ = _orthonormal(differences)
-    total, n_counted = torch.zeros(n_exponents, dtype=torch.float64), 0
-    with torch.no_grad():
-        for t in range(settle_bins + n_bins):
-            past, differences = _together(system, past, differences)
-            if (t + 1) % every_bins == 0:
-                differences, log_growth = _orthonormal(differences)
-                if t >= settle_bins:
-                    total, n_counted = total + log_growth, n_counted + every_bins
-    return total / (max(n_counted, 1) * network.bin_s)
 
+    def step(past_BF: Tensor) -> Tensor:
+        past_DNBH = past_BF.view(-1, *shape).permute(1, 2, 0, 3)
+        new = torch.cat([past_DNBH[1:], system.step(past_DNBH)[None]])
+        return new.permute(2, 0, 1, 3).flatten(1)
 
-def _together(system: _System, past_DNH: Tensor, differences_KDNH: Tensor) -> tuple[Tensor, Tensor]:
-    """Past and differences one bin later: central differences in double precision, good to ten digits."""
-    small = STEP * differences_KDNH.permute(1, 2, 0, 3)
-    here = past_DNH[:, :, None]
-    n = small.shape[2]
-    stepped = system.step(torch.cat([here, here + small, here - small], dim=2))
-    moved = (stepped[:, 1 : n + 1] - stepped[:, n + 1 :]) / (2 * STEP)
-    new = torch.cat([past_DNH[1:], stepped[None, :, 0]])
-    return new, torch.cat([differences_KDNH[:, 1:], moved.transpose(0, 1)[:, None]], dim=1)
-
-
-def _orthonormal(differences: Tensor) -> tuple[Tensor, Tensor]:
-    """The same span, orthonormal, and the logarithm of the lengths there were."""
-    q, r = torch.linalg.qr(differences.flatten(1).T)
-    return q.T.reshape(differences.shape), r.diagonal().abs().clamp_min(1e-300).log()
+    found = exponents(step, past.flatten(), differences.flatten(1), steps=n_bins, settle=settle_bins, every=every_bins)
+    return found / network.bin_s
 
 
 def _doubled(network: ModularNetwork) -> ModularNetwork:

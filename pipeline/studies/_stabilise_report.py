@@ -1,4 +1,4 @@
-"""What a stabilisation study says: who solved it in which arm, and what their gradients were like."""
+"""What a stabilisation study says of each system: who solved it in which arm, and what their gradients were like."""
 
 from __future__ import annotations
 
@@ -8,117 +8,199 @@ from typing import TYPE_CHECKING, Any
 
 from neuroloom.pipeline.studies import _charts
 from neuroloom.pipeline.studies._cells import Key, Result
-from neuroloom.pipeline.studies._exchange import mean_of
+from neuroloom.pipeline.studies._exchange import Estimate, mean_of
 from neuroloom.pipeline.studies._report import Plot, Report, Row, Table
 
 if TYPE_CHECKING:
     from neuroloom.pipeline.studies.stabilise import Settings
 
-# Wanted over gains up to 2.5 and lengths up to 150.
+# Wanted of the toggle task over gains up to 2.5 and lengths up to 150.
 WANTED = (("local", "at least", 0.80), ("behaviour", "at most", 0.15), ("curriculum", "at most", 0.40))
 MOST_GAIN, MOST_LENGTH = 2.5, 150
+NAMES = {
+    "toggle": "Toggle task, tanh network",
+    "brain": "Toggle task, brain-shaped network",
+    "chaotic": "Chaotic network, rebuilt",
+}
+SCORES = {"toggle": "right", "brain": "right", "chaotic": "valid"}
+WORDS = {"right": "share right", "valid": "Lyapunov times"}
+LEVELS = {"right": 0.5, "valid": 1.0}
+ALIKE = 0.02  # a lead over the control below that is none
+Found = Sequence[tuple[Key, Result]]
 
 
-def rows_of(found: Sequence[tuple[Key, Result]]) -> list[Row]:
+def report(settings: Settings, found: Found, facts: Mapping[str, Any]) -> Report:
+    """What came of it."""
+    parts = {system: [pair for pair in found if pair[0]["system"] == system] for system in settings.systems}
+    parts = {system: part for system, part in parts.items() if part}
+    shares = [row for system, part in parts.items() for row in solved_shares(system, part)]
+    return Report(
+        study="stabilise",
+        title="Can recordings teach what behaviour alone cannot?",
+        sentence=" ".join(_sentence(settings, system, part) for system, part in parts.items()),
+        conditions={
+            **facts,
+            "seeds": settings.seeds,
+            "solved": "95 % right answers on fresh sequences; chaotic: valid for a Lyapunov time, and the largest "
+            "exponent within half of the teacher's",
+        },
+        plots=tuple(plot for system, part in parts.items() for plot in _plots(system, part, facts)),
+        tables=(Table(name="solved", caption="Cells solved by system and arm.", rows=tuple(shares)),),
+        remarks=_remarks(settings, tuple(parts)),
+        wanted=_wanted([row for row in shares if row["system"] == "toggle"]),
+    )
+
+
+def rows_of(system: str, found: Found) -> list[Row]:
     """A row per arm, gain and length: mean over seeds with its interval."""
     grouped: dict[tuple[Any, ...], list[Result]] = {}
     for key, result in found:
         grouped.setdefault((key["arm"], key["gain"], key["length"]), []).append(result)
+    score = SCORES[system]
     rows: list[Row] = []
     for (arm, gain, length), results in grouped.items():
         row: dict[str, Any] = {"arm": arm, "gain": gain, "length": length, "seeds": len(results)}
-        row |= mean_of([float(one["right"]) for one in results]).cells("right")
+        row["what"] = _told(row)
+        row |= mean_of([float(one[score]) for one in results]).cells(score)
         row |= {"solved": sum(bool(one["solved"]) for one in results) / len(results)}
-        row |= {"horizon": sorted(one["horizon"] for one in results)[len(results) // 2]}
+        if score == "right":
+            row |= {"horizon": sorted(one["horizon"] for one in results)[len(results) // 2]}
+        else:
+            row |= mean_of([float(one["exponents"][0]) for one in results]).cells("largest_exponent")
         norms = [one["largest_norm"] for one in results]
         row |= {"largest_norm": math.inf if None in norms else max(norms)}
         rows.append(row | {"steps": max(int(one["steps"]) for one in results)})
     return rows
 
 
-def report(settings: Settings, found: Sequence[tuple[Key, Result]], facts: Mapping[str, Any]) -> Report:
-    """What came of it."""
-    rows = rows_of(found)
-    shares = solved_shares(found)
-    return Report(
-        study="stabilise",
-        title="Can recordings teach what behaviour alone cannot?",
-        sentence=_sentence(settings, shares),
-        conditions={**facts, "seeds": settings.seeds, "solved": "95 % right answers on fresh sequences"},
-        plots=(
-            Plot(
-                table=Table(
-                    name="right",
-                    caption="Share of right answers on fresh sequences, mean over seeds with 95 % intervals; chance "
-                    "is 0.5.",
-                    rows=tuple({"what": _told(row), **row} for row in rows),
-                ),
-                draw=_charts.bars(title="Right answers", name="what", value="right", x_label="share right", level=0.5),
-            ),
-            Plot(
-                table=Table(
-                    name="gradients",
-                    caption="Norm of the gradient before clipping while training: the largest over seeds at each step, "
-                    "at the highest gain and the greatest length. What is not finite is left out of the picture.",
-                    rows=tuple(_norms(found)),
-                ),
-                draw=_charts.curves(
-                    title="Gradient norms", x="step", y="norm", by="arm", x_label="step", y_label="norm", log_y=True
-                ),
-            ),
-            Plot(
-                table=Table(
-                    name="by_length",
-                    caption="Right answers by the length of the test's sequences, mean over seeds, gain and trained "
-                    "length as said.",
-                    rows=tuple(_by_length(found)),
-                ),
-                draw=_charts.curves(
-                    title="Longer and shorter than trained", x="tested", y="right", by="what", x_label="steps",
-                    y_label="share right", level=0.5,
-                ),
-            ),
-        ),
-        tables=(Table(name="solved", caption="Cells solved by arm.", rows=tuple(shares)),),
-        remarks=(
-            "One system only: the toggle task. The brain-shaped network with feedback and the chaotic system are not "
-            "part of this study yet.",
-            f"Students of {settings.units} units, {settings.n_channels} electrodes at {settings.snr_db:g} dB.",
-        ),
-        wanted=_wanted(shares),
-    )  # fmt: skip
-
-
-def solved_shares(found: Sequence[tuple[Key, Result]]) -> list[Row]:
+def solved_shares(system: str, found: Found) -> list[Row]:
     """Per arm: cells solved, over gains and lengths within what is wanted."""
     grouped: dict[str, list[bool]] = {}
     for key, result in found:
         if (key["gain"] or 0) <= MOST_GAIN and key["length"] <= MOST_LENGTH:
             grouped.setdefault(key["arm"], []).append(bool(result["solved"]))
     return [
-        {"arm": arm, "cells": len(solved), "solved": sum(solved)} | mean_of([float(s) for s in solved]).cells("share")
+        {"system": system, "arm": arm, "cells": len(solved), "solved": sum(solved)}
+        | mean_of([float(s) for s in solved]).cells("share")
         for arm, solved in grouped.items()
     ]
 
 
-def _sentence(settings: Settings, shares: Sequence[Row]) -> str:
-    told = [f"{row['arm']} {row['solved']} of {row['cells']}" for row in shares]
-    gains = ", ".join(f"{gain:g}" for gain in settings.gains if gain <= MOST_GAIN)
-    by_arm = {row["arm"]: row["share"] for row in shares}
-    head = "No arm was tried."
-    if {"local", "behaviour"} <= by_arm.keys():
-        head = "Local electrode losses did not help"
-        if by_arm["local"] > by_arm["behaviour"]:
-            head = "Local electrode losses solved more than behaviour alone"
-    lengths = ", ".join(str(n) for n in settings.lengths if n <= MOST_LENGTH)
-    return f"{head}: cells solved (gains {gains}, {lengths} steps, {settings.seeds} seeds): {', '.join(told)}."
+def _plots(system: str, found: Found, facts: Mapping[str, Any]) -> tuple[Plot, ...]:
+    score, rows = SCORES[system], rows_of(system, found)
+    says = {
+        "right": "Share of right answers on fresh sequences, mean over seeds with 95 % intervals; chance is 0.5.",
+        "valid": "How long predictions stay within half a standard deviation, in Lyapunov times of the teacher; mean "
+        "over fresh stretches, then over seeds, with 95 % intervals.",
+    }[score]
+    title = f"{NAMES[system]}: {'right answers' if score == 'right' else 'valid prediction'}"
+    scores = Plot(
+        table=Table(name=f"{system}_{score}", caption=says, rows=tuple(rows)),
+        draw=_charts.bars(title=title, name="what", value=score, x_label=WORDS[score], level=LEVELS[score]),
+    )
+    gradients = Plot(
+        table=Table(
+            name=f"{system}_gradients",
+            caption="Norm of the gradient before clipping while training: the largest over seeds at each step, at the "
+            "highest gain and the greatest length. What is not finite is left out of the picture.",
+            rows=tuple(_norms(found)),
+        ),
+        draw=_charts.curves(
+            title=f"{NAMES[system]}: gradient norms", x="step", y="norm", by="arm", x_label="step", y_label="norm",
+            log_y=True,
+        ),
+    )  # fmt: skip
+    return (scores, gradients, _spectra(found, facts) if system == "chaotic" else _lengths(system, found))
+
+
+def _lengths(system: str, found: Found) -> Plot:
+    grouped: dict[tuple[str, int], list[float]] = {}
+    for key, result in found:
+        for tested, right in result["by_length"].items():
+            grouped.setdefault((_told(key), int(tested)), []).append(float(right))
+    rows = [{"what": what, "tested": n} | mean_of(right).cells("right") for (what, n), right in grouped.items()]
+    return Plot(
+        table=Table(
+            name=f"{system}_by_length",
+            caption="Right answers by the length of the test's sequences, mean over seeds, gain and trained length as "
+            "said.",
+            rows=tuple(rows),
+        ),
+        draw=_charts.curves(
+            title=f"{NAMES[system]}: longer and shorter than trained", x="tested", y="right", by="what",
+            x_label="steps", y_label="share right", level=0.5,
+        ),
+    )  # fmt: skip
+
+
+def _spectra(found: Found, facts: Mapping[str, Any]) -> Plot:
+    """The largest exponents of students at the highest gain, beside the teacher's."""
+    gain = max((key["gain"] for key, _ in found if key["gain"] is not None), default=None)
+    grouped: dict[tuple[str, int], list[float]] = {}
+    for key, result in found:
+        if key["gain"] in (gain, None):
+            for i, exponent in enumerate(result["exponents"]):
+                grouped.setdefault((_told(key), i + 1), []).append(math.nan if exponent is None else float(exponent))
+    rows: list[Row] = [
+        {"what": "the teacher", "number": i + 1, "exponent": exponent}
+        for i, exponent in enumerate(facts.get("chaotic_exponents", ()))
+    ]
+    rows += [{"what": what, "number": i} | mean_of(each).cells("exponent") for (what, i), each in grouped.items()]
+    return Plot(
+        table=Table(
+            name="chaotic_exponents",
+            caption="Lyapunov exponents, the largest first, per step, of the teacher and of students that go on by "
+            "themselves; mean over seeds with 95 % intervals.",
+            rows=tuple(rows),
+        ),
+        draw=_charts.curves(
+            title="Lyapunov exponents", x="number", y="exponent", by="what", x_label="number", y_label="per step",
+            level=0.0,
+        ),
+    )  # fmt: skip
+
+
+def _sentence(settings: Settings, system: str, found: Found) -> str:
+    """What this system shows, with its conditions: local losses beside behaviour and beside their control."""
+    score = SCORES[system]
+    within = [pair for pair in found if (pair[0]["gain"] or 0) <= MOST_GAIN and pair[0]["length"] <= MOST_LENGTH]
+    shares = solved_shares(system, found)
+    scores: dict[str, list[float]] = {}
+    for key, result in within:
+        scores.setdefault(key["arm"], []).append(float(result[score]))
+    means = {arm: mean_of(values) for arm, values in scores.items()}
+    gains = ", ".join(f"{gain:g}" for gain in sorted({key["gain"] for key, _ in within if key["gain"] is not None}))
+    lengths = ", ".join(str(n) for n in sorted({key["length"] for key, _ in within}))
+    told = ", ".join(f"{row['arm']} {row['solved']} of {row['cells']} ({means[row['arm']]})" for row in shares)
+    return (
+        f"{NAMES[system]}: {_verdict(means)} Cells solved, and {WORDS[score]} (gains {gains}; {lengths} steps; "
+        f"{settings.seeds} seeds): {told}."
+    )
+
+
+def _verdict(means: Mapping[str, Estimate]) -> str:
+    if "local" not in means or len(means) < 2:
+        return "local electrode losses were not compared."
+    local, control = means["local"], means.get("shuffled")
+    others = {arm: mean for arm, mean in means.items() if arm not in ("local", "shuffled", "areas")}
+    if not others:
+        return "local electrode losses were not compared."
+    best = max(others, key=lambda arm: others[arm].value)
+    if control is not None and local.value - control.value < ALIKE:
+        return "local electrode losses did no better than with shuffled electrodes: no effect."
+    beside = "" if control is None else " better than with shuffled electrodes,"
+    if local.low > others[best].high:
+        return f"local electrode losses did{beside} better than every other arm ({best} comes next)."
+    if local.value > others[best].value:
+        return f"local electrode losses did{beside} best, but not certainly better than {best}."
+    return f"local electrode losses did{beside} no better than {best}."
 
 
 def _wanted(shares: Sequence[Row]) -> tuple[Row, ...]:
     by_arm = {row["arm"]: row for row in shares}
     return tuple(
         {
-            "what": f"cells solved, {arm}",
+            "what": f"toggle cells solved, {arm}",
             "wanted": f"{side} {bound:.0%}",
             "found": f"{by_arm[arm]['share']:.0%} of {by_arm[arm]['cells']}",
             "met": by_arm[arm]["share"] >= bound if side == "at least" else by_arm[arm]["share"] <= bound,
@@ -128,27 +210,31 @@ def _wanted(shares: Sequence[Row]) -> tuple[Row, ...]:
     )
 
 
+def _remarks(settings: Settings, systems: Sequence[str]) -> tuple[str, ...]:
+    brain, chaotic = settings.brain, settings.chaotic
+    told = {
+        "toggle": f"Toggle: {settings.units} units, {settings.n_channels} electrodes at {settings.snr_db:g} dB.",
+        "brain": f"Brain: {brain.topology}, {brain.area_size} units an area, pulses enter {brain.entry}, the answer "
+        f"leaves {brain.exit}; the same electrodes.",
+        "chaotic": f"Chaotic: a teacher of {chaotic.units} units, {chaotic.outputs} numbers of behaviour, "
+        f"{chaotic.n_channels} electrodes at {chaotic.snr_db:g} dB over {chaotic.recorded} steps.",
+    }
+    return tuple(told[system] for system in systems)
+
+
 def _told(row: Row) -> str:
     gain = "" if row["gain"] is None else f", gain {row['gain']:g}"
     return f"{row['arm']}{gain}, T={row['length']}"
 
 
-def _norms(found: Sequence[tuple[Key, Result]]) -> list[Row]:
+def _norms(found: Found) -> list[Row]:
     length = max(key["length"] for key, _ in found)
     gain = max((key["gain"] for key, _ in found if key["gain"] is not None), default=None)
     largest: dict[tuple[str, int], float] = {}
     for key, result in found:
         if key["length"] == length and key["gain"] in (gain, None):
             for step, norm in result["norms"]:
-                place = (_told({**key}), int(step))
+                place = (_told(key), int(step))
                 value = math.inf if norm is None else float(norm)
                 largest[place] = max(largest.get(place, 0.0), value)
     return [{"arm": arm, "step": step, "norm": norm} for (arm, step), norm in largest.items() if math.isfinite(norm)]
-
-
-def _by_length(found: Sequence[tuple[Key, Result]]) -> list[Row]:
-    grouped: dict[tuple[str, int], list[float]] = {}
-    for key, result in found:
-        for tested, right in result["by_length"].items():
-            grouped.setdefault((_told({**key}), int(tested)), []).append(float(right))
-    return [{"what": what, "tested": n} | mean_of(right).cells("right") for (what, n), right in grouped.items()]

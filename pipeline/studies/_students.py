@@ -58,7 +58,10 @@ class Student:
 
 @dataclass(frozen=True, kw_only=True)
 class Schooling:
-    """How students are trained. validate_every: steps; patience: validations without a better one."""
+    """How students are trained. validate_every: steps; patience: validations without a better one.
+
+    bf16: products of matrices in bfloat16, on processors that have them; sums and weights stay in single precision.
+    """
 
     steps: int = 1500
     batch_size: int = 32
@@ -69,6 +72,7 @@ class Schooling:
     averaging: float = 0.98
     validate_every: int = 25
     patience: int = 8
+    bf16: bool = False
     device: str = "cpu"
 
 
@@ -104,7 +108,8 @@ class _Group:
         self.students, self.schooling, self.shape = students, schooling, shape
         self.device = torch.device(schooling.device)
         self.places = list(range(len(students)))
-        self.network = StudentGroup(shape, tuple(s.seed for s in students)).to(self.device)
+        product = torch.bfloat16 if schooling.bf16 else torch.float32
+        self.network = StudentGroup(shape, tuple(s.seed for s in students), product=product).to(self.device)
         self.mean = {name: value.detach().clone() for name, value in self.network.named_parameters()}
         self.optimizer = Adam(self.network, schooling.learning_rate, schooling.weight_decay, schooling.clip_norm)
         self.found = [Schooled() for _ in students]

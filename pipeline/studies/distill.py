@@ -55,6 +55,7 @@ SMALL_TEACHER = {
     "heads": 2, "context": 32, "steps": 400,
 }  # fmt: skip
 UPPER_BOUNDS = ("soft", "full")
+WINDOWS = (2, 4)  # steps that a decoder of answers may see; held-out answers choose
 
 
 class Settings(Config):
@@ -288,11 +289,14 @@ def electrodes_of(settings: Settings, key: Key) -> ElectrodeConfig:
 def _decoded(lessons: Lessons, seen_NTK: Tensor, rows: Tensor, train: Tensor, validate: Tensor) -> Tensor:
     """The teacher's answers as a decoder reads them from electrodes: probabilities (N, T, V) of the training rows."""
     place = {int(row): i for i, row in enumerate(rows)}
-    features = torch.nan_to_num(_decoders.windowed(seen_NTK, 2))
-    x, x_held = (features[[place[int(row)] for row in part]] for part in (train, validate))
     y, y_held = lessons.answers_NT[train], lessons.answers_NT[validate]
     known, known_held = y != UNKNOWN, y_held != UNKNOWN
-    _, penalty = _decoders.best_linear(
-        (x[known], y[known]), (x_held[known_held], y_held[known_held]), lessons.n_outputs
-    )
+    tried = []
+    for window in WINDOWS:
+        features = torch.nan_to_num(_decoders.windowed(seen_NTK, window))
+        x, x_held = (features[[place[int(row)] for row in part]] for part in (train, validate))
+        held = (x_held[known_held], y_held[known_held])
+        decoder, penalty = _decoders.best_linear((x[known], y[known]), held, lessons.n_outputs)
+        tried.append((_decoders.nats(decoder, *held), penalty, x))
+    _, penalty, x = min(tried, key=lambda each: each[0])
     return _decoders.cross_fitted(x, y, lessons.n_outputs, penalty).exp()

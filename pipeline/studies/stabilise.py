@@ -1,64 +1,117 @@
 """Stabilisation: can recordings teach a network that behaviour alone cannot, because its gradients explode?
 
-The task: three pulse channels each flip a hidden bit; one bit is asked for, at the end only. The teacher is a GRU that
-was taught every step. The student is a large tanh network whose recurrent weights have a gain, which over many steps
-makes gradients explode; it is taught from the teacher's answers, and from a few noisy electrodes in the teacher.
+Three systems. Each has a teacher that behaves and that a few noisy electrodes lie in, and students of a given gain:
 
-    behaviour    the answer at the end, gradients clipped
-    curriculum   the same, on sequences that grow as they are learned (asked earlier, too)
-    auxiliary    the answer, and the electrodes at every step; gradients through the whole sequence
-    local        the same, with the gradient cut every few steps: it cannot explode over more
+    toggle     pulse channels each flip a hidden bit; one bit is asked for, at the end only. The teacher is a GRU that
+               was taught every step, the student a large tanh network. Solved: 95 % right answers
+    brain      the same task and teacher; the student has areas, feedback pathways with delays and a slow global
+               module: pulses enter one area, the answer leaves another. Solved: the same
+    chaotic    the teacher is a chaotic network into which nothing enters; a tanh student reads its behaviour for a
+               while and goes on by itself. Solved: right for as long as small differences take to grow e-fold
+               (the Lyapunov time), and its largest exponent within half of the teacher's
+
+    behaviour    behaviour alone, at the end (chaotic: in closed loop), gradients clipped
+    curriculum   the same, on sequences that grow as they are learned
+    auxiliary    behaviour, and the electrodes at every step; gradients through the whole sequence
+    local        the same, with the gradient cut every few steps: it cannot explode over more. Where the student reads
+                 what it does itself (chaotic), it is told at every step what was really done
+    forced       chaotic: as local, without electrodes
+    areas        brain: as local, and the gradient ends between areas, too
     shuffled     control: local, with the same electrode values at wrong times
     annealed     auxiliary, with electrodes that also push the state, less and less
     jacobian     behaviour, with every step held to keep the length of gradients
     orthogonal   behaviour, from an orthogonal start instead of the gain
     gru, lstm    behaviour, gated networks: so that the claim is not that tanh networks are hard
 
-What is recorded is recorded once; sequences for the test are fresh and have no electrodes. A cell is solved at 95 %
-right answers. The horizon is the longest tested length at which a student still has that.
-Shapes: N sequences, T steps, C channels, K electrodes.
+What is recorded is recorded once; what is tested on is fresh and has no electrodes. The horizon is the longest tested
+length at which a student still has 95 % right answers. Shapes: N sequences, T steps, C channels, K electrodes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
-import torch
 from pydantic import Field
 
-from neuroloom.models.teachers import Teacher
-from neuroloom.models.teachers.toggle import as_bits
-from neuroloom.models.toggle_students import Cell, ToggleShape, ToggleStudents
 from neuroloom.pipeline.config import Config
 from neuroloom.pipeline.store import Store
-from neuroloom.pipeline.studies import _stabilise_report
+from neuroloom.pipeline.studies import _chaos_system, _stabilise_report, _toggle_systems
 from neuroloom.pipeline.studies._cells import Key, Result
-from neuroloom.pipeline.studies._decoders import Scaler
-from neuroloom.pipeline.studies._lessons import open_teacher
 from neuroloom.pipeline.studies._report import Report
-from neuroloom.pipeline.studies._toggle_school import SOLVED, Arm, Pool, Schooling, accuracy, load, teach
-from neuroloom.pipeline.synthesis import ElectrodeConfig, implant, shuffled
+from neuroloom.pipeline.studies._stabilise_school import Arm
 
 TITLE = "Can recordings teach what behaviour alone cannot?"
 ALSO = ("stabilisation", "stabilization", "stabilize")
-CALIBRATION = 100  # sequences
 NO_GAIN = ("orthogonal", "gru", "lstm")
+EVERYWHERE = ("behaviour", "curriculum", "auxiliary", "local", "shuffled", "annealed")
+ARMS = {
+    "toggle": (*EVERYWHERE, "jacobian", *NO_GAIN),
+    "brain": (*EVERYWHERE, "areas", "gru"),
+    "chaotic": (*EVERYWHERE, "forced", "jacobian", *NO_GAIN),
+}
+System = Literal["toggle", "brain", "chaotic"]
+
+
+class BrainSettings(Config):
+    """topology: a bundled name or a file. entry, exit: areas where pulses enter, and where the answer leaves.
+
+    area_size: units of an area. tau_s: their time constant. still_bins: of 20 ms each, after a sequence, for what is
+    under way. gains: spectral radii at the start. schooling: beside that of the study.
+    """
+
+    topology: str = "four-areas"
+    entry: str = "V1"
+    exit: str = "M1"
+    area_size: int = Field(default=24, ge=1)
+    tau_s: float = Field(default=0.02, gt=0)
+    still_bins: int = Field(default=6, ge=1)
+    gains: tuple[float, ...] = (1.5,)
+    schooling: dict[str, Any] = Field(default_factory=lambda: {"steps": 1000})
+
+
+class ChaoticSettings(Config):
+    """units, gain, share, seed: of the teacher; share: step over time constant. outputs: its behaviour, numbers.
+
+    recorded: steps that are recorded. gains: of students. lengths: steps in closed loop while learning, after `warm`
+    that are read. settle: steps that are read before a test. foretold: most steps that a test goes on.
+    """
+
+    units: int = Field(default=48, ge=2)
+    gain: float = Field(default=2.5, gt=0)
+    share: float = Field(default=0.5, gt=0, le=1)
+    seed: int = Field(default=0, ge=0)
+    outputs: int = Field(default=3, ge=1)
+    recorded: int = Field(default=6000, ge=200)
+    gains: tuple[float, ...] = (1.5,)
+    lengths: tuple[int, ...] = (16,)
+    warm: int = Field(default=16, ge=1)
+    settle: int = Field(default=60, ge=1)
+    foretold: int = Field(default=150, ge=2)
+    n_test: int = Field(default=60, ge=1)
+    n_channels: int = Field(default=24, ge=1)
+    snr_db: float = 10.0
+    strength: float = Field(default=1.0, gt=0)
+    schooling: dict[str, Any] = Field(
+        default_factory=lambda: {"steps": 1500, "learning_rate": 5e-3, "batch_size": 32, "settles": True}
+    )
 
 
 class Settings(Config):
     """What is asked. Defaults are the quick profile.
 
+    systems: those that are studied; an arm that a system does not have is left out there. teacher: of the toggle task.
     pool: sequences that were recorded, of which a tenth chooses. cut: steps of the local arm's gradient. strength: of
     the electrode loss on channels of unit variance.
     """
 
+    systems: tuple[System, ...] = ("toggle", "brain", "chaotic")
     teacher: dict[str, Any] = Field(default_factory=lambda: {"channels": 2, "context": 24, "longest_trained": 24})
     gains: tuple[float, ...] = (1.5, 2.5)
     lengths: tuple[int, ...] = (12,)
     seeds: int = Field(default=3, ge=1)
-    arms: tuple[str, ...] = ("behaviour", "curriculum", "auxiliary", "local", "shuffled", "gru")
+    arms: tuple[str, ...] = ("behaviour", "curriculum", "auxiliary", "local", "areas", "forced", "shuffled", "gru")
     units: int = Field(default=96, ge=1)
     n_channels: int = Field(default=16, ge=1)
     snr_db: float = 0.0
@@ -67,16 +120,27 @@ class Settings(Config):
     strength: float = Field(default=5.0, gt=0)
     n_test: int = Field(default=300, ge=1)
     schooling: dict[str, Any] = Field(default_factory=lambda: {"steps": 1200, "learning_rate": 3e-3})
+    brain: BrainSettings = BrainSettings()
+    chaotic: ChaoticSettings = ChaoticSettings()
 
-    def arm(self, name: str) -> Arm:
+    def gains_of(self, system: System) -> tuple[float, ...]:
+        """Of the students of a system."""
+        return {"toggle": self.gains, "brain": self.brain.gains, "chaotic": self.chaotic.gains}[system]
+
+    def arm(self, name: str, system: System = "toggle") -> Arm:
         """How an arm teaches. Raises ValueError naming those there are."""
+        strength = self.chaotic.strength if system == "chaotic" else self.strength
+        told = system == "chaotic"
+        local = Arm(electrodes=strength, cut=self.cut, open_loop=told)
         known = {
             "behaviour": Arm(),
             "curriculum": Arm(curriculum=True),
-            "auxiliary": Arm(electrodes=self.strength),
-            "local": Arm(electrodes=self.strength, cut=self.cut),
-            "shuffled": Arm(electrodes=self.strength, cut=self.cut),
-            "annealed": Arm(electrodes=self.strength, forcing=0.6),
+            "auxiliary": Arm(electrodes=strength),
+            "local": local,
+            "forced": Arm(cut=self.cut, open_loop=told),
+            "areas": Arm(electrodes=strength, cut=self.cut, areas=True),
+            "shuffled": local,
+            "annealed": Arm(electrodes=strength, forcing=0.6),
             "jacobian": Arm(jacobian=1.0),
         } | dict.fromkeys(NO_GAIN, Arm())
         if name not in known:
@@ -89,56 +153,60 @@ FULL = Settings(
     gains=(0.9, 1.5, 2.5, 4.0),
     lengths=(20, 60, 150, 400),
     seeds=5,
-    arms=(
-        "behaviour",
-        "curriculum",
-        "auxiliary",
-        "local",
-        "shuffled",
-        "annealed",
-        "jacobian",
-        "orthogonal",
-        "gru",
-        "lstm",
-    ),
+    arms=tuple(dict.fromkeys(arm for arms in ARMS.values() for arm in arms)),
     units=256,
     pool=4000,
     schooling={"steps": 2500},
+    brain=BrainSettings(area_size=64, gains=(0.9, 1.5, 2.5, 4.0), schooling={"steps": 2500}),
+    chaotic=ChaoticSettings(
+        gains=(0.9, 1.5, 2.5, 4.0),
+        lengths=(16, 48, 120),
+        recorded=20_000,
+        schooling={"steps": 8000, "learning_rate": 5e-3, "settles": True},
+    ),
 )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Bench:
-    """The teacher."""
+    """The teachers: toggle's, where it is asked for, and the chaotic one."""
 
-    teacher: Teacher
+    toggle: _toggle_systems.Teacher | None
+    chaotic: _chaos_system.Known | None
 
     @property
     def digest(self) -> str:
-        return self.teacher.digest
+        return "" if self.toggle is None else self.toggle.digest
 
     def facts(self) -> dict[str, Any]:
-        """What a report should say of it."""
-        return {"teacher": self.teacher.name, "teacher_digest": self.teacher.digest, **self.teacher.remarks}
+        """What a report should say of them."""
+        found: dict[str, Any] = {}
+        if self.toggle is not None:
+            found |= {"teacher": self.toggle.name, "teacher_digest": self.toggle.digest, **self.toggle.remarks}
+        if self.chaotic is not None:
+            found["chaotic_exponents"] = [float(one) for one in self.chaotic.exponents]
+        return found
 
 
 def opened(settings: Settings, store: Store, progress: Any = None) -> Bench:
-    """The toggle teacher, trained or from the cache. Raises ValueError for lengths beyond what it can read."""
-    asked = {key: value for key, value in settings.teacher.items() if key != "kind"}
-    teacher = open_teacher("toggle", asked, store.derived / "teachers", progress)
-    if max(settings.lengths) > teacher.context:
-        raise ValueError(f"sequences of {max(settings.lengths)} steps; the teacher's context is {teacher.context}")
-    return Bench(teacher=teacher)
+    """The teachers, trained or from the cache. Raises ValueError for lengths beyond what one can read."""
+    has_toggle = {"toggle", "brain"} & set(settings.systems)
+    return Bench(
+        toggle=_toggle_systems.opened(settings, store, progress) if has_toggle else None,
+        chaotic=_chaos_system.opened(settings.chaotic) if "chaotic" in settings.systems else None,
+    )
 
 
 def keys(settings: Settings) -> list[Key]:
-    """Every cell: arm, gain, length, seed. What has no gain is there once per length."""
+    """Every cell: system, arm, gain, length, seed. What has no gain is there once per length."""
     cells: list[dict[str, Any]] = []
-    for length in settings.lengths:
-        for arm in settings.arms:
-            settings.arm(arm)
-            gains = (None,) if arm in NO_GAIN else settings.gains
-            cells += [{"arm": arm, "gain": gain, "length": length} for gain in gains]
+    for arm in settings.arms:
+        settings.arm(arm)
+    for system in settings.systems:
+        for length in settings.chaotic.lengths if system == "chaotic" else settings.lengths:
+            for arm in (arm for arm in settings.arms if arm in ARMS[system]):
+                gains = (None,) if arm in NO_GAIN else settings.gains_of(system)
+                cells += [{"system": system, "arm": arm, "gain": gain, "length": length} for gain in gains]
     return [{**cell, "seed": seed} for cell in cells for seed in range(settings.seeds)]
 
 
@@ -146,84 +214,19 @@ def together(asked: Sequence[Key]) -> list[list[Key]]:
     """Seeds of one cell are taught side by side."""
     batches: dict[tuple[Any, ...], list[Key]] = {}
     for key in asked:
-        batches.setdefault((key["arm"], key["gain"], key["length"]), []).append(key)
+        batches.setdefault((key["system"], key["arm"], key["gain"], key["length"]), []).append(key)
     return list(batches.values())
 
 
 def solve(bench: Bench, settings: Settings, asked: Sequence[Key]) -> list[Result]:
-    """Teach the students of one cell that differ in their seed only, and test them on fresh sequences."""
-    first, length = asked[0], int(asked[0]["length"])
-    whole = recorded(bench.teacher, settings, length)
-    if first["arm"] == "shuffled":
-        mixed = shuffled(whole.electrodes_NTK.flatten(0, 1).numpy(), 0)
-        whole = replace(whole, electrodes_NTK=torch.as_tensor(mixed).view_as(whole.electrodes_NTK))
-    n_held = max(1, settings.pool // 10)
-    pool, held = _rows(whole, slice(None, -n_held)), _rows(whole, slice(-n_held, None))
-    cell: Cell = first["arm"] if first["arm"] in NO_GAIN else "tanh"
-    shape = ToggleShape(
-        n_inputs=2 * pool.channels,
-        n_electrodes=settings.n_channels,
-        units=settings.units,
-        gain=float(first["gain"] or 1.0),
-        cell=cell,
-    )
-    students = ToggleStudents(shape, tuple(int(key["seed"]) for key in asked))
-    found = teach(students, pool, held, settings.arm(first["arm"]), Schooling(**settings.schooling))
-    load(students, [one.weights for one in found])
-    tested = tests(students, bench.teacher, settings, length)
-    return [
-        {
-            "right": tested[length][i],
-            "solved": tested[length][i] >= SOLVED,
-            "horizon": max((n for n, right in tested.items() if right[i] >= SOLVED), default=0),
-            "by_length": {str(n): right[i] for n, right in tested.items()},
-            "validation": one.validation,
-            "steps": one.steps,
-            "largest_norm": one.largest_norm,
-            "norms": [list(each) for each in one.norms],
-        }
-        for i, one in enumerate(found)
-    ]
+    """Teach the students of one cell that differ in their seed only, and test them on what is fresh."""
+    if asked[0]["system"] == "chaotic" and bench.chaotic is not None:
+        return _chaos_system.solve(bench.chaotic, settings, asked)
+    if bench.toggle is None:
+        raise ValueError("the toggle teacher was not opened; the settings name no system that needs it")
+    return _toggle_systems.solve(bench.toggle, settings, asked)
 
 
 def report(settings: Settings, found: Sequence[tuple[Key, Result]], facts: Mapping[str, Any]) -> Report:
     """What came of it."""
     return _stabilise_report.report(settings, found, facts)
-
-
-def recorded(teacher: Teacher, settings: Settings, length: int) -> Pool:
-    """What the teacher did and what electrodes saw of it: drawn once, the same for every arm and seed."""
-    generator = torch.Generator().manual_seed(11 + length)
-    symbols = teacher.read(settings.pool + CALIBRATION, length, generator).symbols_BT
-    watched, calibration = teacher.watch(symbols[CALIBRATION:]), teacher.watch(symbols[:CALIBRATION])
-    config = ElectrodeConfig(n_channels=settings.n_channels, snr_db=settings.snr_db)
-    electrodes = implant(config, {n: s.flatten(0, 1).numpy() for n, s in calibration.states.items()})
-    values = electrodes.record({n: s.flatten(0, 1).numpy() for n, s in watched.states.items()}).values_TK
-    e_NTK = torch.as_tensor(values).view(settings.pool, length, -1)
-    n_train = settings.pool - max(1, settings.pool // 10)
-    return Pool(
-        symbols_NT=symbols[CALIBRATION:],
-        bits_NTC=answers(teacher, watched.log_prob_BTV),
-        electrodes_NTK=Scaler.of(e_NTK[:n_train])(e_NTK),
-    )
-
-
-def answers(teacher: Teacher, log_prob_NTV: torch.Tensor) -> torch.Tensor:
-    """The bits that the teacher holds likeliest, (N, T, C)."""
-    return as_bits(log_prob_NTV.argmax(dim=-1), (teacher.n_outputs - 1).bit_length())
-
-
-def tests(students: ToggleStudents, teacher: Teacher, settings: Settings, length: int) -> dict[int, list[float]]:
-    """Right answers by length, from a quarter to twice that of training as far as the teacher can read; per student."""
-    tried = sorted({max(2, length // 4), max(2, length // 2), length, min(2 * length, teacher.context)})
-    found = {}
-    for n in tried:
-        symbols = teacher.read(settings.n_test, n, torch.Generator().manual_seed(1000 + n)).symbols_BT
-        found[n] = accuracy(students, symbols, answers(teacher, teacher.watch(symbols).log_prob_BTV))
-    return found
-
-
-def _rows(pool: Pool, rows: slice) -> Pool:
-    return Pool(
-        symbols_NT=pool.symbols_NT[rows], bits_NTC=pool.bits_NTC[rows], electrodes_NTK=pool.electrodes_NTK[rows]
-    )

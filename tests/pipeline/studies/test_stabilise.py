@@ -1,21 +1,32 @@
-"""The stabilisation study: what explodes, what is cut, and a task small enough to be learned in a second."""
+"""The stabilisation study: what explodes, what is cut, and systems small enough to be learned in a second."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
-from neuroloom.models.toggle_students import ToggleShape, ToggleStudents
+from neuroloom.models.brain_students import BrainShape, BrainStudents
+from neuroloom.models.recurrence import Cut
+from neuroloom.models.recurrent_students import RecurrentShape, RecurrentStudents
+from neuroloom.models.topology import Topology
 from neuroloom.pipeline.store import Store
-from neuroloom.pipeline.studies import kinds, stabilise
+from neuroloom.pipeline.studies import _chaos_lesson, _chaos_system, _toggle_systems, kinds, stabilise
 from neuroloom.pipeline.studies._adam import Adam
 from neuroloom.pipeline.studies._cells import Cells
-from neuroloom.pipeline.studies._toggle_school import Arm, Schooling, run, seen, teach
+from neuroloom.pipeline.studies._stabilise_school import Arm, Schooling, teach
+from neuroloom.pipeline.studies._toggle_lesson import ToggleLesson, seen
 
 TINY = stabilise.Settings(
+    systems=("toggle", "brain", "chaotic"),
+    brain=stabilise.BrainSettings(area_size=4, schooling={"steps": 10}),
+    chaotic=stabilise.ChaoticSettings(
+        recorded=400, lengths=(4,), warm=4, settle=20, foretold=20, n_test=5, n_channels=4,
+        schooling={"steps": 10, "batch_size": 8},
+    ),
     teacher={"channels": 1, "units": 12, "context": 6, "longest_trained": 6, "steps": 150},
-    gains=(1.5,), lengths=(3,), seeds=2, arms=("behaviour", "local", "shuffled", "gru"), units=16, n_channels=4,
-    pool=200, n_test=50, schooling={"steps": 150, "learning_rate": 5e-3},
+    gains=(1.5,), lengths=(3,), seeds=2, arms=("behaviour", "local", "areas", "forced", "shuffled", "gru"),
+    units=16, n_channels=4, pool=200, n_test=50, schooling={"steps": 150, "learning_rate": 5e-3},
 )  # fmt: skip
 
 
@@ -34,14 +45,14 @@ def found(bench):
 
 
 def students(gain, units=64):
-    return ToggleStudents(ToggleShape(n_inputs=2, n_electrodes=3, units=units, gain=gain), (0,))
+    return RecurrentStudents(RecurrentShape(n_inputs=2, n_electrodes=3, units=units, gain=gain), (0,))
 
 
 def norm_at_the_start(gain, cut, steps=40):
     """Of the gradient of the last answer by the weights of the inputs."""
     group = students(gain)
     x = torch.randn(1, 8, steps, 2, generator=torch.Generator().manual_seed(0))
-    group.answer(run(group, x, cut=cut)[-1]).sum().backward()
+    group.answer(group.run(x, cut=cut)[-1]).sum().backward()
     return float(group.weight("inputs").grad.norm())
 
 
@@ -59,14 +70,14 @@ def test_a_low_gain_does_neither():
 
 
 def test_an_orthogonal_step_keeps_lengths_at_rest():
-    group = ToggleStudents(ToggleShape(n_inputs=2, n_electrodes=3, units=32, cell="orthogonal"), (0,))
+    group = RecurrentStudents(RecurrentShape(n_inputs=2, n_electrodes=3, units=32, cell="orthogonal"), (0,))
     rest, _ = group.start(4)
     assert group.stretch(rest, torch.Generator().manual_seed(0)).detach() == pytest.approx(torch.ones(1, 4), abs=1e-4)
 
 
 @pytest.mark.parametrize(("cell", "module"), [("gru", torch.nn.GRU), ("lstm", torch.nn.LSTM)])
 def test_the_gated_students_compute_what_pytorchs_do(cell, module):
-    group = ToggleStudents(ToggleShape(n_inputs=2, n_electrodes=3, units=5, cell=cell), (0,))
+    group = RecurrentStudents(RecurrentShape(n_inputs=2, n_electrodes=3, units=5, cell=cell), (0,))
     theirs = module(2, 5)
     with torch.no_grad():
         theirs.weight_ih_l0.copy_(group.weight("inputs")[0].T)
@@ -74,7 +85,7 @@ def test_the_gated_students_compute_what_pytorchs_do(cell, module):
         theirs.bias_ih_l0.copy_(group.weight("bias")[0])
         theirs.bias_hh_l0.zero_()
         x = torch.randn(1, 4, 6, 2, generator=torch.Generator().manual_seed(0))
-        assert run(group, x)[:, 0] == pytest.approx(theirs(x[0].transpose(0, 1))[0], abs=1e-5)
+        assert group.run(x)[:, 0] == pytest.approx(theirs(x[0].transpose(0, 1))[0], abs=1e-5)
 
 
 def test_a_gradient_that_is_not_finite_moves_nobody():
@@ -87,7 +98,7 @@ def test_a_gradient_that_is_not_finite_moves_nobody():
 
 
 def test_students_are_clipped_one_by_one():
-    group = ToggleStudents(ToggleShape(n_inputs=1, n_electrodes=1, units=2), (0, 1))
+    group = RecurrentStudents(RecurrentShape(n_inputs=1, n_electrodes=1, units=2), (0, 1))
     optimizer = Adam(group, 0.1, 0.0, 1.0)
     for parameter in group.parameters():
         parameter.grad = torch.zeros_like(parameter)
@@ -105,31 +116,114 @@ def test_what_is_not_finite_is_kept_as_unknown(tmp_path):
 
 
 def test_an_easy_task_is_learned(found):
-    assert max(result["right"] for key, result in found if key["arm"] == "gru") > 0.9
+    right = [result["right"] for key, result in found if (key["system"], key["arm"]) == ("toggle", "gru")]
+    assert max(right) > 0.9
 
 
 def test_every_arm_has_its_gradient_norms_and_its_horizon(found):
-    for _, result in found:
+    for key, result in found:
         assert result["norms"][0][0] == 0
-        assert set(result["by_length"]) == {"2", "3", "6"}
-        assert result["horizon"] in (0, 2, 3, 6)
+        if key["system"] != "chaotic":
+            assert set(result["by_length"]) == {"2", "3", "6"}
+            assert result["horizon"] in (0, 2, 3, 6)
 
 
 def test_the_curriculum_begins_short(bench):
     """A pool in which only the first three steps are known: an arm that reads further meets the unknown."""
-    pool = stabilise.recorded(bench.teacher, TINY, 6)
+    pool = _toggle_systems.recorded(bench.toggle, TINY, 6)
     pool.electrodes_NTK[:, 3:] = torch.nan
-    shape = ToggleShape(n_inputs=2, n_electrodes=4, units=4)
-    teach(ToggleStudents(shape, (0,)), pool, pool, Arm(curriculum=True, electrodes=1.0), Schooling(steps=1))
-    group = ToggleStudents(shape, (0,))
-    (taught,) = teach(group, pool, pool, Arm(electrodes=1.0), Schooling(steps=1))
-    assert math.isinf(taught.largest_norm)
+    shape = RecurrentShape(n_inputs=2, n_electrodes=4, units=4)
+    lesson = ToggleLesson(pool=pool, held=pool)
+    for arm, meets in ((Arm(curriculum=True, electrodes=1.0), False), (Arm(electrodes=1.0), True)):
+        (taught,) = teach(RecurrentStudents(shape, (0,)), lesson, arm, Schooling(steps=1))
+        assert math.isinf(taught.largest_norm) == meets
 
 
 def test_it_says_how_many_cells_each_arm_solved(found):
     report = stabilise.report(TINY, found, {})
-    assert "gru" in report.sentence
-    assert {row["arm"] for row in report.tables[0].rows} == {"behaviour", "local", "shuffled", "gru"}
+    assert all(name in report.sentence for name in ("tanh network", "brain-shaped", "Chaotic"))
+    arms = {system: {row["arm"] for row in report.tables[0].rows if row["system"] == system} for system in TINY.systems}
+    both = {"behaviour", "local", "shuffled", "gru"}
+    assert arms == {"toggle": both, "brain": both | {"areas"}, "chaotic": both | {"forced"}}
+
+
+def test_a_student_of_a_system_is_the_same_alone_or_beside_others(bench):
+    for system in TINY.systems:
+        asked = [key for key in stabilise.keys(TINY) if (key["system"], key["arm"]) == (system, "local")]
+        together, alone = stabilise.solve(bench, TINY, asked), stabilise.solve(bench, TINY, asked[1:])
+        assert together[1]["norms"][0][1] == pytest.approx(alone[0]["norms"][0][1], rel=1e-4)
+
+
+def test_shuffled_electrodes_do_not_win_by_having_no_effect():
+    verdict = stabilise._stabilise_report._verdict
+    estimate = stabilise._stabilise_report.mean_of
+    plain, local = estimate([0.5, 0.52]), estimate([0.9, 0.92])
+    assert "no effect" in verdict({"local": local, "shuffled": local, "behaviour": plain})
+    assert "better than every other arm" in verdict({"local": local, "shuffled": plain, "behaviour": plain})
+    assert "no better than gru" in verdict({"local": plain, "shuffled": estimate([0.3]), "gru": local})
+
+
+def brains(seeds=(0, 1), **changed):
+    return BrainStudents(
+        BrainShape(
+            topology=replace(Topology.read("four-areas"), **changed), entry="V1", exit="M1", n_inputs=4,
+            n_electrodes=3, area_size=6, still_bins=6,
+        ),
+        seeds,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("changed", "late"), [({}, 2), ({"global_modules": ()}, 4)])
+def test_what_enters_one_area_of_a_brain_reaches_the_answer_after_its_delay(changed, late):
+    """A bin each way by the global module; by pathways 40 ms to PPC and 30 ms from there, in bins of 20 ms."""
+    group = brains((0,), **changed)
+    x = torch.zeros(1, 1, 3, 4)
+    pulse = x.clone()
+    pulse[:, :, 0, 0] = 5.0
+    answers = [[group.answer(state) for state in group.run(given)] for given in (x, pulse)]
+    moved = [not torch.allclose(a, b) for a, b in zip(*answers, strict=True)]
+    assert moved.index(True) == late
+
+
+def test_a_gradient_that_is_cut_between_areas_does_not_reach_where_pulses_enter():
+    x = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+
+    def by_entry(cut):
+        group = brains()
+        group.answer(group.run(x, cut=cut)[-1]).sum().backward()
+        named = dict(zip(group.parts, group.learned, strict=True))
+        (name,) = (name for name in named if "encoders.n_pulses" in name and named[name].grad is not None)
+        return float(named[name].grad.abs().sum())
+
+    assert by_entry(Cut()) > 0
+    assert by_entry(Cut(between_areas=True)) == 0
+
+
+def test_an_area_that_is_not_there_is_named():
+    with pytest.raises(ValueError, match="no area 'V9' in 'four-areas'; there are: V1"):
+        BrainShape(topology=Topology.read("four-areas"), entry="V9", exit="M1", n_inputs=2, n_electrodes=1).network(0)
+
+
+def test_a_teacher_that_is_not_chaotic_is_refused():
+    with pytest.raises(ValueError, match=r"largest exponent of -0\.\d+ per step; above 0.005 is wanted"):
+        _chaos_system.opened(stabilise.ChaoticSettings(units=12, gain=0.5))
+
+
+def test_a_student_that_is_the_teacher_has_its_exponents_and_foretells_it(bench):
+    """A tanh student is given a teacher's weights; its behaviour is all of its state, so that it can be read off."""
+    teacher = bench.chaotic.teacher
+    exact = type(teacher)(weight_NN=teacher.weight_NN, output_NC=torch.eye(48, dtype=torch.float64), share=1.0)
+    group = RecurrentStudents(RecurrentShape(n_inputs=48, n_electrodes=1, n_answers=48, units=48), (0,)).double()
+    with torch.no_grad():
+        for name in ("recurrent", "bias", "answer_bias"):
+            group.weight(name).zero_()
+        # h = tanh(x W) where y = tanh(x) is read; the student's answer is y of the next step.
+        group.weight("inputs").copy_(exact.weight_NN[None])
+        group.weight("answer_weight").copy_(torch.eye(48)[None])
+    behaviour = exact.run(4, 60, torch.Generator().manual_seed(0)).tanh()
+    assert _chaos_lesson.valid_steps(group, behaviour, 10).tolist() == [[50.0] * 4]
+    (found,) = _chaos_lesson.student_exponents(group, behaviour, 10, steps=2000)
+    assert found[0] == pytest.approx(float(exact.exponents(1)[0]), rel=0.3)
 
 
 def test_an_arm_that_is_not_there_is_named():

@@ -1,11 +1,11 @@
-"""Recurrent students of the toggle task, several seeds of one kind trained side by side: a large tanh network whose
-weights are drawn with a gain, or a gated one as a baseline.
+"""Recurrent students, several seeds of one kind trained side by side: a large tanh network whose weights are drawn with
+a gain, or a gated one as a baseline.
 
     h[t] = tanh(h[t-1] W + x[t] U + forcing e[t] F + b),  W ~ gain N(0, 1) / sqrt(n)
 
 Above a gain of about one such a network is chaotic before training (Sompolinsky, Crisanti and Sommers 1988): gradients
 through time explode, and behaviour at the end of a sequence cannot teach its beginning.
-Shapes: G students, B sequences, T steps, I inputs, H units, K electrodes.
+Shapes: G students, B sequences, T steps, I inputs, H units, K electrodes, C answers.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ Cell = Literal["tanh", "orthogonal", "gru", "lstm"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ToggleShape:
+class RecurrentShape:
     """gain: of the recurrent weights of a tanh network; the gated ones and the orthogonal one have none."""
 
     n_inputs: int
     n_electrodes: int
+    n_answers: int = 1
     units: int = 256
     gain: float = 1.0
     cell: Cell = "tanh"
 
 
-class ToggleStudents(nn.Module):
+class RecurrentStudents(nn.Module):
     """G students; every parameter has the group in front."""
 
-    def __init__(self, shape: ToggleShape, seeds: tuple[int, ...]) -> None:
+    def __init__(self, shape: RecurrentShape, seeds: tuple[int, ...]) -> None:
         super().__init__()
         self.shape, self.seeds = shape, seeds
         starts = [_start(shape, seed) for seed in seeds]
@@ -71,9 +72,21 @@ class ToggleStudents(nn.Module):
             return out.sigmoid() * torch.tanh(memory), memory
         return torch.tanh(drive_GBH + carried), memory
 
+    def run(self, x_GBTI: Tensor, *, cut: int = 0, electrodes_GBTK: Tensor | None = None, force: float = 0.0) -> Tensor:
+        """States (T, G, B, H) from rest. cut: the gradient ends every so many steps. force: of electrodes on states."""
+        state = self.start(x_GBTI.shape[1])
+        states = []
+        for t, drive in enumerate(self.driven(x_GBTI)):
+            if cut and t and t % cut == 0:
+                state = (state[0].detach(), state[1].detach())
+            push = force * self.forced(electrodes_GBTK[:, :, t]) if electrodes_GBTK is not None else 0.0
+            state = self.step(state, drive + push)
+            states.append(state[0])
+        return torch.stack(states)
+
     def answer(self, hidden_GBH: Tensor) -> Tensor:
-        """Logit that the bit asked for is on, (G, B)."""
-        return (torch.bmm(hidden_GBH, self.weight("answer_weight")) + self.weight("answer_bias")[:, None])[..., 0]
+        """Answers, (G, B, C): logits where they are bits."""
+        return torch.bmm(hidden_GBH, self.weight("answer_weight")) + self.weight("answer_bias")[:, None]
 
     def electrodes(self, states_GRH: Tensor) -> Tensor:
         """What the electrodes should see of states, (G, R, K)."""
@@ -94,7 +107,7 @@ class ToggleStudents(nn.Module):
         return lengths
 
 
-def _start(shape: ToggleShape, seed: int) -> dict[str, Tensor]:
+def _start(shape: RecurrentShape, seed: int) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     n, gates = shape.units, {"gru": 3, "lstm": 4}.get(shape.cell, 1)
 
@@ -113,8 +126,8 @@ def _start(shape: ToggleShape, seed: int) -> dict[str, Tensor]:
         "inputs": normal(shape.n_inputs, gates * n, scale=shape.n_inputs**-0.5),
         "recurrent": recurrent,
         "bias": bias,
-        "answer_weight": normal(n, 1, scale=n**-0.5),
-        "answer_bias": torch.zeros(1),
+        "answer_weight": normal(n, shape.n_answers, scale=n**-0.5),
+        "answer_bias": torch.zeros(shape.n_answers),
         "electrode_weight": normal(n, shape.n_electrodes, scale=n**-0.5),
         "electrode_bias": torch.zeros(shape.n_electrodes),
         "forcing": normal(shape.n_electrodes, n, scale=shape.n_electrodes**-0.5),
