@@ -94,14 +94,15 @@ def pooled(
     people: Sequence[Lessons],
     plain: int,
     recorded: int,
-    electrodes: ElectrodeConfig | None,
+    electrodes: Sequence[ElectrodeConfig] | None,
     *,
     first: int = 0,
     control: bool = False,
 ) -> Pooled:
     """The people's sequences side by side; the first ones of each are the recorded ones.
 
-    electrodes: None for none; where they lie and what they add is each person's own, by `first` and the person's place.
+    electrodes: one per person, None for none; where they lie and what they add is each person's own, by `first` and the
+    person's place.
     control: their values at wrong times.
     """
     shares = [_shares(len(people), i, plain, recorded) for i in range(len(people))]
@@ -113,9 +114,9 @@ def pooled(
         train.append(Material(inputs=person.inputs[mine], answers_NT=person.answers_NT[mine]))
         held.append(Material(inputs=person.inputs[theirs], answers_NT=person.answers_NT[theirs]))
         if electrodes is not None:
-            own = electrodes.model_copy(update={"subject_seed": first + i, "noise_seed": first + i})
+            own = electrodes[i].model_copy(update={"subject_seed": first + i, "noise_seed": first + i})
             values, told = _recorded(person, own, mine, n_recorded, control)
-            seen.append(_own_channels(values, i, len(people)))
+            seen.append(_own_channels(values, [each.n_channels for each in electrodes], i))
             facts = facts or told
     lessons = _joined(train)
     if electrodes is not None:
@@ -140,11 +141,12 @@ def _recorded(
     return torch.cat([Scaler.of(e_NTK)(e_NTK, keep_unknown=True), unknown]), tape.facts
 
 
-def _own_channels(e_NTK: Tensor, place: int, people: int) -> Tensor:
-    """A person's channels among those of all, (N, T, S K)."""
+def _own_channels(e_NTK: Tensor, channels: Sequence[int], place: int) -> Tensor:
+    """A person's channels among those of all, (N, T, all of them)."""
     n, length, k = e_NTK.shape
-    wide = torch.full((n, length, people * k), torch.nan)
-    wide[..., place * k : (place + 1) * k] = e_NTK
+    before = sum(channels[:place])
+    wide = torch.full((n, length, sum(channels)), torch.nan)
+    wide[..., before : before + k] = e_NTK
     return wide
 
 

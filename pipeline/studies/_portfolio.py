@@ -9,8 +9,9 @@ money would give is not said. Currency and hours are those of the settings; they
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,4 +145,74 @@ def _with(surface: Surface, prices: Prices, reach: Reach, budget: float, device:
         loss=float(loss[i]),
         price=float(price[i]),
         at_the_edge=bool(spare[i] > 0 or plain[i] >= reach.most),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixed:
+    """What is bought where some people have one device and others another, or none. recorded: sequences by device."""
+
+    people: Mapping[str, int]
+    plain: float
+    recorded: Mapping[str, float]
+    loss: float
+    price: float
+
+    @property
+    def team(self) -> str:
+        """Who has what: "eeg-like on 3, surface on 1"."""
+        return ", ".join(f"{device} on {n}" for device, n in self.people.items())
+
+
+def best_mixed(
+    surface: Surface, prices: Prices, reach: Reach, budget: float, *, devices: Sequence[str]
+) -> Mixed | None:
+    """The least loss that a budget buys with two of the devices (NONE is one), each on some people. None for nothing.
+
+    Recorded sequences of both add up as the surface has them (`Surface.of_team`); each device stays within the recorded
+    sequences that were measured. Plain hours are those of whoever is cheaper by the hour.
+    """
+    found = [
+        bought
+        for pair in combinations(devices, 2)
+        for people in _teams(pair, reach.most_people)
+        if (bought := _with_team(surface, prices, reach, budget, people)) is not None
+    ]
+    return min(found, key=lambda one: (round(one.loss, 9), one.price)) if found else None
+
+
+def _teams(pair: tuple[str, str], most: int) -> Iterator[dict[str, int]]:
+    for one in range(1, most):
+        for other in range(1, most - one + 1):
+            yield {pair[0]: one, pair[1]: other}
+
+
+def _with_team(
+    surface: Surface, prices: Prices, reach: Reach, budget: float, people: Mapping[str, int]
+) -> Mixed | None:
+    left = budget - sum(n * prices.per_person(device) for device, n in people.items())
+    if left <= 0:
+        return None
+    amounts = [
+        np.zeros(1) if device == NONE else np.geomspace(reach.least_recorded, reach.most_recorded, STEPS)
+        for device in people
+    ]
+    grid = dict(zip(people, (each.ravel() for each in np.meshgrid(*amounts)), strict=True))
+    hour = max(min(prices.per_sequence(device, recorded=False) for device in people), 1e-9)
+    spent = sum((prices.per_sequence(d, recorded=True) * n for d, n in grid.items()), start=np.zeros(1))
+    counted = surface.of_team(0.0, grid)
+    plain = np.minimum(np.minimum((left - spent) / hour, reach.most), np.maximum(reach.most - counted, 0))
+    possible = (left >= spent) & (plain + sum(grid.values()) >= reach.least)
+    if not possible.any():
+        return None
+    plain, grid = plain[possible], {device: n[possible] for device, n in grid.items()}
+    loss = surface.loss_at(np.minimum(surface.of_team(plain, grid), reach.most), sum(people.values()))
+    price = budget - left + spent[possible] + plain * hour
+    i = int(np.lexsort((price, np.round(loss, 9)))[0])
+    return Mixed(
+        people=dict(people),
+        plain=float(plain[i]),
+        recorded={device: float(n[i]) for device, n in grid.items() if device != NONE},
+        loss=float(loss[i]),
+        price=float(price[i]),
     )

@@ -27,6 +27,7 @@ from neuroloom.pipeline.studies._exchange import LEVEL, Estimate
 
 Doubles = NDArray[np.float64]
 NONE = "none"
+MIXED = "mixed"  # several devices, each on people of its own
 HUBER = 0.02  # of the logarithm: two per cent
 REACH_WIDTH = 0.3  # how far from 1 the reach of a device goes without good reason
 GAIN_WIDTH = 3.0  # the same of the logarithm of its exchange rate
@@ -67,6 +68,10 @@ class Surface:
     def effective(self, device: str, plain: float | Doubles, recorded: float | Doubles) -> Doubles:
         """N_eff, in plain sequences."""
         return np.asarray(plain + self.rate(device, recorded) * recorded)
+
+    def of_team(self, plain: float | Doubles, recorded: Mapping[str, float | Doubles]) -> Doubles:
+        """N_eff where several devices recorded, each by its own rate: what the fitted cells do not show but assume."""
+        return np.asarray(plain + sum(self.rate(device, n) * n for device, n in recorded.items()))
 
     def loss_at(self, effective: float | Doubles, people: float | Doubles) -> Doubles:
         """L of so many effective sequences from so many people."""

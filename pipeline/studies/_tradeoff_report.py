@@ -11,9 +11,9 @@ import numpy as np
 from neuroloom.pipeline.studies import _charts
 from neuroloom.pipeline.studies._cells import Key, Result
 from neuroloom.pipeline.studies._exchange import Estimate, exchange_rate, mean_of
-from neuroloom.pipeline.studies._portfolio import Portfolio, Prices, Reach, best
+from neuroloom.pipeline.studies._portfolio import Portfolio, Prices, Reach, best, best_mixed
 from neuroloom.pipeline.studies._report import Plot, Report, Row, Table
-from neuroloom.pipeline.studies._surface import HEAD, NONE, Fit, Point, Surface, fit
+from neuroloom.pipeline.studies._surface import HEAD, MIXED, NONE, Fit, Point, Surface, fit
 
 if TYPE_CHECKING:
     from neuroloom.pipeline.studies.tradeoff import Settings
@@ -55,6 +55,13 @@ def report(settings: Settings, found: Sequence[tuple[Key, Result]], facts: Mappi
                 caption="What is best bought with each budget, with any device or none. share: of the surfaces of "
                 "seeds drawn anew, how many choose this device. at_the_edge: more money would go beyond the grid.",
                 rows=tuple(_portfolios(settings, surface, prices, reach)),
+            ),
+            Table(
+                name="mixed",
+                caption="The same where some people have one device and others another, or none, as far as what two "
+                "devices recorded adds up. gained: nats on the best portfolio above. That it adds up is assumed; the "
+                "teams among the cells that were not fitted test it.",
+                rows=tuple(_mixed(settings, surface, prices, reach)),
             ),
             Table(
                 name="fit",
@@ -105,7 +112,7 @@ def cells_of(found: Sequence[tuple[Key, Result]], n_seeds: int) -> list[dict[str
 
 def is_fitted(cell: Mapping[str, Any]) -> bool:
     """Neither a control nor a variation nor a mixture."""
-    return not {"control", "k"} & cell.keys() and not (cell["plain"] and cell["recorded"])
+    return not {"control", "k", "team"} & cell.keys() and not (cell["plain"] and cell["recorded"])
 
 
 def point_of(cell: Mapping[str, Any]) -> Point:
@@ -123,6 +130,8 @@ def told(cell: Mapping[str, Any]) -> str:
     """A cell in words: "surface, k=6, -10 dB, 64 recorded of 4 people"."""
     words = [cell.get("control", ""), cell["device"]]
     name = " ".join(word for word in words if word)
+    if "team" in cell:
+        name = ", ".join(f"{device} on {n}" for device, n in cell["team"].items())
     if "k" in cell:
         name += f", k={cell['k']}, {cell['snr_db']:g} dB"
     return f"{name}, N={cell['recorded'] or cell['plain']}, {_people(cell['people'])}"
@@ -142,11 +151,12 @@ def _rates(settings: Settings, cells: Sequence[Mapping[str, Any]]) -> list[Row]:
         facts = cell["facts"]
         row = {"what": told(cell), "device": cell["device"], "control": cell.get("control", "")}
         row |= {"recorded": cell["recorded"], "people": cell["people"]}
-        as_set = settings.devices[cell["device"]]
-        snr_db = facts.get("snr_db") if as_set.kind == "spikes" else cell.get("snr_db", as_set.snr_db)
-        row |= {"k": facts.get("n_channels"), "snr_db": snr_db}
-        row |= {"varied": "k" in cell}
-        row |= {name: facts.get(name) for name in ("k_over_d", "k_over_participation", "capacity_bits")}
+        if cell["device"] != MIXED:
+            as_set = settings.devices[cell["device"]]
+            snr_db = facts.get("snr_db") if as_set.kind == "spikes" else cell.get("snr_db", as_set.snr_db)
+            row |= {"k": facts.get("n_channels"), "snr_db": snr_db}
+            row |= {"varied": "k" in cell}
+            row |= {name: facts.get(name) for name in ("k_over_d", "k_over_participation", "capacity_bits")}
         row |= exchange_rate(curve, cell["losses"], cell["recorded"]).cells("M")
         rows.append(row | mean_of(cell["losses"]).cells("kl") | {"strengths": cell["strengths"]})
     return rows
@@ -157,8 +167,12 @@ def _fit_rows(cells: Sequence[Mapping[str, Any]], surface: Surface) -> list[Row]
     for cell in cells:
         if {"control", "k"} & cell.keys():
             continue
-        said = float(surface.loss(cell["device"], cell["plain"], cell["recorded"], cell["people"]))
         row = {name: cell[name] for name in ("device", "plain", "recorded", "people")} | {"fitted": is_fitted(cell)}
+        if team := cell.get("team"):
+            row["device"] = told(cell).split(", N=")[0]
+        each = cell["recorded"] / cell["people"]
+        shares = {d: n * each for d, n in (team or {cell["device"]: cell["people"]}).items()}
+        said = float(surface.loss_at(surface.of_team(cell["plain"], shares), cell["people"]))
         rows.append(
             row | mean_of(cell["losses"]).cells("kl") | {"surface": said, "known": mean_of(cell["known"]).value}
         )
@@ -202,6 +216,34 @@ def _portfolios(settings: Settings, found: Fit, prices: Prices, reach: Reach) ->
         loss = found.estimate(_least, prices, reach, budget, names)
         rows.append(row | loss.cells("loss"))
     return rows
+
+
+def _mixed(settings: Settings, found: Fit, prices: Prices, reach: Reach) -> list[Row]:
+    """Per budget the best portfolio of two devices, and what it gains on the best of one."""
+    names = [NONE, *found.surface.devices]
+    rows: list[Row] = []
+    for budget in settings.budgets:
+        bought = best_mixed(found.surface, prices, reach, budget, devices=names)
+        gained = found.estimate(_gained_by_mixing, prices, reach, budget, names)
+        if bought is None or math.isnan(gained.value):
+            continue
+        hours = settings.costs.sequence_hours
+        row = {"budget": budget, "team": bought.team, "plain_hours": bought.plain * hours}
+        row |= {"recorded_hours": ", ".join(f"{device} {n * hours:.0f}" for device, n in bought.recorded.items())}
+        loss = found.estimate(_least_mixed, prices, reach, budget, names)
+        row |= {"price": bought.price} | loss.cells("loss") | gained.cells("gained")
+        rows.append(row | {"pays": _verdict(gained, 0.0)})
+    return rows
+
+
+def _least_mixed(surface: Surface, prices: Prices, reach: Reach, budget: float, devices: Sequence[str]) -> float:
+    bought = best_mixed(surface, prices, reach, budget, devices=devices)
+    return math.nan if bought is None else bought.loss
+
+
+def _gained_by_mixing(surface: Surface, prices: Prices, reach: Reach, budget: float, devices: Sequence[str]) -> float:
+    one = _least(surface, prices, reach, budget, devices)
+    return one - _least_mixed(surface, prices, reach, budget, devices)
 
 
 def _bought(settings: Settings, bought: Portfolio) -> dict[str, Any]:
@@ -368,7 +410,7 @@ def _plots(
         if is_fitted(cell)
     ]
     least = [row for row in rates if row["recorded"] == min(settings.recorded) and row["people"] == people]
-    least = [row for row in least if not row["control"]]
+    least = [row for row in least if not row["control"] and row["device"] != MIXED]
     grid = [row for row in least if row["device"] == settings.varied]
     return (
         Plot(

@@ -12,7 +12,8 @@ pooled sequences of some of them, and is asked how people answer whom it has nev
 Each has its price per hour and per person (device, surgery, risk, drop-out): settings, not findings. A surface of the
 loss is fitted to the cells (`_surface.py`), and what a budget buys best is read off it (`_portfolio.py`). One device is
 varied in channels and noise; plain and recorded sequences mixed are measured, too, but not fitted: they test the
-surface. Beside it stands the varied device with its values at wrong times. Of each cell held-out behaviour decides
+surface, and so do teams of people with different devices. Beside it stands the varied device with its values at wrong
+times. Of each cell held-out behaviour decides
 whether electrodes are used at all, and how strongly; there are none at the test.
 """
 
@@ -34,12 +35,13 @@ from neuroloom.pipeline.studies._people import People, Test, pooled
 from neuroloom.pipeline.studies._portfolio import Costs, DeviceCosts
 from neuroloom.pipeline.studies._report import Report
 from neuroloom.pipeline.studies._students import Schooling, Student, log_probs, school
-from neuroloom.pipeline.studies._surface import NONE
+from neuroloom.pipeline.studies._surface import MIXED, NONE
 from neuroloom.pipeline.synthesis import ElectrodeConfig
 
 TITLE = "More devices, or more people?"
 ALSO = ("trade-off", "portfolio")
-ONLY_READ = ("costs", "prices", "budgets", "draws")
+# Teams add cells that say themselves who had what; they decide no other.
+ONLY_READ = ("costs", "prices", "budgets", "draws", "teams")
 SMALL_TEACHER = {
     "n_symbols": 16, "n_topics": 6, "successors": 3, "stay": 0.97, "width": 48, "blocks": 2, "heads": 2, "context": 24,
     "steps": 400,
@@ -71,9 +73,11 @@ class Settings(Config):
     of behaviour alone. recorded x recorded_people: with each device. devices: without `layers` they hear all of them,
     but for the gaze. varied: the device whose channels and noise are varied (channels x snr_db), which has a control,
     and which is mixed with plain sequences: (plain, recorded) of `mixed`. Sums of these have to be on the curve.
-    new_people: who are only tested. strengths: of the regression on electrodes; behaviour alone is always a candidate.
+    teams: people by device, who give as much each, the most recorded sequences together: they test what the surface
+    says of mixed devices. new_people: who are only tested. strengths: of the regression on electrodes; behaviour alone
+    is always a candidate.
     costs, prices of devices, budgets: as assumed. draws: of the seeds, for intervals. Those four are only read by the
-    report: the same command with others of them trains nothing again.
+    report: the same command with others of them trains nothing again, and with other teams these alone.
     """
 
     teacher: dict[str, Any] = Field(default_factory=lambda: dict(SMALL_TEACHER))
@@ -87,6 +91,7 @@ class Settings(Config):
     recorded: tuple[int, ...] = (64, 256)
     recorded_people: tuple[int, ...] = (1, 4)
     mixed: tuple[tuple[int, int], ...] = ((192, 64),)
+    teams: tuple[dict[str, int], ...] = ({"eeg-like": 3, "surface": 1}, {"surface": 3, "penetrating": 1})
     devices: dict[str, ElectrodeConfig] = Field(default_factory=lambda: _devices(1))
     varied: str = "surface"
     channels: tuple[int, ...] = (6, 96)
@@ -100,8 +105,8 @@ class Settings(Config):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if NONE in self.devices:
-            raise ValueError(f"{NONE!r} is the name of having no device")
+        if reserved := {NONE, MIXED} & self.devices.keys():
+            raise ValueError(f"{min(reserved)!r} is the name of having no device, or several")
         if missing := sorted(self.devices.keys() - self.prices.keys()):
             raise ValueError(f"no prices of {missing[0]!r}; there are those of {', '.join(self.prices)}")
         if self.varied not in self.devices:
@@ -112,6 +117,14 @@ class Settings(Config):
         for s in self.recorded_people:
             if s not in self.people:
                 raise ValueError(f"{s} people with electrodes, but behaviour alone has {self.people}")
+        for team in self.teams:
+            if unknown := sorted(team.keys() - self.devices.keys()):
+                raise ValueError(f"a team with {unknown[0]!r}, which is none of the devices {', '.join(self.devices)}")
+            if len(team) < 2 or min(team.values()) < 1 or sum(team.values()) not in self.people:
+                raise ValueError(
+                    f"a team of {team}: two devices or more, each on somebody, and as many people as some of "
+                    f"{self.people} are wanted"
+                )
         if min(self.curve) < 2 * max(self.people):
             raise ValueError(f"{min(self.curve)} sequences of {max(self.people)} people: two of each are wanted")
         return self
@@ -136,6 +149,7 @@ FULL = Settings(
     devices=_devices(4),
     channels=(24, 384),
     snr_db=(-20.0, -10.0, 0.0, 10.0),
+    teams=({"eeg-like": 6, "surface": 2}, {"surface": 6, "penetrating": 2}),
     strengths=(3.0, 10.0, 40.0, 120.0),
     units=128,
     schooling={"steps": 4000},
@@ -193,6 +207,8 @@ def keys(settings: Settings) -> list[Key]:
     cells += [at | {"plain": plain, "recorded": recorded} for plain, recorded in settings.mixed]
     cells += [at | {"control": "shuffled"}]
     cells += [at | {"k": k, "snr_db": snr} for k in settings.channels for snr in settings.snr_db]
+    whole = {"device": MIXED, "plain": 0, "recorded": max(settings.recorded)}
+    cells += [whole | {"people": sum(team.values()), "team": dict(sorted(team.items()))} for team in settings.teams]
     return [{**cell, "seed": seed} for cell in cells for seed in range(settings.seeds)]
 
 
@@ -207,19 +223,19 @@ def together(asked: Sequence[Key]) -> list[list[Key]]:
 
 def solve(bench: Bench, settings: Settings, asked: Sequence[Key]) -> list[Result]:
     """Train the students of some cells; each result names its candidates with their losses."""
-    config = electrodes_of(settings, asked[0], bench.people.of(0, 1)[0].the_oracle("its layers").states)
+    configs = electrodes_of(settings, asked[0], bench.people.of(0, 1)[0].the_oracle("its layers").states)
     prepared = [
         pooled(
             bench.people.of(int(key["seed"]), int(key["people"])),
             int(key["plain"]),
             int(key["recorded"]),
-            config,
+            configs,
             first=int(key["seed"]) * settings.most,
             control="control" in key,
         )
         for key in asked
     ]
-    strengths = (0.0,) if config is None else settings.strengths
+    strengths = (0.0,) if configs is None else settings.strengths
     students = [
         Student(lessons=one.lessons, validation=one.validation, electrodes=strength, seed=int(key["seed"]))
         for key, one in zip(asked, prepared, strict=True)
@@ -256,14 +272,18 @@ def solve(bench: Bench, settings: Settings, asked: Sequence[Key]) -> list[Result
     return results
 
 
-def electrodes_of(settings: Settings, key: Key, layers: Mapping[str, Any]) -> ElectrodeConfig | None:
-    """A cell's electrodes, None without a device."""
+def electrodes_of(settings: Settings, key: Key, layers: Mapping[str, Any]) -> list[ElectrodeConfig] | None:
+    """A cell's electrodes, one per person, None without a device."""
     if key["device"] == NONE:
         return None
-    config = settings.devices[key["device"]]
-    heard = config.layers or tuple(name for name in layers if name != GAZE)
+    team = key["team"] if key["device"] == MIXED else {key["device"]: int(key["people"])}
     changed = {"n_channels": int(key["k"]), "snr_db": float(key["snr_db"])} if "k" in key else {}
-    return config.model_copy(update={"layers": heard, **changed})
+    all_but_gaze = tuple(name for name in layers if name != GAZE)
+    found = []
+    for device, people in team.items():
+        config = settings.devices[device]
+        found += [config.model_copy(update={"layers": config.layers or all_but_gaze, **changed})] * people
+    return found
 
 
 def report(settings: Settings, found: Sequence[tuple[Key, Result]], facts: Mapping[str, Any]) -> Report:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from neuroloom.pipeline.studies._portfolio import Costs, DeviceCosts, Prices, Reach, best
+from neuroloom.pipeline.studies._portfolio import Costs, DeviceCosts, Prices, Reach, best, best_mixed
 from neuroloom.pipeline.studies._surface import NONE, Point, Surface, fit
 
 LAW = Surface(
@@ -100,3 +100,28 @@ def test_who_drops_out_has_to_be_found_again():
     assert half.per_person(NONE) == 200
     assert half.per_sequence(NONE, recorded=False) == 15
     assert half.total(NONE, people=2, plain=4, recorded=0) == 460
+
+
+def mixed(budget, **devices):
+    costs = {"cap": DeviceCosts(), "toy": DeviceCosts()} | devices
+    return best_mixed(LAW, Prices(costs=FREE, devices=costs), REACH, budget, devices=[NONE, "cap", "toy"])
+
+
+def test_a_device_that_costs_per_person_is_put_on_one_and_the_others_give_plain_hours():
+    bought = mixed(400, cap=DeviceCosts(person=100))
+    assert bought.people == {NONE: 3, "cap": 1}
+    assert bought.recorded["cap"] == pytest.approx(256)
+    assert bought.plain == pytest.approx(400 - 100 - 256)
+    assert bought.price == pytest.approx(400)
+    effective = bought.plain + LAW.rate("cap", 256) * 256
+    assert bought.loss == pytest.approx(float(LAW.loss_at(effective, 4)))
+    assert bought.team == "none on 3, cap on 1"
+
+
+def test_what_two_devices_recorded_adds_up_each_by_its_own_rate():
+    assert LAW.of_team(10, {"cap": 128, "toy": 50}) == pytest.approx(10 + 2 * 128 + 50)
+    assert LAW.of_team(10, {"cap": 128}) == pytest.approx(float(LAW.effective("cap", 10, 128)))
+
+
+def test_a_team_that_cannot_be_paid_is_not_bought():
+    assert mixed(400, cap=DeviceCosts(person=10_000), toy=DeviceCosts(person=10_000)) is None

@@ -18,7 +18,8 @@ SMALL = {
 }  # fmt: skip
 TINY = tradeoff.Settings(
     teacher=SMALL, length=8, n_test=10, new_people=1, seeds=2, draws=5, curve=(8, 16, 32), people=(1, 2),
-    recorded=(16,), recorded_people=(1, 2), mixed=((16, 16),), channels=(2,), snr_db=(0.0,), strengths=(10.0,),
+    recorded=(16,), recorded_people=(1, 2), mixed=((16, 16),), teams=({"surface": 1, "gaze": 1},),
+    channels=(2,), snr_db=(0.0,), strengths=(10.0,),
     devices={
         "surface": ElectrodeConfig(n_channels=4),
         "gaze": ElectrodeConfig(n_channels=2, layers=(GAZE,)),
@@ -44,7 +45,10 @@ def prepared(store, folder, **changed):
     tables = {name: said.pop(name) for name in ("teacher", "schooling", "costs")}
     tables |= {f"devices.{name}": config for name, config in said.pop("devices").items()}
     said.pop("prices")
-    (folder / "ours.toml").write_text(_toml(said) + "".join(f"[{n}]\n{_toml(table)}" for n, table in tables.items()))
+    teams = "".join(f"[[teams]]\n{_toml(team)}" for team in said.pop("teams"))
+    (folder / "ours.toml").write_text(
+        _toml(said) + teams + "".join(f"[{n}]\n{_toml(table)}" for n, table in tables.items())
+    )
     return studying.prepare_study("tradeoff", store, config=folder / "ours.toml")
 
 
@@ -81,13 +85,16 @@ def test_looking_at_the_last_but_one_is_one_step_back():
 
 def test_each_person_has_channels_of_their_own(bench):
     people = bench.people.of(0, 2)
-    seen = pooled(people, 0, 16, ElectrodeConfig(n_channels=3, layers=("block0",))).lessons.electrodes_NTK
-    assert seen.shape[-1] == 6
-    assert (seen[..., :3].isnan() != seen[..., 3:].isnan()).all()
+    seen = pooled(
+        people, 0, 16, [ElectrodeConfig(n_channels=k, layers=("block0",)) for k in (3, 2)]
+    ).lessons.electrodes_NTK.isnan()
+    assert seen.shape[-1] == 5
+    assert (seen[..., :3].all(dim=-1) != seen[..., 3:].all(dim=-1)).all()
+    assert (seen[..., :3].any(dim=-1) != seen[..., 3:].any(dim=-1)).all()
 
 
 def test_plain_sequences_have_no_electrodes(bench):
-    found = pooled(bench.people.of(0, 1), 10, 10, ElectrodeConfig(n_channels=3, layers=("block0",)))
+    found = pooled(bench.people.of(0, 1), 10, 10, [ElectrodeConfig(n_channels=3, layers=("block0",))])
     unknown = found.lessons.electrodes_NTK.isnan().flatten(1).all(dim=1)
     assert (len(found.lessons), int(unknown.sum()), len(found.validation)) == (16, 6, 4)
     assert found.validation.electrodes_NTK is None
@@ -95,8 +102,9 @@ def test_plain_sequences_have_no_electrodes(bench):
 
 def test_only_the_gaze_sees_the_gaze():
     layers = {"block0": 0, GAZE: 0}
-    assert tradeoff.electrodes_of(TINY, {"device": "gaze"}, layers).layers == (GAZE,)
-    assert tradeoff.electrodes_of(TINY, {"device": "surface"}, layers).layers == ("block0",)
+    team = {"device": "mixed", "people": 3, "team": {"gaze": 1, "surface": 2}}
+    assert [one.layers for one in tradeoff.electrodes_of(TINY, team, layers)] == [(GAZE,), ("block0",), ("block0",)]
+    assert tradeoff.electrodes_of(TINY, {"device": "none", "people": 3}, layers) is None
 
 
 def test_what_does_not_fit_together_is_refused():
@@ -104,6 +112,10 @@ def test_what_does_not_fit_together_is_refused():
         tradeoff.Settings(curve=(16, 256))
     with pytest.raises(ValueError, match="is none of the devices"):
         tradeoff.Settings(varied="hat")
+    with pytest.raises(ValueError, match="a team with 'hat', which is none of the devices gaze"):
+        tradeoff.Settings(teams=({"hat": 1, "gaze": 3},))
+    with pytest.raises(ValueError, match="two devices or more"):
+        tradeoff.Settings(teams=({"gaze": 4},))
 
 
 def test_behaviour_alone_is_always_a_candidate(found):
@@ -123,9 +135,19 @@ def test_it_says_what_pays_and_keeps_the_numbers(found):
     report = tradeoff.report(TINY, found, {})
     assert report.sentence.startswith("For 1,000 at assumed prices")
     tables = {table.name: table for table in report.every_table()}
-    assert {"pays", "frontier", "iso_loss", "loss_map", "surcharge", "exchange", "portfolios", "fit"} <= tables.keys()
-    assert [row["fitted"] for row in tables["fit"].rows].count(False) == 1
-    assert {row["device"] for row in tables["exchange"].rows} == set(TINY.devices)
+    assert {
+        "pays",
+        "frontier",
+        "iso_loss",
+        "loss_map",
+        "surcharge",
+        "exchange",
+        "portfolios",
+        "mixed",
+        "fit",
+    } <= tables.keys()
+    assert [row["fitted"] for row in tables["fit"].rows].count(False) == 2
+    assert {row["device"] for row in tables["exchange"].rows} == {*TINY.devices, "mixed"}
     assert any(row["control"] for row in tables["exchange"].rows)
     json.dumps(report.to_json(), allow_nan=False)
 
