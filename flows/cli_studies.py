@@ -65,7 +65,7 @@ def study(
 
 
 def generate(
-    run: Annotated[str, typer.Argument(help="A run of `study convert`.")],
+    run: Annotated[str, typer.Argument(help="A run of `study convert` or `study distill`.")],
     network: Annotated[
         str, typer.Option("--network", help="The beginning of a network's name; else the one nearest to its teacher.")
     ] = "",
@@ -76,7 +76,7 @@ def generate(
     as_json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Let a converted network speak, and say how much of the language it has."""
+    """Let a converted network or a student speak, and say how much of the language it has."""
     from neuroloom.pipeline import speaking
     from neuroloom.pipeline.store import Store
 

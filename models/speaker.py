@@ -20,6 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from neuroloom.models.mixers import State, kinds
+from neuroloom.models.student_group import StudentShape
+from neuroloom.models.student_speaker import HEADER as STUDENT
+from neuroloom.models.student_speaker import StudentSpeaker
 
 HEADER = "neuroloom speaker"
 
@@ -124,7 +127,11 @@ def state_bytes(states: list[State]) -> int:
 
 @torch.no_grad()
 def spoken(
-    speaker: Speaker, prompt_T: Tensor, length: int, generator: torch.Generator, temperature: float = 1.0
+    speaker: Speaker | StudentSpeaker,
+    prompt_T: Tensor,
+    length: int,
+    generator: torch.Generator,
+    temperature: float = 1.0,
 ) -> Tensor:
     """What it says after the prompt: `length` symbols, each drawn from its distribution and read again.
 
@@ -157,17 +164,20 @@ def file_bytes(speaker: Speaker, remarks: Mapping[str, Any]) -> bytes:
     return save(tensors, {HEADER: told})
 
 
-def read_speaker(path: Path) -> tuple[Speaker, dict[str, Any]]:
-    """A speaker from its file, and its remarks. Raises ValueError naming the file where it is none."""
+def read_speaker(path: Path) -> tuple[Speaker | StudentSpeaker, dict[str, Any]]:
+    """A speaker or a student that speaks, and its remarks. Raises ValueError naming the file where it is none."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
-            told = json.loads((file.metadata() or {}).get(HEADER, "null"))
+            headers = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            told = json.loads(headers.get(HEADER) or headers.get(STUDENT) or "null")
     except (SafetensorError, ValueError, OSError) as error:
         raise ValueError(f"{path}: is no safetensors file that can be read ({error})") from error
     try:
+        if STUDENT in headers:
+            return StudentSpeaker(StudentShape(**told["shape"]), weights), told["remarks"]
         speaker = Speaker(Shape(**told["shape"]))
         speaker.load_state_dict(weights)
     except (TypeError, KeyError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""Let a converted network speak: `runs/NAME/networks/*.safetensors`, made by the study `convert`.
+"""Let a network speak: `runs/NAME/networks/*.safetensors`, made by the studies `convert` and `distill`.
 
 What it says is written as letters, and judged by what is known of its teacher's language: of a hidden-Markov language
 how likely its speech is under the language itself, beside the language's own; of text how many of its words are words
@@ -18,15 +18,23 @@ import torch
 from torch import Tensor
 
 from neuroloom.models.speaker import Speaker, read_speaker, spoken
+from neuroloom.models.student_speaker import StudentSpeaker
 from neuroloom.models.teachers import characters, hidden_markov
 from neuroloom.models.teachers.hidden_markov import Language
+from neuroloom.pipeline._runs import CONFIG
+from neuroloom.pipeline.documents import document_of
 from neuroloom.pipeline.store import Store, StoreError
-from neuroloom.pipeline.studies.convert import NETWORKS
+from neuroloom.pipeline.studies._cells import NETWORKS, REQUEST
 
+SPEAKING = ("convert", "distill")
 LETTERS = ascii_lowercase + ascii_uppercase
 SLIP = 1e-6  # chance of a step that no topic has
 JUDGED = 64  # sequences of its own that a network is judged by
+REMARKED = ("conversion", "arm", "n", "k", "snr_db", "preset", "k_over_d", "kl")
 WORD = re.compile(r"[a-z]{3,}")
+
+
+Network = Speaker | StudentSpeaker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +48,22 @@ class Speech:
 
 
 def networks(run: str, store: Store) -> list[Path]:
-    """A run's networks. Raises StoreError where there are none."""
-    found = sorted((store.run_folder(run) / NETWORKS).glob("*.safetensors"))
-    if not found:
-        raise StoreError(f"{store.run_folder(run)}: no network that speaks; `neuroloom study convert` makes some")
-    return found
+    """A run's networks. Raises StoreError where there are none, saying why."""
+    folder = store.run_folder(run)
+    found = sorted((folder / NETWORKS).glob("*.safetensors"))
+    if found:
+        return found
+    study = document_of(folder / REQUEST).get("study")
+    if study in SPEAKING:
+        raise StoreError(f"{run}: a study that has kept no network yet; one that reads symbols keeps those of seed 0")
+    if study:
+        raise StoreError(f"{run}: a study of {study!r} keeps no networks; those of {' and '.join(SPEAKING)} do")
+    if (folder / CONFIG).is_file():
+        raise StoreError(
+            f"{run}: a trained network, which answers what it is shown bin by bin and does not read its own words; "
+            f"`neuroloom predict {run} SESSION` says what it answers"
+        )
+    raise StoreError(f"{folder}: no network that speaks; `neuroloom study convert` or `distill` makes some")
 
 
 def generate(
@@ -69,22 +88,22 @@ def generate(
     symbols = _read(shown, alphabet)
     said = spoken(speaker, symbols, length, generator, temperature)
     text = "".join(alphabet[int(symbol)] for symbol in said)
-    remarks = {name: told[name] for name in ("conversion", "arm", "k_over_d", "kl") if told.get(name) is not None}
+    remarks = {name: told[name] for name in REMARKED if told.get(name) is not None}
     remarks |= _judged(told, speaker, text, store.derived / "teachers", generator)
     return Speech(network=path.name, prompt=shown, said=text, remarks=remarks)
 
 
-def alphabet_of(teacher: Mapping[str, Any], speaker: Speaker) -> str:
+def alphabet_of(teacher: Mapping[str, Any], speaker: Network) -> str:
     """The letters of a teacher's symbols. Raises ValueError for one whose answers are no speech."""
     if teacher["kind"] == "characters":
         return characters.ALPHABET
     n = speaker.shape.n_inputs
     if teacher["kind"] not in ("hidden_markov", "state_space") or n > len(LETTERS):
-        raise ValueError(f"what is converted from {teacher['kind']!r} answers what it is shown; it does not speak")
+        raise ValueError(f"what learned from {teacher['kind']!r} answers what it is shown; it does not speak")
     return LETTERS[:n]
 
 
-def _chosen(run: str, store: Store, name: str) -> tuple[Path, Speaker, dict[str, Any]]:
+def _chosen(run: str, store: Store, name: str) -> tuple[Path, Network, dict[str, Any]]:
     there = networks(run, store)
     asked = [path for path in there if path.name.startswith(name)]
     if not asked:
@@ -102,7 +121,7 @@ def _read(prompt: str, alphabet: str) -> Tensor:
 
 
 def _judged(
-    told: Mapping[str, Any], speaker: Speaker, text: str, cache: Path, generator: torch.Generator
+    told: Mapping[str, Any], speaker: Network, text: str, cache: Path, generator: torch.Generator
 ) -> dict[str, Any]:
     teacher = told["teacher"]
     if teacher["kind"] == "characters":

@@ -22,10 +22,10 @@ from neuroloom.pipeline.config import Config, ConfigError, read_config
 from neuroloom.pipeline.documents import document_of
 from neuroloom.pipeline.store import Store, StoreError, slug
 from neuroloom.pipeline.studies import study_of
-from neuroloom.pipeline.studies._cells import FILES, Cells, Key
+from neuroloom.pipeline.studies._cells import FILES, REQUEST, Cells, Key
 from neuroloom.pipeline.studies._report import Report
 
-REQUEST, FACTS = "study.json", "facts.json"
+FACTS = "facts.json"
 ARITHMETIC = 1  # part of every cell's name: raise it where the same settings would give other numbers
 Progress = Callable[[int, int, str], None]
 
@@ -143,4 +143,4 @@ def _plain(settings: Config) -> dict[str, Any]:
     return found
 
 
-__all__ = ["Key", "conclude", "prepare_study", "progress_of", "run_study", "solve_cells"]
+__all__ = ["REQUEST", "Key", "conclude", "prepare_study", "progress_of", "run_study", "solve_cells"]

@@ -30,7 +30,7 @@ from neuroloom.models.teachers import Teacher
 from neuroloom.pipeline.config import Config
 from neuroloom.pipeline.store import Store
 from neuroloom.pipeline.studies import _convert_report
-from neuroloom.pipeline.studies._cells import FILES, Key, Result
+from neuroloom.pipeline.studies._cells import FILES, NETWORKS, Key, Result
 from neuroloom.pipeline.studies._converting import (
     ARMS,
     Converted,
@@ -47,7 +47,6 @@ from neuroloom.pipeline.synthesis import ElectrodeConfig
 TITLE = "Can a network be converted, and do recordings help?"
 ALSO = ("conversion",)
 ONLY_READ = ("headline",)
-NETWORKS = "networks"  # folder of a run
 NOISY = ("electrodes", "shuffled")
 STRENGTHLESS = ("logits", "hidden", "staged")
 TIMED_STEPS = 48

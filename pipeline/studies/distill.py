@@ -21,6 +21,7 @@ Shapes: N sequences, T steps, K channels, V answers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,12 +31,13 @@ from pydantic import Field
 from torch import Tensor
 
 from neuroloom.models.student_group import StudentShape
+from neuroloom.models.student_speaker import student_bytes
 from neuroloom.pipeline.config import Config
 from neuroloom.pipeline.store import Store
 from neuroloom.pipeline.studies import _decoders, _distill_report
-from neuroloom.pipeline.studies._cells import Key, Result
+from neuroloom.pipeline.studies._cells import FILES, NETWORKS, Key, Result
 from neuroloom.pipeline.studies._lessons import Lessons, lessons_for, split
-from neuroloom.pipeline.studies._report import Report
+from neuroloom.pipeline.studies._report import Report, plain
 from neuroloom.pipeline.studies._students import (
     UNKNOWN,
     Material,
@@ -187,10 +189,13 @@ def solve(lessons: Lessons, settings: Settings, asked: Sequence[Key]) -> list[Re
         for c, f, score in zip(candidates * len(asked), found, scores, strict=True)
     ]
     per = len(candidates)
-    return [
-        {"candidates": rows[i * per : (i + 1) * per], "facts": one.facts.to_json() if one.facts else {}}
-        for i, one in enumerate(prepared)
-    ]
+    results: list[Result] = []
+    for i, (key, one) in enumerate(zip(asked, prepared, strict=True)):
+        part = slice(i * per, (i + 1) * per)
+        results.append({"candidates": rows[part], "facts": one.facts.to_json() if one.facts else {}})
+        if key["seed"] == 0 and lessons.oracle is not None and lessons.reads_symbols:
+            results[-1][FILES] = _kept(settings, key, shape, found[part], rows[part])
+    return results
 
 
 def report(settings: Settings, found: Sequence[tuple[Key, Result]], facts: Mapping[str, Any]) -> Report:
@@ -212,6 +217,19 @@ def test_scores(lessons: Lessons, shape: StudentShape, found: Sequence[Schooled]
     return scores
 
 
+def _kept(
+    settings: Settings, key: Key, shape: StudentShape, found: Sequence[Schooled], rows: Sequence[Mapping[str, Any]]
+) -> dict[str, bytes]:
+    """The file of the student that held-out behaviour chose, by its name in the run's folder."""
+    best = min(range(len(found)), key=lambda i: found[i].validation_nats)
+    words = [key["arm"], f"n{key['n']}", *([key["preset"]] if "preset" in key else [])]
+    words += [f"k{key['k']}", f"{key['snr_db']:g}dB"] if "k" in key else []
+    told = {name: value for name, value in key.items() if name != "seed"} | {"kl": rows[best]["kl"]}
+    told |= {"teacher": {"kind": "hidden_markov"} | settings.teacher, "length": settings.length}
+    data = student_bytes(shape, found[best].weights, plain(told))
+    return {f"{NETWORKS}/{re.sub(r'[^A-Za-z0-9_.+-]+', '-', '_'.join(words))}.safetensors": data}
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Prepared:
     lessons: Material
@@ -220,20 +238,20 @@ class _Prepared:
 
 
 def _candidates(arm: str, settings: Settings) -> list[Candidate]:
-    plain = Candidate()
+    alone = Candidate()
     regression = [Candidate(strength=strength) for strength in settings.strengths]
     if arm == "hard":
-        return [plain]
+        return [alone]
     if arm == "soft":
         return [Candidate(soft=1.0, hard=0.0)]
     if arm == "combined":
         return [
-            plain,
+            alone,
             *regression,
             Candidate(soft=1.0),
             *(Candidate(strength=c.strength, soft=1.0) for c in regression),
         ]
-    return [plain, *regression]
+    return [alone, *regression]
 
 
 def _materials(lessons: Lessons, settings: Settings, key: Key) -> _Prepared:

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from neuroloom.models.speaker import read_speaker, spoken
 from neuroloom.models.student_group import GruLayer, StudentGroup, StudentShape
+from neuroloom.models.student_speaker import StudentSpeaker, student_bytes
 
 SHAPE = StudentShape(n_inputs=5, n_outputs=3, n_electrodes=2, units=4)
 
@@ -55,3 +57,33 @@ def test_the_seed_decides_where_a_student_starts():
 def test_features_can_be_read_instead_of_symbols():
     shape = StudentShape(n_inputs=5, n_outputs=3, units=4, reads_symbols=False)
     assert StudentGroup(shape, (0,))(torch.zeros(1, 2, 7, 5)).shape == (1, 7, 2, 8)
+
+
+@torch.no_grad()
+def test_a_student_that_speaks_says_the_numbers_of_its_group(tmp_path):
+    group = StudentGroup(SHAPE, (3, 4))
+    for name, parameter in group.named_parameters():
+        if "bias" in name:
+            parameter.normal_(generator=torch.Generator().manual_seed(0))
+    (tmp_path / "one").write_bytes(
+        student_bytes(SHAPE, {n: p[1] for n, p in group.named_parameters()}, {"kl": 0.5})
+    )  # fmt: skip
+    speaker, told = read_speaker(tmp_path / "one")
+    assert told == {"kl": 0.5}
+    read = torch.tensor([[0, 1, 4, 2], [2, 2, 3, 0]])
+    together = group.answers(group(read.expand(2, 2, 4)))[1]
+    states = speaker.start(2)
+    for t, symbols in enumerate(read.T):
+        logits, states = speaker.step(symbols, states)
+        assert logits == pytest.approx(together[t], abs=1e-5)
+
+
+def test_a_student_that_reads_features_does_not_speak():
+    with pytest.raises(ValueError, match="reads features, not symbols"):
+        StudentSpeaker(StudentShape(n_inputs=2, n_outputs=2, reads_symbols=False), {})
+
+
+def test_a_student_whose_answers_are_no_symbols_it_reads_does_not_speak():
+    weights = {name: value[0].detach() for name, value in StudentGroup(SHAPE, (0,)).named_parameters()}
+    with pytest.raises(ValueError, match="no symbols that it reads"):
+        spoken(StudentSpeaker(SHAPE, weights), torch.tensor([0]), 3, torch.Generator())

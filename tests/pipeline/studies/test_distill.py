@@ -6,8 +6,9 @@ from html import unescape
 import pytest
 import torch
 
-from neuroloom.pipeline import studying
+from neuroloom.pipeline import speaking, studying
 from neuroloom.pipeline.config import ConfigError
+from neuroloom.pipeline.store import StoreError
 from neuroloom.pipeline.studies import _distill_report, distill, study_of
 from neuroloom.pipeline.studies._students import UNKNOWN
 
@@ -155,3 +156,24 @@ def test_a_strength_at_the_edge_of_what_was_tried_is_said():
     settings = TINY.model_copy(update={"strengths": (10.0, 40.0, 120.0)})
     assert _distill_report._at_the_edge(settings, [row]) == ["electrodes, k=4, 0 dB, N=16"]
     assert _distill_report._at_the_edge(settings, [{**row, "strengths": "40 40 10"}]) == []
+
+
+def test_the_first_seeds_students_are_kept_and_speak(store, run):
+    names = [path.stem for path in speaking.networks(run, store)]
+    assert {"hard_n4", "hard_n64", "combined_n16_k4_0dB", "electrodes_n16_k2_0dB", "full_n16"} <= set(names)
+    assert len(names) == sum(key["seed"] == 0 for key in distill.keys(TINY))
+    speech = speaking.generate(run, store, network="combined", prompt="ab", length=12)
+    assert (speech.network, len(speech.said)) == ("combined_n16_k4_0dB.safetensors", 12)
+    assert set(speech.said) <= set("abcdef")
+    assert speech.remarks["arm"] == "combined"
+    assert 0 < speech.remarks["share_of_steps_the_language_has"] <= 1
+
+
+def test_what_keeps_no_network_says_why(store):
+    mindread = studying.prepare_study("mindread", store)
+    with pytest.raises(StoreError, match="a study of 'mindread' keeps no networks; those of convert and distill do"):
+        speaking.generate(mindread, store)
+    (store.run_folder("copy")).mkdir(parents=True)
+    (store.run_folder("copy") / "config.json").write_text("{}")
+    with pytest.raises(StoreError, match="`neuroloom predict copy SESSION` says what it answers"):
+        speaking.generate("copy", store)
