@@ -8,6 +8,7 @@ drawn once, from the recording's seed, and belongs to the recording: whoever loo
 
     projection   P ~ N(0, 1/d), one draw per subject
     local        each electrode hears a few neighbouring units, the nearer the louder
+    sparse       each electrode hears a few units, wherever they are
     eeg          sources and electrodes lie on a sphere; mixing falls off as exp(-distance): few spatial dimensions
     spikes       projection, then rate = softplus(...), Poisson counts per step; `snr_db` has no meaning there
 
@@ -36,20 +37,24 @@ LONGEST_BURST = 8  # steps
 class ElectrodeConfig(Config):
     """Which electrodes, where, how noisy.
 
-    snr_db: signal over noise per channel, after the filter, in decibels; inf for none. layers: those recorded, all
-    where empty. low_pass: of a one-pole filter, y[t] = low_pass y[t-1] + (1 - low_pass) x[t].
+    snr_db: signal over noise per channel, after the filter, in decibels; inf for none. snr_spread_db: by how much
+    channels differ in it, standard deviation; which are good is the subject's. layers: those recorded, all where empty.
+    coverage: share of the recorded units that lie in the region that electrodes reach, neighbours of each other; the
+    others are heard by none. low_pass: of a one-pole filter, y[t] = low_pass y[t-1] + (1 - low_pass) x[t].
     reach: over which an electrode's hearing falls by e: of the local kind a share of the d units (0.05 where it is not
-    given), of the eeg kind in radii of the head (0.5).
+    given), of the eeg kind in radii of the head (0.5). Of the sparse kind the share of units that one hears (0.05).
     rank: most spatial dimensions of the eeg kind. spikes_per_step: mean count of the spikes kind.
     dead: share of channels that are flat. bursts: chance per step that a loud artefact begins, on all channels.
     dropouts: chance per step and channel that it goes flat for a while. drift: share of each electrode's variance that
     has turned to other units by the end. subject_seed: where the electrodes lie; noise_seed: what they add.
     """
 
-    kind: Literal["projection", "local", "eeg", "spikes"] = "projection"
+    kind: Literal["projection", "local", "sparse", "eeg", "spikes"] = "projection"
     n_channels: int = Field(default=128, ge=1)
     snr_db: float = 0.0
+    snr_spread_db: float = Field(default=0.0, ge=0)
     layers: tuple[str, ...] = ()
+    coverage: float = Field(default=1.0, gt=0, le=1)
     low_pass: float = Field(default=0.0, ge=0, lt=1)
     reach: float | None = Field(default=None, gt=0)
     rank: int = Field(default=32, ge=1)
@@ -76,7 +81,7 @@ class Facts:
     d: features of the recorded state, 0 where it is not known. participation: (sum of eigenvalues)^2 / sum of squared
     eigenvalues of its covariance: about how many dimensions it fills. capacity_bits: per sample, C = 1/2 log2 det(I +
     SNR Corr) with the correlations of the noiseless channels; inf without noise. snr_db: as measured per channel, their
-    median.
+    median; snr_low_db, snr_high_db: the worst and the best channel's. heard: features that any channel hears.
     """
 
     n_channels: int
@@ -85,6 +90,9 @@ class Facts:
     capacity_bits: float
     snr_db: float
     n_steps: int
+    snr_low_db: float = math.nan
+    snr_high_db: float = math.nan
+    heard: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """With the ratios that results are drawn over; what is not finite as None."""
@@ -125,7 +133,7 @@ class Electrodes:
             rate = self._rate(clean)
             values, noise_variance, clean = rng.poisson(rate).astype(np.float32), rate.mean(axis=0), rate
         else:
-            noise = self.std_K * 10 ** (-self.config.snr_db / 20)
+            noise = self.std_K * 10 ** (-snr_of_channels(self.config) / 20)
             values = clean + (rng.standard_normal(clean.shape, dtype=np.float32) * noise).astype(np.float32)
             noise_variance = noise.astype(np.float64) ** 2
         values = spoiled(values, self.std_K, self.config, rng)
@@ -153,8 +161,11 @@ class Electrodes:
             d=self.weights_DK.shape[0],
             participation=self.participation,
             capacity_bits=capacity_bits(part, snr_K),
-            snr_db=float(10 * np.log10(np.median(snr_K))) if len(live) else -math.inf,
+            snr_db=_decibels(np.median(snr_K)) if len(live) else -math.inf,
+            snr_low_db=_decibels(snr_K.min()) if len(live) else -math.inf,
+            snr_high_db=_decibels(snr_K.max()) if len(live) else -math.inf,
             n_steps=len(clean_TK),
+            heard=int((self.weights_DK != 0).any(axis=1).sum()),
         )
 
 
@@ -188,6 +199,24 @@ def implant(config: ElectrodeConfig, calibration: Mapping[str, Floats]) -> Elect
     )
 
 
+def snr_of_channels(config: ElectrodeConfig) -> Doubles:
+    """Signal over noise of each channel, dB, (K,)."""
+    drawn = np.random.default_rng([config.subject_seed, 6]).standard_normal(config.n_channels)
+    return np.asarray(config.snr_db + config.snr_spread_db * drawn)
+
+
+def region(config: ElectrodeConfig, d: int) -> Doubles:
+    """1 for units that lie where electrodes reach, 0 for the others, (D,); where the region lies is the subject's."""
+    first = int(np.random.default_rng([config.subject_seed, 7]).integers(d))
+    covered = np.zeros(d)
+    covered[(first + np.arange(max(1, round(config.coverage * d)))) % d] = 1
+    return covered
+
+
+def _decibels(ratio: float) -> float:
+    return float(10 * np.log10(ratio))
+
+
 def scaled(states: Mapping[str, Floats], scales: Mapping[str, float]) -> Floats:
     """The recorded layers side by side, (T, D), each divided by its scale."""
     parts = [np.asarray(states[name] / scale, dtype=np.float32) for name, scale in scales.items()]
@@ -203,6 +232,11 @@ def placed(config: ElectrodeConfig, d: int, part: int) -> Floats:
         apart = np.abs(np.arange(d)[:, None] - rng.uniform(0, d, k))
         near = np.exp(-np.minimum(apart, d - apart) / ((config.reach or 0.05) * d))
         weights *= near / np.sqrt(np.square(near).mean(axis=0))
+    if config.kind == "sparse":
+        n_heard = max(1, round((config.reach or 0.05) * d))
+        heard = rng.random((d, k)).argsort(axis=0) < n_heard
+        weights *= heard * (d / n_heard) ** 0.5
+    weights *= region(config, d)[:, None]
     dead = np.random.default_rng([config.subject_seed, 3]).permutation(k)[: round(config.dead * k)]
     weights[:, dead] = 0
     return np.asarray(weights, dtype=np.float32)

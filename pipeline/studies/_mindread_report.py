@@ -14,6 +14,7 @@ from neuroloom.pipeline.studies._report import Plot, Report, Row, Table
 if TYPE_CHECKING:
     from neuroloom.pipeline.studies.mindread import Settings
 
+LEAK = 0.01  # bits that a control may give
 WANTED = (("token", 0.95), ("answer", 0.60), ("topic", 0.75))
 
 
@@ -45,8 +46,36 @@ def _mean(parts: Sequence[Mapping[str, Any]], name: str) -> float:
     return sum(float(one[name]) for one in parts) / len(parts)
 
 
+def coverage_rows(settings: Settings, found: Sequence[tuple[Key, Result]]) -> list[Row]:
+    """Bits by the window's linear decoder where all electrodes lie in one layer, beside all layers and the control.
+
+    Attention is told block by block: what a head does is done in its own.
+    """
+    k, snr = settings.at
+    grouped: dict[tuple[str, str], dict[int, list[Mapping[str, Any]]]] = {}
+    for key, result in found:
+        if (key["k"], key["snr_db"]) != (k, snr):
+            continue
+        where = key.get("layer", "wrong times" if "control" in key else "all layers")
+        for one in result["read"]:
+            if one["decoder"] == "linear, window":
+                target = str(one["place"]).partition(".")[0]
+                grouped.setdefault((target, where), {}).setdefault(int(key["seed"]), []).append(one)
+    places = ["all layers", *settings.layers, "wrong times"]
+    return [
+        {"what": f"{target}, {where}", "target": target, "electrodes": where, "k": k, "snr_db": snr}
+        | mean_of([_mean(each, "bits") for each in grouped[target, where].values()]).cells("bits")
+        | {"seeds": len(grouped[target, where])}
+        for target in dict.fromkeys(target for target, _ in grouped)
+        for where in places
+        if (target, where) in grouped
+    ]
+
+
 def report(settings: Settings, found: Sequence[tuple[Key, Result]], facts: Mapping[str, Any]) -> Report:
     """What came of it."""
+    coverage = coverage_rows(settings, found)
+    found = [(key, result) for key, result in found if not {"layer", "control"} & key.keys()]
     rows = rows_of(found)
     prior = _prior_rows(found)
     k, snr = settings.at
@@ -93,11 +122,31 @@ def report(settings: Settings, found: Sequence[tuple[Key, Result]], facts: Mappi
                     y_label="bits per token", level=0.0,
                 ),
             ),
+            Plot(
+                table=Table(
+                    name="coverage",
+                    caption="Where the electrodes lie: the same number of them in all layers or in one alone, by the "
+                    "window's linear decoder. At wrong times: a control, from which nothing should be read.",
+                    rows=tuple(coverage),
+                ),
+                draw=_charts.bars(
+                    title="What is read from where", name="what", value="bits", x_label="bits per step", level=0.0
+                ),
+            ),
         ),
         tables=(Table(name="all", caption="Every target, decoder and cell.", rows=tuple(rows)),),
-        remarks=_remarks(settings, rows),
+        remarks=(*_remarks(settings, rows), *_covered(coverage)),
         wanted=_wanted(at, prior, settings),
     )  # fmt: skip
+
+
+def _covered(coverage: Sequence[Row]) -> tuple[str, ...]:
+    leaks = [str(row["target"]) for row in coverage if row["electrodes"] == "wrong times" and row["bits_low"] > LEAK]
+    if leaks:
+        return (f"Electrodes at wrong times gave bits of {', '.join(leaks)}: what is read there is no information.",)
+    if any(row["electrodes"] == "wrong times" for row in coverage):
+        return ("From electrodes at wrong times nothing was read.",)
+    return ()
 
 
 def _sentence(settings: Settings, at: Sequence[Row]) -> str:

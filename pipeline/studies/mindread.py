@@ -8,6 +8,9 @@
 
     bits = H(target) - cross-entropy of the decoder on sequences it has never seen, nobody of which it was fitted on
 
+Where electrodes lie is varied, too: in one layer alone, from which a head of a later one should be read less well; and
+their values at wrong times are a control, from which nothing should be.
+
 A negative number says that the decoder fits noise, and is shown as it is. Decoders: linear; linear over a window of the
 last steps; one hidden layer over the same window; and the window's decoder with a language model as prior:
 p(target | symbols before, e) in proportion to p(target | e) / p(target) * p(target | the decoded past). The language
@@ -27,6 +30,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from neuroloom.models.teachers import hidden_markov
 from neuroloom.pipeline.config import Config
 from neuroloom.pipeline.store import Store
 from neuroloom.pipeline.studies import _decoders, _mindread_report
@@ -35,7 +39,7 @@ from neuroloom.pipeline.studies._decoders import Rows, Scaler, best_linear, mlp,
 from neuroloom.pipeline.studies._lessons import Lessons, lessons_for
 from neuroloom.pipeline.studies._report import Report
 from neuroloom.pipeline.studies.distill import SMALL_TEACHER
-from neuroloom.pipeline.synthesis import ElectrodeConfig
+from neuroloom.pipeline.synthesis import ElectrodeConfig, shuffled
 
 TITLE = "What can be read from a mind?"
 ALSO = ("mindreading", "mind-reading")
@@ -46,7 +50,8 @@ class Settings(Config):
     """What is asked. Defaults are the quick profile.
 
     sequences: with electrodes, per seed; a fifth of them chooses, a fifth is the test. window: steps a decoder may look
-    back. retrieval: of so many test sequences the right one is looked for by its decoded symbols.
+    back. retrieval: of so many test sequences the right one is looked for by its decoded symbols. covered: layers in
+    which all electrodes of the cell `at` lie, one after the other; every block of a hidden-Markov teacher by default.
     """
 
     teacher: dict[str, Any] = Field(default_factory=lambda: dict(SMALL_TEACHER))
@@ -59,6 +64,17 @@ class Settings(Config):
     window: int = Field(default=4, ge=1)
     retrieval: int = Field(default=50, ge=2)
     units: int = Field(default=128, ge=1)
+    covered: tuple[str, ...] | None = None
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Those covered alone."""
+        if self.covered is not None or self.teacher.get("kind", "hidden_markov") != "hidden_markov":
+            return self.covered or ()
+        if "session" in self.teacher:
+            return ()
+        blocks = self.teacher.get("blocks", hidden_markov.Settings().blocks)
+        return tuple(f"block{i}" for i in range(int(blocks)))
 
 
 FULL = Settings(
@@ -77,12 +93,11 @@ def opened(settings: Settings, store: Store, progress: Any = None) -> Lessons:
 
 def keys(settings: Settings) -> list[Key]:
     """Every cell: electrodes and a seed."""
-    return [
-        {"k": k, "snr_db": snr, "seed": seed}
-        for k in settings.channels
-        for snr in settings.snr_db
-        for seed in range(settings.seeds)
-    ]
+    cells: list[dict[str, Any]] = [{"k": k, "snr_db": snr} for k in settings.channels for snr in settings.snr_db]
+    at = {"k": settings.at[0], "snr_db": settings.at[1]}
+    cells += [at | {"layer": layer} for layer in settings.layers]
+    cells += [at | {"control": "shuffled"}]
+    return [{**cell, "seed": seed} for cell in cells for seed in range(settings.seeds)]
 
 
 def together(asked: Sequence[Key]) -> list[list[Key]]:
@@ -102,16 +117,20 @@ def report(settings: Settings, found: Sequence[tuple[Key, Result]], facts: Mappi
 
 def _cell(lessons: Lessons, settings: Settings, key: Key) -> Result:
     rows = lessons.rows(int(key["seed"]), settings.sequences, settings.sequences)
-    seeds = {"subject_seed": int(key["seed"]), "noise_seed": int(key["seed"])}
-    asked = ElectrodeConfig(n_channels=int(key["k"]), snr_db=float(key["snr_db"])).model_copy(update=seeds)
+    place: dict[str, Any] = {"subject_seed": int(key["seed"]), "noise_seed": int(key["seed"])}
+    place |= {"layers": (key["layer"],)} if "layer" in key else {}
+    asked = ElectrodeConfig(n_channels=int(key["k"]), snr_db=float(key["snr_db"])).model_copy(update=place)
     tape = lessons.tape(asked, rows)
-    e_NTK = torch.as_tensor(tape.values_TK).view(len(rows), lessons.length, -1)
+    values = shuffled(tape.values_TK, int(key["seed"])) if "control" in key else tape.values_TK
+    e_NTK = torch.as_tensor(values).view(len(rows), lessons.length, -1)
     parts = _parts(len(rows))
     e_NTK = Scaler.of(e_NTK[parts[0]])(e_NTK)
+    is_grid = not {"layer", "control"} & key.keys()
     read: list[dict[str, Any]] = []
     for name, (target_NT, n_classes, ceiling) in targets(lessons, rows, parts).items():
-        read += _read(name, e_NTK, target_NT, n_classes, ceiling, parts, settings, int(key["seed"]))
-    return {"read": read, "facts": tape.facts.to_json()} | _with_prior(lessons, rows, e_NTK, parts, settings)
+        read += _read(name, e_NTK, target_NT, n_classes, ceiling, parts, settings, int(key["seed"]), is_grid)
+    found: Result = {"read": read, "facts": tape.facts.to_json()}
+    return found | (_with_prior(lessons, rows, e_NTK, parts, settings) if is_grid else {})
 
 
 def _parts(n: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -170,8 +189,11 @@ def _read(
     parts: tuple[Tensor, Tensor, Tensor],
     settings: Settings,
     seed: int,
+    by_all: bool,
 ) -> list[dict[str, Any]]:
-    """Bits of one target by each decoder; attention (there are many heads) and certainty by the window alone."""
+    """Bits of one target by each decoder; attention (there are many heads) and certainty by the window alone, and so
+    everything where not `by_all`.
+    """
     train, choose, test = parts
     entropy = _entropy(target_NT[test], n_classes)
 
@@ -181,7 +203,7 @@ def _read(
     wide = windowed(e_NTK, settings.window)
     decoders = {"linear, window": best_linear(rows(wide, train), rows(wide, choose), n_classes)[0]}
     features = {"linear, window": wide, "linear": e_NTK, "network, window": wide}
-    if name in ("token", "answer", "topic"):
+    if by_all and name in ("token", "answer", "topic"):
         decoders["linear"] = best_linear(rows(e_NTK, train), rows(e_NTK, choose), n_classes)[0]
         decoders["network, window"] = mlp(
             rows(wide, train), rows(wide, choose), n_classes, units=settings.units, seed=seed

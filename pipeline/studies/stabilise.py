@@ -156,7 +156,7 @@ FULL = Settings(
     arms=tuple(dict.fromkeys(arm for arms in ARMS.values() for arm in arms)),
     units=256,
     pool=4000,
-    schooling={"steps": 2500},
+    schooling={"steps": 2500, "learning_rate": 3e-3},
     brain=BrainSettings(area_size=64, gains=(0.9, 1.5, 2.5, 4.0), schooling={"steps": 2500}),
     chaotic=ChaoticSettings(
         gains=(0.9, 1.5, 2.5, 4.0),

@@ -115,3 +115,36 @@ def test_a_surrogate_keeps_covariance_and_spectra_only():
 def test_a_layer_that_is_not_there_is_named():
     with pytest.raises(ValueError, match="no layer 'block7' to record; there are block0"):
         implant(ElectrodeConfig(layers=("block7",)), states())
+
+
+@pytest.mark.parametrize("kind", ["projection", "local", "sparse", "eeg", "spikes"])
+def test_what_lies_outside_the_region_is_heard_by_nobody(kind):
+    config = ElectrodeConfig(kind=kind, n_channels=8, coverage=0.25, snr_db=np.inf, reach=0.5)
+    outside = synthesis.region(config, D) == 0
+    assert outside.sum() == 12
+    electrodes, changed = implant(config, states(1)), states()
+    before = electrodes.record(states())
+    changed["block0"][:, outside] += 100.0
+    assert np.array_equal(electrodes.record(changed).clean_TK, before.clean_TK)
+    assert before.facts.heard <= 4
+
+
+def test_a_region_holds_neighbours_and_is_the_subjects():
+    places = {tuple(synthesis.region(ElectrodeConfig(coverage=0.25, subject_seed=seed), D)) for seed in range(8)}
+    assert len(places) > 1
+    for place in places:
+        assert np.abs(np.diff([*place, place[0]])).sum() == 2  # it begins once and ends once, around the ring
+
+
+def test_a_sparse_electrode_hears_a_few_units_each_its_own():
+    weights = synthesis.placed(ElectrodeConfig(kind="sparse", n_channels=8, reach=0.25), D, 0)
+    assert (np.count_nonzero(weights, axis=0) == 4).all()
+    assert len({tuple(np.flatnonzero(column)) for column in weights.T}) > 1
+
+
+def test_channels_differ_in_their_noise_where_that_is_asked_for():
+    tape = recorded(snr_db=0.0, snr_spread_db=6.0)
+    measured = 10 * np.log10(tape.clean_TK.var(axis=0) / (tape.values_TK - tape.clean_TK).var(axis=0))
+    asked = synthesis.snr_of_channels(ElectrodeConfig(n_channels=8, snr_db=0.0, snr_spread_db=6.0))
+    assert measured == pytest.approx(asked, abs=0.6)
+    assert tape.facts.snr_high_db - tape.facts.snr_low_db == pytest.approx(np.ptp(asked), abs=0.6)

@@ -42,8 +42,20 @@ def test_without_noise_the_token_is_read(found):
     assert row["of_ceiling"] > 0.8
 
 
+def test_from_wrong_times_nothing_is_read(found):
+    rows = [row for row in _mindread_report.coverage_rows(TINY, found) if row["electrodes"] == "wrong times"]
+    assert {row["target"] for row in rows} == {"token", "answer", "topic", "attention block0", "certainty"}
+    assert max(row["bits"] for row in rows) < 0.1
+
+
+def test_where_electrodes_lie_is_a_cell_of_its_own():
+    two = TINY.model_copy(update={"teacher": {**TINY.teacher, "blocks": 2}})
+    assert [key["layer"] for key in mindread.keys(two) if "layer" in key] == ["block0"] * 2 + ["block1"] * 2
+    assert not any("layer" in key for key in mindread.keys(TINY.model_copy(update={"teacher": {"session": "s"}})))
+
+
 def test_no_more_is_read_than_there_is(found):
-    for row in _mindread_report.rows_of(found):
+    for row in _mindread_report.rows_of([one for one in found if "control" not in one[0]]):
         assert row["bits"] < (row["ceiling"] or row["entropy"]) + 0.1
 
 
