@@ -23,7 +23,7 @@ NAMES = {
     "chaotic": "Chaotic network, rebuilt",
 }
 SCORES = {"toggle": "right", "brain": "right", "chaotic": "valid"}
-WORDS = {"right": "share right", "valid": "Lyapunov times"}
+WORDS = {"right": "Share right", "valid": "Lyapunov times"}
 LEVELS = {"right": 0.5, "valid": 1.0}
 ALIKE = 0.02  # a lead over the control below that is none
 Found = Sequence[tuple[Key, Result]]
@@ -161,39 +161,39 @@ def _spectra(found: Found, facts: Mapping[str, Any]) -> Plot:
 
 
 def _sentence(settings: Settings, system: str, found: Found) -> str:
-    """What this system shows, with its conditions: local losses beside behaviour and beside their control."""
+    """What this system shows, with its conditions: local losses beside the best other arm, behaviour and the control"""
     score = SCORES[system]
     within = [pair for pair in found if (pair[0]["gain"] or 0) <= MOST_GAIN and pair[0]["length"] <= MOST_LENGTH]
-    shares = solved_shares(system, found)
     scores: dict[str, list[float]] = {}
     for key, result in within:
         scores.setdefault(key["arm"], []).append(float(result[score]))
     means = {arm: mean_of(values) for arm, values in scores.items()}
+    verdict, named = _verdict(means)
+    solved = {row["arm"]: f"{row['solved']} of {row['cells']}" for row in solved_shares(system, found)}
     gains = ", ".join(f"{gain:g}" for gain in sorted({key["gain"] for key, _ in within if key["gain"] is not None}))
     lengths = ", ".join(str(n) for n in sorted({key["length"] for key, _ in within}))
-    told = ", ".join(f"{row['arm']} {row['solved']} of {row['cells']} ({means[row['arm']]})" for row in shares)
+    told = ", ".join(f"{arm} {means[arm]}, {solved[arm]}" for arm in named)
     return (
-        f"{NAMES[system]}: {_verdict(means)} Cells solved, and {WORDS[score]} (gains {gains}; {lengths} steps; "
-        f"{settings.seeds} seeds): {told}."
+        f"{NAMES[system]} (gains {gains}; {lengths} steps; {settings.seeds} seeds): {verdict}. {WORDS[score]}, and "
+        f"cells solved: {told}."
     )
 
 
-def _verdict(means: Mapping[str, Estimate]) -> str:
-    if "local" not in means or len(means) < 2:
-        return "local electrode losses were not compared."
-    local, control = means["local"], means.get("shuffled")
-    others = {arm: mean for arm, mean in means.items() if arm not in ("local", "shuffled", "areas")}
-    if not others:
-        return "local electrode losses were not compared."
-    best = max(others, key=lambda arm: others[arm].value)
+def _verdict(means: Mapping[str, Estimate]) -> tuple[str, tuple[str, ...]]:
+    """Whether local electrode losses help, and the arms that show it."""
+    others = [arm for arm in means if arm not in ("local", "areas", "shuffled")]
+    if "local" not in means or not others:
+        return "local electrode losses were not compared", tuple(means)
+    local, best = means["local"], max(others, key=lambda arm: means[arm].value)
+    named = tuple(dict.fromkeys(arm for arm in ("local", best, "behaviour", "shuffled") if arm in means))
+    control = means.get("shuffled")
     if control is not None and local.value - control.value < ALIKE:
-        return "local electrode losses did no better than with shuffled electrodes: no effect."
-    beside = "" if control is None else " better than with shuffled electrodes,"
-    if local.low > others[best].high:
-        return f"local electrode losses did{beside} better than every other arm ({best} comes next)."
-    if local.value > others[best].value:
-        return f"local electrode losses did{beside} best, but not certainly better than {best}."
-    return f"local electrode losses did{beside} no better than {best}."
+        return "local electrode losses did no better than with shuffled electrodes, so no effect", named
+    if local.value <= means[best].value:
+        return f"local electrode losses did no better than {best}", named
+    if local.low <= means[best].high:
+        return f"local electrode losses did best, but not certainly better than {best}", named
+    return "local electrode losses did better than every other arm", named
 
 
 def _wanted(shares: Sequence[Row]) -> tuple[Row, ...]:
