@@ -27,6 +27,7 @@ def _read(name: str, path: Path) -> object:
     from neuroloom.pipeline.running import read_run_config
     from neuroloom.pipeline.sidecar import SessionNotes
     from neuroloom.pipeline.studies.distill import Settings as Distill
+    from neuroloom.pipeline.studies.stabilise import Settings as Stabilise
     from neuroloom.pipeline.studies.tradeoff import Settings as Tradeoff
     from neuroloom.pipeline.subjects import Subjects
     from neuroloom.pipeline.teacher_recording import read_recording_config
@@ -44,8 +45,12 @@ def _read(name: str, path: Path) -> object:
             return read_recording_config(path)
         case "from-session.toml":
             return read_config(path, Distill)
-        case "prices.toml":
+        case "distill-default.toml":
+            return read_config(path, Distill)
+        case "prices.toml" | "teams.toml":
             return read_config(path, Tradeoff)
+        case "toggle-middle.toml":
+            return read_config(path, Stabilise)
         case _:
             config = read_run_config(path)
             return FeatureConfig(**config.features) if config.features else config

@@ -169,8 +169,8 @@ def best_mixed(
 ) -> Mixed | None:
     """The least loss that a budget buys with two of the devices (NONE is one), each on some people. None for nothing.
 
-    Recorded sequences of both add up as the surface has them (`Surface.of_team`); each device stays within the recorded
-    sequences that were measured. Plain hours are those of whoever is cheaper by the hour.
+    What both record adds up, and who gives little counts as less than a person (`Surface.of_team`); each device stays
+    within the recorded sequences that were measured. Plain hours are paid as those of whoever is cheaper by the hour.
     """
     found = [
         bought
@@ -200,13 +200,14 @@ def _with_team(
     grid = dict(zip(people, (each.ravel() for each in np.meshgrid(*amounts)), strict=True))
     hour = max(min(prices.per_sequence(device, recorded=False) for device in people), 1e-9)
     spent = sum((prices.per_sequence(d, recorded=True) * n for d, n in grid.items()), start=np.zeros(1))
-    counted = surface.of_team(0.0, grid)
+    counted, _ = surface.of_team(0.0, grid, people)
     plain = np.minimum(np.minimum((left - spent) / hour, reach.most), np.maximum(reach.most - counted, 0))
     possible = (left >= spent) & (plain + sum(grid.values()) >= reach.least)
     if not possible.any():
         return None
     plain, grid = plain[possible], {device: n[possible] for device, n in grid.items()}
-    loss = surface.loss_at(np.minimum(surface.of_team(plain, grid), reach.most), sum(people.values()))
+    effective, number = surface.of_team(plain, grid, people)
+    loss = surface.loss_at(np.minimum(effective, reach.most), number)
     price = budget - left + spent[possible] + plain * hour
     i = int(np.lexsort((price, np.round(loss, 9)))[0])
     return Mixed(

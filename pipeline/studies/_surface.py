@@ -69,9 +69,27 @@ class Surface:
         """N_eff, in plain sequences."""
         return np.asarray(plain + self.rate(device, recorded) * recorded)
 
-    def of_team(self, plain: float | Doubles, recorded: Mapping[str, float | Doubles]) -> Doubles:
-        """N_eff where several devices recorded, each by its own rate: what the fitted cells do not show but assume."""
-        return np.asarray(plain + sum(self.rate(device, n) * n for device, n in recorded.items()))
+    def of_team(
+        self, plain: float | Doubles, recorded: Mapping[str, float | Doubles], people: Mapping[str, int]
+    ) -> tuple[Doubles, Doubles]:
+        """N_eff where several devices recorded, each by its own rate, and the people that they count as.
+
+        recorded, people: by device, NONE for people without any, who then give the plain sequences; else all do. Who
+        gives little counts little: (sum c)^2 / sum c^2 over what each gives, all of them where all give as much. That
+        devices add up is assumed, not fitted.
+        """
+        number = sum(people.values())
+        given = {
+            device: np.asarray(self.rate(device, recorded.get(device, 0.0)) * recorded.get(device, 0.0))
+            for device in people
+        }
+        giving = [NONE] if NONE in people else list(people)
+        for device in giving:
+            given[device] = given[device] + np.asarray(plain) * (people[device] / sum(people[d] for d in giving))
+        whole = sum(given.values(), start=np.zeros(()))
+        squares = sum((given[device] ** 2 / people[device] for device in people), start=np.zeros(()))
+        counted = np.where(squares > 0, whole**2 / np.maximum(squares, 1e-300), number)
+        return np.asarray(whole), np.asarray(counted)
 
     def loss_at(self, effective: float | Doubles, people: float | Doubles) -> Doubles:
         """L of so many effective sequences from so many people."""

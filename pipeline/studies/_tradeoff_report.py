@@ -170,9 +170,10 @@ def _fit_rows(cells: Sequence[Mapping[str, Any]], surface: Surface) -> list[Row]
         row = {name: cell[name] for name in ("device", "plain", "recorded", "people")} | {"fitted": is_fitted(cell)}
         if team := cell.get("team"):
             row["device"] = told(cell).split(", N=")[0]
-        each = cell["recorded"] / cell["people"]
-        shares = {d: n * each for d, n in (team or {cell["device"]: cell["people"]}).items()}
-        said = float(surface.loss_at(surface.of_team(cell["plain"], shares), cell["people"]))
+            shares = {device: cell["recorded"] * n / cell["people"] for device, n in team.items()}
+            said = float(surface.loss_at(*surface.of_team(cell["plain"], shares, team)))
+        else:
+            said = float(surface.loss(cell["device"], cell["plain"], cell["recorded"], cell["people"]))
         rows.append(
             row | mean_of(cell["losses"]).cells("kl") | {"surface": said, "known": mean_of(cell["known"]).value}
         )

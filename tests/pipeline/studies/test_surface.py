@@ -108,19 +108,25 @@ def mixed(budget, **devices):
 
 
 def test_a_device_that_costs_per_person_is_put_on_one_and_the_others_give_plain_hours():
-    bought = mixed(400, cap=DeviceCosts(person=100))
+    bought = mixed(600, cap=DeviceCosts(person=150), toy=DeviceCosts(person=10_000))
     assert bought.people == {NONE: 3, "cap": 1}
-    assert bought.recorded["cap"] == pytest.approx(256)
-    assert bought.plain == pytest.approx(400 - 100 - 256)
-    assert bought.price == pytest.approx(400)
-    effective = bought.plain + LAW.rate("cap", 256) * 256
-    assert bought.loss == pytest.approx(float(LAW.loss_at(effective, 4)))
     assert bought.team == "none on 3, cap on 1"
+    assert bought.price == pytest.approx(600)
+    assert bought.plain + bought.recorded["cap"] == pytest.approx(450)
+    by_cap = float(LAW.rate("cap", bought.recorded["cap"])) * bought.recorded["cap"]
+    people = (bought.plain + by_cap) ** 2 / (bought.plain**2 / 3 + by_cap**2)
+    assert bought.loss == pytest.approx(float(LAW.loss_at(bought.plain + by_cap, people)))
 
 
 def test_what_two_devices_recorded_adds_up_each_by_its_own_rate():
-    assert LAW.of_team(10, {"cap": 128, "toy": 50}) == pytest.approx(10 + 2 * 128 + 50)
-    assert LAW.of_team(10, {"cap": 128}) == pytest.approx(float(LAW.effective("cap", 10, 128)))
+    effective, _ = LAW.of_team(10, {"cap": 128, "toy": 50}, {"cap": 1, "toy": 1})
+    assert effective == pytest.approx(10 + 2 * 128 + 50)
+
+
+def test_who_gives_as_much_as_the_others_is_a_person_and_who_gives_nothing_is_none():
+    assert LAW.of_team(60, {"toy": 20}, {NONE: 3, "toy": 1})[1] == pytest.approx(4)
+    assert LAW.of_team(0, {"toy": 20}, {NONE: 3, "toy": 1})[1] == pytest.approx(1)
+    assert LAW.of_team(40, {"toy": 0, "cap": 0}, {"cap": 3, "toy": 1})[1] == pytest.approx(4)
 
 
 def test_a_team_that_cannot_be_paid_is_not_bought():
