@@ -233,7 +233,7 @@ def _mixed(settings: Settings, found: Fit, prices: Prices, reach: Reach) -> list
         row |= {"recorded_hours": ", ".join(f"{device} {n * hours:.0f}" for device, n in bought.recorded.items())}
         loss = found.estimate(_least_mixed, prices, reach, budget, names)
         row |= {"price": bought.price} | loss.cells("loss") | gained.cells("gained")
-        rows.append(row | {"pays": _verdict(gained, 0.0)})
+        rows.append(row | {"pays": "open" if abs(gained.value) < ROUNDING else _verdict(gained, 0.0)})
     return rows
 
 
