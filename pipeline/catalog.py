@@ -49,7 +49,7 @@ from sqlalchemy.pool import NullPool
 from neuroloom.pipeline._tables import Base, CheckRow
 from neuroloom.pipeline.documents import readable_document_of
 from neuroloom.pipeline.migrations import bring_up_to_date
-from neuroloom.pipeline.store import Store
+from neuroloom.pipeline.store import AMENDED, Store
 
 SEEN, SETTLING, READY, SUBMITTED, RUNNING = "SEEN", "SETTLING", "READY", "SUBMITTED", "RUNNING"
 DONE, RETRY, QUARANTINED, IGNORED = "DONE", "RETRY", "QUARANTINED", "IGNORED"
@@ -396,14 +396,13 @@ def rebuild(store: Store, catalog: Catalog) -> int:
     """
     n_sessions = note_published(store, catalog)
     still_open = {drop.name for drop in catalog.drops(*OPEN)}  # a run may be between moving the files and saying so
+    done = {(drop.name, drop.digest) for drop in catalog.drops(DONE)}  # the same content may have come under two names
     for record in _records(store.originals, "drop.json"):
-        if record["name"] not in still_open and catalog.done_with(str(record.get("digest", ""))) is None:
+        if record["name"] not in still_open and (record["name"], str(record.get("digest", ""))) not in done:
             _restore(catalog, record, DONE, "")
+    known = {(drop.name, drop.digest) for drop in catalog.drops(QUARANTINED)}
     for record in _records(store.quarantine, "reason.json"):
-        known = any(
-            d.name == record.get("name") and d.digest == record.get("digest") for d in catalog.drops(QUARANTINED)
-        )
-        if not known and record["name"] not in still_open:
+        if record["name"] not in still_open and (record["name"], str(record.get("digest", ""))) not in known:
             _restore(catalog, record, QUARANTINED, str(record.get("reason", "")))
     return n_sessions
 
@@ -424,14 +423,27 @@ def noted_run(store: Store, name: str, kind: str) -> Iterator[dict[str, Any]]:
 
 
 def note_published(store: Store, catalog: Catalog, session_ids: Sequence[str] | None = None) -> int:
-    """Note the published versions of these sessions (all where None); gives how many versions there are."""
+    """Note the published versions of these sessions (all where None); gives how many versions there are.
+
+    Where all are noted, those that were deleted, or have another name now, are forgotten.
+    """
     n_versions = 0
+    if session_ids is None:
+        for session_id, version in sorted(catalog.noted_versions()):
+            if not is_listed(store, session_id, version):
+                catalog.forget_version(session_id, version)
     for session_id in store.session_ids() if session_ids is None else session_ids:
         for folder in store.versions(session_id):
             manifest = readable_document_of(folder / "manifest.json")
             catalog.add_session(session_id, folder.name, manifest, published_at(folder))
             n_versions += 1
     return n_versions
+
+
+def is_listed(store: Store, session_id: str, version: str) -> bool:
+    """True for a version that is there, of a session that has no other name by now."""
+    folder = store.session_folder(session_id)
+    return (folder / version / "manifest.json").is_file() and not (folder / AMENDED).exists()
 
 
 def published_at(folder: Path) -> float:
