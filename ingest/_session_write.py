@@ -152,20 +152,24 @@ def _subject(session: Session) -> dict[str, str]:
 def _verified(path: Path, digests: Mapping[str, str]) -> dict[str, Any]:
     """The manifest entry of a file just written, read back from the file and compared with what was meant.
 
-    Raises OSError where it reads back otherwise: a disk that lost a write is no fault of the recording.
+    It is read from the disk, and not from what the system still keeps of it in memory. Raises OSError where it reads
+    back otherwise: a disk that lost a write is no fault of the recording.
     """
+    digest = digest_of_file(path)
+    durable.sync_file(path)
+    durable.forget_cached(path)
     try:
         problems = _nwb_problems(path)
         with h5py.File(path, "r") as file:
             found = digests_of_datasets(file)
     except Exception as error:
         raise _unlike(path, f"it cannot be read back ({' '.join(str(error).split())[:200]})") from error
-    for dataset, digest in digests.items():
-        if found.get(dataset) != digest:
-            raise _unlike(path, f"{dataset} reads back other than it was written")
+    unlike = next((dataset for dataset, meant in digests.items() if found.get(dataset) != meant), "")
+    if unlike or digest_of_file(path) != digest:
+        raise _unlike(path, f"{unlike or 'the file'} reads back other than it was written")
     if problems:
         raise SessionFileError(f"{path.name}: written, but not valid NWB: {problems[0]}")
-    return {"digest": digest_of_file(path), "n_bytes": path.stat().st_size, "datasets": found}
+    return {"digest": digest, "n_bytes": path.stat().st_size, "datasets": found}
 
 
 def _unlike(path: Path, found: str) -> OSError:

@@ -36,6 +36,8 @@ def write_bytes(path: Path, data: bytes, *, verify: Callable[[Path], None] | Non
     with new_file(path) as temporary:
         with temporary.open("xb") as file:
             file.write(data)
+        if temporary.read_bytes() != data:
+            raise OSError(errno.EIO, "reads back other than it was written; the disk may be failing", str(path))
         if verify is not None:
             verify(temporary)
 
@@ -124,6 +126,16 @@ def sync_file(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def forget_cached(path: Path) -> None:
+    """What is read of a file next comes from the disk, where the system allows that; the file must be durable."""
+    if hasattr(os, "posix_fadvise"):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)
 
 
 def sync_folder(path: Path) -> None:

@@ -3,7 +3,8 @@
 HDF5 cannot let go of a file whose last writes failed: it keeps it half open, crashes when it closes it or opens another
 in its place, and what it writes while objects are forgotten fails unheard, so that texts were empty and chunks zeros in
 files that looked whole. So it is given a file that never fails. The first error of the disk is kept, nothing is
-written after it, and it is raised when HDF5 is done.
+written after it, and it is raised when HDF5 is done. What was written is read again at once: a write that did nothing
+and said it had is an error, too, also where it was of a text or a table whose digest nobody knows before.
 
     with new_hdf5(path, libver=...) as (file, disk):        file: an h5py.File
         ...
@@ -12,6 +13,7 @@ written after it, and it is raised when HDF5 is done.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,15 +89,21 @@ class Disk:
 
     def write(self, data: memoryview) -> int:
         """All of it, or after an error nothing."""
-        at, n_written = self._at, 0
-        while self._failed is None and n_written < len(data):
+        if self._failed is None:
             try:
-                n_written += os.pwrite(self._descriptor, data[n_written:], at + n_written)
+                self._write(bytes(data))
             except OSError as error:
                 self._failed = error
         self._at += len(data)
         self._end = max(self._end, self._at)
         return len(data)
+
+    def _write(self, data: bytes) -> None:
+        n_written = 0
+        while n_written < len(data):
+            n_written += os.pwrite(self._descriptor, data[n_written:], self._at + n_written)
+        if os.pread(self._descriptor, len(data), self._at) != data:
+            raise OSError(errno.EIO, "reads back other than it was written; the disk may be failing")
 
     def truncate(self, size: int) -> int:
         """Make it that long."""

@@ -39,7 +39,7 @@ def amend(
     if right.id == session_id:
         raise StoreError(f"{session_id}: has this name already; another subject, session, task or run is wanted")
     folder = store.session_folder(right.id) / "v001"
-    follows = manifest.digest_of(before)
+    follows, is_done = manifest.digest_of(before), (before.parent / AMENDED).exists()
     if not store.versions(right.id):
         with Unboxed().workplace(store) as place:
             _redated(right, wrong, store).save(place / STAGED)
@@ -50,7 +50,7 @@ def amend(
                 manifest.amend(place / STAGED, lineage=lineage, consent=consent, verdicts=said_of["verdicts"])
                 durable.make_folder(folder.parent)
                 durable.publish(place / STAGED, folder)
-    elif manifest.read(store.latest(right.id))["lineage"]["follows"] != follows:
+    elif is_done or manifest.read(store.latest(right.id))["lineage"]["follows"] != follows:
         raise StoreError(f"{right.id}: is there already; a session cannot be amended into another one")
     durable.write_json(before.parent / AMENDED, {"to": right.id, "why": why, "version": before.name})
     return folder

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from neuroloom.ingest import manifest
 from neuroloom.pipeline import custody
 from neuroloom.pipeline.catalog import DONE
 from neuroloom.pipeline.store import Store
@@ -24,6 +25,7 @@ SAMPLE = 12
 EVERY = int(os.environ.get("NEUROLOOM_EVERY", "1"))
 N_CUTS = 150
 KILL = "signal=SIGKILL"
+LOSABLE = ("write", "pwrite64", "ftruncate", "fsync")
 pytestmark = pytest.mark.skipif(bool(can_trace()), reason=can_trace() or "-")
 
 
@@ -39,7 +41,9 @@ class Disturbed:
         self.store = laid_out(self.scene, self.root / "template")
         self.originals = originals_of(self.store)
         whole = self._copied("whole")
-        self.calls = self.forks.watched(whole.root, self.scene.work)
+        watched = self.forks.watched(whole.root, self.scene.work)
+        self.calls = [(call.name, call.number) for call in watched]
+        self.writes = [call for call in watched if call.name in LOSABLE and call.gave >= 0 and self._is_of_store(call)]
         self.undisturbed = story(whole)
         self.longest = max(path.stat().st_size for path in whole.root.rglob("*") if path.is_file())
 
@@ -51,6 +55,28 @@ class Disturbed:
     def cut(self, most_bytes, *, torn):
         """The same of an ingest whose files could not become longer than that."""
         return self._tried(f"{most_bytes} bytes, torn {torn}", torn, _made_room, most_bytes=most_bytes, torn=torn)
+
+    def lose(self, call):
+        """After a call that says it did what it did not: what is wrong and is not found by `verify`.
+
+        The restart may find what a person has to mend: that is what `verify` is for.
+        """
+        store = self._copied("hit")
+        try:
+            self.forks.run(store.root, self.scene.work, inject=f"{call.name}:retval={call.gave}:when={call.number}")
+            damaged = [name for name in store.session_ids() if manifest.verify(store.latest(name))]
+            lost = self.originals - originals_of(store)
+            silent = {name: said for name, said in story(store).items() if said != self.undisturbed.get(name)}
+            wrong = [f"an original is gone: {digest}" for digest in lost]
+            wrong += [] if damaged else [f"{name} is {said!r:.200}" for name, said in silent.items() if " v0" in name]
+            return bool(damaged), [f"lost {call}: {what}" for what in wrong]
+        finally:
+            shutil.rmtree(store.root)
+
+    def _is_of_store(self, call):
+        place = Path(call.file)
+        whole = self.root / "whole"
+        return any(place.is_relative_to(whole / name) for name in ("sessions", "originals", "quarantine"))
 
     def _tried(self, where, is_kill, mended, **fault):
         store = self._copied("hit")
@@ -131,6 +157,23 @@ def test_short_and_torn_writes_break_no_promise(disturbed, tell):
     noticed, found = run_through(outcomes, tell, "short and torn writes")
     assert found == []
     assert noticed >= len(sizes)
+
+
+def test_a_write_that_a_disk_lost_is_never_published_in_silence(disturbed, tell):
+    """As a disk does that says it wrote and did not; the page cache holds nothing of it, so it is read back as lost."""
+    one = disturbed("one")
+    files = [call for call in one.writes if call.file.endswith(".nwb") and call.name == "pwrite64"]
+    noted = [call for call in one.writes if call.file.endswith(".tmp") and call.name == "write"]
+    tried = [*files[:: len(files) // 3], noted[0], noted[-1]]
+    noticed, found = run_through(map(one.lose, tried), tell, f"lost writes, of {len(one.writes)}")
+    assert found == []
+
+
+@pytest.mark.trust
+@pytest.mark.parametrize("name", SCENES)
+def test_no_write_that_a_disk_lost_is_published_in_silence(disturbed, tell, name):
+    scene = disturbed(name)
+    assert run_through(map(scene.lose, scene.writes[::EVERY]), tell, f"lost writes, {name}")[1] == []
 
 
 @pytest.mark.trust
