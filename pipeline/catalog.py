@@ -349,7 +349,7 @@ class Catalog:
 
     def _sessions(self, which: Select[tuple[str, str]], keys: Sequence[str]) -> list[SessionRow]:
         wanted = which.subquery()
-        said = [SessionRow.manifest[key] for key in keys] or [SessionRow.manifest]
+        said: Sequence[Any] = [SessionRow.manifest[key] for key in keys] or [SessionRow.manifest]
         query = (
             select(SessionRow.id, SessionRow.version, SessionRow.published_at, *said)
             .join(wanted, and_(SessionRow.id == wanted.c.id, SessionRow.version == wanted.c.version))

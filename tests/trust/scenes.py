@@ -8,7 +8,6 @@ story(store) what can be told of a store afterwards, so that two can be compared
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -69,16 +68,9 @@ def edf_with_events(inbox: Inbox) -> None:
 
 def probe(inbox: Inbox) -> None:
     """A SpikeGLX folder, whose wideband samples become a companion file."""
-    from neuroloom.pipeline.sample_devices import record_person
+    from .mutating import spikeglx
 
-    from ..ingest.formats.test_spikeglx import with_samples
-
-    def fill(folder: Path) -> None:
-        with tempfile.TemporaryDirectory() as made:
-            record_person(Path(made), duration_s=6, devices=("probe",))
-            with_samples(next(Path(made).rglob("*.meta")), folder)
-
-    inbox.put("kept", fill)
+    inbox.put("kept", spikeglx)
 
 
 def marked(folder: Path, name: str, first: int) -> None:
