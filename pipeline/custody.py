@@ -169,6 +169,10 @@ def _remove_empty_folders(folder: Path) -> None:
     if folder.is_symlink() or not folder.is_dir():
         return
     for inner, _, _ in os.walk(folder, topdown=False):
-        # A folder that is not empty holds files that came later: they stay, and are a new drop.
-        with suppress(OSError):
+        try:
             os.rmdir(inner)
+        except OSError as error:
+            # One that is not empty holds files that came later: they stay, and are a new drop. What the disk refuses is
+            # asked of it again: an empty folder that stays would be a new drop, too.
+            if durable.is_of_disk(error):
+                raise
