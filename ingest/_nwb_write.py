@@ -12,7 +12,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +19,7 @@ from neuroloom.ingest._nwb_layout import Series, encoded, safe_names
 from neuroloom.ingest._nwb_skeleton import Skeleton
 from neuroloom.ingest.chunks import codec_of, write_rows
 from neuroloom.ingest.digest import Digester, header_of, rows_per_block
+from neuroloom.ingest.hdf5_files import new_hdf5
 from neuroloom.ingest.streams import Signal, Stream, as_slice
 from neuroloom.ingest.timebase import PiecewiseTimebase
 
@@ -73,8 +73,6 @@ def write_nwb(
     fast: bitshuffle-lz4 instead of gzip. elsewhere: index entries of streams that lie in companions, by name; such a
     stream is listed here and stored there. on_bytes: told how many bytes of samples were just written.
     """
-    from pynwb import NWBHDF5IO
-
     skeleton = Skeleton(
         head,
         sample_filters=bitshuffle() if fast else GZIP,
@@ -89,15 +87,27 @@ def write_nwb(
         entries[stream.name] = (elsewhere or {}).get(stream.name) or skeleton.add(stream, safe_name)
     index = encoded({**head.index, "streams": [entries[name] for name in names]})
     skeleton.add_index(json.dumps(index, allow_nan=False))
-    with h5py.File(path, "x", libver=LIBVER) as file:
+    return Written(entries=entries, digests=_filled(path, skeleton, on_bytes))
+
+
+def _filled(path: Path, skeleton: Skeleton, on_bytes: Callable[[int], None]) -> dict[str, str]:
+    """Write the file; returns the digests of its samples and times."""
+    from pynwb import NWBHDF5IO
+
+    with new_hdf5(path, libver=LIBVER) as (file, disk):
+
+        def written(n_bytes: int) -> None:
+            disk.check()
+            on_bytes(n_bytes)
+
         io = NWBHDF5IO(mode="w", file=file)
         io.write(skeleton.nwb)
-        digests = {f"{s.path}/data": _fill(file[f"{s.path}/data"], s, on_bytes) for s in skeleton.series}
+        digests = {f"{s.path}/data": _fill(file[f"{s.path}/data"], s, written) for s in skeleton.series}
         for series in skeleton.series:
             base = series.segment.timebase
             if isinstance(base, PiecewiseTimebase):
                 digests[f"{series.path}/timestamps"] = _fill_times(file[f"{series.path}/timestamps"], base)
-    return Written(entries=entries, digests=digests)
+    return digests
 
 
 def _fill(dataset: Any, series: Series, on_bytes: Callable[[int], None]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
@@ -41,7 +42,7 @@ def write_session(session: Session, folder: Path, progress: Progress | None, *, 
         raise ValueError(f"{session.id}: two streams are named {doubled[0]!r}; each needs a name of its own")
     counter = _Counter(session, progress)
     wideband = [s for s in session.streams if isinstance(s, Signal) and s.modality == "wideband"]
-    with durable.new_folder(folder) as staging, durable.nothing_ignored():
+    with durable.new_folder(folder) as staging:
         files: dict[str, dict[str, Any]] = {}
         elsewhere: dict[str, dict[str, Any]] = {}
         for stream, stem in zip(wideband, safe_names(["session", *(s.name for s in wideband)])[1:], strict=True):
@@ -149,16 +150,30 @@ def _subject(session: Session) -> dict[str, str]:
 
 
 def _verified(path: Path, digests: Mapping[str, str]) -> dict[str, Any]:
-    """The manifest entry of a file just written, read back from the file and compared with what was meant."""
-    problems = _nwb_problems(path)
+    """The manifest entry of a file just written, read back from the file and compared with what was meant.
+
+    It is read from the disk, and not from what the system still keeps of it in memory. Raises OSError where it reads
+    back otherwise: a disk that lost a write is no fault of the recording.
+    """
+    digest = digest_of_file(path)
+    durable.sync_file(path)
+    durable.forget_cached(path)
+    try:
+        problems = _nwb_problems(path)
+        with h5py.File(path, "r") as file:
+            found = digests_of_datasets(file)
+    except Exception as error:
+        raise _unlike(path, f"it cannot be read back ({' '.join(str(error).split())[:200]})") from error
+    unlike = next((dataset for dataset, meant in digests.items() if found.get(dataset) != meant), "")
+    if unlike or digest_of_file(path) != digest:
+        raise _unlike(path, f"{unlike or 'the file'} reads back other than it was written")
     if problems:
         raise SessionFileError(f"{path.name}: written, but not valid NWB: {problems[0]}")
-    with h5py.File(path, "r") as file:
-        found = digests_of_datasets(file)
-    for dataset, digest in digests.items():
-        if found.get(dataset) != digest:
-            raise SessionFileError(f"{path.name}: {dataset} reads back other than it was written; nothing is published")
-    return {"digest": digest_of_file(path), "n_bytes": path.stat().st_size, "datasets": found}
+    return {"digest": digest, "n_bytes": path.stat().st_size, "datasets": found}
+
+
+def _unlike(path: Path, found: str) -> OSError:
+    return OSError(errno.EIO, f"{found}; nothing is published, the disk may be failing", path.name)
 
 
 def _nwb_problems(path: Path) -> list[str]:

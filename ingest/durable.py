@@ -12,11 +12,13 @@ import json
 import os
 import secrets
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from neuroloom.ingest.digest import digest_of_file
 
@@ -31,14 +33,22 @@ def write_bytes(path: Path, data: bytes, *, verify: Callable[[Path], None] | Non
 
     verify: called with the temporary file; what it raises leaves the target as it was.
     """
-    temporary = _temporary_beside(path)
-    try:
+    with new_file(path) as temporary:
         with temporary.open("xb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        if temporary.read_bytes() != data:
+            raise OSError(errno.EIO, "reads back other than it was written; the disk may be failing", str(path))
         if verify is not None:
             verify(temporary)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """A name beside `path` for a file that takes its place, durably, where the block ends well, and goes otherwise."""
+    temporary = _temporary_beside(path)
+    try:
+        yield temporary
+        sync_file(temporary)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -67,19 +77,25 @@ def copy_file(source: Path, target: Path) -> str:
         if digest_of_file(target) == digest:
             return digest
         raise FileExistsError(f"{target}: is there already with other content; it is never replaced")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary_beside(target)
-    try:
+    make_folder(target.parent)
+    with new_file(target) as temporary:
         shutil.copyfile(source, temporary)
-        sync_file(temporary)
         if digest_of_file(temporary) != digest:
-            raise OSError(f"{target}: the copy differs from {source}; the file changed meanwhile or a disk is failing")
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(target.parent)
+            found = f"the copy differs from {source}; the file changed meanwhile or a disk is failing"
+            raise OSError(errno.EIO, found, str(target))
     return digest
+
+
+def new_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """A new .npy file of zeros, mapped into memory. Raises OSError where there is no room for all of it.
+
+    Its room is taken first: where a map finds the disk full later, the kernel ends the process.
+    """
+    made: NDArray[Any] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    if hasattr(os, "posix_fallocate") and (size := path.stat().st_size):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    return made
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -103,29 +119,6 @@ def is_of_disk(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _DISK
 
 
-@contextmanager
-def nothing_ignored() -> Iterator[None]:
-    """Raises OSError after the block where a library failed in it while it let go of something, and could not raise.
-
-    HDF5 writes when objects are closed, h5py closes them when they are forgotten, and Python prints such an error and
-    goes on: a disk that fails once left texts empty in a file that looked whole.
-    """
-    failed: list[str] = []
-    before = sys.unraisablehook
-
-    def hear(unraisable: Any) -> None:
-        failed.append(" ".join(str(unraisable.exc_value).split()))
-        before(unraisable)
-
-    sys.unraisablehook = hear
-    try:
-        yield
-    finally:
-        sys.unraisablehook = before
-    if failed:
-        raise OSError(errno.EIO, f"a write failed while a file was closed ({failed[0][:300]})")
-
-
 def sync_file(path: Path) -> None:
     """Make a closed file's content durable."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -133,6 +126,16 @@ def sync_file(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def forget_cached(path: Path) -> None:
+    """What is read of a file next comes from the disk, where the system allows that; the file must be durable."""
+    if hasattr(os, "posix_fadvise"):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)
 
 
 def sync_folder(path: Path) -> None:
@@ -144,6 +147,14 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it that are missing, and their names durable."""
+    missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync_folder(folder.parent)
+
+
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
     """A staging folder beside `target` that becomes `target` when the block ends well, and is removed otherwise.
@@ -152,7 +163,7 @@ def new_folder(target: Path) -> Iterator[Path]:
     Raises FileExistsError where `target` is there already, before the block runs.
     """
     _refuse_existing(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     staging = target.parent / f"{STAGING_PREFIX}{target.name[:100]}-{secrets.token_hex(6)}"
     staging.mkdir()
     try:

@@ -30,6 +30,7 @@ from sqlalchemy import (
     Float,
     Index,
     Integer,
+    Select,
     String,
     and_,
     create_engine,
@@ -49,7 +50,7 @@ from sqlalchemy.pool import NullPool
 from neuroloom.pipeline._tables import Base, CheckRow
 from neuroloom.pipeline.documents import readable_document_of
 from neuroloom.pipeline.migrations import bring_up_to_date
-from neuroloom.pipeline.store import Store
+from neuroloom.pipeline.store import AMENDED, Store
 
 SEEN, SETTLING, READY, SUBMITTED, RUNNING = "SEEN", "SETTLING", "READY", "SUBMITTED", "RUNNING"
 DONE, RETRY, QUARANTINED, IGNORED = "DONE", "RETRY", "QUARANTINED", "IGNORED"
@@ -329,15 +330,42 @@ class Catalog:
             rows = session.execute(select(ContentRow.id, ContentRow.version).distinct())
             return {(session_id, version) for session_id, version in rows}
 
-    def sessions(self) -> list[SessionRow]:
-        """Every published version, by session and version."""
+    def known_versions(self) -> set[tuple[str, str]]:
+        """Every (session, version) that is noted."""
         with self._session() as session:
-            return list(session.scalars(select(SessionRow).order_by(SessionRow.id, SessionRow.version)))
+            rows = session.execute(select(SessionRow.id, SessionRow.version))
+            return {(session_id, version) for session_id, version in rows}
 
-    def newest_sessions(self) -> list[SessionRow]:
-        """The newest version of every session, by name."""
-        found = {row.id: row for row in sorted(self.sessions(), key=lambda r: int(r.version[1:]))}
-        return [found[session_id] for session_id in sorted(found)]
+    def sessions(self, *keys: str) -> list[SessionRow]:
+        """Every published version, by session and version. keys: of the manifest only these, which is read sooner."""
+        return self._sessions(select(SessionRow.id, SessionRow.version), keys)
+
+    def newest_sessions(self, *keys: str) -> list[SessionRow]:
+        """The newest version of every session, by name. keys: of the manifest only these, which is read sooner."""
+        newest_first = (func.length(SessionRow.version).desc(), SessionRow.version.desc())
+        rank = func.row_number().over(partition_by=SessionRow.id, order_by=newest_first).label("rank")
+        ranked = select(SessionRow.id, SessionRow.version, rank).subquery()
+        return self._sessions(select(ranked.c.id, ranked.c.version).where(ranked.c.rank == 1), keys)
+
+    def _sessions(self, which: Select[tuple[str, str]], keys: Sequence[str]) -> list[SessionRow]:
+        wanted = which.subquery()
+        said: Sequence[Any] = [SessionRow.manifest[key] for key in keys] or [SessionRow.manifest]
+        query = (
+            select(SessionRow.id, SessionRow.version, SessionRow.published_at, *said)
+            .join(wanted, and_(SessionRow.id == wanted.c.id, SessionRow.version == wanted.c.version))
+            .order_by(SessionRow.id, SessionRow.version)
+        )
+        with self._session() as session:
+            rows = session.execute(query).all()
+        return [
+            SessionRow(
+                id=row[0],
+                version=row[1],
+                published_at=row[2],
+                manifest={key: v for key, v in zip(keys, row[3:], strict=True) if v is not None} if keys else row[3],
+            )
+            for row in rows
+        ]
 
     def put_run(self, name: str, **fields: Any) -> None:
         """Note a run, or change what is noted of it."""
@@ -396,14 +424,13 @@ def rebuild(store: Store, catalog: Catalog) -> int:
     """
     n_sessions = note_published(store, catalog)
     still_open = {drop.name for drop in catalog.drops(*OPEN)}  # a run may be between moving the files and saying so
+    done = {(drop.name, drop.digest) for drop in catalog.drops(DONE)}  # the same content may have come under two names
     for record in _records(store.originals, "drop.json"):
-        if record["name"] not in still_open and catalog.done_with(str(record.get("digest", ""))) is None:
+        if record["name"] not in still_open and (record["name"], str(record.get("digest", ""))) not in done:
             _restore(catalog, record, DONE, "")
+    known = {(drop.name, drop.digest) for drop in catalog.drops(QUARANTINED)}
     for record in _records(store.quarantine, "reason.json"):
-        known = any(
-            d.name == record.get("name") and d.digest == record.get("digest") for d in catalog.drops(QUARANTINED)
-        )
-        if not known and record["name"] not in still_open:
+        if record["name"] not in still_open and (record["name"], str(record.get("digest", ""))) not in known:
             _restore(catalog, record, QUARANTINED, str(record.get("reason", "")))
     return n_sessions
 
@@ -424,8 +451,13 @@ def noted_run(store: Store, name: str, kind: str) -> Iterator[dict[str, Any]]:
 
 
 def note_published(store: Store, catalog: Catalog, session_ids: Sequence[str] | None = None) -> int:
-    """Note the published versions of these sessions (all where None); gives how many versions there are."""
+    """Note the published versions of these sessions (all where None); gives how many versions there are.
+
+    Where all are noted, those that were deleted, or have another name now, are forgotten.
+    """
     n_versions = 0
+    if session_ids is None:
+        _forget(store, catalog, catalog.known_versions())
     for session_id in store.session_ids() if session_ids is None else session_ids:
         for folder in store.versions(session_id):
             manifest = readable_document_of(folder / "manifest.json")
@@ -441,11 +473,25 @@ def published_at(folder: Path) -> float:
 
 
 def note_new(store: Store, catalog: Catalog) -> None:
-    """Note the published versions that the catalog does not know yet; reads no manifest of one that it does."""
-    known = catalog.noted_versions()
-    for session_id in store.session_ids():
-        if any((session_id, folder.name) not in known for folder in store.versions(session_id)):
+    """Note the published versions that the catalog does not know yet, and forget those that are listed no more.
+
+    Reads no manifest of a version that is known.
+    """
+    contents, there = catalog.noted_versions(), set[tuple[str, str]]()
+    for session_id, names in store.published().items():
+        versions = {(session_id, name) for name in names}
+        there |= versions
+        if versions - contents:
             note_published(store, catalog, [session_id])
+    _forget(store, catalog, catalog.known_versions() - there)
+
+
+def _forget(store: Store, catalog: Catalog, versions: Iterable[tuple[str, str]]) -> None:
+    """Forget versions that were deleted, or whose session has another name now."""
+    for session_id, version in sorted(versions):
+        folder = store.session_folder(session_id)
+        if not (folder / version / "manifest.json").is_file() or (folder / AMENDED).exists():
+            catalog.forget_version(session_id, version)
 
 
 def _restore(catalog: Catalog, record: Mapping[str, Any], state: str, reason: str) -> None:

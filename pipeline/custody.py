@@ -145,7 +145,7 @@ def _record(drop: Drop) -> dict[str, Any]:
 
 
 def _move(drop: Drop, folder: Path, name: str, record: Mapping[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    durable.make_folder(folder)
     durable.write_json(folder / name, {**record, "moved": False})
     _move_files(Path(drop.folder), drop.name, drop.files, folder / FILES)
     durable.write_json(folder / name, {**record, "moved": True})
@@ -154,19 +154,25 @@ def _move(drop: Drop, folder: Path, name: str, record: Mapping[str, Any]) -> Non
 def _move_files(source: Path, name: str, files: Sequence[str], target: Path) -> None:
     for file in files or [name]:
         if os.path.lexists(source / file):
-            (target / file).parent.mkdir(parents=True, exist_ok=True)
+            durable.make_folder((target / file).parent)
             with suppress(FileNotFoundError):  # another watcher moved it just now, to the same place
                 os.rename(source / file, target / file)
+    for folder in sorted({target, *((target / file).parent for file in files)}):
+        if folder.is_dir():
+            durable.sync_folder(folder)
     with suppress(FileNotFoundError):
         os.unlink(source / f"{name}.done")
     _remove_empty_folders(source / name)
-    durable.sync_folder(target if target.is_dir() else target.parent)
 
 
 def _remove_empty_folders(folder: Path) -> None:
     if folder.is_symlink() or not folder.is_dir():
         return
     for inner, _, _ in os.walk(folder, topdown=False):
-        # A folder that is not empty holds files that came later: they stay, and are a new drop.
-        with suppress(OSError):
+        try:
             os.rmdir(inner)
+        except OSError as error:
+            # One that is not empty holds files that came later: they stay, and are a new drop. What the disk refuses is
+            # asked of it again: an empty folder that stays would be a new drop, too.
+            if durable.is_of_disk(error):
+                raise

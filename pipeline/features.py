@@ -449,9 +449,7 @@ class _Builder:
     def _array(self, what: str, shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
         if self.folder is None:
             return np.zeros(shape, dtype=dtype)
-        path = self.folder / f"{len(self.ports):03d}.{what}.npy"
-        made: NDArray[Any] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-        return made
+        return durable.new_array(self.folder / f"{len(self.ports):03d}.{what}.npy", shape, dtype)
 
     def _extrapolated(self, stream: Stream) -> Flags:
         """True where a bin lies beyond the pulses that its device's clock map rests on."""

@@ -19,6 +19,7 @@ staging later.
 
 from __future__ import annotations
 
+import errno
 import getpass
 import json
 import os
@@ -199,10 +200,14 @@ def _log(store: Store, entry: Entry, who: str) -> None:
         "n_bytes": entry.n_bytes,
         "why": entry.why,
     }
-    path = store.root / LOG
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    # A line begins with a new one where the one before was cut short, so that it takes no other with it.
+    data = (json.dumps(line) + "\n").encode()
+    descriptor = os.open(store.root / LOG, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        os.write(descriptor, (json.dumps(line) + "\n").encode())
+        if (size := os.fstat(descriptor).st_size) and os.pread(descriptor, 1, size - 1) != b"\n":
+            data = b"\n" + data
+        if os.write(descriptor, data) != len(data):
+            raise OSError(errno.ENOSPC, f"{store.root / LOG}: the disk took a part of a line; nothing is deleted")
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

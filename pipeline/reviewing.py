@@ -179,9 +179,10 @@ def _health(store: Store, catalog: Catalog) -> views.HealthView:
 def _session_rows(store: Store, catalog: Catalog) -> tuple[views.SessionRow, ...]:
     """The newest version of every session; its findings beside those of the subject's session before."""
     said: dict[str, list[dict[str, Any]]] = {}
-    for version in catalog.sessions():
+    for version in catalog.sessions("verdicts"):
         said.setdefault(version.id, []).append(version.manifest)
-    rows = [replace(_session_row(store, row), verdict=_verdict(said[row.id])) for row in catalog.newest_sessions()]
+    newest = catalog.newest_sessions("subject", "start", "streams", "quality", "sources")
+    rows = [replace(_session_row(store, row), verdict=_verdict(said[row.id])) for row in newest]
     before: dict[str, int] = {}
     more: dict[str, int] = {}
     for row in sorted((row for row in rows if row.start is not None), key=lambda row: str(row.start)):

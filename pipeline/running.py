@@ -386,14 +386,14 @@ def compare_runs(names: Sequence[str], store: Store) -> list[dict[str, Any]]:
 
 def predict_run(name: str, session_id: str, store: Store) -> Path:
     """What a run expects of a session, bin by bin: one HDF5 file in the run's folder, a dataset (T, C) per port."""
-    import h5py
+    from neuroloom.ingest.hdf5_files import new_hdf5
 
     run = open_run(store, name)
     with _opened(store, session_id) as session:
         masked = verdicts.reviewed(session, verdicts.bad_channels_of(store, session_id))
         predicted = run.predict(masked)[session_id]
     path = store.run_folder(name) / PREDICTED.format(session=session_id)
-    with h5py.File(path, "w") as file:
+    with durable.new_file(path) as temporary, new_hdf5(temporary) as (file, _):
         file.attrs.update(run=name, session=session_id, bin_s=run.window_config.bin_s)
         for port, values in predicted.items():
             file.create_dataset(port.replace("/", "_"), data=values)

@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,8 @@ AMENDED = "amended.json"  # in the folder of a session that has another name now
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
 _VERSION = re.compile(r"v(\d{3,})")
+SETTLED_NS = 3_000_000_000
+_LISTED: dict[Path, dict[str, tuple[int, tuple[str, ...]]]] = {}  # of `Store.published`
 
 
 class StoreError(ValueError):
@@ -122,11 +125,38 @@ class Store:
 
     def session_ids(self, *, amended: bool = False) -> list[str]:
         """Every session that has a published version, sorted. amended: also those that have another name now."""
+        if not amended:
+            return sorted(self.published())
         if not self.sessions.is_dir():
             return []
         folders = [f for f in self.sessions.iterdir() if _SAFE_NAME.fullmatch(f.name) and f.is_dir()]
-        folders = [f for f in folders if amended or not (f / AMENDED).exists()]
         return sorted(folder.name for folder in folders if self.versions(folder.name))
+
+    def published(self) -> dict[str, tuple[str, ...]]:
+        """By session its versions, oldest first; less those that have another name now.
+
+        Asked at every ingest: a folder that has not changed since it was listed is not listed again. One that changed
+        within the last seconds is, since a change right afterwards could leave the same time.
+        """
+        if not self.sessions.is_dir():
+            return {}
+        known, found, kept = _LISTED.get(self.sessions, {}), {}, {}
+        settled_ns = time.time_ns() - SETTLED_NS
+        with os.scandir(self.sessions) as entries:
+            for entry in entries:
+                if not _SAFE_NAME.fullmatch(entry.name) or not entry.is_dir():
+                    continue
+                changed_ns = entry.stat().st_mtime_ns
+                was_ns, versions = known.get(entry.name, (-1, ()))
+                if was_ns != changed_ns:
+                    is_listed = not (self.sessions / entry.name / AMENDED).exists()
+                    versions = tuple(folder.name for folder in self.versions(entry.name)) if is_listed else ()
+                if changed_ns < settled_ns:
+                    kept[entry.name] = (changed_ns, versions)
+                if versions:
+                    found[entry.name] = versions
+        _LISTED[self.sessions] = kept
+        return found
 
     def versions(self, session_id: str) -> list[Path]:
         """The published version folders of a session, oldest first: those that hold a manifest."""

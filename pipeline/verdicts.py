@@ -146,7 +146,7 @@ def judge_run(store: Store, name: str, verdict: str, *, by: str, note: str = "",
 @contextmanager
 def publishing(session_folder: Path) -> Iterator[None]:
     """While a new version takes over what was said and gets its place, nobody adds a verdict to the old one."""
-    session_folder.mkdir(exist_ok=True)
+    durable.make_folder(session_folder)
     with _locked(session_folder):
         yield
 

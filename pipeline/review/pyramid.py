@@ -213,10 +213,7 @@ def _array(signal: Signal, folder: Path | None, number: int, depth: int, n_bins:
     dtype = np.dtype(np.float32) if kind.kind == "f" else kind
     if folder is None:
         return np.empty(shape, dtype)
-    made: NDArray[Any] = np.lib.format.open_memmap(
-        folder / f"{number:03d}.{depth}.npy", mode="w+", dtype=dtype, shape=shape
-    )
-    return made
+    return durable.new_array(folder / f"{number:03d}.{depth}.npy", shape, dtype)
 
 
 def _first_bins(signal: Signal, n_samples: int) -> tuple[int, ...]:

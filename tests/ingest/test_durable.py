@@ -106,15 +106,3 @@ def test_a_copy_never_replaces_other_content(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match="with other content"):
         durable.copy_file(tmp_path / "a", tmp_path / "b")
     assert (tmp_path / "b").read_bytes() == b"abd"
-
-
-class FailsWhenForgotten:
-    def __del__(self):
-        raise RuntimeError("file write failed: errno = 5")
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_error_while_something_is_forgotten_is_no_success():
-    with pytest.raises(OSError, match="errno = 5") as refused, durable.nothing_ignored():
-        FailsWhenForgotten()
-    assert durable.is_of_disk(refused.value)

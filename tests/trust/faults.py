@@ -1,7 +1,7 @@
 """Faults from outside: a signal or an error at one system call of an ingest, by strace; nothing in the code is mocked.
 
 with Forks() as forks:
-    calls = forks.watched(store)                      [("openat", 17), ...]  calls that change files, in order
+    calls = forks.watched(store)                      calls that change files, in order
     forks.run(store, inject="pwrite64:signal=SIGKILL:when=3")
     forks.killed_after(1.7, store, "go on")
     forks.run(store, most_bytes=4097, torn=True)      killed at the first write beyond, which has begun
@@ -21,7 +21,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 CHANGING = (
     "openat", "write", "pwrite64", "writev", "pwritev", "ftruncate", "fallocate", "fsync", "fdatasync", "rename",
@@ -41,6 +41,15 @@ def can_trace() -> str:
     return "" if tried.returncode == -9 else "strace may not trace here; kills at system calls are left out"
 
 
+class Call(NamedTuple):
+    """A system call: its name, its number among those of its name, the open file it is of, and what it gave."""
+
+    name: str
+    number: int
+    file: str
+    gave: int
+
+
 @dataclass
 class Forks:
     """`forking.py`, and a tracer for each of its children."""
@@ -58,8 +67,8 @@ class Forks:
         self.process.wait(20)
         self.process.stdout.close()  # type: ignore[union-attr]
 
-    def watched(self, place: Path, then: str = "ingest") -> list[tuple[str, int]]:
-        """The calls of an ingest that change files, each with its number among the calls of its name."""
+    def watched(self, place: Path, then: str = "ingest") -> list[Call]:
+        """The calls of an ingest that change files, in order."""
         with tempfile.NamedTemporaryFile("r") as log:
             assert self.run(place, then, log=log.name)["ended"] == 0
             said = log.read()
@@ -70,7 +79,8 @@ class Forks:
                 continue
             n_seen[call[1]] += 1
             if call[1] != "openat" or OPENS_FOR_WRITING.search(line):
-                calls.append((call[1], n_seen[call[1]]))
+                file, gave = re.match(r"\w+\(\d+<([^>]*)>", line), re.search(r"= (\d+)$", line)
+                calls.append(Call(call[1], n_seen[call[1]], file[1] if file else "", int(gave[1]) if gave else -1))
         return calls
 
     def run(
@@ -109,7 +119,7 @@ class Forks:
 
     def _tracer(self, pid: int, inject: str, log: str) -> subprocess.Popen[bytes]:
         traced = inject.split(":")[0] if inject else ",".join(CHANGING)
-        command = ["strace", "-o", log or os.devnull, "-e", f"trace={traced}"]
+        command = ["strace", "-y", "-o", log or os.devnull, "-e", f"trace={traced}"]
         command += [*(["-e", f"inject={inject}"] if inject else []), "-p", str(pid)]
         tracer = subprocess.Popen(command, stderr=subprocess.PIPE)
         assert tracer.stderr is not None

@@ -3,23 +3,27 @@
 stdin    {"place", "then", "most_bytes", "torn"}: a child is forked and said to be there; "go": it works
 stdout   {"pid"}, then of the child {"states"} or {"raised"}, then {"ended": its status}; negative: the signal
 
-then: "ingest", what lies in the inbox of the store at `place`; "go on", the same over and over, until it is killed;
-    "train", a short training in that folder.
+then: what `scenes.WORK` names, in the store at `place`; "go on", its inbox is looked at over and over, until it is
+    killed; "train", a short training in that folder.
 most_bytes: no file can become longer, by the kernel: a write that reaches beyond it is short, and the next one fails,
     or, where `torn`, kills. Run as a script, alone.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
 import signal
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
 
 
 def line() -> str:
@@ -37,28 +41,27 @@ def tell(**said: object) -> None:
 
 
 def ready_to_ingest() -> None:
-    import harness  # noqa: F401  (before the first fork)
-    import scipy.signal  # noqa: F401
+    """One ingest before the first fork: what is imported or kept then, no fork has to."""
+    from tests.trust import scenes
 
-    from neuroloom.ingest.formats import formats
-    from neuroloom.pipeline import making  # noqa: F401
+    with tempfile.TemporaryDirectory() as folder:
+        scenes.ingest(scenes.laid_out(scenes.SCENES["one"], Path(folder) / "store"))
+    gc.collect()
+    gc.freeze()
 
-    formats()
 
+def work_of(name: str) -> Callable[[str], dict[str, str]]:
+    def done(place: str) -> dict[str, str]:
+        from tests.trust import scenes
 
-def ingest(place: str) -> dict[str, str]:
-    from harness import Inbox
+        return scenes.WORK[name](scenes.Store(Path(place)))
 
-    from neuroloom.pipeline.store import Store
-
-    inbox = Inbox(Store(Path(place)))
-    return {name: f"{drop.state} {drop.reason}" for name, drop in inbox.look().items()}
+    return done
 
 
 def go_on(place: str) -> dict[str, str]:
-    from harness import SOAK, Inbox
-
     from neuroloom.pipeline.store import Store
+    from tests.trust.harness import SOAK, Inbox
 
     inbox = Inbox(Store(Path(place)), settings=SOAK, owner=f"run {os.getpid()}")
     while True:
@@ -67,18 +70,18 @@ def go_on(place: str) -> dict[str, str]:
 
 
 def ready_to_train() -> None:
-    import short_training
+    from tests.trust import short_training
 
     short_training.ready()
 
 
 def train(place: str) -> dict[str, str]:
-    import short_training
+    from tests.trust import short_training
 
     return {"losses": repr(short_training.trained(Path(place)))}
 
 
-WORK = {"ingest": (ready_to_ingest, ingest), "go on": (ready_to_ingest, go_on), "train": (ready_to_train, train)}
+OTHERS = {"go on": (ready_to_ingest, go_on), "train": (ready_to_train, train)}
 
 
 def shortened(most_bytes: int, *, torn: bool) -> None:
@@ -93,7 +96,7 @@ def main() -> None:
     tell(ready=os.getpid())
     while text := line():
         request = json.loads(text)
-        prepare, work = WORK[request["then"]]
+        prepare, work = OTHERS.get(request["then"], (ready_to_ingest, work_of(request["then"])))
         if prepare not in ready:
             prepare()
             ready.add(prepare)

@@ -87,6 +87,7 @@ class Inbox:
 def inbox_of(root: Path, *, boxed: bool = True, settings: Settings = SETTINGS) -> Iterator[Inbox]:
     """A new store below `root`."""
     store = Store(root / "store").create()
+    store.settings_file.write_text('[ingest]\nsorter = "none"\n')
     with box_of(store, settings.box if boxed else BoxSettings(on=False)) as inside:
         inbox = Inbox(store, inside, settings)
         yield inbox

@@ -8,6 +8,7 @@ mutated(folder, rng)   one of its files changed in one way, in place; says which
 from __future__ import annotations
 
 import shutil
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -15,8 +16,24 @@ import numpy as np
 
 from neuroloom.ingest import FormatError, format_of
 from neuroloom.ingest.folders import companions_of
+from neuroloom.pipeline.sample_devices import record_person
 from neuroloom.pipeline.sniffing import READ_ERRORS
 
+from ..ingest.formats import (
+    test_bci2000,
+    test_bids_physio,
+    test_deeplabcut,
+    test_intan,
+    test_openephys_legacy,
+    test_plexon,
+    test_presentation,
+    test_psychopy_log,
+    test_psychopy_trials,
+    test_pupil_cloud,
+    test_spike2,
+    test_spikeglx,
+    test_tdt,
+)
 from ..ingest.formats.test_edf import edf_file
 from ..ingest.formats.test_eeglab import set_file
 from ..ingest.formats.test_egi_mff import mff_folder
@@ -30,7 +47,7 @@ TEXT = (b"-1", b"0", b"99999999999", b"nan", b"1e308", b"", b"\x00", b"../x", b"
 
 
 def written(folder: Path) -> dict[str, Path]:
-    """A recording of a few formats each, made on the spot."""
+    """A recording each of formats that the tests write, among them all without a small real one; made on the spot."""
     made = {
         "edf": lambda f: edf_file(f / "x.edf", range(5)),
         "brainvision": brainvision,
@@ -43,6 +60,19 @@ def written(folder: Path) -> dict[str, Path]:
             "onset\tduration\ttrial_type\n0.5\t0.1\ta\n1.5\t0\tb\n"
         ),
         "arrays": _arrays,
+        "bci2000": test_bci2000.dat_file,
+        "bids_physio": lambda f: test_bids_physio.physio(f, "0.5\t0\n0.75\t0\nn/a\t1\n1.25\t1\n"),
+        "deeplabcut": test_deeplabcut.pose,
+        "intan": lambda f: test_intan.rhd(f / "x.rhd", 0, 128),
+        "openephys_legacy": test_openephys_legacy.filled,
+        "plexon": test_plexon.filled,
+        "presentation": lambda f: test_presentation.log(f / "s01-stroop.log"),
+        "psychopy_log": lambda f: test_psychopy_log.log(f / "07.log"),
+        "psychopy_trials": lambda f: test_psychopy_trials.table(f / "07_stroop.csv"),
+        "pupil_cloud": test_pupil_cloud.filled,
+        "spike2": test_spike2.filled,
+        "spikeglx": spikeglx,
+        "tdt": test_tdt.filled,
     }
     found = {}
     for name, make in made.items():
@@ -52,6 +82,13 @@ def written(folder: Path) -> dict[str, Path]:
             make(folder / name)
         found[name] = folder / name
     return found
+
+
+def spikeglx(folder: Path) -> None:
+    """A probe of 16 channels, 50 samples long."""
+    with tempfile.TemporaryDirectory() as made:
+        record_person(Path(made), duration_s=6, devices=("probe",))
+        test_spikeglx.with_samples(next(Path(made).rglob("*.meta")), folder)
 
 
 def _arrays(folder: Path) -> None:

@@ -9,14 +9,12 @@ import pytest
 
 from neuroloom.pipeline import custody
 from neuroloom.pipeline.catalog import DONE
-from neuroloom.pipeline.privacy import make_secret
 from neuroloom.pipeline.store import Store
 
-from .harness import Inbox
-from .hostile_paths import brainvision
-from .promises import broken_after_restart, broken_at_once, datasets, digests_below
+from .promises import broken_after_restart, broken_at_once
+from .scenes import SCENES, ingest, laid_out, originals_of, story
 
-SESSION = "sub-kept_ses-01"
+SCENE = SCENES["one"]
 SOME_KB, ALL_KB = (140, 200, 240, 280), range(112, 432, 4)
 
 
@@ -45,36 +43,30 @@ def disk(tmp_path):
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory):
-    """A store with a drop, and what its session holds."""
+    """A store with a drop, and the story it comes to on a disk with room."""
     root = tmp_path_factory.mktemp("full")
-    store = Store(root / "template").create()
-    inbox = Inbox(store)
-    inbox.put("kept", brainvision)
-    inbox.catalog.close()
-    make_secret(store)
-    whole = Inbox(Store(shutil.copytree(store.root, root / "whole")))
-    assert whole.look()["kept"].state == DONE
-    return store, datasets(whole.store.latest(SESSION))
+    store = laid_out(SCENE, root / "template")
+    whole = Store(shutil.copytree(store.root, root / "whole"))
+    assert ingest(whole)["kept"].startswith(DONE)
+    return store, story(whole)
 
 
 def fill_up(disk, template, size_kb):
     """Ingest on a disk of that size, give it more, ingest again; whether it was too small, and what did not hold."""
-    store, holds = template
+    store, undisturbed = template
     small = Store(shutil.copytree(store.root, disk(size_kb) / "store"))
-    originals = digests_below(small.inbox / "kept")
+    originals = originals_of(small)
     try:
-        inbox = Inbox(small)
-        was_done = inbox.look()["kept"].state == DONE
-        inbox.catalog.close()
+        was_done = ingest(small)["kept"].startswith(DONE)
     except Exception:  # noqa: BLE001 - as a watcher that ends, which is started again
         was_done = False
-    found = broken_at_once(small, originals)
+    found = broken_at_once(small, SCENE, originals)
     assert mounted(small.root.parent, 65536, "remount")
     for refused in custody.refused(small):  # full at every attempt: it says so, and a person asks for another
         if not re.search(r"Errno 28|errno = 28|No space left|OSError\(28|disk is full", refused.reason):
             found.append(f"quarantined without saying that the disk is full: {refused.reason}")
         custody.release(small, refused.id)
-    return not was_done, found + broken_after_restart(small, originals, SESSION, holds)
+    return not was_done, found + broken_after_restart(small, SCENE, originals, undisturbed)
 
 
 def run_through(disk, template, sizes_kb):

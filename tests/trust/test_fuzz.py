@@ -10,7 +10,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from neuroloom.ingest import manifest
+from neuroloom.ingest import format_of, manifest, naming_files
 from neuroloom.pipeline.catalog import DONE, QUARANTINED
 
 from .harness import SETTINGS, inbox_of, lines
@@ -65,6 +65,13 @@ def test_a_few_mutations_of_written_recordings(inbox, tmp_path, tell):
     tell(said("fuzz", len(found), N_QUICK, outcomes))
     assert wrong == []
     assert outcomes[DONE] + outcomes[QUARANTINED] == len(found) * N_QUICK
+
+
+def test_every_written_recording_is_of_its_format(tmp_path):
+    found = written(tmp_path)
+    assert {name: {format_of(path) for path in naming_files(folder)} for name, folder in found.items()} == {
+        name: {name} for name in found
+    }
 
 
 @pytest.mark.trust

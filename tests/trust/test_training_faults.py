@@ -42,7 +42,7 @@ def broken(forks, whole, fault, call, number):
 
 
 def run_through(forks, whole, fault, points):
-    outcomes = [broken(forks, whole, fault, call, number) for call, number in points]
+    outcomes = [broken(forks, whole, fault, call, number) for call, number, *_ in points]
     return sum(ended for ended, _ in outcomes), [what for _, found in outcomes for what in found]
 
 

@@ -50,14 +50,18 @@ def full(first=0):
     return np.arange(first, first + 1024)
 
 
+def filled(place):
+    for k in (1, 2, 10):
+        continuous(place / f"100_CH{k}.continuous", (2048, full(k)), (3072, full(k + 1024)), channel=f"CH{k}")
+    continuous(place / "100_ADC1.continuous", (2048, full()), (3072, full()), channel="ADC1", gain=0.00015)
+    events(place / "all_channels.events", (2100, 52, 0, 1), (2400, 0, 0, 0), (2500, 0, 3, 1))
+    (place / "messages.events").write_text("2048 hello\nno number\n")
+    return place
+
+
 @pytest.fixture
 def folder(tmp_path):
-    for k in (1, 2, 10):
-        continuous(tmp_path / f"100_CH{k}.continuous", (2048, full(k)), (3072, full(k + 1024)), channel=f"CH{k}")
-    continuous(tmp_path / "100_ADC1.continuous", (2048, full()), (3072, full()), channel="ADC1", gain=0.00015)
-    events(tmp_path / "all_channels.events", (2100, 52, 0, 1), (2400, 0, 0, 0), (2500, 0, 3, 1))
-    (tmp_path / "messages.events").write_text("2048 hello\nno number\n")
-    return tmp_path
+    return filled(tmp_path)
 
 
 def test_samples_gains_and_start_equal_those_of_neo(folder):

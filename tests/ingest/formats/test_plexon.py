@@ -49,19 +49,23 @@ def neo_of(path):
     return stock
 
 
-@pytest.fixture
-def whole(tmp_path):
+def filled(folder):
     """Two channels of 1 kHz without a gap, spikes of two classes, a strobed word and a line."""
     blocks = [slow(40 * 100 * k, c, np.arange(100) + 100 * k + 1000 * c) for k in range(3) for c in (0, 1)]
     blocks += [(1, 400, 1, 0, np.arange(32)), (1, 800, 1, 1, np.arange(32)), (1, 900, 1, 1, np.arange(32))]
     blocks += [(4, 2000, 257, 77, []), (4, 4000, 1, 0, []), (4, 8000, 258, 0, [])]
     return plx(
-        tmp_path / "a.plx",
+        folder / "a.plx",
         *blocks,
         slow=[(0, b"FP01", 1000), (1, b"FP02", 1000), (2, b"FP03", 1000)],
         spike=[(1, b"sig001")],
         event=[(1, b"Event001"), (257, b"Strobed"), (258, b"Start")],
     )
+
+
+@pytest.fixture
+def whole(tmp_path):
+    return filled(tmp_path)
 
 
 def test_samples_and_units_equal_those_of_neo(whole):

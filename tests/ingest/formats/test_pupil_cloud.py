@@ -11,28 +11,30 @@ GAZE = "section id,recording id,timestamp [ns],gaze x [px],gaze y [px],worn,fixa
 GAZE += ",azimuth [deg],elevation [deg]\n"
 
 
-@pytest.fixture
-def export(tmp_path):
+def filled(folder):
     """Three samples at 200 Hz, a fixation, a saccade, a blink and an event, as Pupil Labs documents them."""
     rows = "".join(f"s,r,{T0 + k * 5_000_000},{600 + k}.5,700,1.0,{k},,{k}.25,-1\n" for k in range(3))
-    (tmp_path / "gaze.csv").write_text(GAZE + rows)
+    (folder / "gaze.csv").write_text(GAZE + rows)
     head = "section id,recording id,{} id,start timestamp [ns],end timestamp [ns],duration [ms]"
     start, stop = T0, T0 + 5_000_000
-    (tmp_path / "blinks.csv").write_text(head.format("blink") + f"\ns,r,1,{start},{stop},5\n")
-    (tmp_path / "fixations.csv").write_text(
+    (folder / "blinks.csv").write_text(head.format("blink") + f"\ns,r,1,{start},{stop},5\n")
+    (folder / "fixations.csv").write_text(
         head.format("fixation") + f",fixation x [px],fixation y [px]\ns,r,1,{start},{stop},5,601.5,700\n"
     )
-    (tmp_path / "saccades.csv").write_text(
+    (folder / "saccades.csv").write_text(
         head.format("saccade") + ",amplitude [px],amplitude [deg],mean velocity [px/s],peak velocity [px/s]\n"
         f"s,r,1,{start},{stop},5,90,6.5,1000,2000\n"
     )
-    (tmp_path / "events.csv").write_text(
-        f"recording id,timestamp [ns],name,type\nr,{T0 - 1_000_000_000},go,recording\n"
-    )
+    (folder / "events.csv").write_text(f"recording id,timestamp [ns],name,type\nr,{T0 - 1_000_000_000},go,recording\n")
     imu = "section id,recording id,timestamp [ns],gyro x [deg/s],gyro y [deg/s],gyro z [deg/s]\n"
-    (tmp_path / "imu.csv").write_text(imu + f"s,r,{T0},1,2,3\ns,r,{T0 + 9_000_000},4,5,6\n")
-    (tmp_path / "info.json").write_text(json.dumps({"wearer_name": "Anna Muster"}))
-    return tmp_path
+    (folder / "imu.csv").write_text(imu + f"s,r,{T0},1,2,3\ns,r,{T0 + 9_000_000},4,5,6\n")
+    (folder / "info.json").write_text(json.dumps({"wearer_name": "Anna Muster"}))
+    return folder
+
+
+@pytest.fixture
+def export(tmp_path):
+    return filled(tmp_path)
 
 
 def test_an_export_is_one_recording_with_units_as_its_names_state(export):

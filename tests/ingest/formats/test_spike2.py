@@ -63,11 +63,10 @@ def neo_of(path):
     return stock
 
 
-@pytest.fixture
-def whole(tmp_path):
+def filled(folder):
     """A waveform of 1 kHz with a pause, and a channel of every other kind."""
     return son(
-        tmp_path / "a.smr",
+        folder / "a.smr",
         adc(b"Press", [(0, range(100)), (10_000, range(100, 150)), (50_000, range(5))]),
         marks(3, b"Rise", [(10, (), b""), (20, (), b"")]),
         marks(4, b"Level", [(1000, (), b""), (1500, (), b""), (3000, (), b"")], head=b"\1\0"),
@@ -75,6 +74,11 @@ def whole(tmp_path):
         marks(6, b"Spikes", [(100, (0, 0, 0, 0), b""), (200, (2, 0, 0, 0), b""), (300, (2, 0, 0, 0), b"")], extra=64),
         marks(8, b"Notes", [(400, (0, 0, 0, 0), b"drug on\0")], extra=20),
     )
+
+
+@pytest.fixture
+def whole(tmp_path):
+    return filled(tmp_path)
 
 
 def test_samples_gains_and_pauses_equal_those_of_neo(whole):

@@ -70,15 +70,19 @@ def neo_of(path):
     return stock
 
 
-@pytest.fixture
-def whole(tmp_path):
-    block = Block(tmp_path / "Block-1")
+def filled(folder):
+    block = Block(folder / "Block-1")
     for k in range(3):
         for channel in (1, 2):
             block.chunk(b"Wav1", channel, k * N / RATE_HZ, np.arange(N) + 1000 * channel + N * k)
     block.snip(b"eNe1", 1, 0.5, 0).snip(b"eNe1", 1, 0.6, 2).snip(b"eNe1", 1, 0.7, 2)
     block.rows += [onset(b"Tick", 1.0, 1.0), onset(b"Tick", 2.0, 2.5)]
     return block.written(store("Wav1", 0x8101, 2), store("eNe1", 0x8201, 1), store("Tick", 0x101, 1))
+
+
+@pytest.fixture
+def whole(tmp_path):
+    return filled(tmp_path)
 
 
 def test_samples_and_spikes_equal_those_of_neo(whole):
