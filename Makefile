@@ -34,7 +34,7 @@ check-all: test
 
 check-trust: $(READY)
 	@.ci/system-packages chromium:chromium chromedriver:chromium-driver strace:strace
-	NEUROLOOM_EXAMPLES=3000 $(BIN)/python -m pytest tests/trust tests/pipeline/test_box.py tests/pipeline/test_boxed_ingest.py
+	NEUROLOOM_EXAMPLES=3000 $(BIN)/python -m pytest tests/trust tests/pipeline/boxed/test_box.py tests/pipeline/boxed/test_boxed_ingest.py
 
 bench: $(READY)
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -55,10 +55,10 @@ def _processor_s() -> float:
 
 def drop_many(work: Path, n_drops: int, n_ingest: int) -> None:
     """Looks at an inbox of so many recordings, and the ingest of some of them by one worker."""
-    from neuroloom.pipeline.box import box_of
+    from neuroloom.pipeline.boxed.box import box_of
     from neuroloom.pipeline.catalog import SUBMITTED, Catalog
     from neuroloom.pipeline.config import InboxSettings, IngestSettings, Settings
-    from neuroloom.pipeline.reconciling import Reconciler, ingest_claimed
+    from neuroloom.pipeline.drops.reconciling import Reconciler, ingest_claimed
     from neuroloom.pipeline.store import Store
 
     store = Store(work / "store").create()
@@ -88,7 +88,7 @@ def drop_many(work: Path, n_drops: int, n_ingest: int) -> None:
         with timed("ingested by one worker, in its box, validated", len(rest), "drops"):
             for drop in rest:
                 ingest_claimed(store, catalog, settings, _claim(catalog, drop.id), inside=inside)
-    from neuroloom.pipeline.checking import checked_some
+    from neuroloom.pipeline.care.checking import checked_some
 
     n_bytes = sum(path.stat().st_size for path in store.sessions.rglob("*.nwb"))
     with timed(f"verify, first time ({n_bytes / 1e6:.0f} MB in {len(chosen)} versions)", len(chosen), "versions"):

@@ -158,7 +158,7 @@ def publish(source: Path, out: Path) -> Reader:
 
 def ingest(source: Path, out: Path) -> Reader:
     """`neuroloom ingest --sorter none`."""
-    from neuroloom.pipeline.ingesting import ingest_path
+    from neuroloom.pipeline.drops.ingesting import ingest_path
     from neuroloom.pipeline.store import Store
 
     result = ingest_path(source, Store(out).create(), sorter=None, in_place=True)
@@ -184,7 +184,7 @@ IMPORTS = {
     "SpikeInterface Zarr": "spikeinterface.extractors",
     "MNE Raw.save": "mne.io",
     "neuroloom publish": "neuroloom.pipeline",
-    "neuroloom ingest": "neuroloom.pipeline.ingesting",
+    "neuroloom ingest": "neuroloom.pipeline.drops.ingesting",
 }
 
 
@@ -254,7 +254,7 @@ def run(name: str, source: Path, out: Path, rate_hz: int, n_samples: int) -> dic
 def windows_per_second(work: Path) -> dict[str, float]:
     """Random windows of 1 s of 64 channels at 1 kHz: from a session file, and from features at 1 kHz."""
     from neuroloom.ingest import Segment, Session, Signal, Timebase
-    from neuroloom.pipeline.features import FeatureConfig, build_features
+    from neuroloom.pipeline.runs.features import FeatureConfig, build_features
 
     n_samples = 600 * EEG_HZ
     noise = np.random.default_rng(0).normal(0, 30, (n_samples, EEG_CHANNELS)).astype(np.int16)

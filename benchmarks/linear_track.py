@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from neuroloom.pipeline import running
-from neuroloom.pipeline.ingesting import ingest_path
+from neuroloom.pipeline.drops.ingesting import ingest_path
+from neuroloom.pipeline.runs import running
 from neuroloom.pipeline.store import Store
 
 RECORDING = """format = "neuroloom arrays"

@@ -36,9 +36,9 @@ from numpy.typing import NDArray
 
 from neuroloom.ingest import Segment, Session, Signal, Timebase
 from neuroloom.models import ModularNetwork, Topology
-from neuroloom.pipeline.features import FeatureConfig
-from neuroloom.pipeline.training import train
-from neuroloom.pipeline.windowing import Windows, windows
+from neuroloom.pipeline.runs.features import FeatureConfig
+from neuroloom.pipeline.runs.training import train
+from neuroloom.pipeline.runs.windowing import Windows, windows
 
 HERE = Path(__file__).resolve().parent
 PEERS = HERE / ".peers-loader"
@@ -164,7 +164,7 @@ def temporaldata(work: Path, rate_hz: float, length_s: float, n: int, n_sessions
 
 def waiting_share(data: Windows) -> float:
     """Share of a training's time that is spent waiting for the next batch."""
-    from neuroloom.pipeline import _trainer
+    from neuroloom.pipeline.runs import _trainer
 
     waited = 0.0
 

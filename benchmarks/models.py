@@ -35,13 +35,13 @@ from scipy.stats import rankdata, spearmanr
 
 from neuroloom.models import Area, ModularNetwork, Pathway, Port, Topology
 from neuroloom.models.currents import currents
-from neuroloom.pipeline.baselines import ridge_baseline
-from neuroloom.pipeline.features import Features, PortFeatures
-from neuroloom.pipeline.functional import FunctionalConfig, functional_topology_of
-from neuroloom.pipeline.kalman import kalman_baseline
-from neuroloom.pipeline.lagged import lagged_strength
-from neuroloom.pipeline.training import attach, train
-from neuroloom.pipeline.windowing import SessionData, WindowConfig, Windows
+from neuroloom.pipeline.runs.features import Features, PortFeatures
+from neuroloom.pipeline.runs.functional import FunctionalConfig, functional_topology_of
+from neuroloom.pipeline.runs.lagged import lagged_strength
+from neuroloom.pipeline.runs.training import attach, train
+from neuroloom.pipeline.runs.windowing import SessionData, WindowConfig, Windows
+from neuroloom.pipeline.scores.baselines import ridge_baseline
+from neuroloom.pipeline.scores.kalman import kalman_baseline
 
 HERE = Path(__file__).resolve().parent
 PEERS = HERE / ".peers-models"
@@ -223,7 +223,7 @@ def pathways_found(trials: Trials, run: Any) -> dict[tuple[str, str], float]:
 
 
 def lagged_pathways(trials: Trials) -> dict[tuple[str, str], float]:
-    """What the past of each area's heard units tells of another's, without any network: `pipeline/lagged.py`."""
+    """What the past of each area's heard units tells of another's, without any network: `pipeline/runs/lagged.py`."""
     heard = ~trials.held_out
     names = list(dict.fromkeys(trials.area))
     areas = [area for area, is_heard in zip(trials.area, heard, strict=True) if is_heard]

@@ -18,7 +18,8 @@ import griffe
 ROOT = Path(__file__).parents[1]
 ROWS = (
     (("flows",),),
-    (("pipeline", "pipeline.review", "pipeline.studies"),),
+    (("pipeline.care", "pipeline.review", "pipeline.studies", "pipeline.synthetic"),),
+    (("pipeline.drops", "pipeline.clocks", "pipeline.boxed"), ("pipeline",), ("pipeline.runs", "pipeline.scores")),
     (
         ("ingest", "ingest.formats", "ingest.sorters", "ingest.quality"),
         ("models", "models.modules", "models.readouts", "models.objectives", "models.teachers"),
@@ -129,7 +130,7 @@ def package_of(module: str) -> str:
 
 def svg(found: Imports) -> str:
     """Boxes and arrows in the theme's own colours: within a row arrows bend below it."""
-    places, height = placed(), 30 + 2 * ROW + 90
+    places, height = placed(), 30 + (len(ROWS) - 1) * ROW + 90
     lines = [_arrow(places[a], places[b], n) for (a, b), n in sorted(found.inside.items())]
     boxes = [_box(name, at, found.modules[name]) for name, at in places.items()]
     arrow = '<marker id="to" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="6" markerHeight="6" orient="auto">'

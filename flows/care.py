@@ -14,10 +14,11 @@ from prefect.states import Completed, Failed
 from neuroloom.flows.artifacts import PERIOD_S, checks_page, space_table
 from neuroloom.flows.telling import tell_failure
 from neuroloom.flows.training import score, train_prepared
-from neuroloom.pipeline import checking, retention, retraining
+from neuroloom.pipeline.care import checking, retention
 from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.reviewing import review_index
+from neuroloom.pipeline.runs import retraining
 from neuroloom.pipeline.store import Store
 
 DAMAGED = "is damaged"

@@ -56,7 +56,7 @@ def up(store: StoreOption = None) -> None:
 @app.command()
 def sniff(paths: Paths, as_json: JsonOption = False, store: StoreOption = None) -> None:
     """What is this? Format, modality and streams; reads headers only."""
-    from neuroloom.pipeline.sniffing import sniffed
+    from neuroloom.pipeline.boxed.sniffing import sniffed
 
     _need(paths)
     results = [result for path in paths for result in sniffed(path)]
@@ -81,9 +81,9 @@ def ingest(
     store: StoreOption = None,
 ) -> None:
     """Recordings in, sessions and their pages out, without a server. The originals stay where they are."""
-    from neuroloom.pipeline.box import box_of
+    from neuroloom.pipeline.boxed.box import box_of
     from neuroloom.pipeline.config import AS_SET, Settings
-    from neuroloom.pipeline.reconciling import ingest_paths
+    from neuroloom.pipeline.drops.reconciling import ingest_paths
 
     _need(paths)
     place = _store(store).create()
@@ -114,7 +114,7 @@ def ingest(
 def sessions(as_json: JsonOption = False, store: StoreOption = None) -> None:
     """Every session, with its newest version."""
     place = _store(store).existing()
-    from neuroloom.pipeline.reconciling import listed_sessions
+    from neuroloom.pipeline.drops.reconciling import listed_sessions
 
     rows = listed_sessions(place)
     if as_json:
@@ -168,7 +168,7 @@ def verify(
     store: StoreOption = None,
 ) -> None:
     """Read every byte of published sessions again: digests, checksums, NWB validity. Exit 1: damage found."""
-    from neuroloom.pipeline import checking
+    from neuroloom.pipeline.care import checking
     from neuroloom.pipeline.catalog import Catalog
 
     place = _store(store).existing()
@@ -224,7 +224,7 @@ def quarantine(
     store: StoreOption = None,
 ) -> None:
     """What was refused, and why; `quarantine retry ID` puts it back into the inbox."""
-    from neuroloom.pipeline import custody
+    from neuroloom.pipeline.drops import custody
 
     place = _store(store).existing()
     if action is None:

@@ -34,7 +34,7 @@ def amend(
     store: StoreOption = None,
 ) -> None:
     """Mend a wrong subject code, session, task or run: a new session that follows the old one, which is kept."""
-    from neuroloom.pipeline import amending
+    from neuroloom.pipeline.care import amending
     from neuroloom.pipeline.reviewing import review_index, review_session
 
     place = _store(store)
@@ -60,7 +60,7 @@ def withdraw(
     store: StoreOption = None,
 ) -> None:
     """A person withdraws: list all that comes from their recordings, and remove it if told --yes."""
-    from neuroloom.pipeline import withdrawing
+    from neuroloom.pipeline.care import withdrawing
     from neuroloom.pipeline.catalog import Catalog
     from neuroloom.pipeline.reviewing import review_index
 
@@ -113,9 +113,9 @@ def reingest(
     store: StoreOption = None,
 ) -> None:
     """Make sessions anew from their originals; a new version only where something changed. Exit 3: some failed."""
-    from neuroloom.pipeline.box import BoxError, box_of
+    from neuroloom.pipeline.boxed.box import BoxError, box_of
+    from neuroloom.pipeline.care.reingesting import reingest as made_anew
     from neuroloom.pipeline.config import AS_SET, Settings
-    from neuroloom.pipeline.reingesting import reingest as made_anew
 
     place = _store(store)
     chosen = list(session_ids or [])
@@ -148,7 +148,7 @@ def migrate(
     store: StoreOption = None,
 ) -> None:
     """Bring what an older neuroloom wrote up to date: catalog, session files, pages. Exit 3: some could not be."""
-    from neuroloom.pipeline.migrating import migrate as brought
+    from neuroloom.pipeline.care.migrating import migrate as brought
 
     found = brought(_store(store), dry_run=dry_run, progress=say)
     rows = [row for part in found.values() for row in part]
@@ -175,7 +175,7 @@ def export(
     from datetime import date
 
     from neuroloom.ingest.session import Session
-    from neuroloom.pipeline.exporting import export_bids, export_portable
+    from neuroloom.pipeline.care.exporting import export_bids, export_portable
     from neuroloom.pipeline.store import StoreError
     from neuroloom.pipeline.subjects import Subjects
 
@@ -194,7 +194,7 @@ def export(
 
 
 def _affected(place: Any, reader: str, version: str, library: str, file: str, decision: str) -> dict[str, Any]:
-    from neuroloom.pipeline.tracing import Touch, affected
+    from neuroloom.pipeline.care.tracing import Touch, affected
 
     return affected(place, Touch(reader=reader, version=version, library=library, file=file, decision=decision))
 

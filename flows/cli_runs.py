@@ -23,9 +23,9 @@ def train(
     config: Annotated[Path, typer.Argument(help="A TOML file.")], as_json: JsonOption = False, store: StoreOption = None
 ) -> None:
     """Train a network on sessions as a TOML file says; the same again goes on where it stopped."""
-    from neuroloom.pipeline import running
-    from neuroloom.pipeline.choosing import told
     from neuroloom.pipeline.reviewing import run_shown
+    from neuroloom.pipeline.runs import running
+    from neuroloom.pipeline.runs.choosing import told
     from neuroloom.pipeline.store import Store
 
     place = Store.here(store).existing()
@@ -67,7 +67,7 @@ def evaluate(
     store: StoreOption = None,
 ) -> None:
     """Score a run beside its baselines and other networks, on time nobody has looked at."""
-    from neuroloom.pipeline import running
+    from neuroloom.pipeline.runs import running
     from neuroloom.pipeline.store import Store
 
     place = Store.here(store).existing()
@@ -98,7 +98,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _pathway_table(rows: list[dict[str, Any]]) -> None:
-    from neuroloom.pipeline.pathways import WARNING
+    from neuroloom.pipeline.scores.pathways import WARNING
 
     ports = list(dict.fromkeys(port for row in rows for port in row["lesion"]))
     shown = [
@@ -120,8 +120,8 @@ def _plain(value: float | None) -> str:
 
 def compare(runs: list[str], as_json: JsonOption = False, store: StoreOption = None) -> None:
     """Several runs side by side: scores as a table; losses, scores and differing settings as a page."""
-    from neuroloom.pipeline import running
     from neuroloom.pipeline.reviewing import review_compared
+    from neuroloom.pipeline.runs import running
     from neuroloom.pipeline.store import Store
 
     place = Store.here(store).existing()
@@ -141,7 +141,7 @@ def compare(runs: list[str], as_json: JsonOption = False, store: StoreOption = N
 
 def predict(run: str, session: str, as_json: JsonOption = False, store: StoreOption = None) -> None:
     """What a run expects of a session, bin by bin, as an HDF5 file."""
-    from neuroloom.pipeline import running
+    from neuroloom.pipeline.runs import running
     from neuroloom.pipeline.store import Store
 
     path = running.predict_run(run, session, Store.here(store).existing())
@@ -160,8 +160,8 @@ def fidelity(
     store: StoreOption = None,
 ) -> None:
     """Where a trained network departs from whom it was trained on, on held-out behaviour, and what damage costs it."""
-    from neuroloom.pipeline.fidelity import fidelity_of_run
     from neuroloom.pipeline.reviewing import review_run
+    from neuroloom.pipeline.scores.fidelity import fidelity_of_run
     from neuroloom.pipeline.store import Store
 
     place = Store.here(store).existing()
@@ -184,8 +184,8 @@ def search(
     store: StoreOption = None,
 ) -> None:
     """Try settings that Optuna proposes; the best trial becomes the run. The same again goes on where it stopped."""
-    from neuroloom.pipeline import searching
     from neuroloom.pipeline.reviewing import review_run
+    from neuroloom.pipeline.runs import searching
     from neuroloom.pipeline.store import Store
 
     place = Store.here(store).existing()
@@ -207,15 +207,15 @@ def search(
 
 
 def reinforce(
-    config: Annotated[Path, typer.Argument(help="A TOML file; pipeline/reinforcing.py explains it.")],
+    config: Annotated[Path, typer.Argument(help="A TOML file; pipeline/runs/reinforcing.py explains it.")],
     as_json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
     """Make rewarded answers of a trained copy likelier, on a leash to it; fidelity to its person before and after."""
     from dataclasses import asdict
 
-    from neuroloom.pipeline import reinforcing
     from neuroloom.pipeline.reviewing import review_run
+    from neuroloom.pipeline.runs import reinforcing
     from neuroloom.pipeline.store import Store
 
     place = Store.here(store).existing()

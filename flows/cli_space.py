@@ -40,7 +40,7 @@ def clean(
     store: StoreOption = None,
 ) -> None:
     """Delete what [retention] gives up and nothing else, if told --delete; deleted.jsonl keeps count."""
-    from neuroloom.pipeline import retention
+    from neuroloom.pipeline.care import retention
 
     place, catalog, kinds = _space(store)
     unknown = sorted(set(only or ()) - {kind.name for kind in kinds})
@@ -63,7 +63,7 @@ def clean(
 
 
 def _space(store: Path | None) -> tuple[Any, Any, list[Any]]:
-    from neuroloom.pipeline import retention
+    from neuroloom.pipeline.care import retention
     from neuroloom.pipeline.catalog import Catalog
     from neuroloom.pipeline.config import Settings
     from neuroloom.pipeline.store import Store

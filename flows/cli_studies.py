@@ -21,13 +21,13 @@ def register(app: typer.Typer) -> None:
 
 
 def record_teacher(
-    config: Annotated[Path, typer.Argument(help="A TOML file; pipeline/teacher_recording.py explains it.")],
+    config: Annotated[Path, typer.Argument(help="A TOML file; pipeline/synthetic/teacher_recording.py explains it.")],
     as_json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
     """Record a teacher network as a person would be: recordings into the inbox, their truth kept aside."""
-    from neuroloom.pipeline import teacher_recording
     from neuroloom.pipeline.store import Store
+    from neuroloom.pipeline.synthetic import teacher_recording
 
     place = Store.here(store).create()
     asked = teacher_recording.read_recording_config(config)

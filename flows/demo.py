@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from neuroloom.pipeline.running import RunConfig
+from neuroloom.pipeline.runs.running import RunConfig
 
 if TYPE_CHECKING:
     from neuroloom.flows.serve import Served
     from neuroloom.ingest.session import Session
     from neuroloom.ingest.streams import Units
-    from neuroloom.pipeline.evaluation import Scores
-    from neuroloom.pipeline.sample_brain import Brain
+    from neuroloom.pipeline.scores.evaluation import Scores
     from neuroloom.pipeline.store import Store
-    from neuroloom.pipeline.truth import ClockTruth, UnitTruth
+    from neuroloom.pipeline.synthetic.sample_brain import Brain
+    from neuroloom.pipeline.synthetic.truth import ClockTruth, UnitTruth
 
 DURATION_S = 150.0
 SEED = 7
@@ -47,7 +47,7 @@ LONGEST_S = 1800.0
 def run_demo(store: Store, console: Console | None = None, *, duration_s: float = DURATION_S) -> list[str]:
     """The whole story; returns what of the truth was missed, a line each, none where all is well."""
     from neuroloom.flows.serve import serving
-    from neuroloom.pipeline.sample_brain import live
+    from neuroloom.pipeline.synthetic.sample_brain import live
 
     console = console or Console(stderr=True)
     missed: list[str] = []
@@ -68,7 +68,7 @@ def run_demo(store: Store, console: Console | None = None, *, duration_s: float 
 
 def record(store: Store, console: Console, duration_s: float) -> None:
     """Let the devices record and drop the finished folder into the inbox, as one rename."""
-    from neuroloom.pipeline.sample_devices import record_person
+    from neuroloom.pipeline.synthetic.sample_devices import record_person
 
     console.print(
         f"[bold]1[/] a synthetic person is recorded for {duration_s:.0f} s by a probe, an EEG, an eye tracker"
@@ -94,7 +94,7 @@ def ingest(served: Served, console: Console) -> Session:
 
 def recovered(session: Session, brain: Brain) -> tuple[list[ClockTruth], list[UnitTruth]]:
     """Clocks and units of the session, each beside the true one."""
-    from neuroloom.pipeline.truth import clock_truths, unit_truths
+    from neuroloom.pipeline.synthetic.truth import clock_truths, unit_truths
 
     return clock_truths(session, brain.duration_s), unit_truths(sorted_units(session), brain)
 
@@ -109,10 +109,10 @@ def sorted_units(session: Session) -> Units:
 def train_and_score(served: Served, session: Session, brain: Brain, console: Console) -> Scores:
     """Train through the served deployment, then score beside the baselines and beside the true rates."""
     from neuroloom.flows.serve import run_and_wait
-    from neuroloom.pipeline import running
-    from neuroloom.pipeline.evaluation import evaluate
     from neuroloom.pipeline.reviewing import review_index, review_run
-    from neuroloom.pipeline.truth import ceiling_counts
+    from neuroloom.pipeline.runs import running
+    from neuroloom.pipeline.scores.evaluation import evaluate
+    from neuroloom.pipeline.synthetic.truth import ceiling_counts
 
     store = served.store
     console.print(f"[bold]3[/] a network of four areas trains on the session for {RUN.steps} steps")

@@ -111,7 +111,7 @@ def _extras(store: Store) -> str:
 
 
 def _box(_: Store) -> str:
-    from neuroloom.pipeline import _landlock
+    from neuroloom.pipeline.boxed import _landlock
 
     abi = _landlock.version()
     return f"Landlock {abi}" if abi else "this kernel has no Landlock: readers are limited in memory and time alone"
@@ -221,7 +221,7 @@ def _schedules(store: Store) -> str:
 
 
 def _alerts(store: Store) -> str:
-    from neuroloom.pipeline.alerting import Alerts, alerts_of
+    from neuroloom.pipeline.care.alerting import Alerts, alerts_of
     from neuroloom.pipeline.catalog import Catalog
 
     catalog = Catalog.of(store)

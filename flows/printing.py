@@ -36,7 +36,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
 
 def printable(text: str) -> str:
     """A text with whatever cannot be printed (escape codes, line breaks, hidden direction marks) escaped."""
-    from neuroloom.pipeline.inbox import printable
+    from neuroloom.pipeline.drops.inbox import printable
 
     return printable(text)
 

@@ -15,10 +15,10 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from neuroloom.flows import artifacts
-from neuroloom.pipeline.box import Inside, box_of
+from neuroloom.pipeline.boxed.box import Inside, box_of
 from neuroloom.pipeline.catalog import Catalog, Drop
 from neuroloom.pipeline.config import Settings
-from neuroloom.pipeline.reconciling import fail, held, ingest_claimed
+from neuroloom.pipeline.drops.reconciling import fail, held, ingest_claimed
 from neuroloom.pipeline.reviewing import review_index, review_session
 from neuroloom.pipeline.store import Store
 

@@ -16,8 +16,8 @@ from prefect.task_runners import ProcessPoolTaskRunner
 from neuroloom.flows.artifacts import trials_table
 from neuroloom.flows.telling import tell_failure
 from neuroloom.flows.training import score
-from neuroloom.pipeline import searching
-from neuroloom.pipeline.searching import Trained
+from neuroloom.pipeline.runs import searching
+from neuroloom.pipeline.runs.searching import Trained
 from neuroloom.pipeline.store import Store
 
 WAIT_S = 7 * 24 * 3600.0  # for one trial; Prefect wants an end

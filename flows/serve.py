@@ -30,10 +30,10 @@ import httpx
 
 from neuroloom.flows.environment import INGEST_DEPLOYMENT, LOCALHOST, embedded_environment, free_port, wait_for_server
 from neuroloom.flows.pages import pages_served
-from neuroloom.pipeline._limits import end_with_parent
+from neuroloom.pipeline.boxed._limits import end_with_parent
 from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.config import Settings
-from neuroloom.pipeline.reconciling import is_idle
+from neuroloom.pipeline.drops.reconciling import is_idle
 from neuroloom.pipeline.reviewing import review_index
 from neuroloom.pipeline.store import Store
 

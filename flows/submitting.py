@@ -19,7 +19,7 @@ from prefect.states import Cancelled, Crashed
 from neuroloom.flows.environment import INGEST_DEPLOYMENT
 from neuroloom.pipeline.catalog import Drop
 from neuroloom.pipeline.config import IngestSettings
-from neuroloom.pipeline.reconciling import SubmitError
+from neuroloom.pipeline.drops.reconciling import SubmitError
 
 UNREACHABLE = (httpx.HTTPError, PrefectException, OSError, RuntimeError)
 log = logging.getLogger("neuroloom.submitting")

@@ -7,10 +7,10 @@ from prefect import flow, get_run_logger
 from neuroloom.flows.artifacts import counts_table
 from neuroloom.flows.submitting import Submitter
 from neuroloom.flows.telling import tell_failure, tell_once
-from neuroloom.pipeline.box import box_of
+from neuroloom.pipeline.boxed.box import box_of
 from neuroloom.pipeline.catalog import Catalog, rebuild
 from neuroloom.pipeline.config import Settings
-from neuroloom.pipeline.reconciling import Reconciler
+from neuroloom.pipeline.drops.reconciling import Reconciler
 from neuroloom.pipeline.store import Store
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy.exc import DatabaseError
 
 from neuroloom.flows.environment import review_url
-from neuroloom.pipeline.alerting import Alerts
+from neuroloom.pipeline.care.alerting import Alerts
 from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.store import Store

@@ -16,10 +16,10 @@ from prefect.cache_policies import NO_CACHE
 from neuroloom.flows.artifacts import PERIOD_S, ports_table, run_page
 from neuroloom.flows.fanning import for_each
 from neuroloom.flows.telling import tell_failure
-from neuroloom.pipeline import running
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.reviewing import review_index, review_run, run_shown
-from neuroloom.pipeline.run_form import NewRun
+from neuroloom.pipeline.runs import running
+from neuroloom.pipeline.runs.run_form import NewRun
 from neuroloom.pipeline.store import Store
 
 
@@ -40,7 +40,7 @@ def build_features(session_ids: list[str] | None = None, bin_s: float = 0.02) ->
 def features_of(session_id: str, bin_s: float) -> int:
     """Gives the number of bins."""
     from neuroloom.ingest.session import Session
-    from neuroloom.pipeline.features import build_features
+    from neuroloom.pipeline.runs.features import build_features
 
     store = Store.here()
     with Session.open(store.latest(session_id)) as session:

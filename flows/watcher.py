@@ -11,10 +11,10 @@ from pathlib import Path
 from sqlalchemy.exc import DatabaseError
 
 from neuroloom.flows.submitting import Submitter
-from neuroloom.pipeline.box import BoxAwayError, box_of
+from neuroloom.pipeline.boxed.box import BoxAwayError, box_of
 from neuroloom.pipeline.catalog import Catalog, rebuild
 from neuroloom.pipeline.config import Settings
-from neuroloom.pipeline.reconciling import Reconciler
+from neuroloom.pipeline.drops.reconciling import Reconciler
 from neuroloom.pipeline.reviewing import review_index
 from neuroloom.pipeline.store import Store
 

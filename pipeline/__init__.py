@@ -11,12 +11,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from neuroloom.pipeline.assembly import align
-    from neuroloom.pipeline.evaluation import Scores, evaluate
-    from neuroloom.pipeline.features import Features, build_features
-    from neuroloom.pipeline.leadfield import lead_field
-    from neuroloom.pipeline.training import Run, TrainConfig, train
-    from neuroloom.pipeline.windowing import Windows, windows
+    from neuroloom.pipeline.drops.assembly import align
+    from neuroloom.pipeline.runs.features import Features, build_features
+    from neuroloom.pipeline.runs.leadfield import lead_field
+    from neuroloom.pipeline.runs.training import Run, TrainConfig, train
+    from neuroloom.pipeline.runs.windowing import Windows, windows
+    from neuroloom.pipeline.scores.evaluation import Scores, evaluate
 
 __all__ = [
     "Features", "Run", "Scores", "TrainConfig", "Windows", "align", "build_features", "evaluate", "lead_field", "train",
@@ -24,12 +24,12 @@ __all__ = [
 ]  # fmt: skip
 
 _HOMES = {
-    "assembly": ("align",),
-    "evaluation": ("Scores", "evaluate"),
-    "features": ("Features", "build_features"),
-    "leadfield": ("lead_field",),
-    "training": ("Run", "TrainConfig", "train"),
-    "windowing": ("Windows", "windows"),
+    "drops.assembly": ("align",),
+    "scores.evaluation": ("Scores", "evaluate"),
+    "runs.features": ("Features", "build_features"),
+    "runs.leadfield": ("lead_field",),
+    "runs.training": ("Run", "TrainConfig", "train"),
+    "runs.windowing": ("Windows", "windows"),
 }
 
 

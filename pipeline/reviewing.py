@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neuroloom.pipeline import custody, verdicts
+from neuroloom.pipeline import verdicts
 from neuroloom.pipeline.catalog import DONE, RETRY, Catalog, RunRow, SessionRow
+from neuroloom.pipeline.drops import custody
 from neuroloom.pipeline.store import Store, StoreError
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def review_index(store: Store) -> Path:
 
 
 def _health(store: Store, catalog: Catalog) -> views.HealthView:
-    from neuroloom.pipeline.checking import health
+    from neuroloom.pipeline.care.checking import health
     from neuroloom.pipeline.review.views import DamageRow, HealthView
 
     found = health(store, catalog)

@@ -21,8 +21,8 @@ from neuroloom.models.speaker import Speaker, read_speaker, spoken
 from neuroloom.models.student_speaker import StudentSpeaker
 from neuroloom.models.teachers import characters, hidden_markov
 from neuroloom.models.teachers.hidden_markov import Language
-from neuroloom.pipeline._runs import CONFIG
 from neuroloom.pipeline.documents import document_of
+from neuroloom.pipeline.runs._runs import CONFIG
 from neuroloom.pipeline.store import Store, StoreError
 from neuroloom.pipeline.studies._cells import NETWORKS, REQUEST
 

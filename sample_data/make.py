@@ -8,7 +8,7 @@ The demo makes its own, longer sample with a probe from a seed; these small file
 import shutil
 from pathlib import Path
 
-from neuroloom.pipeline.sample_devices import record_person, truth_of
+from neuroloom.pipeline.synthetic.sample_devices import record_person, truth_of
 
 HERE = Path(__file__).parent
 

@@ -23,14 +23,14 @@ def test_the_table_of_formats_is_that_of_the_readers():
 def _read(name: str, path: Path) -> object:
     from neuroloom.ingest.task import Task
     from neuroloom.pipeline.config import Settings, read_config
-    from neuroloom.pipeline.features import FeatureConfig
-    from neuroloom.pipeline.running import read_run_config
-    from neuroloom.pipeline.sidecar import SessionNotes
+    from neuroloom.pipeline.drops.sidecar import SessionNotes
+    from neuroloom.pipeline.runs.features import FeatureConfig
+    from neuroloom.pipeline.runs.running import read_run_config
     from neuroloom.pipeline.studies.distill import Settings as Distill
     from neuroloom.pipeline.studies.stabilise import Settings as Stabilise
     from neuroloom.pipeline.studies.tradeoff import Settings as Tradeoff
     from neuroloom.pipeline.subjects import Subjects
-    from neuroloom.pipeline.teacher_recording import read_recording_config
+    from neuroloom.pipeline.synthetic.teacher_recording import read_recording_config
 
     match name:
         case "session.toml":
@@ -66,9 +66,9 @@ def test_every_toml_in_the_docs_is_accepted(text, tmp_path):
 @pytest.mark.parametrize("text", re.findall(r"```toml\n(.*?)```", NETWORKS, re.DOTALL))
 def test_every_toml_about_networks_is_accepted(text, tmp_path):
     from neuroloom.models import ModularNetwork, Topology
-    from neuroloom.pipeline.reinforcing import read_reinforce_config
-    from neuroloom.pipeline.running import read_run_config
-    from neuroloom.pipeline.searching import read_search_config
+    from neuroloom.pipeline.runs.reinforcing import read_reinforce_config
+    from neuroloom.pipeline.runs.running import read_run_config
+    from neuroloom.pipeline.runs.searching import read_search_config
 
     path = tmp_path / text.splitlines()[0].removeprefix("# ")
     path.write_text(text, encoding="utf-8")

@@ -12,8 +12,8 @@ import pytest
 
 from neuroloom.ingest import Events, Intervals, Session, Signal, read
 from neuroloom.ingest.manifest import verify
-from neuroloom.pipeline import running
-from neuroloom.pipeline.ingesting import ingest_path
+from neuroloom.pipeline.drops.ingesting import ingest_path
+from neuroloom.pipeline.runs import running
 from neuroloom.pipeline.store import Store
 
 FILES = {

@@ -1,6 +1,6 @@
 """What headers say of the person, in the words of `Recording.subject`; what of it may be published is decided later.
 
-    name, birth_date, patient_id    who it is: not published unless the lab asks for it (`pipeline/privacy.py`)
+    name, birth_date, patient_id    who it is: not published unless the lab asks for it (`pipeline/drops/privacy.py`)
     sex                             "F", "M" or "O", as NWB has it
     species                         where a file says it
 

@@ -14,7 +14,7 @@ import numpy as np
 from neuroloom.ingest.ledger import is_defect, told
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Signal
-from neuroloom.pipeline.crosschecks import contradicted
+from neuroloom.pipeline.clocks.crosschecks import contradicted
 from neuroloom.pipeline.review.text import number
 
 MOST_FINDINGS = 200

@@ -22,7 +22,7 @@ from neuroloom.pipeline.studies._chaos_lesson import (
 )
 from neuroloom.pipeline.studies._decoders import Scaler
 from neuroloom.pipeline.studies._stabilise_school import Schooling, load, teach
-from neuroloom.pipeline.synthesis import ElectrodeConfig, implant, shuffled
+from neuroloom.pipeline.synthetic.synthesis import ElectrodeConfig, implant, shuffled
 
 if TYPE_CHECKING:
     from neuroloom.pipeline.studies.stabilise import ChaoticSettings, Settings

@@ -28,7 +28,7 @@ from neuroloom.models.speaker import Shape, Speaker
 from neuroloom.models.teachers import Teacher, Watched, sampled
 from neuroloom.pipeline.studies._decoders import Scaler
 from neuroloom.pipeline.studies._students import masked_nats
-from neuroloom.pipeline.synthesis import ElectrodeConfig, Electrodes, implant, shuffled
+from neuroloom.pipeline.synthetic.synthesis import ElectrodeConfig, Electrodes, implant, shuffled
 
 ARMS = ("logits", "hidden", "both", "staged", "local", "electrodes", "shuffled")
 PAIRED = ("staged", "local")  # block i learns from layer i

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from neuroloom.models.teachers import Teacher, Watched, kinds, sampled
 from neuroloom.pipeline.store import Store
-from neuroloom.pipeline.synthesis import ElectrodeConfig, Floats, Tape, implant, scaled
+from neuroloom.pipeline.synthetic.synthesis import ElectrodeConfig, Floats, Tape, implant, scaled
 
 CALIBRATION = 64  # sequences that set scales, and are used for nothing else
 GAZE = "gaze"  # the layer that a camera on the eyes sees
@@ -118,7 +118,7 @@ def _flat(state_NTD: Tensor) -> Floats:
 
 
 def _real_tape(lessons: Lessons, rows: Tensor) -> Tape:
-    from neuroloom.pipeline.synthesis import Facts, participation_ratio
+    from neuroloom.pipeline.synthetic.synthesis import Facts, participation_ratio
 
     if lessons.recorded_NTK is None:
         raise ValueError(f"{lessons.name} has no electrodes")

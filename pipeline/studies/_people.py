@@ -21,7 +21,7 @@ from torch import Tensor
 from neuroloom.pipeline.studies._decoders import Scaler
 from neuroloom.pipeline.studies._lessons import Lessons, of_teacher, open_teacher, split
 from neuroloom.pipeline.studies._students import Material
-from neuroloom.pipeline.synthesis import ElectrodeConfig, Facts, shuffled
+from neuroloom.pipeline.synthetic.synthesis import ElectrodeConfig, Facts, shuffled
 
 NEW = 10_000  # numbers of the people who are only tested
 

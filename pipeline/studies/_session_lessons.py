@@ -31,7 +31,7 @@ from neuroloom.pipeline.store import Store, StoreError
 from neuroloom.pipeline.studies._lessons import Lessons
 from neuroloom.pipeline.studies._students import UNKNOWN
 from neuroloom.pipeline.subjects import Subjects
-from neuroloom.pipeline.synthesis import Floats
+from neuroloom.pipeline.synthetic.synthesis import Floats
 from neuroloom.pipeline.verdicts import objection
 
 Doubles = NDArray[np.float64]

@@ -19,7 +19,7 @@ from neuroloom.pipeline.studies._decoders import Scaler
 from neuroloom.pipeline.studies._lessons import open_teacher
 from neuroloom.pipeline.studies._stabilise_school import SOLVED, Schooling, Students, load, teach
 from neuroloom.pipeline.studies._toggle_lesson import Pool, ToggleLesson, accuracy
-from neuroloom.pipeline.synthesis import ElectrodeConfig, implant, shuffled
+from neuroloom.pipeline.synthetic.synthesis import ElectrodeConfig, implant, shuffled
 
 if TYPE_CHECKING:
     from neuroloom.pipeline.studies.stabilise import Settings

@@ -42,7 +42,7 @@ from neuroloom.pipeline.studies._converting import (
 )
 from neuroloom.pipeline.studies._lessons import open_teacher
 from neuroloom.pipeline.studies._report import Report
-from neuroloom.pipeline.synthesis import ElectrodeConfig
+from neuroloom.pipeline.synthetic.synthesis import ElectrodeConfig
 
 TITLE = "Can a network be converted, and do recordings help?"
 ALSO = ("conversion",)

@@ -48,7 +48,7 @@ from neuroloom.pipeline.studies._students import (
     masked_nats,
     school,
 )
-from neuroloom.pipeline.synthesis import ElectrodeConfig, Facts, shuffled, surrogate
+from neuroloom.pipeline.synthetic.synthesis import ElectrodeConfig, Facts, shuffled, surrogate
 
 TITLE = "What is one recorded sample worth?"
 ALSO = ("distillation",)

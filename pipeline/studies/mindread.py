@@ -39,7 +39,7 @@ from neuroloom.pipeline.studies._decoders import Rows, Scaler, best_linear, mlp,
 from neuroloom.pipeline.studies._lessons import Lessons, lessons_for
 from neuroloom.pipeline.studies._report import Report
 from neuroloom.pipeline.studies.distill import SMALL_TEACHER
-from neuroloom.pipeline.synthesis import ElectrodeConfig, shuffled
+from neuroloom.pipeline.synthetic.synthesis import ElectrodeConfig, shuffled
 
 TITLE = "What can be read from a mind?"
 ALSO = ("mindreading", "mind-reading")

@@ -36,7 +36,7 @@ from neuroloom.pipeline.studies._portfolio import Costs, DeviceCosts
 from neuroloom.pipeline.studies._report import Report
 from neuroloom.pipeline.studies._students import Schooling, Student, log_probs, school
 from neuroloom.pipeline.studies._surface import MIXED, NONE
-from neuroloom.pipeline.synthesis import ElectrodeConfig
+from neuroloom.pipeline.synthetic.synthesis import ElectrodeConfig
 
 TITLE = "More devices, or more people?"
 ALSO = ("trade-off", "portfolio")

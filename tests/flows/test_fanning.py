@@ -13,7 +13,7 @@ from neuroloom.flows.fanning import for_each
 from neuroloom.flows.training import build_features
 from neuroloom.ingest import Session
 from neuroloom.pipeline.config import FanOutSettings
-from neuroloom.pipeline.features import build_features as features_of
+from neuroloom.pipeline.runs.features import build_features as features_of
 from neuroloom.pipeline.store import Store
 
 from ..pipeline.conftest import simulate

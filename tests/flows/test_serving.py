@@ -15,11 +15,11 @@ import httpx
 import pytest
 
 from neuroloom.flows.serve import ServeError, run_and_wait, serving, wait_until_idle
-from neuroloom.pipeline import running, searching
 from neuroloom.pipeline.catalog import DONE, QUARANTINED, Catalog
-from neuroloom.pipeline.custody import refused
 from neuroloom.pipeline.documents import document_of
-from neuroloom.pipeline.searching import SearchConfig, SearchTable
+from neuroloom.pipeline.drops.custody import refused
+from neuroloom.pipeline.runs import running, searching
+from neuroloom.pipeline.runs.searching import SearchConfig, SearchTable
 from neuroloom.pipeline.store import Store
 
 from .conftest import SAMPLE

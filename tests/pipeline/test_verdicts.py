@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from neuroloom.ingest import manifest
-from neuroloom.pipeline import running, verdicts
+from neuroloom.pipeline import verdicts
 from neuroloom.pipeline.catalog import Catalog, rebuild
-from neuroloom.pipeline.features import build_features
-from neuroloom.pipeline.retraining import prepare_retraining
 from neuroloom.pipeline.reviewing import review_run
+from neuroloom.pipeline.runs import running
+from neuroloom.pipeline.runs.features import build_features
+from neuroloom.pipeline.runs.retraining import prepare_retraining
 from neuroloom.pipeline.store import Store, StoreError
 from neuroloom.pipeline.verdicts import VerdictError, judge_run, judge_session
 

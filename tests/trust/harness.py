@@ -17,10 +17,10 @@ import h5py
 import hdf5plugin  # noqa: F401  (importing it registers the filters of companions)
 import numpy as np
 
-from neuroloom.pipeline.box import Inside, Unboxed, box_of
+from neuroloom.pipeline.boxed.box import Inside, Unboxed, box_of
 from neuroloom.pipeline.catalog import OPEN, Catalog, Drop
 from neuroloom.pipeline.config import BoxSettings, InboxSettings, IngestSettings, Settings
-from neuroloom.pipeline.reconciling import Reconciler, fail, ingest_claimed
+from neuroloom.pipeline.drops.reconciling import Reconciler, fail, ingest_claimed
 from neuroloom.pipeline.store import Store
 
 CANARY = b"CA" * 4096

@@ -16,8 +16,8 @@ import numpy as np
 
 from neuroloom.ingest import FormatError, format_of
 from neuroloom.ingest.folders import companions_of
-from neuroloom.pipeline.sample_devices import record_person
-from neuroloom.pipeline.sniffing import READ_ERRORS
+from neuroloom.pipeline.boxed.sniffing import READ_ERRORS
+from neuroloom.pipeline.synthetic.sample_devices import record_person
 
 from ..ingest.formats import (
     test_bci2000,

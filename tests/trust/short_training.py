@@ -11,7 +11,7 @@ import torch
 from neuroloom.ingest import Segment, Session, Signal, Timebase
 from neuroloom.models import Area, ModularNetwork, Pathway, Topology
 from neuroloom.pipeline import train, windows
-from neuroloom.pipeline.windowing import Windows
+from neuroloom.pipeline.runs.windowing import Windows
 
 STEPS, EVERY = 8, 2  # steps from checkpoint to checkpoint
 

@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from neuroloom.pipeline import custody
 from neuroloom.pipeline.catalog import DONE
+from neuroloom.pipeline.drops import custody
 from neuroloom.pipeline.store import Store
 
 from .promises import broken_after_restart, broken_at_once

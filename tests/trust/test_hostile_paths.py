@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from neuroloom.pipeline import _landlock
+from neuroloom.pipeline.boxed import _landlock
 from neuroloom.pipeline.catalog import DONE, QUARANTINED
 
 from . import hostile_paths as hostile

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from neuroloom.ingest import manifest
-from neuroloom.pipeline import custody
 from neuroloom.pipeline.catalog import DONE
+from neuroloom.pipeline.drops import custody
 from neuroloom.pipeline.store import Store
 
 from .faults import Forks, can_trace

@@ -8,7 +8,7 @@ from neo.rawio import SpikeGLXRawIO
 
 from neuroloom.ingest import FormatError, naming_files, read
 from neuroloom.ingest.formats import spikeglx
-from neuroloom.pipeline.sample_devices import record_person
+from neuroloom.pipeline.synthetic.sample_devices import record_person
 
 METAS = "electrode/spikeglx_meta/ibl-neuropixel"
 PROBES = (

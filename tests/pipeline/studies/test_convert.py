@@ -13,7 +13,7 @@ from neuroloom.pipeline.store import StoreError
 from neuroloom.pipeline.studies import _convert_report, convert
 from neuroloom.pipeline.studies._converting import ARMS, Schooling, _Course, stream
 from neuroloom.pipeline.studies._converting import convert as taught
-from neuroloom.pipeline.synthesis import ElectrodeConfig
+from neuroloom.pipeline.synthetic.synthesis import ElectrodeConfig
 
 SMALL = {
     "kind": "hidden_markov", "n_symbols": 6, "n_topics": 2, "successors": 2, "width": 16, "blocks": 2, "heads": 2,

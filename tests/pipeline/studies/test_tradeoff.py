@@ -10,7 +10,7 @@ from neuroloom.pipeline import studying
 from neuroloom.pipeline.studies import _tradeoff_report, tradeoff
 from neuroloom.pipeline.studies._lessons import GAZE, looked_back
 from neuroloom.pipeline.studies._people import pooled
-from neuroloom.pipeline.synthesis import ElectrodeConfig
+from neuroloom.pipeline.synthetic.synthesis import ElectrodeConfig
 
 SMALL = {
     "n_symbols": 6, "n_topics": 2, "successors": 2, "width": 16, "blocks": 1, "heads": 2, "context": 8, "steps": 20,

@@ -1,0 +1,85 @@
+"""A session made anew from its originals, with today's readers and settings; published where it differs or broke.
+
+originals -> recordings -> session -> compared with the newest version -> a new version, or nothing
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from neuroloom.ingest import durable, manifest
+from neuroloom.ingest.folders import dataset_root
+from neuroloom.pipeline import verdicts
+from neuroloom.pipeline.boxed.box import Inside, Unboxed
+from neuroloom.pipeline.config import AS_SET
+from neuroloom.pipeline.drops import making
+from neuroloom.pipeline.drops.ingesting import adopt, next_version
+from neuroloom.pipeline.drops.origins import origins_of
+from neuroloom.pipeline.store import Store
+
+Progress = Callable[[str], None]
+
+
+def reingest(
+    store: Store,
+    session_id: str,
+    *,
+    why: str,
+    sorter: str | None = AS_SET,
+    inside: Inside | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """{"session", "state": "reingested" | "unchanged", "version", "changed": datasets that differ}.
+
+    inside: where files are read. Raises StoreError where the originals are not there, and what a first ingest raises
+    where they cannot be read.
+    """
+    inside = inside or Unboxed()
+    before = store.latest(session_id)
+    paths = [origin.paths for origin in origins_of(store, session_id)]
+    readable = {path if path.is_dir() else path.parent for several in paths for path in several}
+    roots = {root for folder in readable if (root := dataset_root(folder)) is not None}
+    with inside.workplace(store) as folder:
+        arguments = {
+            "origins": [[str(path) for path in several] for several in paths],
+            "session": session_id,
+            "store": str(store.root),
+            "folder": str(folder),
+            "sorter": sorter,
+        }
+        made = inside.call(making.remade, arguments, readable=readable | roots, progress=progress)
+        staged = folder / making.STAGED
+        adopt(staged, store)
+        # A version that has gone bad on its disk is replaced also by one that holds what it once held.
+        changed = _changed(before, staged) or [f"{d.file} {d.dataset}: damaged" for d in manifest.verify(before)]
+        if not changed:
+            return {"session": session_id, "state": "unchanged", "version": before.name, "changed": []}
+        version = next_version(store, made["session"])
+        with verdicts.publishing(version.parent):
+            said = manifest.read(before)
+            lineage = {"follows": manifest.digest_of(before), "why": why}
+            manifest.amend(staged, lineage=lineage, consent=said["consent"], verdicts=said["verdicts"])
+            durable.publish(staged, version)
+    return {"session": made["session"], "state": "reingested", "version": version.name, "changed": changed}
+
+
+def _changed(before: Path, after: Path) -> list[str]:
+    """Datasets whose content, shape or type differs, and those that only one version has; not the index's own text."""
+    old, new = (_datasets(folder) for folder in (before, after))
+    return sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+
+
+def _datasets(folder: Path) -> dict[str, str]:
+    """Digest by file and dataset, of all that comes from the recordings."""
+    return {
+        f"{file} {dataset}": digest
+        for file, entry in manifest.read(folder)["files"].items()
+        for dataset, digest in entry["datasets"].items()
+        if not dataset.startswith(OWN)
+    }
+
+
+# Identifiers, dates of writing, the standard's own text: another at every writing.
+OWN = ("/identifier", "/file_create_date", "/specifications", "/scratch")

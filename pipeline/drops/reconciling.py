@@ -1,0 +1,522 @@
+"""One look at the inbox, and every step that is due: `Reconciler.step()`. The catalog is the truth, nobody is notified.
+
+    leases that ran out -> what lies there now -> what has settled -> what may start
+
+Called every few seconds by the watcher and every quarter of an hour by a flow, at the same time or not at all for a
+while: each step looks at how things are, not at what happened, so nothing is lost and nothing is done twice.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from sqlalchemy.exc import DatabaseError
+
+from neuroloom.ingest.formats import FormatError
+from neuroloom.pipeline import subjects
+from neuroloom.pipeline.boxed import sniffing
+from neuroloom.pipeline.boxed.box import BoxError, Inside, Unboxed
+from neuroloom.pipeline.boxed.sniffing import READ_ERRORS
+from neuroloom.pipeline.catalog import (
+    DONE,
+    IGNORED,
+    IN_FLIGHT,
+    OPEN,
+    QUARANTINED,
+    READY,
+    RETRY,
+    RUNNING,
+    SEEN,
+    SETTLING,
+    SUBMITTED,
+    WAITING,
+    Catalog,
+    Drop,
+    SessionRow,
+    note_new,
+    note_published,
+)
+from neuroloom.pipeline.config import Settings
+from neuroloom.pipeline.drops import custody, inbox
+from neuroloom.pipeline.drops.identity import grouped
+from neuroloom.pipeline.drops.inbox import Found, Scanner
+from neuroloom.pipeline.store import Store
+
+Submit = Callable[[Sequence[Drop]], str | None]  # gives the name of the run, where it has one
+Progress = Callable[[str], None]
+
+
+ASK_AGAIN_S = 30.0
+
+
+class SubmitError(RuntimeError):
+    """Work could not be handed over (no server); it stays READY and is tried again at the next look."""
+
+
+class LeaseLostError(RuntimeError):
+    """Another run has taken this drop over: whatever was done here must not be recorded."""
+
+
+class Runs(Protocol):
+    """Those to whom drops were handed over, asked by the names that `submit` gave."""
+
+    def is_on_its_way(self, run: str, *, start_s: float) -> bool:
+        """True where it waits for a free worker, or one has been starting it for no longer than that."""
+
+    def give_up(self, run: str, reason: str) -> None:
+        """Its drops go to another run: it shall not begin, and is shown as crashed where it has begun."""
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What was said, and when, of a drop that lies still: formats, and "" or why it is not whole."""
+
+    form: str
+    reason: str
+    at: float
+    is_final: bool
+
+    @classmethod
+    def of(cls, said: list[Any] | BoxError, name: str, now: float) -> _Answer:
+        """A reader that has ended is not asked again; what is missing may come without a change of the drop."""
+        if isinstance(said, BoxError):
+            return cls("", inbox.one_line(f"{name}: while it was told apart: {said}"), now, True)
+        form, reason = said
+        return cls(str(form), inbox.one_line(str(reason)) if reason else "", now, False)
+
+    def holds(self, now: float) -> bool:
+        """True where it need not be asked again yet."""
+        return self.is_final or self.at <= now < self.at + ASK_AGAIN_S
+
+
+class NoRuns:
+    """Where runs have no names nothing is known of them."""
+
+    def is_on_its_way(self, run: str, *, start_s: float) -> bool:
+        """Never."""
+        return False
+
+    def give_up(self, run: str, reason: str) -> None:
+        """Nothing."""
+
+
+@dataclass
+class Reconciler:
+    """Takes every drop of one store one step further.
+
+    submit: hands drops over to whoever does the work. runs: can be asked what became of it. inside: where files are
+    told apart. clock: seconds since 1970; tests turn it by hand.
+
+    Design rationale: how many runs there are at once is counted here, from the catalog. A limit of the server besides
+    would count the runs of a dead machine for minutes, and nothing would begin meanwhile.
+    """
+
+    store: Store
+    catalog: Catalog
+    settings: Settings
+    submit: Submit
+    runs: Runs = field(default_factory=NoRuns)
+    inside: Inside = field(default_factory=Unboxed)
+    clock: Callable[[], float] = time.time
+    scanner: Scanner = field(init=False)
+    _answers: dict[str, _Answer] = field(default_factory=dict)  # by fingerprint
+
+    def __post_init__(self) -> None:
+        self.scanner = Scanner(self.store.inbox, self.inside)
+        custody.finish_moves(self.store)
+
+    def step(self) -> dict[str, int]:
+        """Every step that is due now; gives how many drops are in each state."""
+        now = self.clock()
+        self._expire(now)
+        found = self._look(now)
+        self._settle(found, now)
+        self._start(now)
+        return self.catalog.counts()
+
+    def _expire(self, now: float) -> None:
+        lease_s = self.settings.ingest.lease_s
+        dead: dict[str, str] = {}
+        on_their_way: dict[str, bool] = {}
+        for drop in self.catalog.expired(longest_lease_s=lease_s, now=now):
+            if self._has_ended(drop):
+                continue
+            what = "the run was not heard of again"
+            if drop.state == SUBMITTED:
+                if drop.owner not in on_their_way:
+                    on_their_way[drop.owner] = self._is_on_its_way(drop, now)
+                if on_their_way[drop.owner]:
+                    self.catalog.hold([drop.id], owner=drop.owner, lease_s=lease_s, now=now)
+                    continue
+                what = "no run took it up"
+            with self._keep_going(drop):
+                fail(self.store, self.catalog, self.settings, drop, what, now=drop.lease_until - lease_s)
+            dead[drop.owner] = what
+        for run, what in dead.items():
+            if run:
+                self.runs.give_up(run, what)
+
+    def _is_on_its_way(self, drop: Drop, now: float) -> bool:
+        ingest = self.settings.ingest
+        waits_s = now - drop.changed_at
+        return (
+            bool(drop.owner)
+            and 0 <= waits_s < ingest.queue_s
+            and self.runs.is_on_its_way(drop.owner, start_s=ingest.lease_s)
+        )
+
+    def _look(self, now: float) -> dict[str, Found]:
+        # The drops first: one that ends while the inbox is looked at is still known here, and not taken for a new one.
+        open_drops = {drop.name: drop for drop in self.catalog.drops(*OPEN)}
+        found = {f.name: f for f in self.scanner.scan()}
+        in_work = {file for drop in open_drops.values() if drop.state in IN_FLIGHT for file in drop.files}
+        new = [lies for name, lies in found.items() if name not in open_drops and not in_work & {name, *lies.files}]
+        new = [lies for lies in new if os.path.lexists(self.store.inbox / lies.name)]  # a look may have taken long
+        folder = str(self.store.inbox)
+        self.catalog.add_drops([{"name": lies.name, "folder": folder, **_seen(lies, now)} for lies in new])
+        owner = {file: lies.name for lies in found.values() for file in lies.files}
+        for name, drop in open_drops.items():
+            lies = found.get(name)
+            if drop.state in IN_FLIGHT or (lies is not None and lies.fingerprint == drop.fingerprint):
+                continue
+            if self._has_ended(drop):  # also where a disk failed while its originals moved
+                continue
+            if lies is not None:
+                changes = _seen(lies, now)
+                self.catalog.move(drop.id, SETTLING, frm=(*WAITING, READY, RETRY), reason="it is growing", **changes)
+            else:
+                reason = f"belongs to {owner[name]}" if name in owner else "gone from the inbox"
+                self.catalog.move(drop.id, IGNORED, frm=(*WAITING, READY, RETRY), reason=reason)
+        return found
+
+    def _has_ended(self, drop: Drop) -> bool:
+        """True where the files of a drop have left the inbox for good, and only the catalog does not know."""
+        record = custody.ended(self.store, drop)
+        if not record:
+            return False
+        state, reason = (QUARANTINED, str(record["reason"])) if "reason" in record else (DONE, "")
+        return self.catalog.move(drop.id, state, frm=OPEN, reason=reason, sessions=record.get("sessions", []))
+
+    def _settle(self, found: dict[str, Found], now: float) -> None:
+        settle_s = self.settings.inbox.settle_s
+        moving, still = [], []
+        for drop in self.catalog.drops(*WAITING):
+            lies = found.get(drop.name)
+            if lies is None or lies.fingerprint != drop.fingerprint:
+                continue
+            still_s = now - drop.stable_since
+            with self._keep_going(drop):
+                if still_s < 0:  # the clock was set back: wait anew
+                    self.catalog.note([drop.id], stable_since=now)
+                elif lies.problem:
+                    self._refuse(drop, lies.problem)
+                elif not lies.marked and still_s < settle_s:
+                    moving += [drop.id] if drop.state == SEEN else []
+                elif drop.name in subjects.FILE_NAMES:
+                    self._take_up(drop)
+                else:
+                    still.append(drop)
+        self.catalog.note(moving, frm=(SEEN,), state=SETTLING, reason=f"must lie still for {settle_s:g} s")
+        self._probe(still, now)
+
+    def _probe(self, still: Sequence[Drop], now: float) -> None:
+        """What has settled is told apart; it goes on where it is whole, else it waits, and in the end is refused."""
+        self._answers = {d.fingerprint: self._answers[d.fingerprint] for d in still if d.fingerprint in self._answers}
+        due = [d for d in still if not (d.fingerprint in self._answers and self._answers[d.fingerprint].holds(now))]
+        n_files = sum(len(drop.files) for drop in due)
+        paths = [list(drop.paths) for drop in due]
+        said = sniffing.answers(self.inside, sniffing.probed, self.store.inbox, paths, n_files=n_files) if due else []
+        for drop, answer in zip(due, said, strict=True):
+            self._answers[drop.fingerprint] = _Answer.of(answer, drop.name, now)
+        for drop in still:
+            answered = self._answers[drop.fingerprint]
+            with self._keep_going(drop):
+                if not answered.reason:
+                    self._is_whole(drop, answered.form)
+                elif now - drop.stable_since >= self.settings.inbox.orphan_s:
+                    self._refuse(drop, answered.reason)
+                elif drop.reason != answered.reason:
+                    changes = {"reason": answered.reason, "format": answered.form}
+                    self.catalog.move(drop.id, SETTLING, frm=WAITING, **changes)
+
+    def _is_whole(self, drop: Drop, form: str) -> None:
+        digest = inbox.digest_of(self.store.inbox, drop.files)
+        # Where it grew while it was read, the next look sees that.
+        if inbox.fingerprint_now(self.store.inbox, drop.files) == drop.fingerprint:
+            self.catalog.move(drop.id, READY, frm=WAITING, reason="", digest=digest, format=form)
+
+    def _take_up(self, drop: Drop) -> None:
+        """What a `subject.toml` says is known from now on; the file joins the originals."""
+        try:
+            codes = subjects.take_up(self.store, self.store.inbox / drop.name)
+        except FormatError as error:
+            self._refuse(drop, inbox.one_line(error))
+            return
+        digest = inbox.digest_of(self.store.inbox, drop.files)
+        self.catalog.note([drop.id], digest=digest, format="subjects")
+        custody.archive(self.store, self.catalog.drop(drop.id) or drop, [])
+        self.catalog.move(drop.id, DONE, frm=WAITING, reason=f"taken up: {', '.join(codes)}")
+
+    def _refuse(self, drop: Drop, reason: str) -> None:
+        custody.quarantine(self.store, drop, reason)
+        self.catalog.move(drop.id, QUARANTINED, frm=WAITING, reason=reason)
+
+    @contextmanager
+    def _keep_going(self, drop: Drop) -> Iterator[None]:
+        """What the disk refuses for one drop is noted and tried again at the next look; the others go on."""
+        try:
+            yield
+        except OSError as error:
+            self.catalog.note([drop.id], reason=f"waits: {inbox.one_line(error)}")
+
+    def _start(self, now: float) -> None:
+        for drop in self.catalog.drops(RETRY):
+            pause_s = self.settings.inbox.retry_s * 2 ** max(drop.attempts - 1, 0)
+            if not drop.changed_at <= now < drop.changed_at + pause_s:
+                self.catalog.move(drop.id, READY, frm=(RETRY,))
+        in_flight = self.catalog.drops(*IN_FLIGHT)
+        busy = {drop.digest for drop in in_flight}
+        n_runs = len({drop.owner or drop.id for drop in in_flight})
+        for batch in self._batches(self.catalog.drops(READY), busy):
+            if n_runs >= self.settings.ingest.in_flight:
+                self._wait(batch, f"waits: {self.settings.ingest.in_flight} are being ingested")
+            elif shortage := self._shortage(batch):
+                self._wait(batch, shortage)
+            elif self._hand_over(batch, now):
+                n_runs += 1
+
+    def _batches(self, ready: Sequence[Drop], busy: set[str]) -> Iterator[list[Drop]]:
+        """Small new drops together, everything else alone; the same content only once at a time."""
+        small: list[Drop] = []
+        known = self.catalog.done_among(drop.digest for drop in ready)
+        for drop in ready:
+            if drop.digest in busy:
+                self._wait([drop], "waits: the same content is being ingested")
+                continue
+            busy.add(drop.digest)
+            if drop.digest in known:
+                with self._keep_going(drop):
+                    finish_known(self.store, self.catalog, drop)
+            elif drop.attempts == 0 and drop.n_bytes <= self.settings.ingest.small_bytes:
+                small.append(drop)
+            else:
+                yield [drop]
+        size = self.settings.ingest.batch if len(small) > self.settings.ingest.in_flight * 4 else 1
+        for first in range(0, len(small), size):
+            yield small[first : first + size]
+
+    def _shortage(self, batch: Sequence[Drop]) -> str:
+        wanted = self.settings.ingest.min_free_bytes + 3 * sum(drop.n_bytes for drop in batch)
+        free = self.store.free_bytes()
+        return "" if free >= wanted else f"waits: {free / 1e9:.1f} GB free on disk, {wanted / 1e9:.1f} GB wanted"
+
+    def _wait(self, batch: Sequence[Drop], reason: str) -> None:
+        self.catalog.note([drop.id for drop in batch if drop.reason != reason], reason=reason)
+
+    def _hand_over(self, batch: Sequence[Drop], now: float) -> bool:
+        lease_s = self.settings.ingest.lease_s
+        held = [d for drop in batch if (d := self.catalog.submit(drop.id, lease_s=lease_s, now=now)) is not None]
+        if not held:
+            return False
+        try:
+            run = self.submit(held)
+        except SubmitError as error:
+            for drop in held:
+                self.catalog.move(drop.id, READY, frm=(SUBMITTED,), reason=f"waits: {inbox.one_line(error)}")
+            return False
+        if run:
+            self.catalog.hold([drop.id for drop in held], owner=run, lease_s=lease_s, now=now)
+        return True
+
+
+def _seen(lies: Found, now: float) -> dict[str, Any]:
+    return {
+        "paths": list(lies.paths),
+        "files": list(lies.files),
+        "fingerprint": lies.fingerprint,
+        "n_bytes": lies.n_bytes,
+        "stable_since": now,
+    }
+
+
+def finish_known(store: Store, catalog: Catalog, drop: Drop) -> None:
+    """End a drop whose content is in the store already: its files join the originals."""
+    earlier = catalog.done_with(drop.digest)
+    sessions = list(earlier.sessions) if earlier is not None else []
+    custody.archive(store, drop, sessions)
+    reason = f"already there: {', '.join(sessions)}"
+    catalog.move(drop.id, DONE, frm=(READY, RUNNING), reason=reason, sessions=sessions)
+
+
+def fail(
+    store: Store, catalog: Catalog, settings: Settings, drop: Drop, reason: str, *, now: float | None = None
+) -> str:
+    """Work on a drop ended without a result: RETRY, or after the last attempt QUARANTINED. Gives the new state.
+
+    now: when it ended; the pause before the next attempt is counted from then.
+    """
+    at = time.time() if now is None else now
+    if drop.attempts < settings.inbox.max_attempts:
+        line = f"{reason}; attempt {drop.attempts} of {settings.inbox.max_attempts}"
+        catalog.move(drop.id, RETRY, frm=IN_FLIGHT, owner=drop.owner, reason=line, changed_at=at, lease_until=0.0)
+        return RETRY
+    line = f"tried {drop.attempts} times, each time without a result: {reason}"
+    if catalog.move(drop.id, QUARANTINED, frm=IN_FLIGHT, owner=drop.owner, reason=line):
+        custody.quarantine(store, drop, line)
+    return QUARANTINED
+
+
+def ingest_claimed(
+    store: Store,
+    catalog: Catalog,
+    settings: Settings,
+    drop: Drop,
+    *,
+    inside: Inside | None = None,
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Ingest a drop this run has claimed and record what became of it; gives the results as `ingest --json` has them.
+
+    inside: where its files are read. The originals move last, after the session is published and read back. Raises
+    LeaseLostError where another run has taken over, BoxError where reading ended without a word, and whatever a reader
+    raises that it should not have: the caller says `fail` then.
+    """
+    from neuroloom.pipeline.drops.ingesting import ingest_drop
+
+    if inbox.fingerprint_now(store.inbox, drop.files) != drop.fingerprint:
+        catalog.move(drop.id, SETTLING, frm=(RUNNING,), owner=drop.owner, reason="it is growing", fingerprint="")
+        return []
+    with held(catalog, [drop.id], owner=drop.owner, lease_s=settings.ingest.lease_s):
+        paths = [Path(drop.folder) / path for path in drop.paths]
+        results = ingest_drop(
+            paths,
+            store,
+            strict=settings.ingest.strict,
+            inside=inside or Unboxed(),
+            files=[Path(drop.folder) / file for file in drop.files],
+            progress=progress or (lambda _: None),
+        )
+    if not catalog.renew(drop.id, owner=drop.owner, lease_s=settings.ingest.lease_s):
+        raise LeaseLostError(f"{drop.name}: another run has taken it over")
+    _record(store, catalog, drop, [result.to_dict() for result in results])
+    return [result.to_dict() for result in results]
+
+
+def _record(store: Store, catalog: Catalog, drop: Drop, results: Sequence[dict[str, Any]]) -> None:
+    sessions = [result["session"] for result in results if result["session"]]
+    refused = [str(result["reason"]) for result in results if result["state"] == "quarantined"]
+    note_published(store, catalog, sessions)
+    if refused and not sessions:
+        reason = inbox.one_line(refused[0])
+        custody.quarantine(store, drop, reason)
+        catalog.move(drop.id, QUARANTINED, frm=(RUNNING,), owner=drop.owner, reason=reason, sessions=sessions)
+        return
+    folder = custody.archive(store, drop, sessions)
+    known = all(result["state"] == "already" for result in results)
+    reason = f"already there: {', '.join(sessions)}" if known else ""
+    if refused:  # some of several sessions: the files stay together, and a retry finds them where they lie now
+        custody.refused_lies_at(store, Path(drop.folder) / drop.name, folder / custody.FILES / drop.name)
+        reason = inbox.one_line(f"{len(refused)} of {len(results)} sessions refused: {refused[0]}")
+    catalog.move(drop.id, DONE, frm=(RUNNING,), owner=drop.owner, reason=reason, sessions=sessions)
+
+
+@contextmanager
+def held(catalog: Catalog, drop_ids: Sequence[int], *, owner: str, lease_s: float) -> Iterator[None]:
+    """Hold on to drops, by a thread, for as long as the block goes on: one that is worked on, others that wait for it.
+
+    A database that is away is asked again: nobody else can take the drops meanwhile either.
+    """
+    ended = threading.Event()
+
+    def hold() -> None:
+        pause_s = 0.0
+        while not ended.wait(pause_s):
+            try:
+                catalog.hold(drop_ids, owner=owner, lease_s=lease_s)
+                pause_s = lease_s / 4
+            except DatabaseError:
+                pause_s = min(1.0, lease_s / 4)
+
+    thread = threading.Thread(target=hold, daemon=True, name="leases")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def is_idle(store: Store, catalog: Catalog) -> bool:
+    """True where nothing in the inbox is being worked on, or still to be looked at."""
+    return not catalog.drops(*OPEN) and not inbox.names(store.inbox)
+
+
+def ingest_paths(
+    paths: Sequence[Path],
+    store: Store,
+    *,
+    sorter: str | None,
+    archive: bool = False,
+    strict: bool = False,
+    inside: Inside | None = None,
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Ingest files where they lie, without inbox or server, and note the sessions; one that fails stops no other."""
+    from neuroloom.pipeline.drops.ingesting import IngestResult, ingest_drop
+
+    catalog = Catalog.of(store)
+    results: list[dict[str, Any]] = []
+    for group in grouped(paths):
+        try:
+            made = ingest_drop(
+                group,
+                store,
+                sorter=sorter,
+                archive=archive,
+                strict=strict,
+                inside=inside or Unboxed(),
+                progress=progress or (lambda _: None),
+                in_place=True,
+            )
+        except BoxError as error:
+            made = [IngestResult(path=str(path), state="quarantined", reason=f"{group[0]}: {error}") for path in group]
+        except READ_ERRORS as error:
+            reason = f"{group[0]}: the reader stopped ({type(error).__name__}: {inbox.one_line(error)})"
+            made = [IngestResult(path=str(path), state="quarantined", reason=reason) for path in group]
+        results += [result.to_dict() for result in made]
+    note_published(store, catalog, [result["session"] for result in results if result["session"]])
+    catalog.close()
+    return results
+
+
+def listed_sessions(store: Store) -> list[dict[str, Any]]:
+    """Every session's newest version, from the manifests: {"session", "version", "subject", "modalities", ...}."""
+    catalog = Catalog.of(store)
+    note_new(store, catalog)
+    rows = catalog.newest_sessions("subject", "streams")
+    versions: dict[str, list[str]] = {}
+    for session_id, version in sorted(catalog.known_versions(), key=lambda row: (row[0], int(row[1][1:]))):
+        versions.setdefault(session_id, []).append(version)
+    catalog.close()
+    return [_listed(store, row, versions[row.id]) for row in rows]
+
+
+def _listed(store: Store, row: SessionRow, versions: Sequence[str]) -> dict[str, Any]:
+    streams = [stream for stream in row.manifest.get("streams", ()) if isinstance(stream, dict)]
+    ends_s = [float(s.get("start_s") or 0) + float(s.get("duration_s") or 0) for s in streams]
+    return {
+        "session": row.id,
+        "version": row.version,
+        "versions": list(versions),
+        "subject": str(row.manifest.get("subject", "")),
+        "modalities": list(dict.fromkeys(str(s.get("modality", "")) for s in streams)),
+        "duration_s": max(ends_s, default=0.0),
+        "file": str(store.sessions / row.id / row.version / "session.nwb"),
+    }

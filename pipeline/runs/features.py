@@ -1,0 +1,502 @@
+"""Session to model-rate features: one value per channel and time bin, with a mask that says where it is known.
+
+    Units                       spike counts                                   kind "spikes" or "negative_binomial"
+    eeg, meg                    low-passed, taken at the bin centres           kind "eeg", "meg"
+    lfp, ieeg                   the same                                       kind "lfp"
+    gaze, pupil                 mean of the bin's samples, blinks masked       kind "gaze"
+    position, behaviour, emg    mean of the bin's samples                      kind "continuous"
+    fnirs                       the same: light at the head, no potential, so no lead field
+    any signal that is said to be one     mean of a bin's samples, no holding  kind "bold"
+    Events, Intervals           an impulse at each event or onset, per label   kind "stimulus"
+    saccades                    the same, blinks masked                        kind "saccades"
+    Events said to be text      index of the event's label, in its bin         kind "tokens"
+    trials with a choice        class index inside the decision window         kind "choice"
+
+Bins are aligned to multiples of `bin_s` on the session clock: bin i is `[start_s + i bin_s, start_s + (i + 1) bin_s)`.
+Shapes: T time bins, C channels of a port.
+
+On disk, `FOLDER/KEY/`: `features.json`, and per port `NNN.values.npy` (T, C) float32, `NNN.valid.npy` (T, C) bool,
+`NNN.extrapolated.npy` (T,) bool, `NNN.uncertainty_ms.npy` (T,) float32: uncompressed, opened as memory maps. KEY is a
+digest of the session and the config.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuroloom.ingest import durable
+from neuroloom.ingest.digest import digest_of_file
+from neuroloom.ingest.session import Session
+from neuroloom.ingest.streams import Events, Intervals, Signal, Stream, Units
+from neuroloom.ingest.words import listed, visible
+from neuroloom.models.ports import CLASSES, COUNTS, EVENTS, Port
+from neuroloom.pipeline.runs._binning import (
+    FILTER_REACH_BINS,
+    Grid,
+    box,
+    counts,
+    filtered,
+    grid_of,
+    impulses,
+    means,
+    power,
+    power_reach_bins,
+    signal_spans_s,
+)
+from neuroloom.pipeline.runs._labels import Place, areas, is_answer, is_saccades, latest, positions_mm, saccades_known
+from neuroloom.pipeline.verdicts import REVIEWED
+
+Floats = NDArray[np.float32]
+Flags = NDArray[np.bool_]
+
+FORMAT_VERSION = 3  # part of the key: raise it where the same config would give other numbers
+KINDS = {
+    "eeg": "eeg", "meg": "meg", "lfp": "lfp", "ieeg": "lfp", "gaze": "gaze", "pupil": "gaze",
+    "position": "continuous", "behaviour": "continuous", "emg": "continuous", "fnirs": "continuous",
+}  # fmt: skip
+
+
+SAID = ("session_id", "bin_s", "start_s", "n_bins", "subject", "recorded")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureConfig:
+    """What features are made, apart from the session they are made of.
+
+    streams: names of the streams wanted; empty means all that have a kind.
+    kinds: stream -> kind of port, where it is not the usual one of its modality: {"units": "negative_binomial",
+        "rois": "bold", "words": "tokens"}.
+    bands: name -> (low_hz, high_hz): adds the log power of eeg and lfp in that band, as further ports.
+    choice_column: column of the trials' table that holds the subject's answer.
+    decision_window_s: where the answer is asked for, seconds from the trial's end; columns `decision_start_s` and
+        `decision_stop_s` of the trials' table (seconds from the trial's start) are used instead where they exist.
+    artefacts: what masks an EEG where it was marked: "muscle", "blink".
+    derived: where a signal was made to stand in another's place (cleaned EEG, gaze in degrees), it does; False takes
+        both as they are.
+    """
+
+    bin_s: float = 0.02
+    streams: tuple[str, ...] = ()
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    artefacts: tuple[str, ...] = ("muscle",)
+    derived: bool = True
+    bands: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    choice_column: str = "choice"
+    decision_window_s: tuple[float, float] = (-0.2, 0.0)
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.bin_s) and self.bin_s > 0):
+            raise ValueError(f"bin of {self.bin_s} s; a finite length above 0 is needed")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class PortFeatures:
+    """One port's values (T, C), where they are known (T, C), and where their time is extrapolated (T,).
+
+    uncertainty_ms: how well its times are known on the whole (the residual of its device's clock map);
+        uncertainty_T_ms: in each bin, shape (T,): more where pulses scatter, and further from them.
+    reach_bins: a value may depend on samples up to this many bins after its own bin (the low-pass is zero-phase);
+        whoever must be causal lags the port by that much more.
+    positions_mm: per channel x, y, z as the stream's table has them, None where not known; empty where it has none.
+    target_only: it never comes in; see `cosmoothing.py`.
+    """
+
+    port: Port
+    values: Floats
+    valid: Flags
+    extrapolated: Flags
+    uncertainty_ms: float
+    uncertainty_T_ms: Floats
+    reach_bins: int = 0
+    class_names: tuple[str, ...] = ()
+    positions_mm: tuple[Place, ...] = ()
+    target_only: bool = False
+
+    def __repr__(self) -> str:
+        known = f"{float(np.mean(self.valid)):.1%} known" if self.valid.size else "nothing known"
+        return f"<PortFeatures {visible(self.port.name)}: {self.port.kind}, {tuple(self.values.shape)}, {known}>"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Features:
+    """Everything of one session at model rate.
+
+    skipped: stream name -> why it has no features. subject, recorded: whose it is, and when it began (ISO 8601, ""
+    where not known).
+    """
+
+    session_id: str
+    bin_s: float
+    start_s: float
+    n_bins: int
+    ports: Mapping[str, PortFeatures]
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    subject: str = ""
+    recorded: str = ""
+
+    def __repr__(self) -> str:
+        bins = f"{self.n_bins:,} bins of {1e3 * self.bin_s:g} ms"
+        return f"<Features of {visible(self.session_id)}: {bins}; ports {listed(tuple(self.ports))}>"
+
+    def __getitem__(self, name: str) -> PortFeatures:
+        """The port of that name; KeyError lists those there are."""
+        if name not in self.ports:
+            raise KeyError(f"{self.session_id} has no port {name!r}; it has {sorted(self.ports)}")
+        return self.ports[name]
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the grid, seconds."""
+        return self.n_bins * self.bin_s
+
+
+def build_features(
+    session: Session,
+    *,
+    bin_s: float = 0.02,
+    folder: Path | None = None,
+    config: FeatureConfig | None = None,
+    digest: str | None = None,
+) -> Features:
+    """Model-rate features of a session, from the cache in `folder` where they lie there.
+
+    digest: of the session's content; by default that of its file. A session without a file and without a digest is
+        computed in memory and not cached. `config` replaces `bin_s`.
+    Raises ValueError where the session holds nothing that can be binned.
+    """
+    config = config or FeatureConfig(bin_s=bin_s)
+    digest = digest or _file_digest(session)
+    if folder is None or digest is None:
+        return _built(session, config, None)
+    home = Path(folder) / _key(session, digest, config)
+    if not (home / "features.json").is_file():
+        _write(session, config, home)
+    return open_features(home)
+
+
+def open_features(home: Path) -> Features:
+    """Features as they lie in one folder of the cache, as memory maps; nothing is read yet.
+
+    Raises ValueError where the folder does not hold features of this version.
+    """
+    listing = home / "features.json"
+    try:
+        said = json.loads(listing.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{listing}: {error}; a list of features is wanted") from error
+    if said.get("format_version") != FORMAT_VERSION:
+        raise ValueError(f"{listing}: version {said.get('format_version')}; {FORMAT_VERSION} is wanted")
+    ports = {}
+    for number, row in enumerate(said["ports"]):
+        values, valid, extrapolated, uncertainty_T_ms = (
+            np.load(home / f"{number:03d}.{what}.npy", mmap_mode="r", allow_pickle=False)
+            for what in ("values", "valid", "extrapolated", "uncertainty_ms")
+        )
+        ports[row["port"]["name"]] = PortFeatures(
+            port=Port.from_table(row["port"]),
+            values=values,
+            valid=valid,
+            extrapolated=extrapolated,
+            uncertainty_ms=row["uncertainty_ms"],
+            uncertainty_T_ms=uncertainty_T_ms,
+            reach_bins=row["reach_bins"],
+            class_names=tuple(row["class_names"]),
+            positions_mm=tuple(None if place is None else tuple(place) for place in row["positions_mm"]),
+        )
+    return Features(ports=ports, skipped=said["skipped"], **{key: said[key] for key in SAID})
+
+
+def _file_digest(session: Session) -> str | None:
+    if session.path is None:
+        return None
+    path = session.path / "session.nwb" if session.path.is_dir() else session.path
+    if not path.is_file():
+        return None
+    return digest_of_file(path)
+
+
+def _key(session: Session, digest: str, config: FeatureConfig) -> str:
+    reviewed = {name: found[REVIEWED] for name, found in session.quality.items() if found.get(REVIEWED)}
+    said = json.dumps([FORMAT_VERSION, digest, asdict(config), *([reviewed] if reviewed else [])], sort_keys=True)
+    return f"{session.id}_{hashlib.sha256(said.encode()).hexdigest()[:16]}"
+
+
+def _write(session: Session, config: FeatureConfig, home: Path) -> None:
+    if home.is_dir() and not (home / "features.json").is_file():
+        shutil.rmtree(home)  # a cache somebody emptied by half is built again
+    try:
+        with durable.new_folder(home) as staging:
+            features = _built(session, config, staging)
+            durable.write_json(staging / "features.json", _listing(features))
+    except OSError:
+        # Another process may have put the same features there meanwhile: then there is nothing left to do.
+        if not (home / "features.json").is_file():
+            raise
+
+
+def _listing(features: Features) -> dict[str, Any]:
+    rows = []
+    for made in features.ports.values():
+        for array in (made.values, made.valid, made.extrapolated, made.uncertainty_T_ms):
+            if isinstance(array, np.memmap):
+                array.flush()
+        row = {key: getattr(made, key) for key in ("uncertainty_ms", "reach_bins", "class_names", "positions_mm")}
+        rows.append(row | {"port": asdict(made.port)})
+    said = {key: getattr(features, key) for key in SAID}
+    return said | {"format_version": FORMAT_VERSION, "skipped": dict(features.skipped), "ports": rows}
+
+
+# One session into arrays -------------------------------------------------------------------------------------------
+
+
+def _built(session: Session, config: FeatureConfig, folder: Path | None) -> Features:
+    grid = grid_of(session, config.bin_s)
+    builder = _Builder(session=session, config=config, grid=grid, folder=folder)
+    unknown = [name for name in (*config.streams, *config.kinds) if name not in [s.name for s in session.streams]]
+    if unknown:
+        raise ValueError(f"{session.id}: no stream {unknown[0]!r}; it has {[s.name for s in session.streams]}")
+    for stream in session.streams:
+        if config.streams and stream.name not in config.streams:
+            continue
+        if (instead := _instead(session, stream, config)) is not None:
+            builder.skipped[stream.name] = f"{instead} stands in its place"
+            continue
+        builder.add(stream)
+    return Features(
+        session_id=session.id,
+        bin_s=config.bin_s,
+        start_s=grid.start_s,
+        n_bins=grid.n_bins,
+        ports=builder.ports,
+        skipped=builder.skipped,
+        subject=session.subject,
+        recorded="" if session.start is None else session.start.isoformat(),
+    )
+
+
+def _instead(session: Session, stream: Stream, config: FeatureConfig) -> str | None:
+    """The signal that stands in a stream's place, unless streams were asked for by name."""
+    if not config.derived or config.streams:
+        return None
+    return next((other.name for other in session.streams if other.provenance.get("replaces") == stream.name), None)
+
+
+class _Builder:
+    """Adds the ports of one stream after another; arrays lie in `folder`, or in memory where there is none."""
+
+    def __init__(self, *, session: Session, config: FeatureConfig, grid: Grid, folder: Path | None) -> None:
+        self.session, self.config, self.grid, self.folder = session, config, grid, folder
+        self.ports: dict[str, PortFeatures] = {}
+        self.skipped: dict[str, str] = {}
+
+    def add(self, stream: Stream) -> None:
+        if isinstance(stream, Units):
+            self._add_units(stream)
+        elif isinstance(stream, Signal):
+            self._add_signal(stream)
+        elif isinstance(stream, Intervals):
+            self._add_labels(stream, stream.bounds_s[:, 0])
+            if stream.modality == "trials":
+                self._add_choice(stream)
+        else:
+            self._add_labels(stream, stream.times_s)
+
+    def _add_units(self, units: Units) -> None:
+        n_units = len(units.unit_names)
+        accepted, kinds = units.table.get("accepted", (True,) * n_units), units.table.get("kind", ("",) * n_units)
+        rows = [i for i in range(n_units) if accepted[i] and kinds[i] != "noise"]
+        if not rows:
+            self.skipped[units.name] = "no accepted unit"
+            return
+        names = tuple(units.unit_names[i] for i in rows)
+        made = self._new(units, units.name, self._kind(units, "spikes", COUNTS), names, areas(units, rows), rows=rows)
+        for column, row in enumerate(rows):
+            made.values[:, column] = counts(units.spike_times_s[row], self.grid)
+        spans = [s for o in self.session.streams if isinstance(o, Signal) and o.device == units.device and o.modality
+                 in ("wideband", "lfp", "ieeg") for s in signal_spans_s(o)]  # fmt: skip
+        known = self.grid.whole_bins(spans) if spans else np.ones(self.grid.n_bins, dtype=np.bool_)
+        made.valid[:] = (known & self._usable(units))[:, None]
+        made.valid[:, [name in self._bad(units.name) for name in names]] = False
+
+    def _add_signal(self, signal: Signal) -> None:
+        kind = self._kind(signal, KINDS.get(signal.modality, ""))
+        if not kind:
+            self.skipped[signal.name] = f"{signal.modality} has no features of its own"
+            return
+        if not signal.segments or not signal.channel_names:
+            self.skipped[signal.name] = "no samples"
+            return
+        placed = areas(signal, range(len(signal.channel_names)))
+        zero_phase = kind in ("eeg", "meg", "lfp") and signal.is_regular and signal.rate_hz > 2 / self.grid.bin_s
+        reach = FILTER_REACH_BINS if zero_phase else 0
+        made = self._new(signal, signal.name, kind, signal.channel_names, placed, reach_bins=reach)
+        if zero_phase:
+            filtered(signal, self.grid, made.values, made.valid)
+        else:  # a volume of BOLD is one observation: held, it would count as several
+            means(signal, self.grid, made.values, made.valid, hold=kind != "bold")
+        self._mask(signal, made, blinks=kind == "gaze")
+        for band, (low_hz, high_hz) in self.config.bands.items() if zero_phase else ():
+            reach = power_reach_bins(low_hz, high_hz, self.grid)
+            made = self._new(signal, f"{signal.name}_{band}", "lfp", signal.channel_names, placed, reach_bins=reach)
+            power(signal, self.grid, made.values, made.valid, low_hz=low_hz, high_hz=high_hz)
+            self._mask(signal, made, blinks=False)
+
+    def _add_labels(self, stream: Events | Intervals, times_s: NDArray[np.float64]) -> None:
+        names = tuple(sorted(set(stream.labels)))
+        if not names:
+            self.skipped[stream.name] = "no events"
+            return
+        usual = "saccades" if is_saccades(stream) else "stimulus"
+        kind = self._kind(stream, usual, (*EVENTS, "tokens"))
+        if kind == "tokens":
+            self._add_tokens(stream, names, times_s)
+            return
+        made = self._new(stream, stream.name, kind, names, ("",) * len(names))
+        numbers = np.array([names.index(label) for label in stream.labels])
+        impulses(times_s, numbers, self.grid, made.values)
+        known = saccades_known(stream, self.session, self.grid) if kind == "saccades" else True
+        made.valid[:] = (known & self._usable(stream))[:, None]
+
+    def _add_tokens(self, stream: Stream, names: tuple[str, ...], times_s: NDArray[np.float64]) -> None:
+        if len(names) < 2:
+            self.skipped[stream.name] = "text of a single token"
+            return
+        made = self._new(stream, stream.name, "tokens", ("token",), ("",), class_names=names)
+        numbers = np.array([names.index(label) for label in getattr(stream, "labels", ())])
+        n_lost = latest(times_s, numbers, self.grid, made.values[:, 0], made.valid[:, 0])
+        if n_lost:
+            self.skipped[f"{stream.name}: {n_lost} tokens"] = "another one follows in the same bin"
+        made.valid[:] &= self._usable(stream)[:, None]
+
+    def _kind(self, stream: Stream, usual: str, allowed: tuple[str, ...] = ()) -> str:
+        """The kind that was asked for, or the usual one. Raises ValueError where it does not fit the stream."""
+        kind = self.config.kinds.get(stream.name, usual)
+        fits = kind in allowed if allowed else kind not in (*COUNTS, *CLASSES, *EVENTS)
+        if not fits:
+            what = type(stream).__name__.lower()
+            raise ValueError(
+                f"{self.session.id}: {stream.name} as {kind!r}, which {what} cannot be; "
+                f"{'one of ' + ', '.join(allowed) if allowed else 'a kind of signal'} is wanted"
+            )
+        return kind
+
+    def _add_choice(self, trials: Intervals) -> None:
+        answers = trials.table.get(self.config.choice_column)
+        classes = tuple(sorted({str(answer) for answer in answers or () if is_answer(answer)}))
+        if answers is None or len(classes) < 2:
+            return
+        made = self._new(trials, f"{trials.name}_choice", "choice", ("choice",), ("",), class_names=classes)
+        for row, answer in enumerate(answers):
+            if is_answer(answer):
+                bins = self.grid.bins_of(*self._decision_s(trials, row))
+                made.values[bins] = classes.index(str(answer))
+                made.valid[bins] = True
+        made.valid[:] &= self._usable(trials)[:, None]
+
+    def _decision_s(self, trials: Intervals, row: int) -> tuple[float, float]:
+        start_s, stop_s = (float(t) for t in trials.bounds_s[row])
+        declared = [trials.table.get(f"decision_{edge}_s") for edge in ("start", "stop")]
+        if declared[0] is not None and declared[1] is not None:
+            return start_s + float(declared[0][row]), start_s + float(declared[1][row])
+        earliest, latest = self.config.decision_window_s
+        return max(stop_s + earliest, start_s), stop_s + latest
+
+    def _new(
+        self,
+        stream: Stream,
+        name: str,
+        kind: str,
+        channels: tuple[str, ...],
+        areas: tuple[str, ...],
+        *,
+        rows: Sequence[int] | None = None,
+        reach_bins: int = 0,
+        class_names: tuple[str, ...] = (),
+    ) -> PortFeatures:
+        shape = (self.grid.n_bins, len(channels))
+        made = PortFeatures(
+            port=Port(
+                name=name,
+                kind=kind,
+                channel_names=channels,
+                areas=areas,
+                n_classes=len(class_names),
+                bin_s=self.grid.bin_s,
+            ),
+            values=self._array("values", shape, np.float32),
+            valid=self._array("valid", shape, np.bool_),
+            extrapolated=self._array("extrapolated", shape[:1], np.bool_),
+            uncertainty_ms=self.session.uncertainty_ms(stream),
+            uncertainty_T_ms=self._array("uncertainty_ms", shape[:1], np.float32),
+            reach_bins=reach_bins,
+            class_names=class_names,
+            positions_mm=positions_mm(stream, range(len(channels)) if rows is None else rows),
+        )
+        made.extrapolated[:] = self._extrapolated(stream)
+        made.uncertainty_T_ms[:] = self.session.uncertainty_at_ms(stream, self.grid.centres_s())
+        self.ports[name] = made
+        return made
+
+    def _array(self, what: str, shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
+        if self.folder is None:
+            return np.zeros(shape, dtype=dtype)
+        return durable.new_array(self.folder / f"{len(self.ports):03d}.{what}.npy", shape, dtype)
+
+    def _extrapolated(self, stream: Stream) -> Flags:
+        """True where a bin lies beyond the pulses that its device's clock map rests on."""
+        centres_s = self.grid.centres_s()
+        beyond = np.zeros(self.grid.n_bins, dtype=np.bool_)
+        for clock_map in self.session.clock_maps:
+            if clock_map.source == stream.device:
+                beyond |= ~clock_map.covers(clock_map.inverse_seconds(centres_s))
+        return beyond
+
+    def _usable(self, stream: Stream) -> Flags:
+        """False in bins that an interval of the session declares invalid."""
+        wrong = [i for i in self.session.streams if isinstance(i, Intervals) and i.name == "invalid_times"]
+        return ~box(np.concatenate([i.bounds_s for i in wrong]) if wrong else np.empty((0, 2)), self.grid)
+
+    def _mask(self, signal: Signal, made: PortFeatures, *, blinks: bool) -> None:
+        usable = self._usable(signal)
+        if blinks:
+            usable &= ~box(self._blinks_s(signal), self.grid)
+        source = str(signal.provenance.get("source", signal.name))
+        usable &= ~box(self._artefacts_s(source), self.grid)
+        made.valid[:] &= usable[:, None]
+        bad = self._bad(signal.name) | self._bad(source)
+        made.valid[:, [name in bad for name in signal.channel_names]] = False
+        made.values[:] = np.where(made.valid, made.values, 0)
+
+    def _bad(self, stream: str) -> set[str]:
+        """Channels that the quality checks, and channels or units that reviewers call bad."""
+        found = self.session.quality.get(stream, {})
+        return {*found.get("bad_channels", ()), *found.get(REVIEWED, ())}
+
+    def _artefacts_s(self, source: str) -> NDArray[np.float64]:
+        """Marks of an EEG, and of what was made from it, that the config does not want to train on."""
+        found = [
+            stream.bounds_s[[label in self.config.artefacts for label in stream.labels]]
+            for stream in self.session.streams
+            if isinstance(stream, Intervals)
+            and stream.provenance.get("made_by") == "eeg_artefacts"
+            and stream.provenance.get("source") == source
+            and stream.labels
+        ]
+        return np.concatenate(found) if found else np.empty((0, 2))
+
+    def _blinks_s(self, signal: Signal) -> NDArray[np.float64]:
+        found = [
+            stream.bounds_s[[("blink" in f"{stream.name} {label}".lower()) for label in stream.labels]]
+            for stream in self.session.streams
+            if isinstance(stream, Intervals) and stream.device == signal.device and stream.labels
+        ]
+        return np.concatenate(found) if found else np.empty((0, 2))

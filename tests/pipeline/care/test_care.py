@@ -1,0 +1,147 @@
+"""Sessions are amended, traced and made anew; nothing that was published is lost on the way."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from neuroloom.ingest import Session, manifest
+from neuroloom.ingest.manifest import verify
+from neuroloom.pipeline.care.amending import amend
+from neuroloom.pipeline.care.reingesting import reingest
+from neuroloom.pipeline.care.tracing import Touch, affected
+from neuroloom.pipeline.drops.ingesting import ingest_path
+from neuroloom.pipeline.runs import running
+from neuroloom.pipeline.store import StoreError
+
+SAMPLE = Path(__file__).parents[3] / "sample_data" / "person"
+ID, RIGHT = "sub-sample_ses-01_task-choice", "sub-08_ses-01_task-choice"
+GAZE = f"{ID}_gaze.asc"
+
+
+@pytest.fixture
+def person(tmp_path):
+    return Path(shutil.copytree(SAMPLE, tmp_path / "person"))
+
+
+@pytest.fixture
+def published(store, person):
+    return Path(ingest_path(person, store, sorter=None, in_place=True).file).parent
+
+
+# amend ---------------------------------------------------------------------------------------------------------------
+
+
+def test_an_amended_session_has_its_right_name_and_follows_the_old_one(store, published):
+    folder = amend(store, ID, subject="08", why="wrong code on the sheet")
+    assert folder.parent.name == RIGHT
+    said = manifest.read(folder)
+    assert said["lineage"] == {"follows": manifest.digest_of(published), "why": "wrong code on the sheet"}
+    assert verify(folder) == []
+
+
+def test_the_old_session_is_kept_and_listed_no_more(store, published):
+    amend(store, ID, subject="08", why="wrong code")
+    assert store.session_ids() == [RIGHT]
+    assert verify(published) == []
+
+
+def test_what_it_holds_stays_and_its_dates_move_with_the_subject(store, published):
+    folder = amend(store, ID, subject="08", why="wrong code")
+    with Session.open(published) as wrong, Session.open(folder) as right:
+        assert right.stream_names == wrong.stream_names
+        assert right.start != wrong.start
+        assert right.start.time() == wrong.start.time()
+
+
+def test_the_same_recordings_dropped_again_are_known_under_the_right_name(store, published, person):
+    amend(store, ID, subject="08", why="wrong code")
+    again = ingest_path(person, store, sorter=None)
+    assert (again.state, again.session) == ("already", RIGHT)
+
+
+def test_a_name_that_is_taken_or_the_same_is_refused(store, published):
+    with pytest.raises(StoreError, match="has this name already"):
+        amend(store, ID, subject="sample", why="")
+    amend(store, ID, subject="08", why="wrong code")
+    with pytest.raises(StoreError, match="is there already"):
+        amend(store, ID, subject="08", why="again")
+
+
+# affected ------------------------------------------------------------------------------------------------------------
+
+
+def sessions(store, **touch):
+    return [(row["session"], row["version"]) for row in affected(store, Touch(**touch))["sessions"]]
+
+
+def test_sessions_are_found_by_reader_version_file_and_decision(store, published):
+    digest = next(d for s in manifest.read(published)["sources"] for name, d in s["digests"].items() if name == GAZE)
+    for touch in (
+        {"reader": "eyelink"},
+        {"library": "numpy", "version": ">1"},
+        {"reader": "eyelink", "library": "numpy", "version": ">1"},
+        {"file": GAZE},
+        {"file": digest[:20]},
+        {"decision": "pulses, linear"},
+    ):
+        assert sessions(store, **touch) == [(ID, "v001")], touch
+
+
+def test_what_fits_in_part_is_not_affected(store, published):
+    assert sessions(store, reader="fif") == []
+    assert sessions(store, reader="eyelink", library="numpy", version="<1") == []
+    assert sessions(store, file="nobody.asc") == []
+
+
+def test_models_are_found_by_the_versions_they_were_trained_on(store, published):
+    running.prepare_run(running.RunConfig(name="model", sessions=(ID,)), store)
+    assert affected(store, Touch(reader="eyelink"))["runs"] == [{"run": "model", "sessions": [f"{ID} v001"]}]
+
+
+def test_nothing_to_look_for_and_no_version_are_refused():
+    with pytest.raises(StoreError, match="nothing to look for"):
+        Touch()
+    with pytest.raises(StoreError, match="version 'new'"):
+        Touch(version="new")
+
+
+# reingest ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_readers_change_nothing_and_publish_nothing(store, published):
+    found = reingest(store, ID, why="a check", sorter=None)
+    assert (found["state"], found["changed"]) == ("unchanged", [])
+    assert [path.name for path in store.versions(ID)] == ["v001"]
+    assert list(store.staging.iterdir()) == []
+
+
+def test_a_reader_that_reads_otherwise_makes_a_new_version_and_says_what_changed(store, published, monkeypatch):
+    from neuroloom.ingest.formats import formats
+
+    eyelink = formats()["eyelink"]
+    read = eyelink.read
+
+    def mended(path):
+        from dataclasses import replace
+
+        return [replace(r, streams=tuple(s for s in r.streams if s.name != "messages")) for r in read(path)]
+
+    monkeypatch.setattr(eyelink, "read", mended)
+    found = reingest(store, ID, why="messages were wrong", sorter=None)
+    assert (found["state"], found["version"]) == ("reingested", "v002")
+    assert all("messages" in name for name in found["changed"])
+    lineage = manifest.read(store.latest(ID))["lineage"]
+    assert lineage == {"follows": manifest.digest_of(published), "why": "messages were wrong"}
+
+
+def test_a_session_of_two_drops_is_made_of_both_again(store, person):
+    for kind in ("eeg.vhdr", "gaze.asc"):
+        ingest_path(person / f"{ID}_{kind}", store, sorter=None, in_place=True)
+    assert reingest(store, ID, why="a check", sorter=None)["state"] == "unchanged"
+
+
+def test_originals_that_are_gone_are_named(store, published, person):
+    shutil.rmtree(person)
+    with pytest.raises(StoreError, match="is not there any more"):
+        reingest(store, ID, why="a check", sorter=None)

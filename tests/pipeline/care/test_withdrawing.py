@@ -1,0 +1,126 @@
+"""A person withdraws: what came from them goes, what came from others stays."""
+
+import json
+
+import pytest
+
+from neuroloom.ingest.durable import write_json
+from neuroloom.pipeline.care import retention, withdrawing
+from neuroloom.pipeline.catalog import DONE, Catalog
+from neuroloom.pipeline.runs import running
+from neuroloom.pipeline.store import AMENDED, Store, StoreError
+from neuroloom.pipeline.subjects import Subjects
+
+from .test_checking import publish
+
+SUBJECTS = {"07": {"names": ["Mueller"], "birth_date": "1990-05-01", "consent": {"given": "2024-02-01"}}, "08": {}}
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Subject 07 with two sessions (one published as 09's at first), subject 08 with one, and what came of them."""
+    store = Store(tmp_path / "store").create()
+    write_json(store.subjects_file, SUBJECTS)
+    for session in ("sub-07_ses-1", "sub-09_ses-2", "sub-07_ses-2", "sub-08_ses-1"):
+        publish(store, session)
+    write_json(store.sessions / "sub-09_ses-2" / AMENDED, {"to": "sub-07_ses-2"})
+    runs = {
+        "both": {"sessions": ["sub-07_ses-1", "sub-08_ses-1"]},
+        "after": {"sessions": ["sub-08_ses-1"], "start_from": "both"},
+        "other": {"sessions": ["sub-08_ses-1"]},
+    }
+    for name, said in runs.items():
+        store.run_folder(name).mkdir()
+        write_json(store.run_folder(name) / running.REQUEST, {"name": name, **said})
+    (store.run_folder("other") / "predicted-sub-07_ses-1.h5").write_bytes(b"x")
+    store.run_folder("study").mkdir()
+    write_json(store.run_folder("study") / "study.json", {"settings": {"teacher": {"session": "sub-07_ses-2"}}})
+    for key in ("sub-07_ses-1_0123", "sub-07_ses-10_0123", "sub-08_ses-1_0123"):
+        (store.derived / key).mkdir()
+    for page in ("sub-07_ses-1", "sub-08_ses-1", "run-both", "run-other"):
+        (store.review / f"{page}.html").write_text("page")
+    drops = {"a": ["sub-07_ses-1"], "b": ["sub-07_ses-2", "sub-08_ses-1"]}
+    for name, sessions in drops.items():
+        (store.originals / name).mkdir()
+        write_json(store.originals / name / "drop.json", {"sessions": sessions})
+    return store
+
+
+@pytest.fixture
+def catalog(store):
+    catalog = Catalog.of(store)
+    yield catalog
+    catalog.close()
+
+
+GOES = {
+    "runs/both", "runs/after", "runs/study", "runs/other/predicted-sub-07_ses-1.h5", "derived/sub-07_ses-1_0123",
+    "review/sub-07_ses-1.html", "review/run-both.html", "originals/a", "sessions/sub-07_ses-1/v001",
+    "sessions/sub-07_ses-2/v001", "sessions/sub-09_ses-2/v001",
+}  # fmt: skip
+
+
+def test_all_that_came_from_a_person_is_found_and_nothing_else(store):
+    found = withdrawing.derived_from(store, "07")
+    assert {entry.path.relative_to(store.root).as_posix() for _, entry in found.entries} == GOES
+    assert [line for line in found.left if "originals/b: holds recordings of sub-08_ses-1, too" in line]
+
+
+def test_looking_removes_nothing(store):
+    withdrawing.derived_from(store, "07")
+    assert all((store.root / path).exists() for path in GOES)
+    assert not (store.root / retention.LOG).exists()
+
+
+def test_withdrawal_removes_it_and_leaves_a_line_for_each(store, catalog):
+    for name in ("both", "other"):
+        catalog.put_run(name, state=DONE)
+    for name, sessions in (("Mueller.edf", ["sub-07_ses-1"]), ("b", ["sub-08_ses-1"])):
+        catalog.add_drop(name, folder=store.inbox, state=DONE, sessions=sessions)
+    withdrawing.withdraw(store, catalog, "07", who="Ada")
+    assert not any((store.root / path).exists() for path in GOES)
+    assert {line["what"] for line in retention.deletions(store)} == GOES
+    assert {(line["who"], line["why"]) for line in retention.deletions(store)} == {("Ada", "withdrawn by 07")}
+    assert store.session_ids(amended=True) == ["sub-08_ses-1"]
+    assert [run.name for run in catalog.runs()] == ["other"]
+    assert [drop.name for drop in catalog.drops()] == ["b"]
+
+
+def test_of_the_person_only_the_code_and_the_end_of_the_consent_stay(store, catalog):
+    withdrawing.withdraw(store, catalog, "07")
+    kept = json.loads(store.subjects_file.read_text())["07"]
+    assert set(kept) == {"consent"}
+    assert kept["consent"]["given"] == "2024-02-01"
+    from datetime import date
+
+    assert "withdrawn" in Subjects.of(store).objection("sub-07_ses-1", date.today())
+
+
+def test_who_is_interrupted_still_finds_the_rest(store, catalog, monkeypatch):
+    whole = retention.clean
+
+    def cut_short(store, catalog, entries, **who):
+        whole(store, catalog, entries[:4], **who)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(retention, "clean", cut_short)
+    with pytest.raises(KeyboardInterrupt):
+        withdrawing.withdraw(store, catalog, "07")
+    monkeypatch.undo()
+    withdrawing.withdraw(store, catalog, "07")
+    assert not any((store.root / path).exists() for path in GOES)
+
+
+def test_somebody_unknown_is_told_who_is_known(store):
+    with pytest.raises(StoreError, match=r"11: no such subject in .*; there are: 07, 08, 09"):
+        withdrawing.derived_from(store, "11")
+
+
+def test_nothing_is_trained_on_from_what_was_learned_of_somebody_who_withdrew(store):
+    write_json(store.subjects_file, {"07": {"consent": {"given": "2024-02-01", "withdrawn": "2024-03-01"}}})
+    for name in ("both", "after"):
+        with pytest.raises(StoreError, match=r"sub-07_ses-1: consent was withdrawn on 2024-03-01; it cannot"):
+            running.train_run(name, store)
+    asked = running.RunConfig(name="third", sessions=("sub-08_ses-1",), start_from="after")
+    with pytest.raises(StoreError, match="consent was withdrawn"):
+        running.prepare_run(asked, store)

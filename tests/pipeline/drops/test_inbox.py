@@ -1,0 +1,570 @@
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from neuroloom.ingest.formats import FormatError
+from neuroloom.pipeline.catalog import (
+    DONE,
+    IGNORED,
+    QUARANTINED,
+    READY,
+    RETRY,
+    RUNNING,
+    SETTLING,
+    SUBMITTED,
+    Catalog,
+)
+from neuroloom.pipeline.config import InboxSettings, IngestSettings, Settings
+from neuroloom.pipeline.drops import custody, inbox, ingesting, reconciling
+from neuroloom.pipeline.drops.inbox import Scanner
+from neuroloom.pipeline.drops.reconciling import Reconciler, SubmitError, fail, held, ingest_claimed, is_idle
+from neuroloom.pipeline.store import Store
+
+
+class PlainFormat:
+    """A file that starts with `REC`; each further line names a companion beside it."""
+
+    TITLE, MODALITY, KEEPS, TESTED_ON = "plain", "eeg", "all", "files written by this project only"
+
+    def sniff(self, path, head):
+        return head.startswith(b"REC")
+
+    def files(self, path):
+        companions = [path.parent / name for name in path.read_text().split("\n")[1:] if name]
+        missing = [file.name for file in companions if not file.is_file()]
+        if missing:
+            raise FormatError(f"{path.name}: {missing[0]} is missing; it must lie beside it")
+        return (path, *companions)
+
+
+@pytest.fixture(autouse=True)
+def plain_format(monkeypatch):
+    known = {"plain": PlainFormat()}
+    for module in ("neuroloom.ingest.formats", "neuroloom.ingest.folders", "neuroloom.pipeline.boxed.sniffing"):
+        monkeypatch.setattr(sys.modules[module], "formats", lambda: known)
+
+
+@pytest.fixture
+def ingested(monkeypatch):
+    """Ingest publishes nothing but a manifest; a file holding `BAD` is refused. Gives the names that were ingested."""
+    names = []
+
+    def ingest_drop(paths, store, **_how):
+        names.extend(path.name for path in paths)
+        return [one(path, store) for path in paths]
+
+    def one(path, store):
+        if path.is_file() and b"BAD" in path.read_bytes():
+            return ingesting.IngestResult(path=str(path), state="quarantined", reason="bad header")
+        folder = store.sessions / f"sub-{path.stem}_ses-01" / "v001"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "manifest.json").write_text(json.dumps({"subject": path.stem}))
+        return ingesting.IngestResult(path=str(path), state="ingested", session=folder.parent.name)
+
+    monkeypatch.setattr(ingesting, "ingest_drop", ingest_drop)
+    return names
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A store with its catalog and a reconciler whose clock is `place.now`; work is handed over to `place.handed`."""
+    store = Store(tmp_path / "store").create()
+    catalog = Catalog.of(store)
+    settings = Settings(
+        inbox=InboxSettings(settle_s=10, orphan_s=60, retry_s=30),
+        ingest=IngestSettings(in_flight=2, lease_s=100, queue_s=100, min_free_bytes=0, batch=5),
+    )
+    place = SimpleNamespace(store=store, catalog=catalog, settings=settings, now=1000.0, handed=[])
+    place.reconciler = Reconciler(
+        store=store, catalog=catalog, settings=settings, submit=place.handed.append, clock=lambda: place.now
+    )
+    place.after = lambda seconds: _after(place, seconds)
+    place.states = lambda: {drop.name: drop.state for drop in catalog.drops()}
+    place.work = lambda: _work(place)
+    yield place
+    catalog.close()
+
+
+def _after(place, seconds):
+    place.now += seconds
+    return place.reconciler.step()
+
+
+def _work(place):
+    """Do the work that was handed over, as a run does it."""
+    for batch in place.handed:
+        for drop in batch:
+            claimed = place.catalog.claim(drop.id, owner="run", lease_s=100, now=place.now)
+            ingest_claimed(place.store, place.catalog, place.settings, claimed)
+    place.handed.clear()
+
+
+def drop(place, name, text="REC"):
+    path = place.store.inbox / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_a_drop_settles_is_handed_over_ingested_and_its_original_kept(place, ingested):
+    drop(place, "a.rec", "REC")
+    states = []
+    for seconds in (0, 5, 5):
+        place.after(seconds)
+        states.append(place.states()["a.rec"])
+    assert states == [SETTLING, SETTLING, SUBMITTED]
+    place.work()
+    (done,) = place.catalog.drops()
+    assert (done.state, done.sessions, ingested) == (DONE, ["sub-a_ses-01"], ["a.rec"])
+    assert os.listdir(place.store.inbox) == []
+    assert (custody.archive_folder(place.store, done) / "files" / "a.rec").read_text() == "REC"
+    assert [row.id for row in place.catalog.sessions()] == ["sub-a_ses-01"]
+    assert is_idle(place.store, place.catalog)
+
+
+def test_a_file_that_grows_waits_anew(place):
+    path = drop(place, "a.rec")
+    place.after(0)
+    place.now += 9
+    path.write_text("REC\n")
+    place.after(0)
+    assert place.after(9) == {SETTLING: 1}
+    assert place.after(1) == {SUBMITTED: 1}
+
+
+def test_a_drop_that_ends_while_the_inbox_is_looked_at_is_not_taken_for_a_new_one(place, ingested, monkeypatch):
+    drop(place, "a.rec")
+    place.after(0)
+    place.after(10)
+    scan = Scanner.scan
+
+    def scan_and_meanwhile(scanner):
+        found = scan(scanner)
+        place.work()
+        return found
+
+    monkeypatch.setattr(Scanner, "scan", scan_and_meanwhile)
+    place.after(1)
+    place.after(1)
+    assert place.catalog.counts() == {DONE: 1}
+
+
+def test_growth_between_hand_over_and_work_sends_it_back(place, ingested):
+    path = drop(place, "a.rec")
+    place.after(0)
+    place.after(10)
+    path.write_text("REC\n\n")
+    place.work()
+    assert (place.states(), ingested) == ({"a.rec": SETTLING}, [])
+
+
+def test_a_done_file_beside_it_ends_the_waiting_and_goes_with_it(place, ingested):
+    drop(place, "a.rec")
+    drop(place, "a.rec.done", "")
+    assert place.after(0) == {SUBMITTED: 1}
+    place.work()
+    assert os.listdir(place.store.inbox) == []
+
+
+def test_companions_in_any_order_are_one_drop(place, ingested):
+    drop(place, "x.raw", "samples")
+    place.after(0)
+    drop(place, "head.rec", "REC\nx.raw\ny.raw")
+    assert place.after(20) == {SETTLING: 2}
+    drop(place, "y.raw", "samples")
+    place.after(0)
+    assert {name: state for name, state in place.states().items() if state != IGNORED} == {"head.rec": SETTLING}
+    place.after(10)
+    place.work()
+    (done,) = place.catalog.drops(DONE)
+    assert (done.files, ingested) == (["head.rec", "x.raw", "y.raw"], ["head.rec"])
+
+
+def test_two_headers_of_one_companion_are_one_drop(place):
+    drop(place, "a.rec", "REC\nx.raw")
+    drop(place, "b.rec", "REC\nx.raw")
+    drop(place, "x.raw", "samples")
+    (found,) = Scanner(place.store.inbox).scan()
+    assert (found.paths, found.files) == (("a.rec", "b.rec"), ("a.rec", "b.rec", "x.raw"))
+
+
+def test_loose_recordings_whose_names_state_one_session_are_one_drop(place, ingested):
+    for name in ("sub-1_ses-1_gaze.rec", "sub-1_ses-1_eeg.rec", "sub-2_ses-1_eeg.rec"):
+        drop(place, name, f"REC{name}")
+    place.after(0)
+    place.after(10)
+    place.work()
+    done = {each.name: sorted(each.files) for each in place.catalog.drops(DONE)}
+    assert done["sub-1_ses-1_eeg.rec"] == ["sub-1_ses-1_eeg.rec", "sub-1_ses-1_gaze.rec"]
+    assert done["sub-2_ses-1_eeg.rec"] == ["sub-2_ses-1_eeg.rec"]
+
+
+def test_a_recording_that_comes_while_its_session_is_worked_on_is_a_drop_of_its_own_afterwards(place, ingested):
+    drop(place, "sub-1_ses-1_gaze.rec", "REC gaze")
+    place.after(0)
+    place.after(10)
+    drop(place, "sub-1_ses-1_eeg.rec", "REC eeg")
+    place.after(10)
+    assert list(place.states()) == ["sub-1_ses-1_gaze.rec"]
+    place.work()
+    place.after(0)
+    place.after(10)
+    place.work()
+    assert [each.files for each in place.catalog.drops(DONE)] == [["sub-1_ses-1_gaze.rec"], ["sub-1_ses-1_eeg.rec"]]
+
+
+def test_a_folder_is_one_drop(place, ingested):
+    drop(place, "day1/eeg/a.rec")
+    drop(place, "day1/gaze.rec", "REC2")
+    place.after(0)
+    place.after(10)
+    place.work()
+    (done,) = place.catalog.drops()
+    assert (done.name, done.files, done.state) == ("day1", ["day1/eeg/a.rec", "day1/gaze.rec"], DONE)
+    assert os.listdir(place.store.inbox) == []
+
+
+def test_a_missing_companion_is_refused_by_name_after_its_time(place):
+    drop(place, "head.rec", "REC\ny.raw")
+    place.after(0)
+    assert place.after(59) == {SETTLING: 1}
+    assert place.after(1) == {QUARANTINED: 1}
+    (entry,) = custody.refused(place.store)
+    assert (entry.id, entry.reason) == ("head.rec", "head.rec: y.raw is missing; it must lie beside it")
+
+
+def test_what_no_format_knows_is_refused_and_the_rest_goes_on(place, ingested):
+    drop(place, "junk.bin", "junk")
+    drop(place, "a.rec")
+    place.after(0)
+    place.after(60)
+    place.work()
+    assert place.states() == {"junk.bin": QUARANTINED, "a.rec": DONE}
+
+
+def test_a_recording_refused_at_ingest_is_quarantined_and_the_next_one_done(place, ingested):
+    drop(place, "a.rec", "REC BAD")
+    drop(place, "b.rec", "REC good")
+    place.after(0)
+    place.after(10)
+    place.work()
+    assert place.states() == {"a.rec": QUARANTINED, "b.rec": DONE}
+    assert [entry.reason for entry in custody.refused(place.store)] == ["bad header"]
+
+
+def test_retry_puts_refused_files_back_under_their_name(place):
+    drop(place, "a b.bin", "junk")
+    place.after(0)
+    place.after(60)
+    (entry,) = custody.refused(place.store)
+    custody.release(place.store, entry.id)
+    assert (os.listdir(place.store.inbox), custody.refused(place.store)) == (["a b.bin"], [])
+
+
+def test_the_same_content_again_is_already_there_and_not_ingested_twice(place, ingested):
+    for name in ("a.rec", "renamed.rec"):
+        drop(place, name, "REC same")
+        place.after(0)
+        place.after(10)
+        place.work()
+    assert ingested == ["a.rec"]
+    assert place.catalog.drops()[1].reason == "already there: sub-a_ses-01"
+    assert os.listdir(place.store.inbox) == []
+
+
+def test_the_same_content_at_the_same_time_is_handed_over_once(place):
+    drop(place, "a.rec", "REC same")
+    drop(place, "b.rec", "REC same")
+    place.after(0)
+    place.after(10)
+    assert place.states() == {"a.rec": SUBMITTED, "b.rec": READY}
+    assert place.catalog.drops()[1].reason == "waits: the same content is being ingested"
+
+
+def test_the_number_in_flight_is_bounded_and_the_others_say_why_they_wait(place):
+    for i in range(4):
+        drop(place, f"{i}.rec", f"REC {i}")
+    place.after(0)
+    assert place.after(10) == {SUBMITTED: 2, READY: 2}
+    assert place.catalog.drops()[3].reason == "waits: 2 are being ingested"
+
+
+def test_many_small_drops_share_a_run(place):
+    for i in range(12):
+        drop(place, f"{i:02}.rec", f"REC {i}")
+    place.after(0)
+    place.after(10)
+    assert [len(batch) for batch in place.handed] == [5, 5]
+
+
+def test_without_a_server_a_drop_stays_ready_and_goes_when_it_is_back(place):
+    def refuse(_batch):
+        raise SubmitError("the Prefect server does not answer")
+
+    drop(place, "a.rec")
+    place.after(0)
+    place.reconciler.submit = refuse
+    assert place.after(10) == {READY: 1}
+    assert place.catalog.drops()[0].reason == "waits: the Prefect server does not answer"
+    place.reconciler.submit = place.handed.append
+    assert place.after(0) == {SUBMITTED: 1}
+
+
+def test_a_full_disk_starts_nothing(place, monkeypatch):
+    monkeypatch.setattr(Store, "free_bytes", lambda _: 5)
+    drop(place, "a.rec")
+    place.after(0)
+    assert place.after(10) == {READY: 1}
+    assert "GB free on disk" in place.catalog.drops()[0].reason
+
+
+def test_a_dead_run_is_tried_again_and_after_the_third_time_refused(place):
+    drop(place, "a.rec")
+    place.after(0)
+    place.after(10)
+    seen = []
+    for _ in range(3):
+        (waiting,) = place.catalog.drops()
+        place.catalog.claim(waiting.id, owner="dies", lease_s=100, now=place.now)
+        place.after(100)
+        seen.append(place.states()["a.rec"])
+    assert seen == [SUBMITTED, SUBMITTED, QUARANTINED]
+    assert os.listdir(place.store.inbox) == []
+    assert custody.refused(place.store)[0].reason.startswith("tried 3 times")
+
+
+class Server:
+    """Runs by name: what the server would say of them, and which were given up."""
+
+    def __init__(self, **on_their_way):
+        self.on_their_way, self.given_up = on_their_way, []
+
+    def is_on_its_way(self, run, *, start_s):
+        return self.on_their_way[run]
+
+    def give_up(self, run, reason):
+        self.given_up.append((run, reason))
+
+
+def set_ingest(place, **changes):
+    ingest = place.settings.ingest.model_copy(update=changes)
+    place.reconciler.settings = place.settings.model_copy(update={"ingest": ingest})
+
+
+def handed_over(place, server, *names):
+    """Drops that share the run "r0"; handed over once more they are "r1" and so on."""
+    for name in names:
+        drop(place, name, f"REC {name}")
+    place.reconciler.runs = server
+    place.reconciler.submit = lambda batch: place.handed.append(batch) or f"r{len(place.handed) - 1}"
+    place.after(0)
+    place.after(10)
+    assert {drop.owner for drop in place.catalog.drops(SUBMITTED)} == {"r0"}
+
+
+def test_a_drop_whose_run_waits_for_a_worker_stays_handed_over(place):
+    server = Server(r0=True)
+    handed_over(place, server, "a.rec")
+    set_ingest(place, queue_s=250)
+    assert [place.after(100) for _ in range(2)] == [{SUBMITTED: 1}] * 2
+    assert len(place.handed) == 1
+    place.after(100)
+    assert (len(place.handed), server.given_up) == (2, [("r0", "no run took it up")])
+
+
+def test_a_drop_whose_run_died_before_it_began_is_handed_over_again(place):
+    server = Server(r0=False)
+    handed_over(place, server, "a.rec")
+    place.after(100)
+    (again,) = place.catalog.drops(SUBMITTED)
+    assert (again.owner, again.attempts, server.given_up) == ("r1", 0, [("r0", "no run took it up")])
+
+
+def test_with_a_dead_run_all_its_drops_come_back_also_those_it_had_not_begun(place):
+    server = Server(r0=False)
+    names = [f"{i:02}.rec" for i in range(12)]
+    set_ingest(place, in_flight=1, batch=12)
+    handed_over(place, server, *names)
+    first, *others = place.catalog.drops(SUBMITTED)
+    place.catalog.claim(first.id, owner="r0", lease_s=100, now=place.now)
+    place.catalog.hold([drop.id for drop in (first, *others)], owner="r0", lease_s=100, now=place.now + 50)
+    place.after(100)
+    assert len(place.handed) == 1
+    place.after(50)
+    assert len(place.handed) == 2
+    assert {drop.attempts for drop in place.catalog.drops()} == {0, 1}
+    assert [run for run, _ in server.given_up] == ["r0"]
+
+
+def test_a_run_that_works_holds_what_waits_for_it_though_the_database_was_away(place, monkeypatch):
+    handed_over(place, Server(), "a.rec")
+    (waiting,) = place.catalog.drops()
+    real, calls = Catalog.hold, []
+
+    def hold(catalog, drop_ids, **lease):
+        calls.append(drop_ids)
+        if len(calls) == 1:
+            raise OperationalError("the database", None, ConnectionError())
+        real(catalog, drop_ids, **lease)
+        went_on.set()
+
+    went_on = threading.Event()
+    monkeypatch.setattr(Catalog, "hold", hold)
+    with held(place.catalog, [waiting.id], owner="r0", lease_s=0.1):
+        assert went_on.wait(20)
+    assert place.catalog.drop(waiting.id).lease_until > waiting.lease_until
+
+
+def test_where_a_run_dies_while_originals_move_the_move_is_finished(place, monkeypatch):
+    drop(place, "head.rec", "REC\nx.raw")
+    drop(place, "x.raw", "samples")
+    place.after(0)
+    place.after(10)
+    claimed = place.catalog.claim(place.catalog.drops()[0].id, owner="dies", lease_s=100, now=place.now)
+    monkeypatch.setattr(custody, "_move_files", lambda *_: None)
+    custody.archive(place.store, claimed, ["sub-a_ses-01"])
+    monkeypatch.undo()
+    record = custody.archive_folder(place.store, claimed) / custody.DROP_RECORD
+    record.write_text(record.read_text().replace('"moved": true', '"moved": false'))
+    os.rename(place.store.inbox / "head.rec", (record.parent / "files").mkdir() or record.parent / "files" / "head.rec")
+    assert place.after(100) == {DONE: 1}
+    assert sorted(os.listdir(record.parent / "files")) == ["head.rec", "x.raw"]
+    assert os.listdir(place.store.inbox) == []
+
+
+def test_a_run_that_lost_its_lease_moves_nothing(place, ingested):
+    drop(place, "a.rec")
+    place.after(0)
+    place.after(10)
+    (waiting,) = place.catalog.drops()
+    slow = place.catalog.claim(waiting.id, owner="slow", lease_s=100, now=place.now)
+    place.after(100)
+    with pytest.raises(reconciling.LeaseLostError):
+        ingest_claimed(place.store, place.catalog, place.settings, slow)
+    assert os.listdir(place.store.inbox) == ["a.rec"]
+
+
+def test_killed_after_the_originals_moved_it_is_done_not_lost(place, ingested):
+    drop(place, "a.rec")
+    place.after(0)
+    place.after(10)
+    (waiting,) = place.catalog.drops()
+    claimed = place.catalog.claim(waiting.id, owner="killed", lease_s=100, now=place.now)
+    custody.archive(place.store, claimed, ["sub-a_ses-01"])
+    assert place.after(100) == {DONE: 1}
+    assert place.catalog.drops()[0].sessions == ["sub-a_ses-01"]
+
+
+def test_a_move_cut_short_is_finished_at_the_next_start(place, monkeypatch):
+    drop(place, "head.rec", "REC\nx.raw")
+    drop(place, "x.raw", "samples")
+    place.after(0)
+    place.after(10)
+    (waiting,) = place.catalog.drops()
+    real, moved = os.rename, []
+
+    def rename_once(source, target):
+        if moved:
+            raise KeyboardInterrupt
+        moved.append(real(source, target))
+
+    monkeypatch.setattr(os, "rename", rename_once)
+    with pytest.raises(KeyboardInterrupt):
+        custody.archive(place.store, waiting, [])
+    monkeypatch.setattr(os, "rename", real)
+    assert os.listdir(place.store.inbox) == ["x.raw"]
+    assert custody.finish_moves(place.store) == 1
+    files = custody.archive_folder(place.store, waiting) / "files"
+    assert sorted(os.listdir(files)) == ["head.rec", "x.raw"]
+    assert os.listdir(place.store.inbox) == []
+
+
+def test_two_watchers_hand_over_once(place):
+    twin = Reconciler(
+        store=place.store,
+        catalog=place.catalog,
+        settings=place.settings,
+        submit=place.handed.append,
+        clock=lambda: place.now,
+    )
+    drop(place, "a.rec")
+    for _ in range(2):
+        place.after(5)
+        twin.step()
+    place.after(10)
+    twin.step()
+    assert [[d.name for d in batch] for batch in place.handed] == [["a.rec"]]
+
+
+def test_a_clock_set_back_only_makes_it_wait_anew(place):
+    drop(place, "a.rec")
+    place.after(0)
+    assert place.after(-500) == {SETTLING: 1}
+    assert place.after(10) == {SUBMITTED: 1}
+
+
+def test_a_drop_that_is_taken_away_is_forgotten_and_may_come_back(place):
+    path = drop(place, "a.rec")
+    place.after(0)
+    path.unlink()
+    assert place.after(1) == {IGNORED: 1}
+    drop(place, "a.rec")
+    assert place.after(1) == {IGNORED: 1, SETTLING: 1}
+
+
+@pytest.mark.parametrize("kind", ["link", "link in a folder", "pipe", "line break", "hidden direction"])
+def test_what_could_lead_elsewhere_is_refused_at_once_and_never_followed(place, tmp_path, kind):
+    secret = tmp_path / "secret.rec"
+    secret.write_text("REC secret")
+    box = place.store.inbox
+    if kind == "link":
+        (box / "a.rec").symlink_to(secret)
+    elif kind == "link in a folder":
+        (box / "d").mkdir()
+        (box / "d" / "a.rec").symlink_to(secret)
+    elif kind == "pipe":
+        os.mkfifo(box / "a.rec")
+    else:
+        drop(place, {"line break": "a\nb.rec", "hidden direction": "a\u202eb.rec"}[kind])
+    assert place.after(0) == {QUARANTINED: 1}
+    (entry,) = custody.refused(place.store)
+    assert entry.reason.isprintable()
+    assert "wanted" in entry.reason
+    assert secret.read_text() == "REC secret"
+
+
+def test_files_that_are_still_being_copied_under_another_name_are_left_alone(place):
+    for name in (".a.rec.Xy12", "a.rec.part", "a.rec~"):
+        drop(place, name)
+    assert place.after(100) == {}
+
+
+def test_the_digest_of_one_file_is_its_content_and_of_several_their_names_too(tmp_path):
+    for folder, names in (("one", "ab"), ("two", "ba")):
+        (tmp_path / folder).mkdir()
+        for name, text in zip(names, ("first", "second"), strict=True):
+            (tmp_path / folder / name).write_text(text)
+    assert inbox.digest_of(tmp_path, ["one/a"]) == inbox.digest_of(tmp_path, ["two/b"])
+    assert inbox.digest_of(tmp_path, ["one/a", "one/b"]) != inbox.digest_of(tmp_path, ["two/a", "two/b"])
+    Path(tmp_path / "one").rename(tmp_path / "renamed")
+    (tmp_path / "one").mkdir()
+    for name, text in (("a", "first"), ("b", "second")):
+        (tmp_path / "one" / name).write_text(text)
+    assert inbox.digest_of(tmp_path, ["one/a", "one/b"]) == inbox.digest_of(tmp_path, ["renamed/a", "renamed/b"])
+
+
+def test_a_failed_run_goes_to_retry_and_keeps_its_reason(place):
+    drop(place, "a.rec")
+    place.after(0)
+    place.after(10)
+    (waiting,) = place.catalog.drops()
+    claimed = place.catalog.claim(waiting.id, owner="run", lease_s=100, now=place.now)
+    assert claimed.state == RUNNING
+    assert fail(place.store, place.catalog, place.settings, claimed, "the reader crashed", now=place.now) == RETRY
+    assert place.catalog.drop(waiting.id).reason == "the reader crashed; attempt 1 of 3"

@@ -1,0 +1,174 @@
+"""Topologies estimated from activity whose true couplings are known."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.covariance import ledoit_wolf
+
+from neuroloom.models import Area, Topology
+from neuroloom.pipeline.runs.functional import FunctionalConfig, functional_topology, functional_topology_of
+from neuroloom.pipeline.runs.lagged import lagged_strength
+from neuroloom.pipeline.runs.windowing import windows
+
+NAMES = ("A", "B", "C", "D")
+
+
+def chain(n_frames: int = 4000, seed: int = 0, smooth: int = 1) -> np.ndarray:
+    """A drives B, B drives C; D is by itself. `smooth` frames are averaged."""
+    rng = np.random.default_rng(seed)
+    a, noise = rng.standard_normal(n_frames), rng.standard_normal((3, n_frames))
+    b = a + 0.7 * noise[0]
+    c = b + 0.7 * noise[1]
+    activity = np.stack([a, b, c, noise[2]], axis=1)
+    return np.stack([np.convolve(x, np.ones(smooth) / smooth, mode="valid") for x in activity.T], axis=1)
+
+
+def joined(topology: Topology) -> set[tuple[str, str]]:
+    return {(p.source, p.target) for p in topology.pathways if p.source < p.target}
+
+
+def test_a_correlation_joins_the_ends_of_a_chain_and_a_partial_one_does_not() -> None:
+    correlated = functional_topology(chain(), NAMES, config=FunctionalConfig(keep="significant", alpha=1e-6))
+    partial = functional_topology(
+        chain(), NAMES, config=FunctionalConfig(method="partial", keep="significant", alpha=1e-6)
+    )
+    assert joined(correlated) == {("A", "B"), ("B", "C"), ("A", "C")}
+    assert joined(partial) == {("A", "B"), ("B", "C")}
+
+
+def test_density_keeps_that_share_of_pairs_the_strongest() -> None:
+    topology = functional_topology(chain(), NAMES, config=FunctionalConfig(density=1 / 3))
+    assert joined(topology) == {("A", "B"), ("B", "C")}
+
+
+def test_pathways_go_both_ways_alike_with_open_sign_and_no_invented_length() -> None:
+    topology = functional_topology(chain(), NAMES)
+    there, back = topology.pathways
+    assert (there.source, there.target) == (back.target, back.source)
+    assert (there.weight, there.sign, there.length_mm) == (back.weight, 0, 0.0)
+    assert "neither direction, delay nor sign are measured" in topology.notes[0]
+
+
+def test_weights_are_the_correlations() -> None:
+    topology = functional_topology(chain(), NAMES, config=FunctionalConfig(density=1.0))
+    weight = next(p.weight for p in topology.pathways if (p.source, p.target) == ("A", "B"))
+    assert weight == pytest.approx(np.corrcoef(chain().T)[0, 1])
+
+
+def test_partial_correlations_rest_on_the_shrunk_covariance() -> None:
+    activity = chain(30)
+    standard = (activity - activity.mean(0)) / activity.std(0)
+    precision = np.linalg.inv(ledoit_wolf(standard, assume_centered=True)[0])
+    by_hand = -precision[0, 1] / np.sqrt(precision[0, 0] * precision[1, 1])
+    topology = functional_topology(activity, NAMES, config=FunctionalConfig(method="partial", density=1.0))
+    assert next(p.weight for p in topology.pathways if (p.source, p.target) == ("A", "B")) == pytest.approx(by_hand)
+
+
+def test_slow_signals_need_more_frames_to_be_significant() -> None:
+    """Independent but smooth areas correlate by chance; counting frames as independent would join many of them."""
+    rng = np.random.default_rng(0)
+    smooth = np.stack([np.convolve(x, np.ones(40), mode="valid") for x in rng.standard_normal((12, 600))], axis=1)
+    names = tuple(f"a{i}" for i in range(12))
+    assert len(joined(functional_topology(smooth, names, config=FunctionalConfig(keep="significant")))) <= 3
+    t = np.corrcoef(smooth.T)[np.triu_indices(12, 1)]
+    assert (np.abs(np.arctanh(t)) * np.sqrt(len(smooth) - 3) > 3.5).sum() > 10  # what a naive test would have kept
+
+
+def test_a_negative_correlation_is_dropped_or_counts_by_its_size() -> None:
+    a = np.random.default_rng(0).standard_normal((500, 1))
+    opposed = np.concatenate([a, -a + 0.1 * np.random.default_rng(1).standard_normal((500, 1))], axis=1)
+    assert functional_topology(opposed, "AB", config=FunctionalConfig(density=1.0)).pathways == ()
+    kept = functional_topology(opposed, "AB", config=FunctionalConfig(density=1.0, negatives="absolute"))
+    assert (len(kept.pathways), kept.pathways[0].sign) == (2, 0)
+
+
+def test_areas_modules_and_lengths_come_from_the_topology_it_is_like() -> None:
+    like = Topology.read("four-areas")
+    topology = functional_topology(chain(), ("V1", "PPC", "FEF", "M1"), like=like)
+    assert (topology.areas, topology.global_modules) == (like.areas, like.global_modules)
+    assert all(p.length_mm == pytest.approx(like.distance_mm(p.source, p.target)) for p in topology.pathways)
+
+
+@pytest.mark.parametrize(
+    ("activity", "names", "message"),
+    [
+        (np.zeros((50, 2)), "AB", "never changes"),
+        (np.full((50, 2), np.nan), "AB", "not finite"),
+        (np.zeros((3, 2)), "AB", "at least 8 frames"),
+        (np.zeros((50, 2)), "ABC", "for 3 areas"),
+    ],
+)
+def test_what_cannot_be_estimated_is_told(activity: np.ndarray, names: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        functional_topology(activity, names)
+
+
+def test_an_area_that_the_topology_has_not_is_told() -> None:
+    with pytest.raises(ValueError, match="'Z' is no area of 'two'"):
+        functional_topology(chain(), "ABCZ", like=Topology(name="two", areas=tuple(Area(name=n) for n in "ABC")))
+
+
+def driven(n_bins: int = 3000, seed: int = 0) -> np.ndarray:
+    """Two channels per area; A drives B after two bins with opposite signs, B drives C; D is by itself."""
+    rng = np.random.default_rng(seed)
+    x = 0.5 * rng.standard_normal((n_bins, 8))
+    for t in range(2, n_bins):
+        x[t] += 0.6 * x[t - 1]
+        x[t, 2:4] += 0.5 * np.array([1, -1]) * x[t - 2, 0]
+        x[t, 4] += 0.5 * x[t - 1, 3]
+    return x
+
+
+def test_the_past_of_an_area_tells_of_another_one_way_even_where_its_average_does_not() -> None:
+    blocks, areas = np.split(driven(), 10), tuple("AABBCCDD")
+    strength = lagged_strength(blocks, areas, NAMES, 3)
+    order = np.argsort(-strength, axis=None)[:2]
+    assert {(NAMES[i // 4], NAMES[i % 4]) for i in order} == {("A", "B"), ("B", "C")}
+    assert strength[0, 1] > 4 * strength[1, 0]
+    assert np.all(np.diag(strength) == 0)
+    averages = driven().reshape(-1, 4, 2).mean(axis=2)
+    assert np.abs(np.corrcoef(averages.T)[0, 1]) < 0.1
+
+
+def test_units_and_channels_that_never_change_do_not_matter_to_what_is_found() -> None:
+    x, areas = driven(), tuple("AABBCCDD")
+    plain = lagged_strength([x], areas, NAMES, 3)
+    scaled = lagged_strength([x * np.array([1e3, 1, 1e-3, 1, 1, 1, 1, 1]) + 7], areas, NAMES, 3)
+    assert scaled == pytest.approx(plain)
+    still = lagged_strength([np.column_stack([x, np.ones(len(x))])], (*areas, ""), NAMES, 3)
+    assert still == pytest.approx(plain)
+
+
+def test_a_directed_estimate_needs_time() -> None:
+    with pytest.raises(ValueError, match="47 bins with 3 bins before them; 50 or more"):
+        lagged_strength([driven(50)], tuple("AABBCCDD"), NAMES, 3)
+
+
+@pytest.mark.parametrize("settings", [{"keep": "significant"}, {"lags_s": 0.0}])
+def test_a_directed_estimate_has_no_test_of_significance(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="'lagged' wants"):
+        FunctionalConfig(method="lagged", **settings)
+    with pytest.raises(ValueError, match="has no channels"):
+        functional_topology(chain(), NAMES, config=FunctionalConfig(method="lagged"))
+
+
+def test_a_directed_topology_from_windows_is_one_way(simulated: Callable[..., Any]) -> None:
+    data = windows([simulated(duration_s=60).session])
+    made = functional_topology_of(data, "units", config=FunctionalConfig(method="lagged", density=0.5))
+    assert len(made.pathways) == 1
+    assert made.pathways[0].weight > 0
+    assert "of 2 directed pairs" in made.notes[0]
+
+
+def test_an_estimate_from_windows_sees_training_time_only(simulated: Callable[..., Any]) -> None:
+    data = windows([simulated(duration_s=60).session])
+    (one,) = data.sessions.values()
+    before = functional_topology_of(data, "units")
+    assert set(before.area_names) == {"V1", "M1"}
+    for first, last in (*one.blocks["held_out"], *one.blocks["validation"]):
+        one.features["units"].values[first:last] = 99
+    assert functional_topology_of(data, "units") == before
+    with pytest.raises(ValueError, match="no port 'bold' in any session"):
+        functional_topology_of(data, "bold")
