@@ -2,6 +2,16 @@
 
     from neuroloom.pipeline import align, windows, train, evaluate
 
+    boxed/      reading what nobody can trust: processes with limits, without a network
+    drops/      from the inbox to a published session, or to a quarantine with a reason
+    clocks/     devices with clocks of their own onto one time
+    care/       sessions and runs once they are there: checked, traced, made anew, exported, withdrawn, deleted
+    runs/       from sessions to a trained network: features, windows, objectives, training, searches
+    scores/     what a network is worth: baselines, ceilings, pathways, damage, fidelity
+    synthetic/  recordings whose truth is known: a synthetic person, electrodes in a model teacher
+    studies/    the questions, one file each; `studying.py` runs them
+    review/     the pages; `reviewing.py` finds what they show
+
 Names are imported when they are first asked for: torch is not loaded by whoever only reads recordings.
 """
 
