@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -81,16 +82,23 @@ def evaluate(
         progress=_tell,
     )
     found: dict[str, Any] = {"run": run, **scores.to_json()}
+    shares = running.repeatable_of(run, place) if "average" in _names(baselines) else []
     rows = running.pathways_of(run, place) if pathways else []
     kinds = running.mechanism_of(run, place) if mechanism else []
     if as_json:
-        found |= {"pathways": rows} if pathways else {}
+        found |= ({"repeatable": shares} if shares else {}) | ({"pathways": rows} if pathways else {})
         document(found | ({"mechanism": [one.to_json() for one in kinds]} if mechanism else {}))
         return
     lines(*str(scores).splitlines())
+    lines(*(_repeats(row) for row in shares))
     if pathways:
         _pathway_table(rows)
     lines(*(one.words() for one in kinds))
+
+
+def _repeats(row: Mapping[str, Any]) -> str:
+    told = "too little was repeated to say what" if row["share"] is None else f"{row['share']:.0%}"
+    return f"{row['session']}: {told} of the variance of {row['port']} repeats with its events (median over channels)"
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -338,6 +338,23 @@ def _rivals(
     return [run, *(replace(one, name=run.name) for one in again)], rivals
 
 
+def repeatable_of(name: str, store: Store) -> list[dict[str, Any]]:
+    """What share of each target's held-out variance repeats with its events: a row per session and port.
+
+    share: the median over channels, None where too little was repeated to tell.
+    """
+    import numpy as np
+
+    from neuroloom.pipeline.scores.ceilings import repeatable_shares
+
+    rows: list[dict[str, Any]] = []
+    for session, ports in repeatable_shares(windows_of(requested(store, name), store).held_out).items():
+        for port, share_C in ports.items():
+            known = share_C[np.isfinite(share_C)]
+            rows.append({"session": session, "port": port, "share": float(np.median(known)) if known.size else None})
+    return rows
+
+
 def pathways_of(name: str, store: Store) -> list[dict[str, Any]]:
     """What each pathway of a run carries and what is lost without it; written to its `pathways.json`."""
     from neuroloom.pipeline.scores.pathways import WARNING, pathway_rows

@@ -169,6 +169,9 @@ def test_train_evaluate_compare_and_predict(neuroloom, person, tmp_path):
     told = neuroloom("evaluate", "one", "--pathways", "--mechanism").out
     assert "hypothesis about the brain" in told
     assert re.search(rf"{SESSION}: \d+ fixed points? found", told)
+    repeats = neuroloom("evaluate", "one", "--baselines", "average", "--json").document["repeatable"]
+    assert all(row["share"] is None or row["share"] <= 1 for row in repeats)
+    assert {row["port"] for row in repeats} >= {"gaze"}
     assert neuroloom("evaluate", "one", "--against", "lstm").code == 2
     kept = neuroloom("fidelity", "one", "--against", "two", "--noise", "1", "--json").document
     assert {port["port"] for port in kept["ports"]} <= {"gaze", "trials_choice"}
