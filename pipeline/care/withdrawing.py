@@ -29,7 +29,7 @@ from neuroloom.ingest import durable
 from neuroloom.pipeline import studying
 from neuroloom.pipeline.care import retention
 from neuroloom.pipeline.care.retention import Entry
-from neuroloom.pipeline.catalog import DONE, Catalog
+from neuroloom.pipeline.catalog import DONE, Catalog, note_new
 from neuroloom.pipeline.documents import readable_document_of
 from neuroloom.pipeline.drops.custody import DROP_RECORD
 from neuroloom.pipeline.drops.origins import ORIGIN_RECORD
@@ -65,6 +65,10 @@ def withdraw(store: Store, catalog: Catalog, subject: str, *, who: str = "") -> 
     """Remove what `derived_from` finds, and forget it in the catalog; gives what was removed."""
     found = derived_from(store, subject)
     _mark(store, subject)
+    # First: whoever is interrupted and starts again may find no session any more that tells which drops were theirs.
+    for drop in catalog.drops(DONE):
+        if drop.sessions and all(s in found.sessions or _subject_of(s) == subject for s in drop.sessions):
+            catalog.forget_drop(drop.id)
     retention.clean(store, catalog, [entry for _, entry in found.entries], who=who)
     for name in found.runs:
         catalog.forget_run(name)
@@ -73,9 +77,7 @@ def withdraw(store: Store, catalog: Catalog, subject: str, *, who: str = "") -> 
         (folder / AMENDED).unlink(missing_ok=True)
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
-    for drop in catalog.drops(DONE):
-        if drop.sessions and set(drop.sessions) <= set(found.sessions):
-            catalog.forget_drop(drop.id)
+    note_new(store, catalog)  # forgets what an interrupted one removed and could not say
     return found
 
 
@@ -92,7 +94,8 @@ def _mark(store: Store, subject: str) -> None:
 
 def _sessions(store: Store, subject: str) -> Iterator[str]:
     """Those that are theirs by the name they have now; a name that was amended counts as what it became."""
-    for session in store.session_ids(amended=True):
+    left = {folder.name for folder in store.sessions.glob("sub-*")}  # of a removal that was cut short
+    for session in sorted({*store.session_ids(amended=True), *left}):
         name, seen = session, set[str]()
         while (store.session_folder(name) / AMENDED).is_file() and name not in seen:
             seen.add(name)
