@@ -21,7 +21,7 @@ from neuroloom.pipeline.store import Store
 from neuroloom.pipeline.synthetic.sample_devices import record_person
 
 HERE = Path(__file__).parent
-SAMPLE = HERE.parents[1] / "sample_data" / "person"
+SAMPLE = HERE.parents[2] / "sample_data" / "person"
 ID = "sub-sample_ses-01_task-choice"
 GAZE = f"{ID}_gaze.asc"
 NOISE = ("/identifier", "/file_create_date")

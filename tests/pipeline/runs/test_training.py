@@ -159,18 +159,18 @@ def test_nonsense_settings_are_refused() -> None:
 
 KILLED = """
 import sys
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = sys.argv[1], sys.argv[2]
 import torch
 torch.set_num_threads(1)
 import conftest, test_training as t
 data = t.windows([conftest.simulate(duration_s=40, n_units=4).session], length_s=0.6)
-t.train(t.network(), data, folder=sys.argv[2], progress=lambda step, loss: print(step, flush=True), **t.SHORT)
+t.train(t.network(), data, folder=sys.argv[3], progress=lambda step, loss: print(step, flush=True), **t.SHORT)
 """
 
 
 def test_a_killed_process_loses_nothing_but_time(data: Windows, tmp_path: Path) -> None:
     whole = train(network(), data, folder=tmp_path / "whole", **SHORT)
-    command = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(tmp_path / "cut")]
+    command = [sys.executable, "-c", KILLED, *map(str, Path(__file__).parents[:2]), str(tmp_path / "cut")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         while process.stdout.readline().strip() not in ("7", ""):

@@ -125,10 +125,12 @@ def test_two_devices_cannot_share_a_name():
 
 def test_a_sessions_electrodes_can_be_read(store):
     settings = mindread.Settings(
-        teacher={"session": SESSION, "electrodes": ("probe",)}, sequences=100, seeds=1, channels=(3,), snr_db=(10.0,)
-    )
+        teacher={"session": SESSION, "electrodes": ("probe",)}, sequences=100, seeds=1, channels=(3,), snr_db=(10.0,),
+        at=(3, 10.0),
+    )  # fmt: skip
     lessons = mindread.opened(settings, store)
-    (key,) = mindread.keys(settings)
-    (result,) = mindread.solve(lessons, settings, [key])
+    result, control = mindread.solve(lessons, settings, mindread.keys(settings))
     assert {one["target"] for one in result["read"]} == {"token", "answer"}
-    assert max(one["bits"] for one in result["read"] if one["target"] == "token") > 0.5
+    bits, shuffled = (max(one["bits"] for one in of["read"] if one["target"] == "token") for of in (result, control))
+    assert bits > 0.5
+    assert shuffled < 0.1
