@@ -30,7 +30,7 @@ from neuroloom.pipeline.runs._runs import latest_rows, steps_done
 from neuroloom.pipeline.runs.running import RunConfig
 from neuroloom.pipeline.store import Store
 
-REFUSED = 3  # exit status: what is wrong is said in the last line
+REFUSED, LEFT = 3, 4  # exit status: what is wrong is said in the last line; another process has ended
 LOOK_EVERY_S = 0.1
 GRACE_S = 2.0  # in which others that fail with the first one may say why
 END_S = 5.0
@@ -59,9 +59,9 @@ class _Process:
         return f"failed: {self.last_words() or f'exit status {status}'}"
 
     def rank(self) -> int:
-        """How much its ending explains: what is refused, then a signal, then an error, which may follow from those."""
+        """How much its ending explains, the most first: what is refused, a signal, an error, that another has ended."""
         status = self.process.returncode
-        return 0 if status == REFUSED else 1 if status < 0 else 2
+        return {REFUSED: 0, LEFT: 3}.get(status, 1 if status < 0 else 2)
 
 
 def train_together(config: RunConfig, store: Store, folder: Path, n: int, tell: Progress) -> None:
@@ -171,6 +171,9 @@ def main() -> int:
     except (ValueError, LookupError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return REFUSED
+    except ConnectionError as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return LEFT
     return 0
 
 

@@ -220,10 +220,16 @@ class Trainer:
     # Several processes ----------------------------------------------------------------------------------------------
 
     def _summed(self, value: Tensor) -> Tensor:
-        """A tensor summed over all processes; of one process, the tensor itself."""
+        """A tensor summed over all processes; of one process, the tensor itself.
+
+        Raises ConnectionError where another one has ended.
+        """
         if self.n_processes == 1:
             return value
-        total: Tensor = self.fabric.all_reduce(value.to(self.fabric.device), reduce_op="sum")
+        try:
+            total: Tensor = self.fabric.all_reduce(value.to(self.fabric.device), reduce_op="sum")
+        except RuntimeError as error:
+            raise ConnectionError(f"another process of this training cannot be reached: {error}") from error
         return total
 
     def _sum_gradients(self) -> None:
