@@ -157,10 +157,10 @@ def test_where_one_dies_all_end_and_the_same_goes_on_to_the_same_numbers(store: 
             os.kill(children()[rank], signal.SIGKILL)
 
     noise = "[network]\nnoise = 0.1"
-    running.train_run(prepared(store, "whole", 2, steps=300, more=noise), store)
+    running.train_run(prepared(store, "whole", 2, steps=150, more=noise), store)
     said = rf"^process {rank + 1} of 2 was ended by SIGKILL; the others were ended, too, at step \d+; the same again"
     with pytest.raises(ValueError, match=said):
-        running.train_run(prepared(store, "cut", 2, steps=300, more=noise), store, progress=kill)
+        running.train_run(prepared(store, "cut", 2, steps=150, more=noise), store, progress=kill)
     assert children() == {}
     running.train_run("cut", store)
     assert rows(store, "cut") == rows(store, "whole")
@@ -176,7 +176,7 @@ def test_whoever_ends_the_command_ends_all_processes(store: Store, sent: signal.
         try:
             wait_until(lambda: steps_done(store.run_folder("run")) > 5)
             process.send_signal(sent)
-            assert process.wait(20) != 0
+            assert process.wait(60) != 0
         finally:
             process.kill()
     time.sleep(1.0)
@@ -191,7 +191,7 @@ def listens() -> None:
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    ends_s = time.monotonic() + 90
+    ends_s = time.monotonic() + 240
     while not holds():
         assert time.monotonic() < ends_s
         time.sleep(0.1)
