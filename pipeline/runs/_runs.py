@@ -41,6 +41,7 @@ TOPOLOGY = "topology.toml"
 CHOICE = "choice.json"
 CANDIDATES = "candidates"
 TAIL_BYTES = 1 << 14
+OF_SHARES = ("outputs", "pathways", "time_constants", "own")  # a sum over windows, or nothing of the batch at all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,9 @@ class TrainConfig:
     patience: validations without a better one after which training stops; 0 for never.
     checkpoint_every, checkpoint_s: whichever of steps and seconds comes first.
     precision: as Lightning Fabric names it ("32-true", "bf16-mixed").
+    processes: that train together, one per device on an accelerator; each takes its share of every batch. They are
+        started by `train_run`; a script of yours is started in as many by `torchrun`. It changes no number beyond
+        rounding, unless the network has noise, so a run may go on with another number of them.
     """
 
     steps: int = 2000
@@ -87,6 +91,7 @@ class TrainConfig:
     checkpoint_s: float = 60.0
     accelerator: str = "cpu"
     precision: str = "32-true"
+    processes: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -108,6 +113,25 @@ class TrainConfig:
             )
         if not 0 <= self.choose_steps <= self.steps:
             raise ValueError(f"choose_steps {self.choose_steps}; from 0 to the {self.steps} steps is wanted")
+        self._check_processes()
+
+    def _check_processes(self) -> None:
+        n = self.processes
+        if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= self.batch_size:
+            raise ValueError(
+                f"processes is {n!r}; a whole number from 1 to the {self.batch_size} windows of a batch is wanted"
+            )
+        for objective in self.objectives if n > 1 else ():
+            if len(objective.candidates) > 1:
+                raise ValueError(
+                    f"processes is {n}, but the weight of objective {objective.label()!r} is to be chosen among "
+                    f"{len(objective.candidates)}; one weight, or one process, is wanted"
+                )
+            if objective.takes not in OF_SHARES:
+                raise ValueError(
+                    f"processes is {n}, but objective {objective.label()!r} is taken of whole batches; "
+                    "one process is wanted"
+                )
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> TrainConfig:
@@ -279,14 +303,19 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 
 def steps_done(folder: Path) -> int:
     """How far the run in a folder has come, from the last whole line of its metrics; 0 where it has not begun."""
+    rows = latest_rows(folder)
+    return int(rows[-1]["step"]) if rows else 0
+
+
+def latest_rows(folder: Path) -> list[dict[str, Any]]:
+    """The last whole lines of the metrics, without those before them being read."""
     path = folder / METRICS
     if not path.is_file():
-        return 0
+        return []
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - TAIL_BYTES))
         lines = file.read().splitlines(keepends=True)
-    whole = [line for line in lines if line.startswith(b"{") and line.endswith(b"\n")]
-    return int(json.loads(whole[-1])["step"]) if whole else 0
+    return [json.loads(line) for line in lines if line.startswith(b"{") and line.endswith(b"\n")]
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:

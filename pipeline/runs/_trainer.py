@@ -2,6 +2,9 @@
 
 What is random at step n is drawn from (seed, n), or from the generator whose state the checkpoint keeps; nothing
 depends on how often a run was stopped.
+
+Where several processes train together, each has its share of the windows of every step; what they count, the loss and
+its gradient are summed over all, so each makes the same step that one process would make. The first one writes.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +26,7 @@ from neuroloom.models import ModularNetwork
 from neuroloom.models.forcing import forcing
 from neuroloom.models.recurrence import Cut, Nudge
 from neuroloom.pipeline.runs._ahead import ahead
+from neuroloom.pipeline.runs._fabric import fabric_of
 from neuroloom.pipeline.runs._runs import (
     CHECKPOINT,
     CONFIG,
@@ -44,9 +48,6 @@ from neuroloom.pipeline.runs.choosing import Choice
 from neuroloom.pipeline.runs.run_logs import RunLogs
 from neuroloom.pipeline.runs.windowing import Batch, Windows
 
-if TYPE_CHECKING:
-    from lightning.fabric import Fabric
-
 Progress = Callable[[int, float], None]
 PRUNED_BETWEEN = (0.2, 0.7)  # shares of the steps; the rest is for the network to recover
 PRUNINGS = 20
@@ -65,13 +66,15 @@ class Trainer:
         loggers: Sequence[str] = (),
     ) -> None:
         self.network, self.data, self.config, self.folder, self.choice = network, data, config, folder, choice
-        self.fabric = _fabric(config)
+        self.fabric = fabric_of(config)
+        self.is_first, self.n_processes = self.fabric.is_global_zero, self.fabric.world_size
+        self.share = slice(self.fabric.global_rank, None, self.n_processes)
         torch.manual_seed(config.seed)
         self.was_learning = {name: p.requires_grad for name, p in network.named_parameters()}
         self._freeze()
         self.terms = Terms(network, data, choice.objectives, seed=config.seed)
-        learning = [p for p in (*network.parameters(), *self.terms.parameters()) if p.requires_grad]
-        optimizer = torch.optim.AdamW(learning, lr=config.learning_rate, weight_decay=config.weight_decay)
+        self.learning = [p for p in (*network.parameters(), *self.terms.parameters()) if p.requires_grad]
+        optimizer = torch.optim.AdamW(self.learning, lr=config.learning_rate, weight_decay=config.weight_decay)
         # Fabric moves the network in place and keeps its methods; the wrapped one is for forward calls alone.
         self.wrapped, self.optimizer = self.fabric.setup(network, optimizer)
         self.terms.to(self.fabric.device)
@@ -87,23 +90,29 @@ class Trainer:
         """From the beginning, or from the checkpoint that lies in the folder."""
         if self.folder is None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
+        goes_on = self._goes_on(self.folder, resume) if self.is_first else False
+        if self._summed(torch.tensor(int(goes_on))):
+            self._restore(self.folder)
+
+    def _goes_on(self, folder: Path, resume: bool) -> bool:
+        """Whether a checkpoint lies in the folder that is to be gone on from; else the folder is made anew."""
+        folder.mkdir(parents=True, exist_ok=True)
         said = said_of(self.network, self.data, self.config)
-        there = (self.folder / CONFIG).is_file()
+        there = (folder / CONFIG).is_file()
         if there and resume:
-            check_same(read_config(self.folder), said, self.folder / CONFIG)
-            if (self.folder / CHECKPOINT).is_file():
-                self._restore(self.folder)
-                return
-        (self.folder / CHECKPOINT).unlink(missing_ok=True)
-        durable.write_bytes(self.folder / METRICS, b"")
-        write_settings(self.folder, self.network, said)
+            check_same(read_config(folder), said, folder / CONFIG)
+            if (folder / CHECKPOINT).is_file():
+                return True
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+        durable.write_bytes(folder / METRICS, b"")
+        write_settings(folder, self.network, said)
+        return False
 
     def go(self, tell: Progress) -> None:
         """All steps that are left."""
         if self._is_done():
             return
-        self.logs, state = RunLogs(self.loggers, self.folder, self.step), "failed"
+        self.logs, state = RunLogs(self.loggers if self.is_first else (), self.folder, self.step), "failed"
         try:
             self._go(tell)
             state = "success"
@@ -116,7 +125,7 @@ class Trainer:
 
     def _go(self, tell: Progress) -> None:
         def make(step: int) -> Batch:
-            return self.data.train.random_batch(step, batch_size=self.config.batch_size)
+            return self.data.train.random_batch(step, batch_size=self.config.batch_size, share=self.share)
 
         with ahead(make, self.step, self.config.steps) as batch_of:
             self._through(batch_of, tell)
@@ -167,6 +176,7 @@ class Trainer:
 
     def _one_step(self, batch: Batch) -> dict[str, Any]:
         self.network.train()
+        self._seed_noise()
         done = self.step / self.config.steps
         warm_up_bins = min(round(self.config.warm_up_s / self.data.config.bin_s), self.data.config.n_bins // 2)
         scored = np.arange(self.data.config.n_bins) >= warm_up_bins
@@ -178,8 +188,11 @@ class Trainer:
         extra = {i: self.terms.value(i, batch, outputs[self.terms.cut(i)], in_time) for i in active}
         known = {i: value for i, value in extra.items() if value is not None}
         loss = self._total(losses, batch.session, done)
-        loss = loss + sum(self.terms.weighed(i, value, done) for i, value in known.items())
+        # What is no sum over windows is the same in every process.
+        loss = loss + sum(self.terms.weighed(i, value, done) for i, value in known.items()) / self.n_processes
         norm = self._stepped(loss)
+        loss, *parts = self._summed(torch.stack([loss.detach(), *(v.detach() for v in losses.values())]))
+        losses = dict(zip(losses, parts, strict=True))
         rate = self.scheduler.get_last_lr()[0]
         self.scheduler.step()
         self.step += 1
@@ -194,6 +207,7 @@ class Trainer:
         if not loss.requires_grad:  # a batch may hold no known target at all
             return 0.0
         self.fabric.backward(loss)
+        self._sum_gradients()
         clip = self.config.clip_norm
         norm = self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=clip, error_if_nonfinite=False)
         if not torch.as_tensor(norm).isfinite():
@@ -202,6 +216,38 @@ class Trainer:
             )
         self.optimizer.step()
         return float(norm)
+
+    # Several processes ----------------------------------------------------------------------------------------------
+
+    def _summed(self, value: Tensor) -> Tensor:
+        """A tensor summed over all processes; of one process, the tensor itself.
+
+        Raises ConnectionError where another one has ended.
+        """
+        if self.n_processes == 1:
+            return value
+        try:
+            total: Tensor = self.fabric.all_reduce(value.to(self.fabric.device), reduce_op="sum")
+        except RuntimeError as error:
+            raise ConnectionError(f"another process of this training cannot be reached: {error}") from error
+        return total
+
+    def _sum_gradients(self) -> None:
+        """Every process gets the same gradients: of the loss of the whole batch."""
+        if self.n_processes == 1:
+            return
+        own = [p.grad for p in self.learning if p.grad is not None]  # the same parameters in every process
+        total = self._summed(torch.cat([grad.flatten() for grad in own]))
+        for grad, part in zip(own, torch.split(total, [grad.numel() for grad in own]), strict=True):
+            grad.copy_(part.view_as(grad))
+
+    def _seed_noise(self) -> None:
+        """Each of several processes draws noise of its own for its windows, from the seed, the step and its number."""
+        if self.n_processes > 1:
+            drawn = np.random.SeedSequence([self.config.seed, 2, self.step, self.fabric.global_rank])
+            torch.manual_seed(int(drawn.generate_state(1, np.uint64)[0] >> 1))
+
+    # What a step is made of -----------------------------------------------------------------------------------------
 
     def _cuts(self, batch: Batch, active: list[int]) -> set[Cut]:
         ports = {self.terms.cut_of_port(name) for name in batch.targets}
@@ -235,14 +281,17 @@ class Trainer:
     def _losses(
         self, batch: Batch, outputs: Mapping[Cut, Mapping[str, Tensor]], scored: NDArray[np.bool_], done: float
     ) -> dict[str, Tensor]:
-        """Mean nats per known element of each target, in bins that are scored."""
+        """Mean nats per known element of each target, in bins that are scored.
+
+        In a step of several processes: this one's part of the mean over the whole batch.
+        """
         device, losses = self.fabric.device, {}
         for name, target in batch.targets.items():
             readout: Any = self.network.readout(batch.session, name)
             reach_bins = min(getattr(readout, "reach_bins", 0), len(scored) // 2)
             in_time = torch.from_numpy(scored & (np.arange(len(scored)) >= reach_bins)).to(device)[None, :, None]
             mask = batch.masks[name].to(device) & in_time
-            n_known = mask.sum()
+            n_known = self._summed(mask.sum()) if self.network.training else mask.sum()
             if n_known > 0 and self._port_weight(name, done) != 0:
                 said = outputs[self.terms.cut_of_port(name)][name].float()
                 losses[name] = readout.nll(said, target.to(device), mask).sum() / n_known
@@ -293,15 +342,16 @@ class Trainer:
         self.network.eval()
         totals: list[tuple[float, int]] = []
         warm_up_bins = self.data.config.n_bins // 2
-        for batch in self.data.validation.batches(batch_size=64, warm_up_bins=warm_up_bins):
+        for batch in self.data.validation.batches(batch_size=64, warm_up_bins=warm_up_bins, share=self.share):
             cuts = {self.terms.cut_of_port(name) for name in batch.targets}
             (outputs,) = self._outputs(batch, list(batch.inputs), {min(cuts, key=repr)}).values()
             losses = self._losses(batch, dict.fromkeys(cuts, outputs), batch.scored, 1.0)
             if losses:
                 total = self._total(losses, batch.session, 1.0, self.choice.select_on)
                 totals.append((total.item(), len(batch.first_bins)))
-        n_windows = sum(n for _, n in totals)
-        loss = sum(value * n for value, n in totals) / n_windows if n_windows else float("nan")
+        sums = torch.tensor([sum(value * n for value, n in totals), sum(n for _, n in totals)], dtype=torch.float64)
+        total, n_windows = self._summed(sums).tolist()
+        loss = total / n_windows if n_windows else float("nan")
         if not n_windows:  # no target has weight: nothing to choose by, so the latest network it is
             self.best_step, self.best = self.step, _copied(self.network.state_dict())
         elif loss < self.best_loss:
@@ -313,13 +363,13 @@ class Trainer:
 
     def _log(self, row: Mapping[str, Any]) -> None:
         self.logs.row(row)
-        if self.folder is not None:
+        if self.folder is not None and self.is_first:
             with (self.folder / METRICS).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
 
     def _save(self) -> None:
         self.saved_s = time.monotonic()
-        if self.folder is None:
+        if self.folder is None or not self.is_first:
             return
         state = {
             "step": self.step,
@@ -350,13 +400,15 @@ class Trainer:
         if state["random_cuda"]:
             torch.cuda.set_rng_state_all(state["random_cuda"])
         rows = [row for row in read_metrics(folder) if row["step"] <= self.step]
-        durable.write_text(folder / METRICS, "".join(json.dumps(row) + "\n" for row in rows))
+        if self.is_first:
+            durable.write_text(folder / METRICS, "".join(json.dumps(row) + "\n" for row in rows))
         self.losses = [row["loss"] for row in rows if "loss" in row]
 
 
 def said_of(network: ModularNetwork, data: Windows, config: TrainConfig) -> dict[str, Any]:
     """Everything that decides the numbers, as JSON has it."""
     said: dict[str, Any] = {"training": asdict(config), "windows": asdict(data.config), "network": described(network)}
+    del said["training"]["processes"]
     said["features"] = asdict(data.feature_config)
     said["bins"] = {name: one.features.n_bins for name, one in data.sessions.items()}
     if data.control:
@@ -384,12 +436,6 @@ class _Schedule:
             return (step + 1) / rise
         done = min(1.0, (step - rise) / max(1, self.steps - rise))
         return float(0.05 + 0.95 * 0.5 * (1 + np.cos(np.pi * done)))
-
-
-def _fabric(config: TrainConfig) -> Fabric:
-    from lightning.fabric import Fabric
-
-    return Fabric(accelerator=config.accelerator, devices=1, precision=config.precision)
 
 
 def _copied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

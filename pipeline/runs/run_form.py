@@ -62,6 +62,7 @@ class TrainingForm(Form):
     patience: int = Field(default=8, ge=0, description="validations without a better one until it stops; 0: never")
     accelerator: Literal["cpu", "auto", "cuda"] = "cpu"
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    processes: int = Field(default=1, ge=1, description="that share each batch, on one machine")
 
 
 class NewRun(Form):

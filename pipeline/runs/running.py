@@ -28,7 +28,8 @@ kind = "features"                  #   soft targets, local objectives, wiring co
 target = "lfp"
 weights = [0.1, 1.0]               # 0 is always among the candidates
 [forcing]                          # ports = ["lfp"], start = 1.0, end = 0.0: states drawn to a recording while training
-[training]                         # further fields of TrainConfig: train_only = "session", prune_to = 0.5, precision
+[training]                         # further fields of TrainConfig: train_only = "session", prune_to = 0.5, precision,
+                                   #   processes = 2: each takes its share of every batch
 [features]                         # fields of FeatureConfig: what is trained on, what is masked
 artefacts = ["muscle", "blink"]
 """
@@ -191,12 +192,18 @@ def prepare_run(config: RunConfig, store: Store) -> Path:
     if there:  # a run goes on with what it began with
         there = json.loads(RunConfig.model_validate(there).model_dump_json())
         asked |= {key: there[key] for key in now}
-    if there and there != asked:
-        differing = ", ".join(sorted(key for key in asked if asked[key] != there.get(key)))
-        raise ConfigError(f"{folder}: holds a run with another {differing}; give this one another name")
+    differing = sorted(key for key in asked if there and _deciding(asked, key) != _deciding(there, key))
+    if differing:
+        raise ConfigError(f"{folder}: holds a run with another {', '.join(differing)}; give this one another name")
     folder.mkdir(parents=True, exist_ok=True)
     durable.write_json(folder / REQUEST, asked)
     return folder
+
+
+def _deciding(asked: dict[str, Any], key: str) -> Any:
+    """What a request says under `key` that decides the numbers: not how many processes share the work."""
+    said = asked.get(key)
+    return {name: value for name, value in said.items() if name != "processes"} if key == "training" and said else said
 
 
 def trainable(named: tuple[str, ...], store: Store) -> tuple[tuple[str, ...], dict[str, str]]:
@@ -248,6 +255,23 @@ def train_run(name: str, store: Store, *, progress: bool | Progress = False) -> 
 
 def trained(config: RunConfig, store: Store, folder: Path, *, progress: bool | Progress = False) -> tuple[Run, Windows]:
     """Train in a folder what a config asks for, or go on where it stopped; gives the data it was trained on, too."""
+    from neuroloom.pipeline.runs.training import Run, shown, steps_of
+
+    how = training_of(config)
+    if how.processes == 1:
+        return train_here(config, store, folder, progress=progress)
+    from neuroloom.pipeline.runs._together import train_together
+
+    data = windows_of(config, store)  # the features are made once, before several ask for them
+    with shown(progress, steps_of(how)) as tell:
+        train_together(config, store, folder, how.processes, tell)
+    return Run.open(folder), data
+
+
+def train_here(
+    config: RunConfig, store: Store, folder: Path, *, progress: bool | Progress = False
+) -> tuple[Run, Windows]:
+    """As `trained`, in this process: the only one, or one of those that were started."""
     from neuroloom.pipeline.runs.training import attach, train
 
     data = windows_of(config, store)
@@ -329,7 +353,7 @@ def _rivals(
         make=lambda topology, seed: _made(config, topology, seed),
         attach=lambda network: attach(network, data, lead_fields=lead_fields_of(config, network.topology, data)),
         data=data,
-        config=training_of(config),
+        config=replace(training_of(config), processes=1),  # one after the other, in this process
     )
     home = store.run_folder(config.name) / RIVALS
     numbers = range(config.seed, config.seed + seeds)

@@ -113,6 +113,8 @@ def read_search_config(path: Path) -> SearchConfig:
     """A config file with its name and paths made definite; every end of the space is tried. Raises ConfigError."""
     asked = read_config(path, SearchConfig)
     base = running.definite(asked.base(), path)
+    if "training.processes" in asked.search.space or base.training.get("processes", 1) != 1:
+        raise ConfigError(f"{path}: [training] processes: trials run side by side, each in one process; leave it out")
     found = SearchConfig.model_validate({**base.model_dump(), "search": asked.search.model_dump()})
     for name, values in found.search.space.items():
         ends = (values.low, values.high) if isinstance(values, Span) else values

@@ -19,6 +19,7 @@ from neuroloom.ingest import durable
 from neuroloom.models import ModularNetwork, Port, Topology
 from neuroloom.models.forcing import can_force
 from neuroloom.models.readouts import kinds as readout_kinds
+from neuroloom.pipeline.runs._fabric import check_started
 from neuroloom.pipeline.runs._runs import (
     CANDIDATES,
     CHECKPOINT,
@@ -67,11 +68,12 @@ def train(
         raise ValueError(f"config and {sorted(settings)} are both given; one of them is wanted")
     config = config or TrainConfig(**settings)
     check_names(loggers)
+    check_started(config)
     attach(network, data)
     _check(network, data, config)
     home = None if folder is None else Path(folder)
     n_tried = n_combinations(config.objectives)
-    with _shown(progress, steps_of(config)) as tell:
+    with shown(progress, steps_of(config)) as tell:
         if n_tried == 1:
             return _trained(network, data, config, home, Choice(objectives=config.objectives), tell, resume, loggers)
         return _chosen(network, data, config, home, tell, resume, loggers)
@@ -226,7 +228,7 @@ def _start_readout(network: ModularNetwork, data: Windows, session: str, port: P
         start_at(mean, std)
 
 
-class _shown:  # noqa: N801 - used as a function
+class shown:  # noqa: N801 - used as a function
     """A progress bar on standard error, a function, or nothing."""
 
     def __init__(self, progress: bool | Progress, steps: int) -> None:

@@ -37,6 +37,7 @@ SplitName = Literal["train", "validation", "held_out"]
 MOST_GAP = 0.15  # of a recording may go into gaps; the number of cycles follows from it
 CHUNK_BINS = 1 << 16  # of the pass that looks for what is unknown
 UNSCALED = (*EVENTS, *CLASSES)
+WHOLE = slice(None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -405,10 +406,11 @@ class Split:
             for start in range(first, last - length + 1, length)
         ]
 
-    def random_batch(self, step: int, *, batch_size: int) -> Batch:
+    def random_batch(self, step: int, *, batch_size: int, share: slice = WHOLE) -> Batch:
         """Windows drawn anywhere in the split, of one session, chosen by its length.
 
         A pure function of the seed and the step: a run that goes on at step n draws what it would have drawn.
+        share: of these windows, where several processes have a part of each batch.
         """
         rng = np.random.default_rng([self.config.seed, step])
         names = list(self.sessions)
@@ -418,17 +420,21 @@ class Split:
         blocks = self.sessions[names[chosen]].blocks[self.name]
         which = rng.choice(len(blocks), size=batch_size, p=room[chosen] / room[chosen].sum())
         starts = [blocks[i][0] + int(rng.integers(room[chosen][i])) for i in which]
-        return self.batch(names[chosen], starts)
+        return self.batch(names[chosen], starts[share])
 
-    def batches(self, *, batch_size: int, warm_up_bins: int = 0) -> Iterator[Batch]:
+    def batches(self, *, batch_size: int, warm_up_bins: int = 0, share: slice = WHOLE) -> Iterator[Batch]:
         """All windows side by side, in order of time, each session's in batches of at most `batch_size`.
 
-        warm_up_bins: context before each window, marked as not scored.
+        warm_up_bins: context before each window, marked as not scored. share: of these batches.
         """
-        for session in self.sessions:
-            starts = self.tiles(session)
-            for i in range(0, len(starts), batch_size):
-                yield self.batch(session, starts[i : i + batch_size], warm_up_bins=warm_up_bins)
+        tiles = {session: self.tiles(session) for session in self.sessions}
+        parts = [
+            (session, starts[i : i + batch_size])
+            for session, starts in tiles.items()
+            for i in range(0, len(starts), batch_size)
+        ]
+        for session, starts in parts[share]:
+            yield self.batch(session, starts, warm_up_bins=warm_up_bins)
 
     def batch(self, session: str, starts: Sequence[int], *, warm_up_bins: int = 0) -> Batch:
         """The windows of one session that start at these bins, with `warm_up_bins` of context before each."""
