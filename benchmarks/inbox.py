@@ -105,6 +105,7 @@ def _claim(catalog, drop_id):  # type: ignore[no-untyped-def]
 def list_many(work: Path, n_rows: int) -> None:
     """A catalog of so many drops, listed."""
     from neuroloom.pipeline.catalog import DONE, READY, Catalog
+    from neuroloom.pipeline.reviewing import review_index
     from neuroloom.pipeline.store import Store
 
     store = Store(work / "long").create()
@@ -129,6 +130,8 @@ def list_many(work: Path, n_rows: int) -> None:
         "those that are open": lambda: catalog.drops(READY),
         "a page of the newest 500, as `neuroloom inbox` shows": lambda: catalog.newest_drops(500),
         "every row": catalog.drops,
+        "the front page, at first": lambda: review_index(store),
+        "the front page, again": lambda: review_index(store),
     }
     for what, look in looks.items():
         with timed(what, n_rows, "rows"):

@@ -20,11 +20,12 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 import httpx
 
@@ -40,6 +41,7 @@ from neuroloom.pipeline.store import Store
 RUNNER_READY_S = 60.0
 END_S = 15.0
 BUSY, BUSY_S = 503, 60.0
+STARTS_AGAIN, LATELY_S = 3, 3600.0
 
 
 class ServeError(OSError):
@@ -55,6 +57,57 @@ class _Patient(httpx.HTTPTransport):
         return answer
 
 
+@dataclass(kw_only=True)
+class Part:
+    """A Python program with its output in a log, in a process group of its own; ends with `with part:`."""
+
+    name: str
+    arguments: Sequence[str]
+    store: Store
+    environment: Mapping[str, str]
+    process: subprocess.Popen[bytes] = field(init=False)
+    started_again: list[float] = field(default_factory=list)  # when, by the monotonic clock
+
+    def __enter__(self) -> Self:
+        self._start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _end(self.process)
+
+    @property
+    def has_ended(self) -> bool:
+        """True where it ended by itself."""
+        return self.process.poll() is not None
+
+    def start_again(self) -> None:
+        """What it left behind ends, and it starts anew. Raises ServeError where that was done too often lately."""
+        now = time.monotonic()
+        self.started_again = [at for at in self.started_again if now - at < LATELY_S]
+        if len(self.started_again) >= STARTS_AGAIN:
+            raise ServeError(
+                f"the {self.name} ended by itself and was started again {STARTS_AGAIN} times within the hour; "
+                f"{_look(self.store, self.name)}"
+            )
+        self.started_again.append(now)
+        with suppress(ProcessLookupError):  # nobody would end these later
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self._start()
+
+    def _start(self) -> None:
+        with _log(self.store, self.name).open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, *self.arguments],
+                env=dict(self.environment),
+                cwd=self.store.root,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=partial(end_with_parent, signal.SIGTERM),  # also where this process is killed outright
+            )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Served:
     """A store that runs by itself.
@@ -66,14 +119,24 @@ class Served:
     dashboard_url: str
     review_url: str
     environment: Mapping[str, str]
-    processes: tuple[subprocess.Popen[bytes], ...]
+    parts: tuple[Part, ...]
     moved: Mapping[str, int] = field(default_factory=dict)
 
     def check(self) -> None:
         """Raises ServeError where a part has ended."""
-        for process, name in zip(self.processes, ("server", "runner"), strict=True):
-            if process.poll() is not None:
-                raise ServeError(f"the {name} ended by itself; {_look(self.store, name)}")
+        for part in self.parts:
+            if part.has_ended:
+                raise ServeError(f"the {part.name} ended by itself; {_look(self.store, part.name)}")
+
+    def mend(self) -> list[str]:
+        """Start again what has ended by itself; a line for each. Raises ServeError where one ends again and again.
+
+        Waits for nothing: drops that cannot be handed over meanwhile wait in the inbox, and runs ask the server again.
+        """
+        ended = [part for part in self.parts if part.has_ended]
+        for part in ended:
+            part.start_again()
+        return [f"the {p.name} ended by itself and is started again; see {_log(self.store, p.name)}" for p in ended]
 
     def api(self) -> httpx.Client:
         """A client of the server's API, which asks again where its database is busy, as Prefect's own client does."""
@@ -91,9 +154,10 @@ def serving(store: Store, *, settings: Settings | None = None) -> Iterator[Serve
     port, review_port = free_port(settings.server.port), free_port(settings.server.review_port)
     address, review_url = f"http://{LOCALHOST}:{port}", f"http://{LOCALHOST}:{review_port}"
     environment = embedded_environment(store, port=port, review_url=review_url)
+    part = partial(Part, store=store, environment=environment)
     with (
-        _process("server", ["-m", "prefect", "server", "start"], store, environment) as server,
-        _process("runner", ["-m", "neuroloom.flows.runner"], store, environment) as runner,
+        part(name="server", arguments=["-m", "prefect", "server", "start"]) as server,
+        part(name="runner", arguments=["-m", "neuroloom.flows.runner"]) as runner,
         pages_served(store, review_port),
     ):
         review_index(store)
@@ -102,7 +166,7 @@ def serving(store: Store, *, settings: Settings | None = None) -> Iterator[Serve
             dashboard_url=address,
             review_url=review_url,
             environment=environment,
-            processes=(server, runner),
+            parts=(server, runner),
             moved={
                 name: wanted
                 for name, wanted, got in (
@@ -112,7 +176,7 @@ def serving(store: Store, *, settings: Settings | None = None) -> Iterator[Serve
                 if wanted not in (0, got)
             },
         )
-        if not wait_for_server(f"{address}/api", lambda: server.poll() is not None):
+        if not wait_for_server(f"{address}/api", lambda: server.has_ended):
             raise ServeError(f"the Prefect server did not come up at {address}; {_look(store, 'server')}")
         _wait_for_deployments(served)
         yield served
@@ -184,28 +248,6 @@ def _look(store: Store, name: str) -> str:
 
 def _log(store: Store, name: str) -> Path:
     return store.prefect_home / f"{name}.log"
-
-
-@contextmanager
-def _process(
-    name: str, arguments: list[str], store: Store, environment: Mapping[str, str]
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A Python program with its output in a log, in a process group of its own that ends with the context."""
-    with _log(store, name).open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, *arguments],
-            env=dict(environment),
-            cwd=store.root,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            preexec_fn=partial(end_with_parent, signal.SIGTERM),  # also where this process is killed outright
-        )
-    try:
-        yield process
-    finally:
-        _end(process)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -6,11 +6,11 @@ import logging
 import threading
 from typing import Any
 
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DBAPIError
 
 from neuroloom.flows.environment import review_url
 from neuroloom.pipeline.care.alerting import Alerts
-from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog import Catalog, away
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.store import Store
 
@@ -35,10 +35,11 @@ def keep_telling(store: Store, stop: threading.Event) -> None:
         try:
             if tell_once(store, settings):
                 complaint = ""
-        except (OSError, DatabaseError) as error:
-            if str(error) != complaint:
-                log.warning("nobody can be told: %s", error)
-            complaint = str(error)
+        except (OSError, DBAPIError) as error:
+            said = away(error) if isinstance(error, DBAPIError) else str(error)
+            if said != complaint:
+                log.warning("nobody can be told: %s", said)
+            complaint = said
         stop.wait(settings.look_s)
 
 

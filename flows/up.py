@@ -6,10 +6,12 @@ import signal
 import time
 from types import FrameType
 
+from sqlalchemy.exc import DBAPIError
+
 from neuroloom.flows.pages import token_of
 from neuroloom.flows.printing import lines, say
 from neuroloom.flows.serve import serving
-from neuroloom.pipeline.catalog import DONE, Catalog, Drop
+from neuroloom.pipeline.catalog import DONE, Catalog, Drop, away
 from neuroloom.pipeline.store import Store
 
 LOOK_S = 1.0
@@ -30,9 +32,16 @@ def run_up(store: Store) -> None:
             lines(f"inbox         {store.inbox}   drop recordings here; Ctrl-C ends all of it")
             catalog = Catalog.of(store)
             shown = {drop.id: drop.state for drop in catalog.drops_changed_since(time.time() - SKEW_S)}
+            is_away = False
             while True:
-                served.check()
-                shown = _tell(catalog, shown)
+                for line in served.mend():
+                    say(line)
+                try:
+                    shown, is_away = _tell(catalog, shown), False
+                except DBAPIError as error:
+                    if not is_away:
+                        say(f"what drops come to is told later: {away(error)}")
+                    is_away = True
                 time.sleep(LOOK_S)
     except KeyboardInterrupt:
         say("ended")

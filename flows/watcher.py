@@ -8,16 +8,17 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DBAPIError
 
 from neuroloom.flows.submitting import Submitter
 from neuroloom.pipeline.boxed.box import BoxAwayError, box_of
-from neuroloom.pipeline.catalog import Catalog, rebuild
+from neuroloom.pipeline.catalog import Catalog, away, rebuild
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.drops.reconciling import Reconciler
 from neuroloom.pipeline.reviewing import review_index
 from neuroloom.pipeline.store import Store
 
+DATABASE = "database"
 log = logging.getLogger("neuroloom.watcher")
 
 
@@ -43,8 +44,14 @@ def watch(store: Store, stop: threading.Event) -> None:
                     began_s = time.monotonic()
                     review_index(store)
                     shown, next_page_s = news, time.monotonic() + 10 * (time.monotonic() - began_s)
+                if complaint:
+                    log.warning("the inbox is looked at again")
                 complaint = ""
-            except (OSError, DatabaseError, BoxAwayError) as error:
+            except DBAPIError as error:
+                if complaint != DATABASE:  # what it says changes while it ends and starts
+                    log.warning("the inbox waits: %s", away(error))
+                complaint = DATABASE
+            except (OSError, BoxAwayError) as error:
                 if str(error) != complaint:
                     log.warning("the inbox waits: %s", error)
                 complaint = str(error)
@@ -59,6 +66,7 @@ def watch(store: Store, stop: threading.Event) -> None:
 
 def _reconciler(store: Store, settings: Settings, box: ExitStack) -> Reconciler:
     catalog = Catalog.of(store)
+    box.callback(catalog.close)
     rebuild(store, catalog)
     server = Submitter(settings.ingest)
     inside = box.enter_context(box_of(store, settings.box, for_inbox=True))

@@ -43,7 +43,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import DatabaseError, IntegrityError
+from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.pool import NullPool
 
@@ -58,6 +58,8 @@ STATES = (SEEN, SETTLING, READY, SUBMITTED, RUNNING, DONE, RETRY, QUARANTINED, I
 OPEN = (SEEN, SETTLING, READY, SUBMITTED, RUNNING, RETRY)
 WAITING = (SEEN, SETTLING)
 IN_FLIGHT = (SUBMITTED, RUNNING)
+
+BUSY_S = 30.0  # for so long SQLite waits for whoever holds the file
 
 _OPEN_SQL = f"state IN ({', '.join(repr(state) for state in OPEN)})"
 
@@ -162,7 +164,11 @@ class Catalog:
     def at(cls, url: str) -> Catalog:
         """Open a catalog by database URL: SQLite in WAL mode, or PostgreSQL."""
         engine = _sqlite(url) if url.startswith("sqlite") else create_engine(url, pool_pre_ping=True)
-        _make_tables(engine)
+        try:
+            _make_tables(engine)
+        except DatabaseError:
+            engine.dispose()
+            raise
         return cls(engine)
 
     def close(self) -> None:
@@ -513,6 +519,12 @@ def _n_changed(session: Session, statement: Any) -> int:
     return int(session.execute(statement).rowcount)  # type: ignore[attr-defined]
 
 
+def away(error: DBAPIError) -> str:
+    """What a database said that does not answer, in one line, without the statement that it was asked."""
+    said = str(error.orig).splitlines() or [type(error.orig).__name__]
+    return f"the catalog's database does not answer ({said[0].strip()})"
+
+
 def _make_tables(engine: Engine) -> None:
     try:
         bring_up_to_date(engine, Base.metadata)
@@ -523,12 +535,12 @@ def _make_tables(engine: Engine) -> None:
 def _sqlite(url: str) -> Engine:
     # Losing the last commits with the power does no harm, the files tell them again: hence synchronous=NORMAL.
     # A connection per transaction: processes fork and threads come and go, and opening SQLite takes 0.1 ms.
-    engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": 30})
+    engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_S})
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=30000"):
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={BUSY_S * 1000:.0f}"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

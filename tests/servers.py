@@ -13,7 +13,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,9 +42,38 @@ def need(module: str) -> None:
         pytest.skip(f"{module} is not installed here: pip install 'neuroloom[server]'")
 
 
+@dataclass
+class Postgres:
+    """A PostgreSQL that can be stopped and started. address: `user:password@host:port`."""
+
+    command: list[object]
+    log: Path
+    port: int
+    as_user: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        self.address = f"neuroloom:{PASSWORD}@127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, **self.as_user)  # type: ignore[call-overload]
+        wait_for(self.port, self.process, self.log)
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGINT)  # does not wait for clients, as a test that failed may have left one
+        self.process.wait(timeout=30)
+
+
 @contextmanager
 def postgres() -> Iterator[str]:
     """A new PostgreSQL with its own folder; gives `user:password@host:port`. Never run by root."""
+    with stoppable_postgres() as server:
+        yield server.address
+
+
+@contextmanager
+def stoppable_postgres() -> Iterator[Postgres]:
+    """A new PostgreSQL with its own folder, started. Never run by root."""
     need("psycopg")
     initdb, server = program("initdb"), program("postgres")
     folder = Path(tempfile.mkdtemp(prefix="neuroloom-pg-", dir="/tmp"))
@@ -55,14 +86,12 @@ def postgres() -> Iterator[str]:
     subprocess.run([*making, "--no-sync"], check=True, capture_output=True, cwd=folder, **as_user)
     port = free_port()
     options = ["-p", str(port), "-h", "127.0.0.1", "-k", folder, "-c", "fsync=off"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([server, "-D", folder / "data", *options], stdout=log, stderr=log, **as_user)
+    found = Postgres([server, "-D", folder / "data", *options], folder / "log", port, as_user)
+    found.start()
     try:
-        wait_for(port, process, folder / "log")
-        yield f"neuroloom:{PASSWORD}@127.0.0.1:{port}"
+        yield found
     finally:
-        process.send_signal(signal.SIGINT)  # does not wait for clients, as a test that failed may have left one
-        process.wait(timeout=30)
+        found.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
 

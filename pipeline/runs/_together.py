@@ -133,6 +133,7 @@ def _started(n: int, port: int, request: Any) -> Iterator[list[_Process]]:
                 stderr=words,
                 env=_environment(number, n, port),
                 start_new_session=True,  # Ctrl-C is for this process, which ends them
+                preexec_fn=end_with_parent,  # from the start: importing torch takes seconds
             )
             found.append(_Process(number=number, process=process, words=words))
             with suppress(BrokenPipeError), process.stdin:  # type: ignore[union-attr]
@@ -164,7 +165,6 @@ def main() -> int:
     """One of the processes; what it is asked for comes as JSON on standard input."""
     from neuroloom.pipeline.runs.running import train_here
 
-    end_with_parent()
     request = json.loads(sys.stdin.buffer.read())
     try:
         train_here(RunConfig.model_validate(request["config"]), Store(Path(request["store"])), Path(request["folder"]))

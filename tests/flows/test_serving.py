@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from neuroloom.flows.serve import ServeError, run_and_wait, serving, wait_until_idle
+from neuroloom.flows.serve import STARTS_AGAIN, Part, Served, ServeError, run_and_wait, serving, wait_until_idle
 from neuroloom.pipeline.catalog import DONE, QUARANTINED, Catalog
 from neuroloom.pipeline.documents import document_of
 from neuroloom.pipeline.drops.custody import refused
@@ -225,6 +225,42 @@ def test_features_are_made_on_request_and_shown(served):
 def test_a_deployment_that_fails_says_where_to_look(served):
     with pytest.raises(ServeError, match=r"train/training failed: .*runner\.log"):
         run_and_wait(served, "train/training", {"run": "nobody"}, timeout_s=PATIENCE_S)
+
+
+def short_lived(store, seconds):
+    code = f"import time; time.sleep({seconds})"
+    return Part(name="server", arguments=["-c", code], store=store, environment=dict(os.environ))
+
+
+def service(store, part):
+    return Served(store=store, dashboard_url="", review_url="", environment={}, parts=(part,))
+
+
+def test_a_part_that_was_killed_is_started_again_and_said(tmp_path):
+    store = new_store(tmp_path / "store")
+    store.prefect_home.mkdir()
+    with short_lived(store, 600) as part:
+        assert service(store, part).mend() == []
+        killed = part.process
+        killed.kill()
+        killed.wait()
+        (line,) = service(store, part).mend()
+        assert line.startswith("the server ended by itself and is started again; see ")
+        assert part.process.pid != killed.pid
+        assert service(store, part).mend() == []
+    assert part.process.returncode is not None
+
+
+def test_a_part_that_ends_again_and_again_is_given_up_by_name(tmp_path):
+    store = new_store(tmp_path / "store")
+    store.prefect_home.mkdir()
+    with short_lived(store, 0) as part:
+        for _ in range(STARTS_AGAIN):
+            part.process.wait()
+            assert len(service(store, part).mend()) == 1
+        part.process.wait()
+        with pytest.raises(ServeError, match=r"the server ended by itself and was started again 3 times .*server\.log"):
+            service(store, part).mend()
 
 
 def test_up_prints_its_addresses_and_ends_with_ctrl_c(tmp_path):
