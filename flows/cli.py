@@ -277,9 +277,9 @@ def main() -> None:
         say(f"neuroloom: {' '.join(str(error).split())}")
         sys.exit(2)
     except Exception as error:
-        if (
-            type(error).__name__ != "OperationalError"
-        ):  # of SQLAlchemy, not imported for its name: a full disk, no server
+        from sqlalchemy.exc import OperationalError  # here, since most commands do without a catalog
+
+        if not isinstance(error, OperationalError):  # else a full disk, or no server
             raise
         say(f"neuroloom: the catalog: {getattr(error, 'orig', error)}; `neuroloom doctor` says what is in its way")
         sys.exit(2)

@@ -8,9 +8,9 @@ from typing import Any
 
 from neuroloom.ingest import durable, manifest
 from neuroloom.ingest.session import Session
-from neuroloom.pipeline import verdicts
 from neuroloom.pipeline.boxed.box import Unboxed
 from neuroloom.pipeline.config import Settings
+from neuroloom.pipeline.drops.ingesting import publish_after
 from neuroloom.pipeline.drops.making import STAGED
 from neuroloom.pipeline.drops.privacy import privacy_of
 from neuroloom.pipeline.store import AMENDED, Store, StoreError
@@ -43,13 +43,7 @@ def amend(
     if not store.versions(right.id):
         with Unboxed().workplace(store) as place:
             _redated(right, wrong, store).save(place / STAGED)
-            with verdicts.publishing(before.parent):
-                said_of = manifest.read(before)
-                consent = said_of["consent"] if subject is None else None
-                lineage = {"follows": follows, "why": why}
-                manifest.amend(place / STAGED, lineage=lineage, consent=consent, verdicts=said_of["verdicts"])
-                durable.make_folder(folder.parent)
-                durable.publish(place / STAGED, folder)
+            publish_after(before, place / STAGED, folder, why=why, keeps_consent=subject is None)
     elif is_done or manifest.read(store.latest(right.id))["lineage"]["follows"] != follows:
         raise StoreError(f"{right.id}: is there already; a session cannot be amended into another one")
     durable.write_json(before.parent / AMENDED, {"to": right.id, "why": why, "version": before.name})

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from neuroloom.ingest import durable, manifest
+from neuroloom.ingest import manifest
 from neuroloom.ingest._nwb_layout import INDEX_VERSION
 from neuroloom.ingest._nwb_read import written_version
 from neuroloom.ingest.session import Session
-from neuroloom.pipeline import migrations, verdicts
+from neuroloom.pipeline import migrations
 from neuroloom.pipeline.boxed.box import Unboxed
 from neuroloom.pipeline.catalog import Catalog, note_published
-from neuroloom.pipeline.drops.ingesting import adopt, next_version
+from neuroloom.pipeline.drops.ingesting import adopt, next_version, publish_after
 from neuroloom.pipeline.drops.making import STAGED
 from neuroloom.pipeline.review.page import is_current
 from neuroloom.pipeline.reviewing import renew, review_index, review_session
@@ -95,11 +95,7 @@ def _written_anew(store: Store, session_id: str, say: Progress) -> None:
             session.save(staged, point=True).close()
         adopt(staged, store)
         version = next_version(store, session_id)
-        with verdicts.publishing(version.parent):
-            said = manifest.read(before)
-            lineage = {"follows": manifest.digest_of(before), "why": f"written anew from index version {was}"}
-            manifest.amend(staged, lineage=lineage, consent=said["consent"], verdicts=said["verdicts"])
-            durable.publish(staged, version)
+        publish_after(before, staged, version, why=f"written anew from index version {was}")
     say(f"{session_id}: {version.name} has all that {before.name} has")
     review_session(store, session_id)
 

@@ -9,13 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from neuroloom.ingest import durable, manifest
+from neuroloom.ingest import manifest
 from neuroloom.ingest.folders import dataset_root
-from neuroloom.pipeline import verdicts
 from neuroloom.pipeline.boxed.box import Inside, Unboxed
 from neuroloom.pipeline.config import AS_SET
 from neuroloom.pipeline.drops import making
-from neuroloom.pipeline.drops.ingesting import adopt, next_version
+from neuroloom.pipeline.drops.ingesting import adopt, next_version, publish_after
 from neuroloom.pipeline.drops.origins import origins_of
 from neuroloom.pipeline.store import Store
 
@@ -57,11 +56,7 @@ def reingest(
         if not changed:
             return {"session": session_id, "state": "unchanged", "version": before.name, "changed": []}
         version = next_version(store, made["session"])
-        with verdicts.publishing(version.parent):
-            said = manifest.read(before)
-            lineage = {"follows": manifest.digest_of(before), "why": why}
-            manifest.amend(staged, lineage=lineage, consent=said["consent"], verdicts=said["verdicts"])
-            durable.publish(staged, version)
+        publish_after(before, staged, version, why=why)
     return {"session": made["session"], "state": "reingested", "version": version.name, "changed": changed}
 
 

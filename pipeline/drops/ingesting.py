@@ -240,6 +240,20 @@ def published(store: Store, digests: Iterable[str]) -> Path | None:
     return still[-1] if still else None
 
 
+def publish_after(before: Path, staged: Path, version: Path, *, why: str, keeps_consent: bool = True) -> None:
+    """Give a staged session its place as what follows `before`; takes over its verdicts and, unless told, its consent.
+
+    Nobody adds a verdict to `before` meanwhile.
+    """
+    with verdicts.publishing(before.parent):
+        said = manifest.read(before)
+        lineage = {"follows": manifest.digest_of(before), "why": why}
+        consent = said["consent"] if keeps_consent else None
+        manifest.amend(staged, lineage=lineage, consent=consent, verdicts=said["verdicts"])
+        durable.make_folder(version.parent)
+        durable.publish(staged, version)
+
+
 def next_version(store: Store, session_id: str) -> Path:
     """The folder of a session's next version; versions that are there stay."""
     folder = store.session_folder(session_id)

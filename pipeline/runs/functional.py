@@ -188,13 +188,11 @@ def _lagged(sessions: Sequence[_Activity], config: FunctionalConfig, bare: Topol
     frames = [sum(map(len, one.stretches)) for one in sessions]
     found = [lagged_strength(one.stretches, one.areas, names, n_lags) for one in sessions]
     strength = np.average(found, axis=0, weights=frames)
-    pairs = np.argwhere(~np.eye(len(names), dtype=np.bool_))
-    best = np.argsort(-strength[tuple(pairs.T)], kind="stable")[: max(1, round(config.density * len(pairs)))]
-    kept = np.zeros(strength.shape, dtype=np.bool_)
-    kept[tuple(pairs[best].T)] = True
+    kept, pairs = np.zeros(strength.shape, dtype=np.bool_), ~np.eye(len(names), dtype=np.bool_)
+    kept[pairs] = _strongest(strength[pairs], config.density)
     note = (
         f"pathways estimated from what {n_lags} bins of the past tell of the next one, in {sum(frames)} bins; the "
-        f"strongest {config.density:.0%} of {len(pairs)} directed pairs kept; neither delay nor sign are measured"
+        f"strongest {config.density:.0%} of {int(pairs.sum())} directed pairs kept; neither delay nor sign are measured"
     )
     return _joined(bare, names, strength, kept & (strength > 0), note)
 
@@ -241,14 +239,19 @@ def _kept(strength: Matrix, activity: Matrix, config: FunctionalConfig) -> NDArr
     rows, columns = np.triu_indices(len(strength), k=1)
     values = usable[rows, columns]
     if config.keep == "density":
-        n_kept = max(1, round(config.density * values.size))
-        chosen = np.zeros(values.size, dtype=np.bool_)
-        chosen[np.argsort(-values, kind="stable")[:n_kept]] = True
+        chosen = _strongest(values, config.density)
     else:
         chosen = _significant(strength[rows, columns], _freedom(activity, config)[rows, columns], config.alpha)
     kept = np.zeros(strength.shape, dtype=np.bool_)
     kept[rows, columns] = chosen & (values > 0)
     return kept | kept.T
+
+
+def _strongest(values: Matrix, share: float) -> NDArray[np.bool_]:
+    """Which are among the greatest, a share of all, at least one."""
+    chosen = np.zeros(values.size, dtype=np.bool_)
+    chosen[np.argsort(-values, kind="stable")[: max(1, round(share * values.size))]] = True
+    return chosen
 
 
 def _freedom(activity: Matrix, config: FunctionalConfig) -> Matrix:

@@ -18,7 +18,7 @@ from torch import Tensor
 from neuroloom.models.chaotic_rates import ChaoticRates
 from neuroloom.models.lyapunov import exponents
 from neuroloom.models.recurrent_students import RecurrentStudents
-from neuroloom.pipeline.studies._stabilise_school import Arm, electrode_error, stretching
+from neuroloom.pipeline.studies._stabilise_school import Arm, with_arm
 
 VALID = 0.5  # root mean square error, in standard deviations of behaviour, up to which a prediction is valid
 KNOWN = 0.1  # mean squared error at which a curriculum goes on
@@ -66,11 +66,7 @@ class ChaosLesson:
             electrodes_GBTK=electrodes if force else None, force=force,
         )  # fmt: skip
         apart = (predicted - behaviour[:, :, 1:].permute(2, 0, 1, 3)).square()
-        loss = apart.mean(dim=(0, 2, 3))
-        if arm.electrodes:
-            loss = loss + arm.electrodes * electrode_error(students, states, electrodes)
-        if arm.jacobian:
-            loss = loss + arm.jacobian * stretching(students, states, generators[0])
+        loss = with_arm(apart.mean(dim=(0, 2, 3)), students, states, electrodes, arm, generators[0])
         return loss, apart[-1].mean(dim=(1, 2)) < KNOWN
 
     def held_out(self, students: RecurrentStudents) -> list[float]:

@@ -82,10 +82,7 @@ def solve(known: Known, settings: Settings, asked: Sequence[Key]) -> list[Result
             "valid": float(valid[i]),
             "exponents": spectra[i].tolist(),
             "solved": bool(valid[i] >= LEAST_VALID) and abs(float(spectra[i][0]) - largest) <= NEAR * largest,
-            "validation": one.validation,
-            "steps": one.steps,
-            "largest_norm": one.largest_norm,
-            "norms": [list(each) for each in one.norms],
+            **one.told(),
         }
         for i, one in enumerate(found)
     ]

@@ -63,6 +63,15 @@ class Taught:
     norms: list[tuple[int, float]] = field(default_factory=list)
     largest_norm: float = 0.0
 
+    def told(self) -> dict[str, Any]:
+        """As a cell's result has it, whatever was learned; the weights are not kept."""
+        return {
+            "validation": self.validation,
+            "steps": self.steps,
+            "largest_norm": self.largest_norm,
+            "norms": [list(each) for each in self.norms],
+        }
+
 
 class Lesson(Protocol):
     """What is learned. first, last: lengths that a curriculum begins and ends with; enough: held-out score to stop at.
@@ -115,6 +124,22 @@ def teach(students: Students, lesson: Lesson, arm: Arm, schooling: Schooling) ->
             if min(one.validation for one in found) >= lesson.enough:
                 break
     return found
+
+
+def with_arm(
+    loss_G: Tensor,
+    students: Students,
+    states_TGBH: Tensor,
+    electrodes_GBTK: Tensor,
+    arm: Arm,
+    generator: torch.Generator,
+) -> Tensor:
+    """The loss of what is done, and what the arm adds to it."""
+    if arm.electrodes:
+        loss_G = loss_G + arm.electrodes * electrode_error(students, states_TGBH, electrodes_GBTK)
+    if arm.jacobian and isinstance(students, RecurrentStudents):
+        loss_G = loss_G + arm.jacobian * stretching(students, states_TGBH, generator)
+    return loss_G
 
 
 def stretching(students: RecurrentStudents, states_TGBH: Tensor, generator: torch.Generator) -> Tensor:

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from neuroloom.models.brain_students import BrainStudents
 from neuroloom.models.recurrence import Cut
-from neuroloom.models.recurrent_students import RecurrentStudents
 from neuroloom.models.teachers.toggle import as_bits
-from neuroloom.pipeline.studies._stabilise_school import SOLVED, Arm, Students, electrode_error, stretching
+from neuroloom.pipeline.studies._stabilise_school import SOLVED, Arm, Students, with_arm
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,10 +67,7 @@ class ToggleLesson:
         states = _run(students, x, arm, electrodes, force)
         logit = students.answer(states[-1])[..., 0]
         loss = nn.functional.binary_cross_entropy_with_logits(logit, answer, reduction="none").mean(dim=1)
-        if arm.electrodes:
-            loss = loss + arm.electrodes * electrode_error(students, states, electrodes)
-        if arm.jacobian and isinstance(students, RecurrentStudents):
-            loss = loss + arm.jacobian * stretching(students, states, generators[0])
+        loss = with_arm(loss, students, states, electrodes, arm, generators[0])
         return loss, ((logit > 0) == (answer > 0.5)).double().mean(dim=1) > SOLVED
 
     def held_out(self, students: Students) -> list[float]:

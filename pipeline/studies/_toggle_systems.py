@@ -58,10 +58,7 @@ def solve(teacher: Teacher, settings: Settings, asked: Sequence[Key]) -> list[Re
             "solved": tested[length][i] >= SOLVED,
             "horizon": max((n for n, right in tested.items() if right[i] >= SOLVED), default=0),
             "by_length": {str(n): right[i] for n, right in tested.items()},
-            "validation": one.validation,
-            "steps": one.steps,
-            "largest_norm": one.largest_norm,
-            "norms": [list(each) for each in one.norms],
+            **one.told(),
         }
         for i, one in enumerate(found)
     ]
