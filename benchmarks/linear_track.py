@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from neuroloom.pipeline.drops.ingesting import ingest_path
-from neuroloom.pipeline.runs import running
+from neuroloom.pipeline.runs import preparing, run_config, running
+from neuroloom.pipeline.scores import judging
 from neuroloom.pipeline.store import Store
 
 RECORDING = """format = "neuroloom arrays"
@@ -74,7 +75,7 @@ def scores(store: Store, session: str, what: str, seed: int, steps: int, topolog
     """Model -> score of one question, one seed."""
     name = f"{what.replace(' ', '-')}-{seed}"
     asked = ASKED[what]
-    config = running.RunConfig(
+    config = run_config.RunConfig(
         name=name,
         sessions=(session,),
         topology=str(topology),
@@ -85,9 +86,9 @@ def scores(store: Store, session: str, what: str, seed: int, steps: int, topolog
         inputs=asked["inputs"],
         targets=asked["targets"],
     )
-    running.prepare_run(config, store)
+    preparing.prepare_run(config, store)
     running.train_run(name, store)
-    found = running.evaluate_run(name, store, baselines=("mean", "ridge", "glm"))
+    found = judging.evaluate_run(name, store, baselines=("mean", "ridge", "glm"))
     return {row.model: row.value for row in found if not row.area and not row.channel}
 
 

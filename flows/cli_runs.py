@@ -25,14 +25,14 @@ def train(
 ) -> None:
     """Train a network on sessions as a TOML file says; the same again goes on where it stopped."""
     from neuroloom.pipeline.reviewing import run_shown
-    from neuroloom.pipeline.runs import running
+    from neuroloom.pipeline.runs import preparing, run_config, running
     from neuroloom.pipeline.runs.choosing import told
     from neuroloom.pipeline.store import Store
 
     place = Store.here(store).existing()
-    asked = running.read_run_config(config)
-    folder = running.prepare_run(asked, place)
-    policy = running.requested(place, asked.name)
+    asked = run_config.read_run_config(config)
+    folder = preparing.prepare_run(asked, place)
+    policy = preparing.requested(place, asked.name)
     for session, why in policy.left_out.items():
         say(f"{session} is left out: {why}")
     for session, streams in policy.bad_channels.items():
@@ -68,11 +68,11 @@ def evaluate(
     store: StoreOption = None,
 ) -> None:
     """Score a run beside its baselines and other networks, on time nobody has looked at."""
-    from neuroloom.pipeline.runs import running
+    from neuroloom.pipeline.scores import judging
     from neuroloom.pipeline.store import Store
 
     place = Store.here(store).existing()
-    scores = running.evaluate_run(
+    scores = judging.evaluate_run(
         run,
         place,
         baselines=_names(baselines),
@@ -82,9 +82,9 @@ def evaluate(
         progress=_tell,
     )
     found: dict[str, Any] = {"run": run, **scores.to_json()}
-    shares = running.repeatable_of(run, place) if "average" in _names(baselines) else []
-    rows = running.pathways_of(run, place) if pathways else []
-    kinds = running.mechanism_of(run, place) if mechanism else []
+    shares = judging.repeatable_of(run, place) if "average" in _names(baselines) else []
+    rows = judging.pathways_of(run, place) if pathways else []
+    kinds = judging.mechanism_of(run, place) if mechanism else []
     if as_json:
         found |= ({"repeatable": shares} if shares else {}) | ({"pathways": rows} if pathways else {})
         document(found | ({"mechanism": [one.to_json() for one in kinds]} if mechanism else {}))
@@ -129,11 +129,11 @@ def _plain(value: float | None) -> str:
 def compare(runs: list[str], as_json: JsonOption = False, store: StoreOption = None) -> None:
     """Several runs side by side: scores as a table; losses, scores and differing settings as a page."""
     from neuroloom.pipeline.reviewing import review_compared
-    from neuroloom.pipeline.runs import running
+    from neuroloom.pipeline.scores import judging
     from neuroloom.pipeline.store import Store
 
     place = Store.here(store).existing()
-    rows = running.compare_runs(runs, place)
+    rows = judging.compare_runs(runs, place)
     page = review_compared(place, runs)
     if as_json:
         document({"runs": runs, "rows": rows, "page": str(page)})

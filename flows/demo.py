@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from neuroloom.pipeline.runs.running import RunConfig
+from neuroloom.pipeline.runs.run_config import RunConfig
 
 if TYPE_CHECKING:
     from neuroloom.flows.serve import Served
@@ -110,13 +110,13 @@ def train_and_score(served: Served, session: Session, brain: Brain, console: Con
     """Train through the served deployment, then score beside the baselines and beside the true rates."""
     from neuroloom.flows.serve import run_and_wait
     from neuroloom.pipeline.reviewing import review_index, review_run
-    from neuroloom.pipeline.runs import running
+    from neuroloom.pipeline.runs import preparing, running
     from neuroloom.pipeline.scores.evaluation import evaluate
     from neuroloom.pipeline.synthetic.truth import ceiling_counts
 
     store = served.store
     console.print(f"[bold]3[/] a network of four areas trains on the session for {RUN.steps} steps")
-    running.prepare_run(RUN, store)
+    preparing.prepare_run(RUN, store)
     with progress_bar(console, "training", RUN.steps) as bar:
         run_and_wait(
             served,

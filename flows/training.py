@@ -18,8 +18,9 @@ from neuroloom.flows.fanning import for_each
 from neuroloom.flows.telling import tell_failure
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.reviewing import review_index, review_run, run_shown
-from neuroloom.pipeline.runs import running
+from neuroloom.pipeline.runs import preparing, running
 from neuroloom.pipeline.runs.run_form import NewRun
+from neuroloom.pipeline.scores import judging
 from neuroloom.pipeline.store import Store
 
 
@@ -53,7 +54,7 @@ def features_of(session_id: str, bin_s: float) -> int:
 def train(run: str) -> None:
     """Make the features of a prepared run's sessions side by side; train it, or go on where it stopped; score it."""
     store = Store.here()
-    calls = [{"run": run, "session_id": name} for name in running.requested(store, run).sessions]
+    calls = [{"run": run, "session_id": name} for name in preparing.requested(store, run).sessions]
     # What goes wrong there goes wrong in the training too, which notes it.
     for_each(features_for_run, calls, Settings.of(store).fan_out, raises=False)
     train_prepared(run)
@@ -64,7 +65,7 @@ def train(run: str) -> None:
 def train_new(new: NewRun) -> None:
     """Prepare a run of what the form says, train and score it; one of that name with other settings is refused."""
     store = Store.here()
-    running.prepare_run(new.config(store), store)
+    preparing.prepare_run(new.config(store), store)
     train(new.name)
 
 
@@ -84,7 +85,7 @@ def features_for_run(run: str, session_id: str) -> int:
 def train_prepared(run: str) -> None:
     """The training itself, with a progress bar that moves every two seconds."""
     store = Store.here()
-    n_steps = running.requested(store, run).steps
+    n_steps = preparing.requested(store, run).steps
     artifact = cast(UUID, create_progress_artifact(0.0, description=f"training {run}"))
     last_s = 0.0
 
@@ -104,7 +105,7 @@ def train_prepared(run: str) -> None:
 def score(run: str) -> None:
     """Scores and loss as artifacts, and the run's review page."""
     store = Store.here()
-    scores = running.evaluate_run(run, store).to_json()["scores"]
+    scores = judging.evaluate_run(run, store).to_json()["scores"]
     review_run(store, run)
     review_index(store)
     run_page(run, running.metrics_of(run, store), scores)

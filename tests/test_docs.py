@@ -25,7 +25,7 @@ def _read(name: str, path: Path) -> object:
     from neuroloom.pipeline.config import Settings, read_config
     from neuroloom.pipeline.drops.sidecar import SessionNotes
     from neuroloom.pipeline.runs.features import FeatureConfig
-    from neuroloom.pipeline.runs.running import read_run_config
+    from neuroloom.pipeline.runs.run_config import read_run_config
     from neuroloom.pipeline.studies.distill import Settings as Distill
     from neuroloom.pipeline.studies.stabilise import Settings as Stabilise
     from neuroloom.pipeline.studies.tradeoff import Settings as Tradeoff
@@ -67,7 +67,7 @@ def test_every_toml_in_the_docs_is_accepted(text, tmp_path):
 def test_every_toml_about_networks_is_accepted(text, tmp_path):
     from neuroloom.models import ModularNetwork, Topology
     from neuroloom.pipeline.runs.reinforcing import read_reinforce_config
-    from neuroloom.pipeline.runs.running import read_run_config
+    from neuroloom.pipeline.runs.run_config import read_run_config
     from neuroloom.pipeline.runs.searching import read_search_config
 
     path = tmp_path / text.splitlines()[0].removeprefix("# ")

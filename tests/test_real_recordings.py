@@ -13,7 +13,8 @@ import pytest
 from neuroloom.ingest import Events, Intervals, Session, Signal, read
 from neuroloom.ingest.manifest import verify
 from neuroloom.pipeline.drops.ingesting import ingest_path
-from neuroloom.pipeline.runs import running
+from neuroloom.pipeline.runs import preparing, run_config, running
+from neuroloom.pipeline.scores import judging
 from neuroloom.pipeline.store import Store
 
 FILES = {
@@ -97,7 +98,7 @@ def test_a_real_session_of_spikes_and_behaviour_is_trained_on(track, tmp_path, r
     store = Store(tmp_path).create()
     result = ingest_path(track, store, sorter=None)
     assert {stream["modality"] for stream in result.streams} == {"units", "position"}
-    config = running.RunConfig(
+    config = run_config.RunConfig(
         name="track",
         sessions=(result.session,),
         inputs=("ca1",),
@@ -106,9 +107,9 @@ def test_a_real_session_of_spikes_and_behaviour_is_trained_on(track, tmp_path, r
         bin_s=0.1,
         steps=150,
     )
-    running.prepare_run(config, store)
+    preparing.prepare_run(config, store)
     running.train_run("track", store)
-    scores = running.evaluate_run("track", store)
+    scores = judging.evaluate_run("track", store)
     print(scores)
     network, ridge = (scores.get(port="position", model=model) for model in ("network", "ridge"))
     record_property("network R2", network.value)

@@ -36,7 +36,7 @@ from neuroloom.ingest import durable
 from neuroloom.pipeline.catalog import DONE, Catalog, published_at
 from neuroloom.pipeline.config import RetentionSettings
 from neuroloom.pipeline.drops import custody
-from neuroloom.pipeline.runs import running
+from neuroloom.pipeline.runs import preparing
 from neuroloom.pipeline.store import AMENDED, Store
 
 LOG = "deleted.jsonl"
@@ -154,8 +154,8 @@ def _rested_on(store: Store) -> set[tuple[str, str]]:
     """The (session, version) that runs were trained on: to go on, to be scored or to be explained they need them."""
     found: set[tuple[str, str]] = set()
     for name in store.run_names():
-        if (store.run_folder(name) / running.REQUEST).is_file():
-            found |= set(running.requested(store, name).versions.items())
+        if (store.run_folder(name) / preparing.REQUEST).is_file():
+            found |= set(preparing.requested(store, name).versions.items())
     return found
 
 

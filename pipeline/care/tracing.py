@@ -16,7 +16,7 @@ from packaging.version import InvalidVersion, Version
 
 from neuroloom.ingest import manifest
 from neuroloom.ingest.ledger import told
-from neuroloom.pipeline.runs import running
+from neuroloom.pipeline.runs import preparing
 from neuroloom.pipeline.store import Store, StoreError
 
 
@@ -50,7 +50,7 @@ def affected(store: Store, touch: Touch) -> dict[str, list[dict[str, Any]]]:
     touched = {(row["session"], row["version"]) for row in sessions}
     runs = []
     for name in store.run_names():
-        used = running.session_versions(store, name)
+        used = preparing.session_versions(store, name)
         hit = sorted(f"{session} {version}" for session, version in used.items() if (session, version) in touched)
         runs += [{"run": name, "sessions": hit}] if hit else []
     return {"sessions": sessions, "runs": runs}

@@ -34,7 +34,7 @@ from neuroloom.pipeline.documents import readable_document_of
 from neuroloom.pipeline.drops.custody import DROP_RECORD
 from neuroloom.pipeline.drops.origins import ORIGIN_RECORD
 from neuroloom.pipeline.review.text import file_stem
-from neuroloom.pipeline.runs import running
+from neuroloom.pipeline.runs import preparing, running
 from neuroloom.pipeline.store import AMENDED, Store, StoreError
 from neuroloom.pipeline.subjects import Consent, Subject, Subjects
 
@@ -109,7 +109,7 @@ def _subject_of(session: str) -> str:
 
 
 def _rests_on(store: Store, run: str, sessions: set[str]) -> bool:
-    if running.sessions_behind(store, run) & sessions:
+    if preparing.sessions_behind(store, run) & sessions:
         return True
     teacher = readable_document_of(store.run_folder(run) / studying.REQUEST).get("settings", {}).get("teacher", {})
     return isinstance(teacher, dict) and teacher.get("session") in sessions
@@ -120,7 +120,7 @@ def _entries(store: Store, subject: str, sessions: set[str], runs: tuple[str, ..
     for name in (f"run-{file_stem(name)}" for name in runs):
         yield from _page(store, name, why)
     # A run that went on from others goes before them: what it rests on is told by them.
-    for name in sorted(runs, key=lambda run: -len(running.runs_behind(store, run))):
+    for name in sorted(runs, key=lambda run: -len(preparing.runs_behind(store, run))):
         yield "run", retention.entry_of(store.run_folder(name), _age_s(store.run_folder(name)), why)
     for run in store.run_names():
         for session in sorted(sessions) if run not in runs else ():

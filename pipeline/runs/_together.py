@@ -27,7 +27,7 @@ from typing import IO, Any
 from neuroloom.ingest.words import visible
 from neuroloom.pipeline.boxed._limits import end_with_parent
 from neuroloom.pipeline.runs._runs import latest_rows, steps_done
-from neuroloom.pipeline.runs.running import RunConfig
+from neuroloom.pipeline.runs.run_config import RunConfig
 from neuroloom.pipeline.store import Store
 
 REFUSED, LEFT = 3, 4  # exit status: what is wrong is said in the last line; another process has ended

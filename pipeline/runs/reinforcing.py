@@ -35,7 +35,7 @@ from torch import Tensor
 from neuroloom.ingest import durable
 from neuroloom.pipeline.catalog import DONE, Catalog
 from neuroloom.pipeline.config import Config, ConfigError, read_config
-from neuroloom.pipeline.runs import running
+from neuroloom.pipeline.runs import preparing, run_config, running
 from neuroloom.pipeline.runs._runs import CHECKPOINT, METRICS, Run, write_checkpoint
 from neuroloom.pipeline.runs._trainer import said_of, write_settings
 from neuroloom.pipeline.runs.windowing import Batch, SessionData, Split, Windows
@@ -217,8 +217,8 @@ def reinforce_run(
     folder = store.run_folder(config.name)
     if folder.exists():
         raise ConfigError(f"{folder}: is there already; give this one another name")
-    asked = running.requested(store, config.copy_)
-    running.refuse_withdrawn(sorted(running.sessions_behind(store, config.copy_)), store)
+    asked = preparing.requested(store, config.copy_)
+    preparing.refuse_withdrawn(sorted(preparing.sessions_behind(store, config.copy_)), store)
     run, data = running.open_run(store, config.copy_), running.windows_of(asked, store)
     policy = reinforce(run, data, config, progress)
     found = reached(run, policy, data.held_out, config)
@@ -235,7 +235,7 @@ def reinforce_run(
 
 def _write(
     config: ReinforceConfig,
-    asked: running.RunConfig,
+    asked: run_config.RunConfig,
     policy: Run,
     data: Windows,
     folder: Path,
@@ -254,7 +254,7 @@ def _write(
         said = asked.model_copy(
             update={"name": config.name, "start_from": config.copy_, "network": {}, "functional": {}}
         )
-        durable.write_json(staging / running.REQUEST, json.loads(said.model_dump_json()))
+        durable.write_json(staging / preparing.REQUEST, json.loads(said.model_dump_json()))
         report = {"asked": json.loads(config.model_dump_json(by_alias=True)), **asdict(found)}
         report |= {"before": both[0].sentences(), "after": both[1].sentences()}
         durable.write_json(staging / REPORT, report)

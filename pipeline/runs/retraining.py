@@ -13,7 +13,8 @@ from typing import Any
 
 from neuroloom.ingest.digest import digest_of_bytes
 from neuroloom.pipeline.catalog import DONE, Catalog
-from neuroloom.pipeline.runs import running
+from neuroloom.pipeline.runs import preparing, run_config
+from neuroloom.pipeline.scores import judging
 from neuroloom.pipeline.store import Store
 from neuroloom.pipeline.verdicts import bad_channels_of
 
@@ -33,8 +34,8 @@ def prepare_retraining(store: Store, config: str) -> Prepared:
     """
     if not config:
         return Prepared(run="", why="[schedules.retrain] config names no file: nothing is trained")
-    asked = running.read_run_config(store.root / config)
-    sessions, left_out = running.trainable(asked.sessions, store)
+    asked = run_config.read_run_config(store.root / config)
+    sessions, left_out = preparing.trainable(asked.sessions, store)
     versions = {session: store.latest(session).name for session in sessions}
     if not versions:
         return Prepared(run="", why="there is no session to train on yet")
@@ -46,7 +47,7 @@ def prepare_retraining(store: Store, config: str) -> Prepared:
     before = _seen_before(store, asked.name)
     new = [session for session, version in versions.items() if (session, version) not in before]
     now = {"name": name, "sessions": tuple(versions), "left_out": left_out}
-    running.prepare_run(asked.model_copy(update=now), store)
+    preparing.prepare_run(asked.model_copy(update=now), store)
     why = f"{len(new)} of {len(versions)} sessions are new or have a new version"
     return Prepared(run=name, why=f"{why}; {len(left_out)} left out" if left_out else why)
 
@@ -59,13 +60,13 @@ def _is_done(store: Store, name: str) -> bool:
     catalog = Catalog.of(store)
     done = any(run.name == name and run.state == DONE for run in catalog.runs())
     catalog.close()
-    return done and (store.run_folder(name) / running.SCORES).is_file()
+    return done and (store.run_folder(name) / judging.SCORES).is_file()
 
 
 def _seen_before(store: Store, stem: str) -> set[tuple[str, str]]:
     """The (session, version) that runs of this config were trained on."""
     seen: set[tuple[str, str]] = set()
     for name in store.run_names():
-        if name.startswith(f"{stem}-") and (store.run_folder(name) / running.REQUEST).is_file():
-            seen |= set(running.requested(store, name).versions.items())
+        if name.startswith(f"{stem}-") and (store.run_folder(name) / preparing.REQUEST).is_file():
+            seen |= set(preparing.requested(store, name).versions.items())
     return seen

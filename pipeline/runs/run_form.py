@@ -16,7 +16,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field, field_validator
 
 from neuroloom.pipeline.config import Config, ConfigError
-from neuroloom.pipeline.runs.running import RunConfig
+from neuroloom.pipeline.runs.run_config import RunConfig
 from neuroloom.pipeline.store import Store, slug
 
 

@@ -1,6 +1,6 @@
 """A search over settings of a run: trials, each a training, with settings that Optuna proposes; may be stopped.
 
-    name = "reach-search"            # a run config, see `running.py`, and beside it
+    name = "reach-search"            # a run config, see `run_config.py`, and beside it
     [search]
     trials = 20
     parallel = 2                     # trainings at once, each in a process of its own
@@ -42,8 +42,8 @@ from neuroloom.ingest import durable
 from neuroloom.pipeline.catalog import noted_run
 from neuroloom.pipeline.config import Config, ConfigError, read_config
 from neuroloom.pipeline.documents import document_of
-from neuroloom.pipeline.runs import running
-from neuroloom.pipeline.runs.running import RunConfig
+from neuroloom.pipeline.runs import preparing, run_config, running
+from neuroloom.pipeline.runs.run_config import RunConfig
 from neuroloom.pipeline.store import Store, StoreError
 
 REQUEST, STORAGE, TRIALS, TRIAL, RESULTS = "search.json", "search.sqlite", "trials", "trial.json", "trials.json"
@@ -112,14 +112,14 @@ class SearchConfig(RunConfig):
 def read_search_config(path: Path) -> SearchConfig:
     """A config file with its name and paths made definite; every end of the space is tried. Raises ConfigError."""
     asked = read_config(path, SearchConfig)
-    base = running.definite(asked.base(), path)
+    base = run_config.definite(asked.base(), path)
     if "training.processes" in asked.search.space or base.training.get("processes", 1) != 1:
         raise ConfigError(f"{path}: [training] processes: trials run side by side, each in one process; leave it out")
     found = SearchConfig.model_validate({**base.model_dump(), "search": asked.search.model_dump()})
     for name, values in found.search.space.items():
         ends = (values.low, values.high) if isinstance(values, Span) else values
         for value in ends:
-            running.training_of(varied(base, {name: value}), f"{path}: [search.space] {name}")
+            run_config.training_of(varied(base, {name: value}), f"{path}: [search.space] {name}")
     return found
 
 
@@ -148,7 +148,7 @@ def prepare_search(config: SearchConfig, store: Store) -> Path:
     """
     folder = store.create().run_folder(config.name)
     there = document_of(folder / REQUEST)
-    if not there and (folder / running.REQUEST).is_file():
+    if not there and (folder / preparing.REQUEST).is_file():
         raise ConfigError(f"{folder}: holds a run; give this search another name")
     if there:
         asked = {**_plain(config), **{key: there[key] for key in BEGAN_WITH}}
@@ -160,8 +160,8 @@ def prepare_search(config: SearchConfig, store: Store) -> Path:
         if differing:
             raise ConfigError(f"{folder}: holds a search with another {differing[0]}; give this one another name")
     else:
-        running.prepare_run(config.base(), store)
-        asked = {**document_of(folder / running.REQUEST), "search": _plain(config)["search"]}
+        preparing.prepare_run(config.base(), store)
+        asked = {**document_of(folder / preparing.REQUEST), "search": _plain(config)["search"]}
     durable.write_json(folder / REQUEST, asked)
     return folder
 
@@ -304,7 +304,7 @@ def _conclude(name: str, store: Store, study: Any) -> dict[str, Any]:
     place = _place(folder, best["trial"])
     for file in OF_THE_RUN:
         durable.write_bytes(folder / file, (place / file).read_bytes())
-    durable.write_json(folder / running.REQUEST, document_of(place / TRIAL)["config"])
+    durable.write_json(folder / preparing.REQUEST, document_of(place / TRIAL)["config"])
     durable.write_json(folder / RESULTS, found)
     return found
 

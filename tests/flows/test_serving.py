@@ -18,8 +18,9 @@ from neuroloom.flows.serve import STARTS_AGAIN, Part, Served, ServeError, run_an
 from neuroloom.pipeline.catalog import DONE, QUARANTINED, Catalog
 from neuroloom.pipeline.documents import document_of
 from neuroloom.pipeline.drops.custody import refused
-from neuroloom.pipeline.runs import running, searching
+from neuroloom.pipeline.runs import preparing, run_config, running, searching
 from neuroloom.pipeline.runs.searching import SearchConfig, SearchTable
+from neuroloom.pipeline.scores import judging
 from neuroloom.pipeline.store import Store
 
 from .conftest import SAMPLE
@@ -41,7 +42,7 @@ every_minutes = 0.05
 [schedules.verify]
 every_minutes = 0.25
 """
-RUN = running.RunConfig(
+RUN = run_config.RunConfig(
     name="short", sessions=(SESSION,), inputs=("eeg",), targets=("eeg",), length_s=1.0, steps=4, area_size=4
 )
 
@@ -188,9 +189,9 @@ def test_a_training_is_typed_into_a_form(served):
     asked = {"name": "short", "sessions": [SESSION], "inputs": ["eeg"], "targets": ["eeg"]}
     asked |= {"length_s": 1.0, "steps": 4, "area_size": 4, "network": {"kind": "gru"}}
     run_and_wait(served, "train-new/form", {"new": asked}, timeout_s=PATIENCE_S)
-    assert running.requested(served.store, "short").network == {"kind": "gru"}
+    assert preparing.requested(served.store, "short").network == {"kind": "gru"}
     assert running.progress_of(served.store, "short") == (4, 4)
-    assert running.scores_of("short", served.store)["scores"]
+    assert judging.scores_of("short", served.store)["scores"]
     assert (served.store.review / "run-short.html").is_file()
     keys = {artifact["key"] for artifact in api(served, "/artifacts/filter")}
     assert {"run-short", "run-short-scores"} <= keys
@@ -210,7 +211,7 @@ def test_the_trials_of_a_search_are_tasks_in_processes(served):
     searching.prepare_search(asked, served.store)
     run_and_wait(served, "search/searches", {"run": "find"}, timeout_s=300)
     assert len(document_of(served.store.run_folder("find") / "trials.json")["trials"]) == 2
-    assert running.scores_of("find", served.store)["scores"]
+    assert judging.scores_of("find", served.store)["scores"]
     assert "search-find" in {artifact["key"] for artifact in api(served, "/artifacts/filter")}
     names = {run["name"] for run in api(served, "/task_runs/filter")}
     assert {"trial 0 of find", "trial 1 of find"} <= names

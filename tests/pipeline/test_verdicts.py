@@ -11,7 +11,7 @@ from neuroloom.ingest import manifest
 from neuroloom.pipeline import verdicts
 from neuroloom.pipeline.catalog import Catalog, rebuild
 from neuroloom.pipeline.reviewing import review_run
-from neuroloom.pipeline.runs import running
+from neuroloom.pipeline.runs import preparing, run_config, running
 from neuroloom.pipeline.runs.features import build_features
 from neuroloom.pipeline.runs.retraining import prepare_retraining
 from neuroloom.pipeline.store import Store, StoreError
@@ -46,7 +46,7 @@ def b(store):
 def asked(store, text=RUN, name="run"):
     path = store.root / f"{name}.toml"
     path.write_text(text)
-    return running.read_run_config(path)
+    return run_config.read_run_config(path)
 
 
 def test_a_history_only_grows_and_the_last_decision_holds(store, a):
@@ -119,7 +119,7 @@ def test_what_cannot_be_kept_is_refused_in_one_line_and_nothing_is_written(store
 
 
 def test_a_run_has_a_history_too(store):
-    running.prepare_run(asked(store), store)
+    preparing.prepare_run(asked(store), store)
     judge_run(store, "run", "accept", by="anna", note="good")
     judge_run(store, "run", "reject", by="ben")
     kept = json.loads((store.run_folder("run") / verdicts.VERDICTS).read_text())["verdicts"]
@@ -130,28 +130,28 @@ def test_a_run_has_a_history_too(store):
 
 def test_a_rejected_session_is_left_out_and_refused_by_name(store, a, b):
     judge_session(store, a, "reject", by="anna", note="asleep")
-    running.prepare_run(asked(store), store)
-    prepared = running.requested(store, "run")
+    preparing.prepare_run(asked(store), store)
+    prepared = preparing.requested(store, "run")
     assert prepared.sessions == (b,)
     assert list(prepared.left_out) == [a]
     with pytest.raises(StoreError, match=r"rejected by anna on .*: asleep; it cannot be trained on"):
-        running.prepare_run(asked(store, f'{RUN}sessions = ["{a}"]\n', "named"), store)
+        preparing.prepare_run(asked(store, f'{RUN}sessions = ["{a}"]\n', "named"), store)
 
 
 def test_a_run_goes_on_with_the_bad_channels_it_began_with(store, a):
     first, *_ = channels(store, a)
-    running.prepare_run(asked(store), store)
+    preparing.prepare_run(asked(store), store)
     judge_session(store, a, "accept", by="anna", bad_channels=[f"lfp:{first}"])
-    running.prepare_run(asked(store), store)
-    assert running.requested(store, "run").bad_channels == {}
+    preparing.prepare_run(asked(store), store)
+    assert preparing.requested(store, "run").bad_channels == {}
 
 
 def test_bad_channels_are_masked_in_training_and_the_page_says_so(store, a, b):
     first, *others = channels(store, a)
     judge_session(store, a, "accept", by="anna", bad_channels={"lfp": [first]})
     judge_session(store, b, "reject", by="anna", note="asleep")
-    running.prepare_run(asked(store), store)
-    data = running.windows_of(running.requested(store, "run"), store)
+    preparing.prepare_run(asked(store), store)
+    data = running.windows_of(preparing.requested(store, "run"), store)
     batch = data.train.random_batch(0, batch_size=2)
     assert batch.masks["lfp"].any(dim=(0, 1)).tolist() == [False] + [True] * len(others)
     run = running.train_run("run", store)
@@ -183,4 +183,4 @@ def test_a_verdict_makes_a_retraining_new(store, a):
     found = prepare_retraining(store, "reach.toml")
     assert found.run != before
     assert found.why.endswith("1 left out")
-    assert list(running.requested(store, found.run).left_out) == [a]
+    assert list(preparing.requested(store, found.run).left_out) == [a]

@@ -11,7 +11,7 @@ from neuroloom.pipeline.care.amending import amend
 from neuroloom.pipeline.care.reingesting import reingest
 from neuroloom.pipeline.care.tracing import Touch, affected
 from neuroloom.pipeline.drops.ingesting import ingest_path
-from neuroloom.pipeline.runs import running
+from neuroloom.pipeline.runs import preparing, run_config
 from neuroloom.pipeline.store import StoreError
 
 SAMPLE = Path(__file__).parents[3] / "sample_data" / "person"
@@ -95,7 +95,7 @@ def test_what_fits_in_part_is_not_affected(store, published):
 
 
 def test_models_are_found_by_the_versions_they_were_trained_on(store, published):
-    running.prepare_run(running.RunConfig(name="model", sessions=(ID,)), store)
+    preparing.prepare_run(run_config.RunConfig(name="model", sessions=(ID,)), store)
     assert affected(store, Touch(reader="eyelink"))["runs"] == [{"run": "model", "sessions": [f"{ID} v001"]}]
 
 

@@ -7,7 +7,7 @@ import pytest
 from neuroloom.ingest.durable import write_json
 from neuroloom.pipeline.care import retention, withdrawing
 from neuroloom.pipeline.catalog import DONE, Catalog
-from neuroloom.pipeline.runs import running
+from neuroloom.pipeline.runs import preparing, run_config, running
 from neuroloom.pipeline.store import AMENDED, Store, StoreError
 from neuroloom.pipeline.subjects import Subjects
 
@@ -31,7 +31,7 @@ def store(tmp_path):
     }
     for name, said in runs.items():
         store.run_folder(name).mkdir()
-        write_json(store.run_folder(name) / running.REQUEST, {"name": name, **said})
+        write_json(store.run_folder(name) / preparing.REQUEST, {"name": name, **said})
     (store.run_folder("other") / "predicted-sub-07_ses-1.h5").write_bytes(b"x")
     store.run_folder("study").mkdir()
     write_json(store.run_folder("study") / "study.json", {"settings": {"teacher": {"session": "sub-07_ses-2"}}})
@@ -121,6 +121,6 @@ def test_nothing_is_trained_on_from_what_was_learned_of_somebody_who_withdrew(st
     for name in ("both", "after"):
         with pytest.raises(StoreError, match=r"sub-07_ses-1: consent was withdrawn on 2024-03-01; it cannot"):
             running.train_run(name, store)
-    asked = running.RunConfig(name="third", sessions=("sub-08_ses-1",), start_from="after")
+    asked = run_config.RunConfig(name="third", sessions=("sub-08_ses-1",), start_from="after")
     with pytest.raises(StoreError, match="consent was withdrawn"):
-        running.prepare_run(asked, store)
+        preparing.prepare_run(asked, store)

@@ -9,7 +9,7 @@ import torch
 
 from neuroloom.models import Area, ModularNetwork, Topology
 from neuroloom.pipeline.config import ConfigError
-from neuroloom.pipeline.runs import running
+from neuroloom.pipeline.runs import preparing, run_config, running
 from neuroloom.pipeline.runs._runs import Run
 from neuroloom.pipeline.runs.reinforcing import (
     ReinforceConfig,
@@ -20,6 +20,7 @@ from neuroloom.pipeline.runs.reinforcing import (
     reinforce_run,
 )
 from neuroloom.pipeline.runs.training import train
+from neuroloom.pipeline.scores import judging
 from neuroloom.pipeline.store import Store
 
 from ..scores.test_fidelity import Person, person
@@ -87,7 +88,7 @@ def test_a_policy_is_a_run_and_tells_how_far_it_is_from_its_person(someone: Pers
     someone.session.save(store.sessions / someone.session.id / "v001")
     text = 'length_s = 4.0\nbin_s = 0.1\nheld_out = 0.5\ninputs = ["cue"]\nsteps = 30\narea_size = 6\nloggers = []\n'
     (tmp_path / "copy.toml").write_text(text)
-    running.prepare_run(running.read_run_config(tmp_path / "copy.toml"), store)
+    preparing.prepare_run(run_config.read_run_config(tmp_path / "copy.toml"), store)
     running.train_run("copy", store)
     asked = 'copy = "copy"\nport = "trials_choice"\nevents = "cue"\nleash = 0.2\nsteps = 40\nlearning_rate = 0.03\n'
     (tmp_path / "better.toml").write_text(asked + "[reward.hard]\nl = 1.0\n[reward.turned]\nl = 1.0\n")
@@ -97,7 +98,7 @@ def test_a_policy_is_a_run_and_tells_how_far_it_is_from_its_person(someone: Pers
     assert (before.distances, after.distances[0].bits > 0) == ((), True)
     wrong = {m.what for m in after.ports[0].departures}
     assert {"l after hard", "l after turned"} & wrong
-    assert running.sessions_behind(store, "better") == {someone.session.id}
-    assert len(running.evaluate_run("better", store).rows) > 0
+    assert preparing.sessions_behind(store, "better") == {someone.session.id}
+    assert len(judging.evaluate_run("better", store).rows) > 0
     with pytest.raises(ConfigError, match="is there already"):
         reinforce_run(config, store)

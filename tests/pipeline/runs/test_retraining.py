@@ -3,8 +3,9 @@
 import pytest
 
 from neuroloom.pipeline.catalog import DONE, Catalog
-from neuroloom.pipeline.runs import running
+from neuroloom.pipeline.runs import preparing
 from neuroloom.pipeline.runs.retraining import prepare_retraining
+from neuroloom.pipeline.scores import judging
 from neuroloom.pipeline.store import Store
 
 
@@ -25,7 +26,7 @@ def finish(store, name):
     catalog = Catalog.of(store)
     catalog.put_run(name, state=DONE)
     catalog.close()
-    (store.run_folder(name) / running.SCORES).write_text("{}")
+    (store.run_folder(name) / judging.SCORES).write_text("{}")
 
 
 def test_without_a_config_or_sessions_nothing_is_trained(store):
@@ -40,7 +41,7 @@ def test_everything_there_is_is_trained_on_and_the_same_again_is_the_same_run(st
     assert first.run == again.run
     assert first.run.startswith("reach-")
     assert first.why == "2 of 2 sessions are new or have a new version"
-    assert running.requested(store, first.run).versions == {"sub-a": "v001", "sub-b": "v001"}
+    assert preparing.requested(store, first.run).versions == {"sub-a": "v001", "sub-b": "v001"}
 
 
 def test_a_run_that_is_done_leaves_nothing_to_do(store):
@@ -66,4 +67,4 @@ def test_whose_consent_has_ended_is_left_out(store):
     for session in ("sub-a_ses-1", "sub-b_ses-1"):
         publish(store, session)
     store.subjects_file.write_text('{"a": {"consent": {"given": "2019-01-01", "withdrawn": "2020-01-01"}}}')
-    assert running.requested(store, prepare_retraining(store, "reach.toml").run).sessions == ("sub-b_ses-1",)
+    assert preparing.requested(store, prepare_retraining(store, "reach.toml").run).sessions == ("sub-b_ses-1",)

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from neuroloom.models import ModularNetwork
 from neuroloom.models.modules import kinds as module_kinds
 from neuroloom.pipeline.config import ConfigError
+from neuroloom.pipeline.runs.run_config import RunConfig, training_of
 from neuroloom.pipeline.runs.run_form import NetworkForm, NewRun, TrainingForm
-from neuroloom.pipeline.runs.running import RunConfig, training_of
 from neuroloom.pipeline.runs.training import TrainConfig
 from neuroloom.pipeline.store import Store
 

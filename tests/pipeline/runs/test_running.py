@@ -13,7 +13,8 @@ from neuroloom.ingest import Session
 from neuroloom.models import Port
 from neuroloom.pipeline.config import ConfigError
 from neuroloom.pipeline.documents import document_of
-from neuroloom.pipeline.runs import running
+from neuroloom.pipeline.runs import preparing, run_config, running
+from neuroloom.pipeline.scores import judging
 from neuroloom.pipeline.store import Store, StoreError
 
 TOPOLOGY = """
@@ -74,10 +75,10 @@ def store(tmp_path: Path, turning: Callable[..., Session]) -> Store:
     return made
 
 
-def asked(tmp_path: Path, text: str, name: str = "run") -> running.RunConfig:
+def asked(tmp_path: Path, text: str, name: str = "run") -> run_config.RunConfig:
     path = tmp_path / f"{name}.toml"
     path.write_text(text)
-    return running.read_run_config(path)
+    return run_config.read_run_config(path)
 
 
 def target(run: Any, store: Store, name: str = "lfp") -> Port:
@@ -86,7 +87,7 @@ def target(run: Any, store: Store, name: str = "lfp") -> Port:
 
 
 def trained(store: Store, tmp_path: Path, text: str, name: str = "run") -> Any:
-    running.prepare_run(asked(tmp_path, text, name), store)
+    preparing.prepare_run(asked(tmp_path, text, name), store)
     return running.train_run(name, store)
 
 
@@ -116,7 +117,7 @@ def test_objectives_forcing_and_controls_are_asked_for_in_the_file(store: Store,
     assert [row["weights"]["0: features lfp"] for row in run.choice] == [0.0, 1.0]
     opened = running.open_run(store, "run")
     assert opened.network.kind_options == {"transformer": {"window_bins": 5}}
-    assert len(running.evaluate_run("run", store).rows) > 0
+    assert len(judging.evaluate_run("run", store).rows) > 0
     assert running.progress_of(store, "run") == (12, 12)
 
 
@@ -139,7 +140,7 @@ def test_a_run_goes_on_from_another_and_changes_only_what_a_session_has_of_its_o
     for name, parameter in base.named_parameters():
         assert torch.equal(parameter, there[name])  # what is shared, and the first session's own
     assert set(there) - set(dict(base.named_parameters()))
-    assert len(running.evaluate_run("new", store).rows) > 0
+    assert len(judging.evaluate_run("new", store).rows) > 0
 
 
 def test_channels_go_by_their_coordinates_where_that_is_asked_for(store: Store, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import torch
 from neuroloom.ingest import Session
 from neuroloom.pipeline.config import ConfigError
 from neuroloom.pipeline.documents import document_of
-from neuroloom.pipeline.runs import running, searching
+from neuroloom.pipeline.runs import preparing, running, searching
+from neuroloom.pipeline.scores import judging
 from neuroloom.pipeline.store import Store, StoreError
 
 RUN = """
@@ -58,7 +59,7 @@ def test_the_best_trial_is_the_run(store: Store, tmp_path: Path) -> None:
     assert run.best_loss == pytest.approx(found["best_loss"])
     assert run.config.learning_rate == best["values"]["training.learning_rate"]
     assert run.network.size == best["values"]["area_size"]
-    assert len(running.evaluate_run("find", store).rows) > 0
+    assert len(judging.evaluate_run("find", store).rows) > 0
 
 
 def test_a_search_that_was_stopped_goes_on_and_trains_nothing_twice(store: Store, tmp_path: Path) -> None:
@@ -112,7 +113,7 @@ def test_trials_run_in_processes_of_their_own_to_the_same_numbers(store: Store, 
         config = searching.varied(asked(tmp_path, text).base(), row["values"]).model_copy(
             update={"name": f"again-{row['trial']}"}
         )
-        running.prepare_run(config, store)
+        preparing.prepare_run(config, store)
         assert running.train_run(config.name, store).best_loss == pytest.approx(row["loss"], rel=1e-5)
 
 

@@ -19,7 +19,7 @@ from neuroloom.ingest import Session
 from neuroloom.models import Area, ModularNetwork, Topology
 from neuroloom.pipeline import train
 from neuroloom.pipeline.config import ConfigError
-from neuroloom.pipeline.runs import running
+from neuroloom.pipeline.runs import preparing, run_config, running
 from neuroloom.pipeline.runs._runs import steps_done
 from neuroloom.pipeline.runs.run_logs import numbers_of
 from neuroloom.pipeline.runs.searching import read_search_config
@@ -91,7 +91,7 @@ def store(tmp_path: Path, turning: Callable[..., Session]) -> Store:
 def prepared(store: Store, name: str, processes: int | str, steps: int = 8, more: str = OBJECTIVES) -> str:
     path = store.root.parent / f"{name}.toml"
     path.write_text(RUN.format(processes=processes, steps=steps, more=more))
-    running.prepare_run(running.read_run_config(path), store)
+    preparing.prepare_run(run_config.read_run_config(path), store)
     return name
 
 
@@ -200,7 +200,7 @@ def wait_until(holds: Callable[[], bool]) -> None:
 @pytest.mark.slow
 def test_what_the_processes_refuse_is_said_in_one_line(store: Store) -> None:
     (store.root.parent / "bad.toml").write_text(RUN.format(processes=2, steps=8, more="[network]\nkind = 'unheard'\n"))
-    running.prepare_run(running.read_run_config(store.root.parent / "bad.toml"), store)
+    preparing.prepare_run(run_config.read_run_config(store.root.parent / "bad.toml"), store)
     with pytest.raises(ValueError, match=r"^bad: \[network\]: .*unheard"):
         running.train_run("bad", store)
 

@@ -1,0 +1,113 @@
+"""What a run is asked for, written down before it is trained: which sessions, in which version, by whose leave.
+
+It lies in `runs/NAME/request.json`, and a run that goes on goes on with what lies there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from neuroloom.ingest import durable
+from neuroloom.pipeline import verdicts
+from neuroloom.pipeline.config import ConfigError
+from neuroloom.pipeline.documents import document_of
+from neuroloom.pipeline.runs.run_config import RunConfig, training_of
+from neuroloom.pipeline.store import Store, StoreError
+from neuroloom.pipeline.subjects import Subjects
+
+REQUEST = "request.json"
+
+
+def prepare_run(config: RunConfig, store: Store) -> Path:
+    """Make the run's folder and write down what was asked for; gives the folder.
+
+    Raises ConfigError where the folder holds a run of another config: a run is never overwritten. Raises StoreError
+    where a session is named whose subject's consent has ended or that reviewers have rejected; where none is named,
+    such sessions are left out.
+    """
+    training_of(config)
+    if config.start_from:
+        requested(store, config.start_from)
+        refuse_withdrawn(sorted(sessions_behind(store, config.start_from)), store)
+    chosen, left_out = trainable(config.sessions, store)
+    if not chosen:
+        why = "; ".join(f"{name}: {said}" for name, said in left_out.items()) or "ingest recordings first"
+        raise StoreError(f"{store.root}: no session to train on; {why}")
+    bad = {session_id: verdicts.bad_channels_of(store, session_id) for session_id in chosen}
+    now: dict[str, Any] = {"versions": {session_id: store.latest(session_id).name for session_id in chosen}}
+    now |= {
+        "bad_channels": {name: found for name, found in bad.items() if found},
+        "left_out": {**config.left_out, **left_out},
+    }
+    folder = store.run_folder(config.name)
+    asked = json.loads(config.model_copy(update={"sessions": chosen, **now}).model_dump_json())
+    there = document_of(folder / REQUEST)
+    if there:  # a run goes on with what it began with
+        there = json.loads(RunConfig.model_validate(there).model_dump_json())
+        asked |= {key: there[key] for key in now}
+    differing = sorted(key for key in asked if there and _deciding(asked, key) != _deciding(there, key))
+    if differing:
+        raise ConfigError(f"{folder}: holds a run with another {', '.join(differing)}; give this one another name")
+    folder.mkdir(parents=True, exist_ok=True)
+    durable.write_json(folder / REQUEST, asked)
+    return folder
+
+
+def _deciding(asked: dict[str, Any], key: str) -> Any:
+    """What a request says under `key` that decides the numbers: not how many processes share the work."""
+    said = asked.get(key)
+    return {name: value for name, value in said.items() if name != "processes"} if key == "training" and said else said
+
+
+def trainable(named: tuple[str, ...], store: Store) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The sessions to train on, and those left out of all there are, each with the reason.
+
+    Raises StoreError where one of `named` may not be trained on.
+    """
+    known, today = Subjects.of(store), date.today()
+    found = {one: known.objection(one, today) or verdicts.objection(store, one) for one in named or store.session_ids()}
+    left_out = {session_id: why for session_id, why in found.items() if why}
+    for session_id, why in left_out.items() if named else ():
+        raise StoreError(f"{session_id}: {why}; it cannot be trained on")
+    return tuple(session_id for session_id in found if session_id not in left_out), left_out
+
+
+def refuse_withdrawn(sessions: Iterable[str], store: Store) -> None:
+    """Raise StoreError where a person does not agree to it any more."""
+    known, today = Subjects.of(store), date.today()
+    for session_id in sessions:
+        if why := known.objection(session_id, today):
+            raise StoreError(f"{session_id}: {why}; it cannot be trained on")
+
+
+def sessions_behind(store: Store, name: str) -> set[str]:
+    """Every session that a run was trained on, those of the runs it went on from included."""
+    said = [document_of(store.run_folder(one) / REQUEST) for one in runs_behind(store, name)]
+    return {str(session) for one in said for session in one.get("sessions", ())}
+
+
+def runs_behind(store: Store, name: str) -> list[str]:
+    """A run, the one it went on from, the one that went on from, ..."""
+    found: list[str] = []
+    while name and name not in found:
+        found.append(name)
+        name = str(document_of(store.run_folder(name) / REQUEST).get("start_from") or "")
+    return found
+
+
+def requested(store: Store, name: str) -> RunConfig:
+    """What was asked for under `name`. Raises StoreError naming the runs there are."""
+    found = document_of(store.run_folder(name) / REQUEST)
+    if not found:
+        raise StoreError(f"{name}: no such run in {store.root}; there are: {', '.join(store.run_names()) or 'none'}")
+    return RunConfig.model_validate(found)
+
+
+def session_versions(store: Store, name: str) -> dict[str, str]:
+    """The sessions a run is trained on, each with its version; empty for a folder that is no training run."""
+    found = document_of(store.run_folder(name) / REQUEST)
+    return dict(RunConfig.model_validate(found).versions) if found else {}

@@ -1,0 +1,146 @@
+"""What a trained run is worth, written into its folder: scores beside baselines and rivals, pathways, mechanism."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from neuroloom.ingest import durable
+from neuroloom.pipeline.config import ConfigError
+from neuroloom.pipeline.documents import document_of
+from neuroloom.pipeline.runs.preparing import requested
+from neuroloom.pipeline.runs.run_config import RunConfig, checked, training_of
+from neuroloom.pipeline.runs.running import lead_fields_of, made_of, open_run, windows_of
+from neuroloom.pipeline.store import Store, StoreError
+
+if TYPE_CHECKING:
+    from neuroloom.pipeline.runs.training import Run
+    from neuroloom.pipeline.runs.windowing import Windows
+    from neuroloom.pipeline.scores.evaluation import Scores
+    from neuroloom.pipeline.scores.mechanism import Mechanism
+
+SCORES = "scores.json"
+PATHWAYS = "pathways.json"
+MECHANISM = "mechanism.json"
+RIVALS = "rivals"
+Progress = Callable[[int, float], None]
+
+
+def evaluate_run(
+    name: str,
+    store: Store,
+    *,
+    baselines: Sequence[str] = ("mean", "ridge"),
+    against: Sequence[str] = (),
+    seeds: int = 1,
+    forward_s: float | None = None,
+    progress: bool | Progress = False,
+) -> Scores:
+    """Score a run beside its baselines on the time nobody has looked at; written to its `scores.json`.
+
+    against: other networks, see `rivals.py`, trained here under the same conditions where they are not there yet.
+    seeds: how many of each, and of the run's own network; with more than one, intervals are over seeds, too.
+    """
+    from neuroloom.pipeline.scores.evaluation import evaluate
+
+    config, folder = requested(store, name), store.run_folder(name)
+    run, data = open_run(store, name), windows_of(config, store)
+    runs, rivals = [run], dict[str, Any]()
+    if against or seeds > 1:
+        runs, rivals = _rivals(config, store, data, run, against, seeds, progress)
+    scores = evaluate(runs, data.held_out, baselines=baselines, rivals=rivals, forward_s=forward_s)
+    scores.to_json(folder / SCORES)
+    return scores
+
+
+def _rivals(
+    config: RunConfig,
+    store: Store,
+    data: Windows,
+    run: Run,
+    against: Sequence[str],
+    seeds: int,
+    progress: bool | Progress,
+) -> tuple[list[Run], dict[str, list[Run]]]:
+    from dataclasses import replace
+
+    from neuroloom.pipeline.runs.training import attach
+    from neuroloom.pipeline.scores.rivals import AGAIN, Conditions, train_rivals
+
+    if config.start_from:
+        raise ConfigError(f"{config.name}: goes on from {config.start_from!r}; a rival would start from nothing")
+    conditions = Conditions(
+        topology=run.network.topology,
+        make=lambda topology, seed: made_of(config, topology, seed),
+        attach=lambda network: attach(network, data, lead_fields=lead_fields_of(config, network.topology, data)),
+        data=data,
+        config=replace(training_of(config), processes=1),  # one after the other, in this process
+    )
+    home = store.run_folder(config.name) / RIVALS
+    numbers = range(config.seed, config.seed + seeds)
+    again = train_rivals(conditions, [AGAIN], seeds=numbers[1:], folder=home, progress=progress)[AGAIN]
+    rivals = train_rivals(conditions, against, seeds=numbers, folder=home, progress=progress)
+    return [run, *(replace(one, name=run.name) for one in again)], rivals
+
+
+def repeatable_of(name: str, store: Store) -> list[dict[str, Any]]:
+    """What share of each target's held-out variance repeats with its events: a row per session and port.
+
+    share: the median over channels, None where too little was repeated to tell.
+    """
+    import numpy as np
+
+    from neuroloom.pipeline.scores.ceilings import repeatable_shares
+
+    rows: list[dict[str, Any]] = []
+    for session, ports in repeatable_shares(windows_of(requested(store, name), store).held_out).items():
+        for port, share_C in ports.items():
+            known = share_C[np.isfinite(share_C)]
+            rows.append({"session": session, "port": port, "share": float(np.median(known)) if known.size else None})
+    return rows
+
+
+def pathways_of(name: str, store: Store) -> list[dict[str, Any]]:
+    """What each pathway of a run carries and what is lost without it; written to its `pathways.json`."""
+    from neuroloom.pipeline.scores.pathways import WARNING, pathway_rows
+
+    run, data = open_run(store, name), windows_of(requested(store, name), store)
+    rows = [row.to_json() for row in pathway_rows(run, data.held_out, data.validation)]
+    durable.write_json(store.run_folder(name) / PATHWAYS, {"warning": WARNING, "pathways": rows})
+    return rows
+
+
+def mechanism_of(name: str, store: Store) -> list[Mechanism]:
+    """Where a run's network rests, and whether small differences grow, per session; written to its `mechanism.json`.
+
+    Raises ConfigError for a network of which that cannot be told.
+    """
+    from neuroloom.pipeline.scores.mechanism import mechanisms
+
+    run, data = open_run(store, name), windows_of(requested(store, name), store)
+    found = checked(lambda: mechanisms(run, data.held_out), name)
+    durable.write_json(store.run_folder(name) / MECHANISM, {"sessions": [one.to_json() for one in found]})
+    return found
+
+
+def scores_of(name: str, store: Store) -> dict[str, Any]:
+    """The scores a run has. Raises StoreError where it has not been evaluated."""
+    requested(store, name)
+    found = document_of(store.run_folder(name) / SCORES)
+    if not found:
+        raise StoreError(f"{name}: has no scores; `neuroloom evaluate {name}` makes them")
+    return found
+
+
+def compare_runs(names: Sequence[str], store: Store) -> list[dict[str, Any]]:
+    """The scores of several runs side by side: a row per session, port and metric, a column per run or baseline."""
+    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for name in names:
+        for score in scores_of(name, store)["scores"]:
+            if score["area"] or score["channel"]:
+                continue
+            key = (score["session"], score["port"], score["metric"])
+            row = rows.setdefault(key, {"session": key[0], "port": key[1], "metric": key[2], "scores": {}})
+            column = name if score["model"] == "network" else f"{name} {score['model']}"
+            row["scores"][column] = {field: score[field] for field in ("value", "low", "high")}
+    return list(rows.values())
