@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from neuroloom.ingest._nwb_layout import Series, encoded, safe_names
 from neuroloom.ingest._nwb_skeleton import Skeleton
-from neuroloom.ingest.chunks import codec_of, write_rows
+from neuroloom.ingest.chunks import ahead, codec_of, write_rows
 from neuroloom.ingest.digest import Digester, header_of, rows_per_block
 from neuroloom.ingest.hdf5_files import new_hdf5
 from neuroloom.ingest.streams import Signal, Stream, as_slice
@@ -126,9 +126,8 @@ def _fill(dataset: Any, series: Series, on_bytes: Callable[[int], None]) -> str:
                     f"{min(rows, n_rows - first)} are wanted"
                 )
             yield first, block
-            on_bytes(block.nbytes)
 
-    return _written(dataset, blocks())
+    return _written(dataset, blocks(), on_bytes)
 
 
 def _fill_times(dataset: Any, base: PiecewiseTimebase) -> str:
@@ -139,15 +138,16 @@ def _fill_times(dataset: Any, base: PiecewiseTimebase) -> str:
     return _written(dataset, blocks)
 
 
-def _written(dataset: Any, blocks: Blocks) -> str:
+def _written(dataset: Any, blocks: Blocks, on_bytes: Callable[[int], None] = lambda n: None) -> str:
     """Write blocks of rows; returns the digest of the dataset that they make."""
     digester = Digester()
     digester.update(header_of(dataset.shape, dataset.dtype))
 
     def digested() -> Blocks:
-        for first, block in blocks:
+        for first, block in ahead(blocks):
             digester.update(block)
             yield first, block
+            on_bytes(block.nbytes)
 
     write_rows(dataset, codec_of(dataset), digested())
     return digester.digest()

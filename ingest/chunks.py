@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,6 +117,16 @@ def _raw(dataset: Any, start: int) -> bytes | None:
     except (RuntimeError, MemoryError):  # the latter is h5py's word for a chunk that is nowhere
         return None
     return bytes(raw) if left_out == 0 else None
+
+
+def ahead(made: Iterator[Made]) -> Iterator[Made]:
+    """The same in the same order; the next one is made in a thread while the last one is used."""
+    end = object()
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        coming = thread.submit(next, made, end)
+        while (one := coming.result()) is not end:
+            coming = thread.submit(next, made, end)
+            yield cast(Made, one)
 
 
 def in_threads(do: Callable[[Given], Made], given: Iterable[Given]) -> Iterator[Made]:

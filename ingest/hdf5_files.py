@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 
 
 @contextmanager
@@ -91,18 +92,19 @@ class Disk:
         """All of it, or after an error nothing."""
         if self._failed is None:
             try:
-                self._write(bytes(data))
+                self._write(data)
             except OSError as error:
                 self._failed = error
         self._at += len(data)
         self._end = max(self._end, self._at)
         return len(data)
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: memoryview) -> None:
         n_written = 0
         while n_written < len(data):
             n_written += os.pwrite(self._descriptor, data[n_written:], self._at + n_written)
-        if os.pread(self._descriptor, len(data), self._at) != data:
+        found = os.pread(self._descriptor, len(data), self._at)
+        if not np.array_equal(np.frombuffer(found, np.uint8), np.frombuffer(data, np.uint8)):
             raise OSError(errno.EIO, "reads back other than it was written; the disk may be failing")
 
     def truncate(self, size: int) -> int:
