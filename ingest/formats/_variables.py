@@ -16,14 +16,11 @@ unpacked, so that a small file that swells to gigabytes is refused and not tried
 from __future__ import annotations
 
 import math
-import struct
 import warnings
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tokenize import TokenError
 from typing import IO, Any
 
 import h5py
@@ -43,6 +40,7 @@ from neuroloom.ingest.formats._hdf5 import (
 )
 from neuroloom.ingest.formats._matlab5 import MAX_CELLS, MAX_DEPTH, Matrix, is_matlab5, variables
 from neuroloom.ingest.formats._messages import one_line, shown
+from neuroloom.ingest.formats._npy import LIES
 from neuroloom.ingest.formats._tables import TextTable, find_table, numbers, texts, typed, whole
 
 MAX_BYTES = 1 << 28
@@ -50,11 +48,6 @@ MAX_BYTES = 1 << 28
 Leaf = tuple[tuple[int, ...], NDArray[Any]]  # place, counted from 1, with no number for a level of one; the array
 
 _TEXT_FILES = (".csv", ".tsv", ".txt")
-# What numpy and h5py raise on files that lie: found with some ten thousand mutated ones.
-_LIES = (
-    ValueError, TypeError, LookupError, ArithmeticError, AttributeError, NameError, OSError, EOFError, SyntaxError,
-    MemoryError, RuntimeError, BufferError, TokenError, zlib.error, struct.error,
-)  # fmt: skip
 
 
 def leaves(file: Path, variable: str) -> list[Leaf]:
@@ -127,7 +120,7 @@ def _vendor(file: Path, variable: str) -> Iterator[None]:
             yield
     except FormatError:
         raise
-    except _LIES as error:
+    except LIES as error:
         named = f"{variable}: " if variable else ""
         raise FormatError(f"{file}: {named}{one_line(error)}; numbers or text are wanted") from error
 

@@ -25,7 +25,7 @@ from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._companions import is_there
 from neuroloom.ingest.formats._json import read_object
 from neuroloom.ingest.formats._messages import one_line
-from neuroloom.ingest.formats._npy import array_of, same_length
+from neuroloom.ingest.formats._npy import LIES, array_of, same_length
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.sortings import COUNTED
 from neuroloom.ingest.streams import Units
@@ -157,7 +157,7 @@ def _of_npz(path: Path) -> Found:
             parts = [_npz_part(archive, found, k, ids, n) for k in range(n)]
     except FormatError:
         raise
-    except (ValueError, OSError, KeyError, IndexError, TypeError, EOFError, MemoryError) as error:
+    except LIES as error:
         raise FormatError(f"{archive}: {one_line(error)[:200]}; a sorting of numbers is wanted") from error
     return rate_hz, ids, parts, _properties(path)
 

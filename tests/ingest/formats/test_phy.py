@@ -120,6 +120,14 @@ def test_arrays_of_objects_are_refused(folder):
         units_of(folder)
 
 
+def test_an_array_whose_head_does_not_end_is_refused(folder):
+    """numpy takes it for one of Python 2 and its tokenizer gives up, with an error of its own."""
+    raw = (folder / "spike_times.npy").read_bytes()
+    (folder / "spike_times.npy").write_bytes(raw.replace(b"}", b" "))
+    with pytest.raises(FormatError, match=r"spike_times\.npy"):
+        units_of(folder)
+
+
 @pytest.mark.parametrize(
     ("name", "values", "said"),
     [
