@@ -38,8 +38,10 @@ from neuroloom.models.currents import currents
 from neuroloom.pipeline.runs.features import Features, PortFeatures
 from neuroloom.pipeline.runs.functional import FunctionalConfig, functional_topology_of
 from neuroloom.pipeline.runs.lagged import lagged_strength
+from neuroloom.pipeline.runs.session_data import SessionData
+from neuroloom.pipeline.runs.splitting import WindowConfig
 from neuroloom.pipeline.runs.training import attach, train
-from neuroloom.pipeline.runs.windowing import SessionData, WindowConfig, Windows
+from neuroloom.pipeline.runs.windowing import Windows
 from neuroloom.pipeline.scores.baselines import ridge_baseline
 from neuroloom.pipeline.scores.kalman import kalman_baseline
 

@@ -29,7 +29,8 @@ from neuroloom.ingest.session import Session
 from neuroloom.models import ModularNetwork, Port, Topology
 from neuroloom.pipeline.runs.features import FeatureConfig
 from neuroloom.pipeline.runs.objectives import ForcingConfig, ObjectiveConfig
-from neuroloom.pipeline.runs.windowing import Split, WindowConfig, windows
+from neuroloom.pipeline.runs.splitting import WindowConfig
+from neuroloom.pipeline.runs.windowing import Split, windows
 
 if TYPE_CHECKING:
     from neuroloom.pipeline.scores.evaluation import Scores

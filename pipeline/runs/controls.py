@@ -20,7 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroloom.pipeline.runs.features import Features, PortFeatures
-from neuroloom.pipeline.runs.windowing import Bounds, SessionData, Windows
+from neuroloom.pipeline.runs.session_data import SessionData
+from neuroloom.pipeline.runs.splitting import Bounds
+from neuroloom.pipeline.runs.windowing import Windows
 
 Matrix = NDArray[np.float64]
 Flags = NDArray[np.bool_]

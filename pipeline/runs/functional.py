@@ -25,7 +25,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from neuroloom.models.topology import Area, Pathway, Position, Topology
 from neuroloom.pipeline.runs.lagged import lagged_strength
-from neuroloom.pipeline.runs.windowing import SessionData, Windows
+from neuroloom.pipeline.runs.session_data import SessionData
+from neuroloom.pipeline.runs.windowing import Windows
 
 Matrix = NDArray[np.float64]
 FEWEST_FRAMES = 8

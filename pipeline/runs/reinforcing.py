@@ -38,7 +38,8 @@ from neuroloom.pipeline.config import Config, ConfigError, read_config
 from neuroloom.pipeline.runs import preparing, run_config, running
 from neuroloom.pipeline.runs._runs import CHECKPOINT, METRICS, Run, write_checkpoint
 from neuroloom.pipeline.runs._trainer import said_of, write_settings
-from neuroloom.pipeline.runs.windowing import Batch, SessionData, Split, Windows
+from neuroloom.pipeline.runs.session_data import SessionData
+from neuroloom.pipeline.runs.windowing import Batch, Split, Windows
 from neuroloom.pipeline.scores.ceilings import events_of, since_event
 from neuroloom.pipeline.scores.fidelity import Fidelity, fidelity
 from neuroloom.pipeline.store import Store, slug

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroloom.pipeline.runs.windowing import SessionData, Split
+from neuroloom.pipeline.runs.session_data import SessionData
+from neuroloom.pipeline.runs.windowing import Split
 
 Matrix = NDArray[np.float64]
 

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroloom.pipeline.runs.windowing import Bounds, SessionData, Split, Windows
+from neuroloom.pipeline.runs.session_data import SessionData
+from neuroloom.pipeline.runs.splitting import Bounds
+from neuroloom.pipeline.runs.windowing import Split, Windows
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroloom.pipeline.runs.windowing import SessionData, Split, Windows
+from neuroloom.pipeline.runs.session_data import SessionData
+from neuroloom.pipeline.runs.windowing import Split, Windows
 from neuroloom.pipeline.scores.baselines import Predicted, mean_baseline, targets_of
 
 Matrix = NDArray[np.float64]

@@ -19,7 +19,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroloom.pipeline.runs.windowing import SessionData, Split, Windows
+from neuroloom.pipeline.runs.session_data import SessionData
+from neuroloom.pipeline.runs.windowing import Split, Windows
 from neuroloom.pipeline.scores.baselines import Linear, Predicted, best_linear
 
 Matrix = NDArray[np.float64]

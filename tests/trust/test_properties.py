@@ -17,7 +17,7 @@ from neuroloom.ingest.formats._companions import hides, plainly_named
 from neuroloom.pipeline.catalog import IN_FLIGHT, OPEN, STATES, Catalog
 from neuroloom.pipeline.drops.identity import session_key
 from neuroloom.pipeline.drops.inbox import one_line, printable
-from neuroloom.pipeline.runs.windowing import WindowConfig, time_blocks
+from neuroloom.pipeline.runs.splitting import WindowConfig, time_blocks
 from neuroloom.pipeline.store import Store, StoreError, slug
 
 N_EXAMPLES = int(os.environ.get("NEUROLOOM_EXAMPLES", "100"))  # of each; `make check-trust` tries more

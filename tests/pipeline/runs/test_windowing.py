@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from neuroloom.ingest import ClockMap, Session
-from neuroloom.pipeline.runs.windowing import WindowConfig, time_blocks, windows
+from neuroloom.pipeline.runs.splitting import WindowConfig, time_blocks
+from neuroloom.pipeline.runs.windowing import windows
 
 Simulate = Callable[..., Any]
 
