@@ -11,8 +11,6 @@ from torch import Tensor
 from .modules import kinds as module_kinds
 from .ports import Port
 
-COMMON = {"n_modules", "size", "tau_bins", "gain", "fixed_tau", "dale", "generator"}  # what every kind is told
-
 
 def check_port(where: str, port: Port, others: Sequence[Port], areas: Sequence[str], bin_s: float) -> None:
     """Raise ValueError where a port contradicts itself, another port or the network."""
@@ -31,7 +29,7 @@ def check_port(where: str, port: Port, others: Sequence[Port], areas: Sequence[s
 
 def check_options(kind: str, options: Mapping[str, Any]) -> None:
     """Raise ValueError for a kind of module that there is not, or a setting that it has not."""
-    known = set(signature(module_kinds(kind).Module).parameters) - COMMON
+    known = set(signature(module_kinds(kind).Module).parameters) - {"start"}
     wrong = sorted(set(options) - known)
     if wrong:
         raise ValueError(f"{wrong[0]!r} is no setting of kind {kind!r}; it has: {', '.join(sorted(known)) or 'none'}")

@@ -27,8 +27,10 @@ from .encoders import EVERYWHERE, Encoder
 from .groups import Group
 from .messages import Edge, Messages
 from .modules import kinds as module_kinds
+from .modules._start import Start
 from .ports import Port
 from .readouts import kinds as readout_kinds
+from .readouts._shared import Site
 from .recurrence import Cut, Nudge, run
 from .sessions import Modulation, SessionParts
 from .spectral import spectral_radius
@@ -151,13 +153,14 @@ class ModularNetwork(nn.Module):
             if port.kind in INPUT_ONLY:
                 raise ValueError(f"session {session!r}: port {port.name!r} of kind {port.kind!r} cannot be an output")
             leaving = port.within or self.topology.leaving(port.name, port.kind)
-            parts.readouts[_key(port.name)] = readout_kinds(port.kind).Readout(
-                replace(port, within=leaving),
-                self.areas,
-                self.size,
-                lead_field_CA=(lead_fields or {}).get(port.name),
+            site = Site(
+                port=replace(port, within=leaving),
+                area_names=self.areas,
+                size=self.size,
                 generator=self._generator(session, port, "out"),
+                lead_field_CA=(lead_fields or {}).get(port.name),
             )
+            parts.readouts[_key(port.name)] = readout_kinds(port.kind).Readout(site)
         self.sessions[_key(session)] = parts.to(self.exists.device)
 
     def readout(self, session: str, port_name: str) -> nn.Module:
@@ -362,16 +365,16 @@ class ModularNetwork(nn.Module):
             alike.setdefault((one, period_bins[node], hears), []).append(node)
         groups = nn.ModuleList()
         for (one, period, hears), nodes in sorted(alike.items()):
-            packed = module_kinds(one).Module(
-                len(nodes),
-                self.size,
-                tau_bins[nodes],
-                gain=gain,
+            start = Start(
+                n_modules=len(nodes),
+                size=self.size,
+                tau_bins=tau_bins[nodes],
                 fixed_tau=fixed[nodes],
+                gain=gain,
                 dale=dale,
                 generator=generator,
-                **self.kind_options.get(one, {}),
             )
+            packed = module_kinds(one).Module(start, **self.kind_options.get(one, {}))
             exists = self.exists[nodes] if self.ragged else None
             groups.append(Group(nodes, packed, exists=exists, period_bins=period, hears=hears))
         return groups

@@ -7,11 +7,8 @@
 
 Every file has a class `Module`, many modules of one kind packed into tensors:
 
-    Module(n_modules: int, size: int, tau_bins: Tensor, *, gain: float, fixed_tau: Tensor, dale: bool, generator, **own)
-        tau_bins    (N,) time constant of each module in bins, where learning starts
-        gain        spectral radius of its recurrent weights at the start
-        fixed_tau   (N,) True where the time constant may not be learned (global modules)
-        dale        units excite or inhibit, never both; raises ValueError where the kind cannot
+    Module(start: Start, **own)
+        start       how many, how large, how fast, drawn from what: `_start.py`
         own         settings of this kind alone, from the network's `kind_options`
     weight          (N, H, H) recurrent weights, source unit first, 0 for a kind that has none
     bias            (N, 1, H), which the network adds to the drive

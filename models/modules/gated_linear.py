@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ._scan import linear_scan
-from ._start import MIN_TAU_BINS, gaussian, tau_of_share
+from ._start import Start, gaussian, tau_of_share
 
 GATE_SCALE = 0.2  # small, so that units start near their time constant whatever comes in
 Memory = tuple[Tensor, ...]
@@ -27,27 +27,15 @@ class Module(nn.Module):
     rate: Tensor
     weight: Tensor
 
-    def __init__(
-        self,
-        n_modules: int,
-        size: int,
-        tau_bins: Tensor,
-        *,
-        gain: float,
-        fixed_tau: Tensor,
-        dale: bool,
-        generator: torch.Generator,
-    ) -> None:
+    def __init__(self, start: Start) -> None:
         super().__init__()
-        if dale:
-            raise ValueError("Dale's law needs units whose state is a rate: kind 'leaky', not 'gated_linear'")
+        start.refuse_dale("gated_linear")
+        n_modules, size, generator = start.n_modules, start.size, start.generator
         self.register_buffer("weight", torch.zeros(n_modules, size, size), persistent=False)
         self.gate_weight = nn.Parameter(gaussian((n_modules, size, size), GATE_SCALE * size**-0.5, generator))
-        alpha_N = -torch.expm1(-1 / tau_bins.clamp_min(MIN_TAU_BINS))
-        start_N = torch.where(fixed_tau, torch.full_like(alpha_N, 2.0), torch.logit(alpha_N))
-        self.gate_bias = nn.Parameter(start_N[:, None, None].repeat(1, 1, size))
+        self.gate_bias = nn.Parameter(start.gate_N[:, None, None].repeat(1, 1, size))
         self.bias = nn.Parameter(torch.zeros(n_modules, 1, size))
-        self.register_buffer("rate", torch.where(fixed_tau, alpha_N, 1.0)[:, None, None])
+        self.register_buffer("rate", start.gate_scale_N[:, None, None])
 
     def constants(self) -> tuple[Tensor, ...]:
         """What does not change within a run: no recurrent weights, and those of the gate."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ._start import MIN_TAU_BINS, gaussian, tau_of_share
+from ._start import Start, gaussian, tau_of_share
 
 
 class Module(nn.Module):
@@ -16,28 +16,17 @@ class Module(nn.Module):
 
     rate: Tensor
 
-    def __init__(
-        self,
-        n_modules: int,
-        size: int,
-        tau_bins: Tensor,
-        *,
-        gain: float,
-        fixed_tau: Tensor,
-        dale: bool,
-        generator: torch.Generator,
-    ) -> None:
+    def __init__(self, start: Start) -> None:
         super().__init__()
-        if dale:
-            raise ValueError("Dale's law needs units whose state is a rate: kind 'leaky', not 'gru'")
-        self.weight = nn.Parameter(gaussian((n_modules, size, size), gain / size**0.5, generator))
+        start.refuse_dale("gru")
+        n_modules, size, generator = start.n_modules, start.size, start.generator
+        self.weight = nn.Parameter(gaussian((n_modules, size, size), start.gain / size**0.5, generator))
         self.gate_weight = nn.Parameter(gaussian((n_modules, 2 * size, 2 * size), (2 * size) ** -0.5, generator))
-        alpha_N = -torch.expm1(-1 / tau_bins.clamp_min(MIN_TAU_BINS))
-        start_N = torch.where(fixed_tau, torch.full_like(alpha_N, 2.0), torch.logit(alpha_N))
-        start_N2H = torch.stack([torch.zeros_like(start_N), start_N], dim=1).repeat_interleave(size, dim=1)
+        gate_N = start.gate_N
+        start_N2H = torch.stack([torch.zeros_like(gate_N), gate_N], dim=1).repeat_interleave(size, dim=1)
         self.gate_bias = nn.Parameter(start_N2H[:, None])
         self.bias = nn.Parameter(torch.zeros(n_modules, 1, size))
-        self.register_buffer("rate", torch.where(fixed_tau, alpha_N, 1.0)[:, None, None])
+        self.register_buffer("rate", start.gate_scale_N[:, None, None])
 
     def constants(self) -> tuple[Tensor, ...]:
         """What does not change within a run: recurrent and gate weights."""

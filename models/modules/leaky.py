@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ._start import MIN_TAU_BINS, balance, gaussian, unit_signs
+from ._start import MIN_TAU_BINS, Start, balance, gaussian, unit_signs
 
 
 class Module(nn.Module):
@@ -16,27 +16,18 @@ class Module(nn.Module):
     fixed: Tensor
     signs: Tensor
 
-    def __init__(
-        self,
-        n_modules: int,
-        size: int,
-        tau_bins: Tensor,
-        *,
-        gain: float,
-        fixed_tau: Tensor,
-        dale: bool,
-        generator: torch.Generator,
-    ) -> None:
+    def __init__(self, start: Start) -> None:
         super().__init__()
-        self.dale = dale
+        n_modules, size, generator = start.n_modules, start.size, start.generator
+        self.dale = start.dale
         signs_H = unit_signs(size)
-        weight = gaussian((n_modules, size, size), gain / size**0.5, generator)
-        self.weight = nn.Parameter(weight * balance(signs_H)[:, None] if dale else weight)
+        weight = gaussian((n_modules, size, size), start.gain / size**0.5, generator)
+        self.weight = nn.Parameter(weight * balance(signs_H)[:, None] if start.dale else weight)
         self.bias = nn.Parameter(torch.zeros(n_modules, 1, size))
-        log_tau = tau_bins.clamp_min(MIN_TAU_BINS).log()[:, None, None]
+        log_tau = start.tau_bins.clamp_min(MIN_TAU_BINS).log()[:, None, None]
         self.log_tau = nn.Parameter(log_tau.expand(-1, 1, size).clone())
         self.register_buffer("fixed_log_tau", log_tau.clone())
-        self.register_buffer("fixed", fixed_tau[:, None, None])
+        self.register_buffer("fixed", start.fixed_tau[:, None, None])
         self.register_buffer("signs", signs_H[:, None])
 
     def constants(self) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ._scan import linear_scan
-from ._start import MIN_TAU_BINS, gaussian
+from ._start import MIN_TAU_BINS, Start, gaussian
 
 MOST_HEADS = 4
 WIDER = 2  # the hidden layer over the state
@@ -36,21 +36,10 @@ class Module(nn.Module):
     fixed: Tensor
     weight: Tensor
 
-    def __init__(
-        self,
-        n_modules: int,
-        size: int,
-        tau_bins: Tensor,
-        *,
-        gain: float,
-        fixed_tau: Tensor,
-        dale: bool,
-        generator: torch.Generator,
-        window_bins: int = 16,
-    ) -> None:
+    def __init__(self, start: Start, *, window_bins: int = 16) -> None:
         super().__init__()
-        if dale:
-            raise ValueError("Dale's law needs units whose state is a rate: kind 'leaky', not 'transformer'")
+        start.refuse_dale("transformer")
+        n_modules, size, generator = start.n_modules, start.size, start.generator
         if window_bins < 1:
             raise ValueError(f"window_bins is {window_bins}; the present bin at least, 1, is needed")
         self.window_bins = window_bins
@@ -65,10 +54,10 @@ class Module(nn.Module):
         slopes = 2.0 ** -torch.arange(1, self.n_heads + 1)
         self.lag_bias = nn.Parameter((-slopes[:, None] * torch.arange(window_bins)).repeat(n_modules, 1, 1))
         self.bias = nn.Parameter(torch.zeros(n_modules, 1, size))
-        log_tau = tau_bins.clamp_min(MIN_TAU_BINS).log()[:, None, None]
+        log_tau = start.tau_bins.clamp_min(MIN_TAU_BINS).log()[:, None, None]
         self.log_tau = nn.Parameter(log_tau.expand(-1, 1, size).clone())
         self.register_buffer("fixed_log_tau", log_tau.clone())
-        self.register_buffer("fixed", fixed_tau[:, None, None])
+        self.register_buffer("fixed", start.fixed_tau[:, None, None])
 
     def constants(self) -> tuple[Tensor, ...]:
         """What does not change within a run: no recurrent weights, and alpha (N, 1, 1, H)."""

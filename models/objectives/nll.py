@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..ports import Port
 from ..readouts import kinds as readout_kinds
+from ..readouts._shared import Site
 from ._shared import valid_mean
 
 Example = tuple[nn.Module, Mapping[str, Tensor], Mapping[str, Tensor], Mapping[str, Tensor]]
@@ -58,7 +59,7 @@ class Objective(nn.Module):
 def example(generator: torch.Generator) -> Example:
     """One continuous port of two channels."""
     port = Port(name="hand", kind="continuous", channel_names=("x", "y"))
-    readout = readout_kinds("continuous").Readout(port, ("A",), 3, lead_field_CA=None, generator=generator)
+    readout = readout_kinds("continuous").Readout(Site(port=port, area_names=("A",), size=3, generator=generator))
     parameters = readout(torch.randn(2, 5, 1, 3, generator=generator)).detach()
     target = torch.randn(2, 5, 2, generator=generator)
     mask = torch.rand(2, 5, 2, generator=generator) < 0.7

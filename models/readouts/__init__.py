@@ -7,7 +7,7 @@
 
 Every file has a class `Readout(nn.Module)`:
 
-    Readout(port: Port, area_names: Sequence[str], size: int, *, lead_field_CA: Tensor | None, generator)
+    Readout(site: Site)                             a port, the areas it reads, a lead field: `_shared.py`
     forward(state_BTAH) -> parameters_BTCP          what is predicted; P numbers per channel, listed in its docstring
     nll(parameters_BTCP, target_BTC, mask_BTC=None) -> nll_BTC      nats per element, 0 where the mask is False
     mean(parameters_BTCP) -> mean_BTC               the expected observation (classes: their probabilities, BTK)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -15,26 +16,35 @@ LOG_2PI = math.log(2 * math.pi)
 LOG_VARIANCE_RANGE = (-10.0, 10.0)  # keeps one lucky channel from driving the loss to minus infinity
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Site:
+    """What a readout is made for: a port, and the areas of `size` units each that its channels read.
+
+    generator: of what is drawn at the start. lead_field_CA: for the kinds that have a use for one.
+    """
+
+    port: Port
+    area_names: Sequence[str]
+    size: int
+    generator: torch.Generator
+    lead_field_CA: Tensor | None = None
+
+
 class FromAreas(nn.Module):
     """P numbers per channel, (B, T, C, P), linear in the state of the channel's own area, or of all areas.
 
     everywhere: channels without a stated area read all areas, or those of `port.within` (behaviour), instead of
         learning which one they sit in (electrodes).
+    Raises ValueError where a lead field is given: a kind that reads in this way has no use for one.
     """
 
     left: Tensor | None
 
-    def __init__(
-        self,
-        port: Port,
-        area_names: Sequence[str],
-        size: int,
-        *,
-        n_parameters: int,
-        everywhere: bool,
-        generator: torch.Generator,
-    ) -> None:
+    def __init__(self, site: Site, *, n_parameters: int, everywhere: bool) -> None:
         super().__init__()
+        port, area_names, size, generator = site.port, site.area_names, site.size, site.generator
+        if site.lead_field_CA is not None:
+            raise ValueError(f"port {port.name!r} of kind {port.kind!r} takes no lead field; 'eeg' and 'meg' do")
         n_channels, n_areas = port.n_channels, len(area_names)
         self.n_areas = n_areas
         spread = everywhere and not any(area in area_names for area in port.areas)
@@ -103,29 +113,14 @@ class Gaussian(nn.Module):
         return torch.special.ndtr((target_BTC - mean) * torch.exp(-0.5 * log_variance)), log_variance.exp()
 
 
-def no_lead_field(port: Port, lead_field_CA: Tensor | None) -> None:
-    """Raise ValueError where a lead field is given to a kind that has no use for one."""
-    if lead_field_CA is not None:
-        raise ValueError(f"port {port.name!r} of kind {port.kind!r} takes no lead field; 'eeg' and 'meg' do")
-
-
 class LinearGaussian(Gaussian):
     """A Gaussian whose mean is linear in the areas' states."""
 
     everywhere = False
 
-    def __init__(
-        self,
-        port: Port,
-        area_names: Sequence[str],
-        size: int,
-        *,
-        lead_field_CA: Tensor | None,
-        generator: torch.Generator,
-    ) -> None:
-        super().__init__(port.n_channels)
-        no_lead_field(port, lead_field_CA)
-        self.linear = FromAreas(port, area_names, size, n_parameters=1, everywhere=self.everywhere, generator=generator)
+    def __init__(self, site: Site) -> None:
+        super().__init__(site.port.n_channels)
+        self.linear = FromAreas(site, n_parameters=1, everywhere=self.everywhere)
 
     def forward(self, state_BTAH: Tensor) -> Tensor:
         """Mean and log variance, (B, T, C, 2)."""

@@ -20,13 +20,11 @@ Shapes: L bins of the response.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from ..ports import Port
-from ._shared import FromAreas, Gaussian, no_lead_field
+from ._shared import FromAreas, Gaussian, Site
 
 PEAK_SHAPE, UNDERSHOOT_SHAPE, UNDERSHOOT_SHARE, LENGTH_S = 6.0, 16.0, 1 / 6, 32.0
 MOST_SHIFT_S = 2.0
@@ -46,21 +44,12 @@ def double_gamma(time_s: Tensor) -> Tensor:
 class Readout(Gaussian):
     """Parameters per channel: mean, log variance. An unknown area is learned."""
 
-    def __init__(
-        self,
-        port: Port,
-        area_names: Sequence[str],
-        size: int,
-        *,
-        lead_field_CA: Tensor | None,
-        generator: torch.Generator,
-    ) -> None:
-        super().__init__(port.n_channels)
-        no_lead_field(port, lead_field_CA)
-        self.linear = FromAreas(port, area_names, size, n_parameters=1, everywhere=False, generator=generator)
-        self.bin_s, self.n_response = port.bin_s, max(1, math.ceil(LENGTH_S / port.bin_s))
-        self.reach_bins = math.ceil(SETTLED_S / port.bin_s)
-        self.free_shift = nn.Parameter(torch.zeros(port.n_channels))
+    def __init__(self, site: Site) -> None:
+        super().__init__(site.port.n_channels)
+        self.linear = FromAreas(site, n_parameters=1, everywhere=False)
+        self.bin_s, self.n_response = site.port.bin_s, max(1, math.ceil(LENGTH_S / site.port.bin_s))
+        self.reach_bins = math.ceil(SETTLED_S / site.port.bin_s)
+        self.free_shift = nn.Parameter(torch.zeros(site.port.n_channels))
 
     def shift_s(self) -> Tensor:
         """How much later than the canonical response each channel's is, seconds, (C,)."""

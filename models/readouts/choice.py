@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..ports import Port
-from ._shared import FromAreas, masked, no_lead_field, seen
+from ._shared import FromAreas, Site, masked, seen
 
 
 class Readout(nn.Module):
     """Parameters: K logits of the one channel, (B, T, 1, K)."""
 
-    def __init__(
-        self,
-        port: Port,
-        area_names: Sequence[str],
-        size: int,
-        *,
-        lead_field_CA: Tensor | None,
-        generator: torch.Generator,
-    ) -> None:
+    def __init__(self, site: Site) -> None:
         super().__init__()
-        no_lead_field(port, lead_field_CA)
-        if port.n_channels != 1 or port.n_classes < 2:
+        if site.port.n_channels != 1 or site.port.n_classes < 2:
             raise ValueError(
-                f"port {port.name!r}: {port.n_channels} channels of {port.n_classes} classes; "
+                f"port {site.port.name!r}: {site.port.n_channels} channels of {site.port.n_classes} classes; "
                 "a choice has one channel and at least 2 classes"
             )
-        self.linear = FromAreas(
-            port, area_names, size, n_parameters=port.n_classes, everywhere=True, generator=generator
-        )
+        self.linear = FromAreas(site, n_parameters=site.port.n_classes, everywhere=True)
 
     def forward(self, state_BTAH: Tensor) -> Tensor:
         """Logits, (B, T, 1, K)."""

@@ -6,13 +6,10 @@ without, the mixing is learned from the start, and the sources have no anatomica
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
-from ..ports import Port
-from ._shared import LOG_VARIANCE_RANGE, Gaussian
+from ._shared import LOG_VARIANCE_RANGE, Gaussian, Site
 
 
 class Readout(Gaussian):
@@ -20,17 +17,10 @@ class Readout(Gaussian):
 
     lead_field: Tensor
 
-    def __init__(
-        self,
-        port: Port,
-        area_names: Sequence[str],
-        size: int,
-        *,
-        lead_field_CA: Tensor | None,
-        generator: torch.Generator,
-    ) -> None:
-        super().__init__(port.n_channels)
-        shape = (port.n_channels, len(area_names))
+    def __init__(self, site: Site) -> None:
+        super().__init__(site.port.n_channels)
+        port, size, generator, lead_field_CA = site.port, site.size, site.generator, site.lead_field_CA
+        shape = (port.n_channels, len(site.area_names))
         if lead_field_CA is not None and tuple(lead_field_CA.shape) != shape:
             raise ValueError(
                 f"port {port.name!r}: lead field of shape {tuple(lead_field_CA.shape)}; "
@@ -41,7 +31,7 @@ class Readout(Gaussian):
         # Only its pattern is used, scaled so that sources of unit size give signals of about unit size.
         self.register_buffer("lead_field", field / field.norm(dim=1).mean().clamp_min(1e-30))
         self.correction = nn.Parameter(torch.zeros(shape))
-        self.moment = nn.Parameter(torch.randn(len(area_names), size, generator=generator) * size**-0.5)
+        self.moment = nn.Parameter(torch.randn(len(site.area_names), size, generator=generator) * size**-0.5)
         self.log_scale = nn.Parameter(torch.zeros(()))
         self.bias = nn.Parameter(torch.zeros(port.n_channels))
 

@@ -7,13 +7,10 @@ The nll of a bin is shared evenly among the channels seen, so that it stays "per
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
-from ..ports import Port
-from ._shared import LOG_2PI, LOG_VARIANCE_RANGE, FromAreas, masked, no_lead_field, seen
+from ._shared import LOG_2PI, LOG_VARIANCE_RANGE, FromAreas, Site, masked, seen
 
 N_PLACES = 4
 
@@ -21,20 +18,13 @@ N_PLACES = 4
 class Readout(nn.Module):
     """Parameters per channel: M means, then M log variances, then M log weights (the same for every channel)."""
 
-    def __init__(
-        self,
-        port: Port,
-        area_names: Sequence[str],
-        size: int,
-        *,
-        lead_field_CA: Tensor | None,
-        generator: torch.Generator,
-    ) -> None:
+    def __init__(self, site: Site) -> None:
         super().__init__()
-        no_lead_field(port, lead_field_CA)
-        self.linear = FromAreas(port, area_names, size, n_parameters=3 * N_PLACES, everywhere=True, generator=generator)
+        self.linear = FromAreas(site, n_parameters=3 * N_PLACES, everywhere=True)
         with torch.no_grad():
-            self.linear.bias[:, :N_PLACES] += torch.randn(port.n_channels, N_PLACES, generator=generator) * 0.5
+            self.linear.bias[:, :N_PLACES] += (
+                torch.randn(site.port.n_channels, N_PLACES, generator=site.generator) * 0.5
+            )
 
     def forward(self, state_BTAH: Tensor) -> Tensor:
         """Means, log variances and log weights, (B, T, C, 3 M)."""

@@ -6,14 +6,11 @@ trusts bursts too much. The rate is read as in `spikes`; the shape belongs to th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
-from ..ports import Port
 from . import spikes
-from ._shared import masked, seen
+from ._shared import Site, masked, seen
 
 LOG_SHAPE_RANGE = (-3.0, 5.0)  # beyond the upper end it is Poisson for all that counts can tell
 
@@ -21,17 +18,9 @@ LOG_SHAPE_RANGE = (-3.0, 5.0)  # beyond the upper end it is Poisson for all that
 class Readout(spikes.Readout):
     """Parameters per channel: the rate, spikes per bin; the shape."""
 
-    def __init__(
-        self,
-        port: Port,
-        area_names: Sequence[str],
-        size: int,
-        *,
-        lead_field_CA: Tensor | None,
-        generator: torch.Generator,
-    ) -> None:
-        super().__init__(port, area_names, size, lead_field_CA=lead_field_CA, generator=generator)
-        self.log_shape = nn.Parameter(torch.full((port.n_channels,), 2.0))
+    def __init__(self, site: Site) -> None:
+        super().__init__(site)
+        self.log_shape = nn.Parameter(torch.full((site.port.n_channels,), 2.0))
 
     def shape(self) -> Tensor:
         """The shape of every unit, (C,)."""

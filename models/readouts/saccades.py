@@ -7,14 +7,11 @@ events counts as one with an event. Kinds of saccades (left and right eye) are c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..ports import Port
-from ._shared import FromAreas, masked, no_lead_field, seen
+from ._shared import FromAreas, Site, masked, seen
 
 MIN_HAZARD = 1e-6
 
@@ -22,18 +19,9 @@ MIN_HAZARD = 1e-6
 class Readout(nn.Module):
     """Parameters per channel: the hazard, events per bin."""
 
-    def __init__(
-        self,
-        port: Port,
-        area_names: Sequence[str],
-        size: int,
-        *,
-        lead_field_CA: Tensor | None,
-        generator: torch.Generator,
-    ) -> None:
+    def __init__(self, site: Site) -> None:
         super().__init__()
-        no_lead_field(port, lead_field_CA)
-        self.linear = FromAreas(port, area_names, size, n_parameters=1, everywhere=True, generator=generator)
+        self.linear = FromAreas(site, n_parameters=1, everywhere=True)
 
     def forward(self, state_BTAH: Tensor) -> Tensor:
         """Hazards, events per bin, (B, T, C, 1)."""

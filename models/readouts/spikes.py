@@ -6,14 +6,11 @@ which is what makes early training with exp explode; both describe the low rates
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..ports import Port
-from ._shared import FromAreas, masked, no_lead_field, seen
+from ._shared import FromAreas, Site, masked, seen
 
 MIN_RATE = 1e-6  # spikes per bin: a spike where none was thought possible costs 14 nats, not infinitely many
 
@@ -21,18 +18,9 @@ MIN_RATE = 1e-6  # spikes per bin: a spike where none was thought possible costs
 class Readout(nn.Module):
     """Parameters per channel: the rate, spikes per bin."""
 
-    def __init__(
-        self,
-        port: Port,
-        area_names: Sequence[str],
-        size: int,
-        *,
-        lead_field_CA: Tensor | None,
-        generator: torch.Generator,
-    ) -> None:
+    def __init__(self, site: Site) -> None:
         super().__init__()
-        no_lead_field(port, lead_field_CA)
-        self.linear = FromAreas(port, area_names, size, n_parameters=1, everywhere=False, generator=generator)
+        self.linear = FromAreas(site, n_parameters=1, everywhere=False)
 
     def forward(self, state_BTAH: Tensor) -> Tensor:
         """Rates, spikes per bin, (B, T, C, 1)."""

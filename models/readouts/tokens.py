@@ -9,14 +9,11 @@ Shapes: K tokens of the vocabulary, E numbers of a vector.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..ports import Port
-from ._shared import FromAreas, no_lead_field
+from ._shared import FromAreas, Site
 
 VECTOR_SIZE = 64
 
@@ -24,25 +21,16 @@ VECTOR_SIZE = 64
 class Readout(nn.Module):
     """Parameters of the one channel: the E numbers that are compared with every token's vector, (B, T, 1, E)."""
 
-    def __init__(
-        self,
-        port: Port,
-        area_names: Sequence[str],
-        size: int,
-        *,
-        lead_field_CA: Tensor | None,
-        generator: torch.Generator,
-    ) -> None:
+    def __init__(self, site: Site) -> None:
         super().__init__()
-        no_lead_field(port, lead_field_CA)
-        if port.n_channels != 1 or port.n_classes < 2:
+        if site.port.n_channels != 1 or site.port.n_classes < 2:
             raise ValueError(
-                f"port {port.name!r}: {port.n_channels} channels of {port.n_classes} tokens; "
+                f"port {site.port.name!r}: {site.port.n_channels} channels of {site.port.n_classes} tokens; "
                 "text has one channel and a vocabulary of at least 2 tokens"
             )
-        self.linear = FromAreas(port, area_names, size, n_parameters=VECTOR_SIZE, everywhere=True, generator=generator)
-        vectors = torch.randn(port.n_classes, VECTOR_SIZE, generator=generator) * VECTOR_SIZE**-0.5
-        self.vectors, self.bias = nn.Parameter(vectors), nn.Parameter(torch.zeros(port.n_classes))
+        self.linear = FromAreas(site, n_parameters=VECTOR_SIZE, everywhere=True)
+        vectors = torch.randn(site.port.n_classes, VECTOR_SIZE, generator=site.generator) * VECTOR_SIZE**-0.5
+        self.vectors, self.bias = nn.Parameter(vectors), nn.Parameter(torch.zeros(site.port.n_classes))
 
     def forward(self, state_BTAH: Tensor) -> Tensor:
         """Vectors, (B, T, 1, E)."""

@@ -1,18 +1,30 @@
 """What every kind of module must do."""
 
+from dataclasses import fields, replace
+
 import pytest
 import torch
 
 from neuroloom.models import Area, ModularNetwork, Pathway, Port, Topology
 from neuroloom.models.modules import kinds
+from neuroloom.models.modules._start import Start
 
 N, B, H = 3, 2, 4
 
 
 def packed(kind: str, **options):
-    settings = {"gain": 0.5, "fixed_tau": torch.tensor([False, False, True]), "dale": False}
-    generator = torch.Generator().manual_seed(0)
-    return kinds(kind).Module(N, H, torch.tensor([1.0, 5.0, 50.0]), generator=generator, **(settings | options))
+    start = Start(
+        n_modules=N,
+        size=H,
+        tau_bins=torch.tensor([1.0, 5.0, 50.0]),
+        fixed_tau=torch.tensor([False, False, True]),
+        gain=0.5,
+        dale=False,
+        generator=torch.Generator().manual_seed(0),
+    )
+    shared = {field.name for field in fields(Start)} & set(options)
+    own = {name: value for name, value in options.items() if name not in shared}
+    return kinds(kind).Module(replace(start, **{name: options[name] for name in shared}), **own)
 
 
 @pytest.mark.parametrize("kind", kinds.names())

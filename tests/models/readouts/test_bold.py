@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from neuroloom.models import Port
+from neuroloom.models.readouts._shared import Site
 from neuroloom.models.readouts.bold import MOST_SHIFT_S, Readout, double_gamma
 
 BIN_S = 0.5
@@ -11,7 +12,7 @@ BIN_S = 0.5
 
 def made(bin_s: float = BIN_S) -> Readout:
     port = Port(name="bold", kind="bold", channel_names=("a", "b"), areas=("A", "B"), bin_s=bin_s)
-    return Readout(port, ("A", "B"), 3, lead_field_CA=None, generator=torch.Generator().manual_seed(0))
+    return Readout(Site(port=port, area_names=("A", "B"), size=3, generator=torch.Generator().manual_seed(0)))
 
 
 def after_an_event(readout: Readout, event_bin: int = 4, n_bins: int = 80) -> torch.Tensor:

@@ -8,6 +8,7 @@ import torch
 from neuroloom.models import Area, ModularNetwork, Port, Topology
 from neuroloom.models.ports import CLASSES
 from neuroloom.models.readouts import kinds
+from neuroloom.models.readouts._shared import Site
 
 AREAS = ("A", "B")
 B, T, H = 2, 5, 4
@@ -20,7 +21,7 @@ def port(kind: str) -> Port:
 
 def readout(kind: str, **options):
     generator = torch.Generator().manual_seed(0)
-    return kinds(kind).Readout(port(kind), AREAS, H, **({"lead_field_CA": None, "generator": generator} | options))
+    return kinds(kind).Readout(Site(port=port(kind), area_names=AREAS, size=H, generator=generator, **options))
 
 
 def target(kind: str) -> torch.Tensor:

@@ -16,6 +16,7 @@ from torch.distributions import (
 
 from neuroloom.models import Port
 from neuroloom.models.readouts import kinds
+from neuroloom.models.readouts._shared import Site
 
 STATE = torch.randn(2, 6, 3, 4, generator=torch.Generator().manual_seed(0))
 AREAS = ("A", "B", "C")
@@ -23,7 +24,9 @@ AREAS = ("A", "B", "C")
 
 def made(kind: str, n_channels: int = 2, lead_field_CA: torch.Tensor | None = None, **fields):
     port = Port(name="p", kind=kind, channel_names=tuple("xyz"[:n_channels]), **fields)
-    return kinds(kind).Readout(port, AREAS, 4, lead_field_CA=lead_field_CA, generator=torch.Generator().manual_seed(1))
+    generator = torch.Generator().manual_seed(1)
+    site = Site(port=port, area_names=AREAS, size=4, generator=generator, lead_field_CA=lead_field_CA)
+    return kinds(kind).Readout(site)
 
 
 def test_spikes_are_poisson():
