@@ -17,6 +17,8 @@ from neuroloom.pipeline.runs.objectives import ForcingConfig, ObjectiveConfig, S
 from neuroloom.pipeline.runs.training import Run, TrainConfig, read_metrics, steps_of
 from neuroloom.pipeline.runs.windowing import Windows, windows
 
+from .stopping import StoppedError, stop_at
+
 Simulate = Callable[..., Any]
 Turning = Callable[..., Session]
 
@@ -41,11 +43,6 @@ EVERY_KIND: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def data(simulated: Simulate) -> Windows:
     return windows([simulated(duration_s=40, n_units=4).session], length_s=0.6)
@@ -57,18 +54,6 @@ def network(**more: Any) -> ModularNetwork:
 
 def objective(kind: str, **more: Any) -> ObjectiveConfig:
     return ObjectiveConfig.from_table({"kind": kind} | EVERY_KIND.get(kind, {}) | more)
-
-
-class StoppedError(Exception):
-    pass
-
-
-def stop_at(last: int) -> Callable[[int, float], None]:
-    def told(step: int, loss: float) -> None:
-        if step == last:
-            raise StoppedError
-
-    return told
 
 
 def same_run(one: Path, other: Path, *runs: Run) -> None:

@@ -17,26 +17,8 @@ from neuroloom.pipeline.runs import preparing, run_config, running
 from neuroloom.pipeline.scores import judging
 from neuroloom.pipeline.store import Store, StoreError
 
-TOPOLOGY = """
-name = "two"
-[[areas]]
-name = "V1"
-position_mm = [0.0, -80.0, 10.0]
-inputs = ["light"]
-[[areas]]
-name = "M1"
-position_mm = [-40.0, 0.0, 50.0]
-outputs = ["hand"]
-[[pathways]]
-source = "V1"
-target = "M1"
-length_mm = 90.0
-[[pathways]]
-source = "M1"
-target = "V1"
-length_mm = 90.0
-kind = "feedback"
-"""
+from .two_areas import TWO_AREAS
+
 RUN = """
 topology = "two.toml"
 length_s = 1.0
@@ -45,11 +27,6 @@ batch_size = 4
 area_size = 6
 inputs = ["light"]
 """
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 def lfp_at(session: Session, *places: tuple[float, float, float]) -> Session:
@@ -66,7 +43,7 @@ def lfp_at(session: Session, *places: tuple[float, float, float]) -> Session:
 def store(tmp_path: Path, turning: Callable[..., Session]) -> Store:
     """A store with two sessions of one person, electrodes moved between them."""
     made = Store(tmp_path / "store").create()
-    (tmp_path / "two.toml").write_text(TOPOLOGY)
+    (tmp_path / "two.toml").write_text(TWO_AREAS)
     mixing = np.random.default_rng(5).standard_normal((2, 4))
     for day, options in enumerate(({}, {"mixing": mixing, "n_lfp": 4, "seed": 1})):
         session = turning(session=f"{day + 1:02d}", day=day, **options)

@@ -22,11 +22,6 @@ TOPOLOGY = Topology(
 )
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def network(seed: int = 1) -> ModularNetwork:
     return ModularNetwork(TOPOLOGY, area_size=12, bin_s=0.02, seed=seed, session_size=4)
 

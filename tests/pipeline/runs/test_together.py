@@ -27,23 +27,8 @@ from neuroloom.pipeline.runs.training import read_metrics
 from neuroloom.pipeline.runs.windowing import windows
 from neuroloom.pipeline.store import Store
 
-TOPOLOGY = """
-name = "two"
-[[areas]]
-name = "V1"
-inputs = ["light"]
-[[areas]]
-name = "M1"
-outputs = ["hand"]
-[[pathways]]
-source = "V1"
-target = "M1"
-length_mm = 90.0
-[[pathways]]
-source = "M1"
-target = "V1"
-length_mm = 90.0
-"""
+from .two_areas import TWO_AREAS
+
 RUN = """
 topology = "areas.toml"
 length_s = 1.0
@@ -73,15 +58,10 @@ ports = ["lfp"]
 """
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture
 def store(tmp_path: Path, turning: Callable[..., Session]) -> Store:
     made = Store(tmp_path / "store").create()
-    (tmp_path / "areas.toml").write_text(TOPOLOGY)
+    (tmp_path / "areas.toml").write_text(TWO_AREAS)
     for day in range(2):
         session = turning(session=f"{day + 1:02d}", day=day)
         session.save(made.sessions / session.id / "v001")

@@ -16,6 +16,8 @@ from neuroloom.pipeline import evaluate, train
 from neuroloom.pipeline.runs.training import Run, TrainConfig, read_metrics
 from neuroloom.pipeline.runs.windowing import Windows, windows
 
+from .stopping import StoppedError, stop_at
+
 Simulate = Callable[..., Any]
 
 TOPOLOGY = Topology(
@@ -26,11 +28,6 @@ TOPOLOGY = Topology(
 SHORT: dict[str, Any] = {"steps": 12, "batch_size": 4, "validate_every": 4, "checkpoint_every": 5, "input_dropout": 0.3}
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def data(simulated: Simulate) -> Windows:
     return windows([simulated(duration_s=40, n_units=4).session], length_s=0.6)
@@ -38,18 +35,6 @@ def data(simulated: Simulate) -> Windows:
 
 def network(**more: Any) -> ModularNetwork:
     return ModularNetwork(TOPOLOGY, area_size=6, bin_s=0.02, noise=0.1, **more)
-
-
-class StoppedError(Exception):
-    pass
-
-
-def stop_at(last: int) -> Callable[[int, float], None]:
-    def told(step: int, loss: float) -> None:
-        if step == last:
-            raise StoppedError
-
-    return told
 
 
 @pytest.mark.parametrize("stops", [(1,), (5,), (7,), (6, 11)])
@@ -159,18 +144,19 @@ def test_nonsense_settings_are_refused() -> None:
 
 KILLED = """
 import sys
-sys.path[:0] = sys.argv[1], sys.argv[2]
+sys.path.insert(0, sys.argv[1])
 import torch
 torch.set_num_threads(1)
-import conftest, test_training as t
+from tests.pipeline import conftest
+from tests.pipeline.runs import test_training as t
 data = t.windows([conftest.simulate(duration_s=40, n_units=4).session], length_s=0.6)
-t.train(t.network(), data, folder=sys.argv[3], progress=lambda step, loss: print(step, flush=True), **t.SHORT)
+t.train(t.network(), data, folder=sys.argv[2], progress=lambda step, loss: print(step, flush=True), **t.SHORT)
 """
 
 
 def test_a_killed_process_loses_nothing_but_time(data: Windows, tmp_path: Path) -> None:
     whole = train(network(), data, folder=tmp_path / "whole", **SHORT)
-    command = [sys.executable, "-c", KILLED, *map(str, Path(__file__).parents[:2]), str(tmp_path / "cut")]
+    command = [sys.executable, "-c", KILLED, str(Path(__file__).parents[3]), str(tmp_path / "cut")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         while process.stdout.readline().strip() not in ("7", ""):
