@@ -131,7 +131,8 @@ def machines(tmp_path_factory):
         place["database"] = database.rpartition("@")[2]
         here = {"NEUROLOOM_STORE": str(store.root), "PREFECT_HOME": str(home / "prefect")}
         # Times, not ways: a worker that looks sooner and says what it runs, and a server that finds its port.
-        here |= {"PREFECT_LOGGING_LEVEL": "INFO", "PREFECT_RUNNER_POLL_FREQUENCY": "2", "PREFECT_REDIS_MESSAGING_PORT": str(redis)}
+        here |= {"PREFECT_LOGGING_LEVEL": "INFO", "PREFECT_RUNNER_POLL_FREQUENCY": "2"}
+        here |= {"PREFECT_REDIS_MESSAGING_PORT": str(redis)}
         here |= {"PREFECT_REDIS_MESSAGING_HOST": "127.0.0.1", "PREFECT_SERVER_API_PORT": str(port)}
         migrating = os.environ | composed("migrate", place) | here
         upgrade = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]

@@ -1,4 +1,4 @@
-"""The child that reads a drop in the box is killed, or its calls fail: the drop is tried again, and the service goes on.
+"""The child that reads a drop in the box is killed, or its calls fail: it is tried again, and the service goes on.
 
 Once, and the next attempt succeeds; each time, and it is quarantined with the reason that is true. Nobody starts anew.
 NEUROLOOM_EVERY says that `make check-trust` tries each so-many-th call only, 1 where it says nothing.
@@ -128,7 +128,7 @@ class Disturbed:
             drops = self._looked(store)
             found = broken_at_once(store, self.scene, self.originals)
             refused = [d for d in drops.values() if d.state == QUARANTINED and not d.name.startswith("broken")]
-            found += [f"not a true reason: {drop.reason}" for drop in refused if not re.search(TRUE[fault], drop.reason)]
+            found += [f"not a true reason: {d.reason}" for d in refused if not re.search(TRUE[fault], d.reason)]
             for entry in custody.refused(store):
                 if not entry.id.startswith("broken"):
                     custody.release(store, entry.id)
