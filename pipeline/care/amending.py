@@ -43,7 +43,7 @@ def amend(
     if not store.versions(right.id):
         with Unboxed().workplace(store) as place:
             _redated(right, wrong, store).save(place / STAGED)
-            publish_after(before, place / STAGED, folder, why=why, keeps_consent=subject is None)
+            publish_after(store, before, place / STAGED, folder, why=why, keeps_consent=subject is None)
     elif is_done or manifest.read(store.latest(right.id))["lineage"]["follows"] != follows:
         raise StoreError(f"{right.id}: is there already; a session cannot be amended into another one")
     durable.write_json(before.parent / AMENDED, {"to": right.id, "why": why, "version": before.name})

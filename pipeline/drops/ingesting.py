@@ -19,13 +19,14 @@ from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.session import Session
 from neuroloom.pipeline import subjects, verdicts
 from neuroloom.pipeline.boxed.box import Inside, Unboxed
-from neuroloom.pipeline.catalog import Catalog, note_new
+from neuroloom.pipeline.catalog import Catalog, digests_in, note_new
 from neuroloom.pipeline.config import AS_SET
+from neuroloom.pipeline.documents import readable_document_of
 from neuroloom.pipeline.drops import making, origins
 from neuroloom.pipeline.drops.identity import grouped
 from neuroloom.pipeline.drops.privacy import make_secret
 from neuroloom.pipeline.drops.reading import Drop, named_from
-from neuroloom.pipeline.store import Store
+from neuroloom.pipeline.store import AMENDED, Store
 
 Progress = Callable[[str], None]
 TRIES = 3  # where another version of the session is published meanwhile
@@ -170,6 +171,7 @@ def _publish(staged: Path, made: Mapping[str, Any], store: Store) -> Path:
             said["verdicts"] = manifest.read(newest[0])["verdicts"]
         if said:
             manifest.amend(staged, **said)
+        _announced(store, staged, folder)
         durable.publish(staged, folder)
     return folder
 
@@ -227,20 +229,43 @@ def _taken_up(path: Path, store: Store) -> IngestResult:
 
 
 def published(store: Store, digests: Iterable[str]) -> Path | None:
-    """The newest published version that holds all of these contents."""
+    """The newest published version that holds all of these contents.
+
+    Asked at every ingest, so that it takes no longer in a large store: the catalog says which it could be, also of
+    what was published by somebody who was killed then, and the manifest whether it is.
+    """
+    wanted = set(digests)
     catalog = Catalog.of(store)
     try:
-        note_new(store, catalog)
-        found = catalog.holding(digests)
+        if not catalog.knows_all():
+            note_new(store, catalog)
+        found = catalog.holding(wanted)
     finally:
         catalog.close()
-    current = set(store.session_ids())  # an amended session is published under its right name
-    there = [store.session_folder(name) / version for name, version in found if name in current]
-    still = [folder for folder in there if folder in store.versions(folder.parent.name)]
-    return still[-1] if still else None
+    folders = [store.session_folder(name) / version for name, version in reversed(found)]
+    return next((folder for folder in folders if _is_listed(folder) and wanted <= _held(folder)), None)
 
 
-def publish_after(before: Path, staged: Path, version: Path, *, why: str, keeps_consent: bool = True) -> None:
+def _is_listed(version: Path) -> bool:
+    return not (version.parent / AMENDED).exists()  # an amended session is published under its right name
+
+
+def _held(version: Path) -> set[str]:
+    return digests_in(readable_document_of(version / "manifest.json"))
+
+
+def _announced(store: Store, staged: Path, version: Path) -> None:
+    """The catalog knows what a version holds before it is there."""
+    catalog = Catalog.of(store)
+    try:
+        catalog.announce(version.parent.name, version.name, manifest.read(staged))
+    finally:
+        catalog.close()
+
+
+def publish_after(
+    store: Store, before: Path, staged: Path, version: Path, *, why: str, keeps_consent: bool = True
+) -> None:
     """Give a staged session its place as what follows `before`; takes over its verdicts and, unless told, its consent.
 
     Nobody adds a verdict to `before` meanwhile.
@@ -251,6 +276,7 @@ def publish_after(before: Path, staged: Path, version: Path, *, why: str, keeps_
         consent = said["consent"] if keeps_consent else None
         manifest.amend(staged, lineage=lineage, consent=consent, verdicts=said["verdicts"])
         durable.make_folder(version.parent)
+        _announced(store, staged, version)
         durable.publish(staged, version)
 
 

@@ -472,6 +472,7 @@ def ingest_paths(
     from neuroloom.pipeline.drops.ingesting import IngestResult, ingest_drop
 
     catalog = Catalog.of(store)
+    note_new(store, catalog)  # what was copied into the store, or came back with an older catalog
     results: list[dict[str, Any]] = []
     for group in grouped(paths):
         try:
