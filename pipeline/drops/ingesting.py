@@ -17,7 +17,7 @@ from typing import Any
 from neuroloom.ingest import durable, manifest
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.session import Session
-from neuroloom.pipeline import subjects, verdicts
+from neuroloom.pipeline import removed, subjects, verdicts
 from neuroloom.pipeline.boxed.box import Inside, Unboxed
 from neuroloom.pipeline.catalog import Catalog, digests_in, note_new
 from neuroloom.pipeline.config import AS_SET
@@ -121,6 +121,7 @@ def _ingest_part(drop: Drop, part: Mapping[str, Any], store: Store, how: How) ->
         if "refused" in part:
             raise FormatError(part["refused"])
         digests = dict(part["digests"])
+        _refuse_removed(drop, part, digests, store)
         known = published(store, digests.values())
         if known is not None:
             return _result(drop, "already", Session.open(known), known)
@@ -136,6 +137,19 @@ def _ingest_part(drop: Drop, part: Mapping[str, Any], store: Store, how: How) ->
         lies = (drop.within,) if drop.within is not None else drop.paths
         origins.note(store, lies, digests, session.id, name=drop.name)
     return _result(drop, "ingested", session, folder)
+
+
+def _refuse_removed(drop: Drop, part: Mapping[str, Any], digests: Mapping[str, str], store: Store) -> None:
+    """Raises FormatError for what was removed when somebody withdrew, whatever code it comes under now."""
+    named = {named_from(Path(file), drop.root).as_posix(): Path(file) for file in part["files"]}
+    sizes = {digest: _size(named[name]) for name, digest in digests.items() if name in named}
+    if code := removed.of_whom(store, sizes):
+        consent, on = subjects.Subjects.of(store)[code].consent, removed.withdrew_on(store, code)
+        if consent is None or consent.withdrawn is not None:
+            raise FormatError(
+                f"{drop.name}: is what was removed when {code} withdrew on {on}; delete it, or say in a subject.toml "
+                f"that {code} consents again"
+            )
 
 
 def _made_and_published(drop: Drop, digests: Mapping[str, str], store: Store, how: How, tries: int = TRIES) -> Path:
@@ -161,9 +175,8 @@ def _publish(staged: Path, made: Mapping[str, Any], store: Store) -> Path:
         raise _OvertakenError(f"{name}: has another version than {made['follows']} by now")
     adopt(staged, store)
     said: dict[str, Any] = {}
-    consent = subjects.Subjects.of(store)[made["subject"]].consent
-    if consent is not None:  # what the subject has agreed to; dates of it stay in the store
-        said["consent"] = {"scope": list(consent.scope), "document": consent.document}
+    if (consent := subjects.published_consent(store, made["subject"])) is not None:
+        said["consent"] = consent
     folder = next_version(store, name)
     with verdicts.publishing(folder.parent):
         if newest:
@@ -264,16 +277,17 @@ def _announced(store: Store, staged: Path, version: Path) -> None:
 
 
 def publish_after(
-    store: Store, before: Path, staged: Path, version: Path, *, why: str, keeps_consent: bool = True
+    store: Store, before: Path, staged: Path, version: Path, *, why: str, subject: str | None = None
 ) -> None:
-    """Give a staged session its place as what follows `before`; takes over its verdicts and, unless told, its consent.
+    """Give a staged session its place as what follows `before`; takes over its verdicts and its consent.
 
-    Nobody adds a verdict to `before` meanwhile.
+    subject: whose it is where that is somebody else now; consent is theirs then. Nobody adds a verdict to `before`
+    meanwhile.
     """
     with verdicts.publishing(before.parent):
         said = manifest.read(before)
         lineage = {"follows": manifest.digest_of(before), "why": why}
-        consent = said["consent"] if keeps_consent else None
+        consent = said["consent"] if subject is None else subjects.published_consent(store, subject)
         manifest.amend(staged, lineage=lineage, consent=consent, verdicts=said["verdicts"])
         durable.make_folder(version.parent)
         _announced(store, staged, version)

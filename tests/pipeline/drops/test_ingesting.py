@@ -9,7 +9,7 @@ import pytest
 
 from neuroloom.ingest import FormatError, Session, manifest, naming_files
 from neuroloom.pipeline.boxed.box import Unboxed
-from neuroloom.pipeline.catalog import Catalog, rebuild, note_new
+from neuroloom.pipeline.catalog import Catalog, note_new, rebuild
 from neuroloom.pipeline.drops import making
 from neuroloom.pipeline.drops.ingesting import ingest_drop, ingest_path, published
 from neuroloom.pipeline.drops.reading import Drop
