@@ -68,7 +68,7 @@ def fill_up(disk, template, size_kb):
     found = broken_at_once(small, SCENE, originals)
     assert mounted(small.root.parent, 65536, "remount")
     for refused in custody.refused(small):  # full at every attempt: it says so, and a person asks for another
-        if not re.search(r"Errno 28|errno = 28|No space left|OSError\(28|disk is full", refused.reason):
+        if not re.search(r"Errno 28|errno = 28|No space left|OSError\(28|disk (is full|I/O error)", refused.reason):
             found.append(f"quarantined without saying that the disk is full: {refused.reason}")
         custody.release(small, refused.id)
     return not was_done, found + broken_after_restart(small, SCENE, originals, story(whole))
