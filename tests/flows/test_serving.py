@@ -206,8 +206,8 @@ def test_a_training_in_two_processes_is_typed_into_the_form_and_comes_to_the_num
         run_and_wait(served, "train-new/form", {"new": new}, timeout_s=PATIENCE_S)
         rows = [row for row in running.metrics_of(f"by{n}", served.store) if "loss" in row]
         losses[n] = [row["loss"] for row in rows]
-        assert running.scores_of(f"by{n}", served.store)["scores"]
-    assert running.requested(served.store, "by2").training["processes"] == 2
+        assert judging.scores_of(f"by{n}", served.store)["scores"]
+    assert preparing.requested(served.store, "by2").training["processes"] == 2
     assert len(losses[2]) == 4
     assert losses[2] == pytest.approx(losses[1], rel=1e-3)
     ends = api(served, "/artifacts/filter", artifacts={"type": {"any_": ["progress"]}})
