@@ -5,8 +5,9 @@
 
 Measured: seconds, seconds of processor and highest memory of this process for the first look at the inbox, for the look
 at which all has settled (probed, digested, handed over), and for one at which nothing happens, told apart in a box;
-recordings ingested per second by one worker in its box, full validation included; a catalog of many rows listed; bytes
-read, and digested, per second. On a machine that does other things besides, only seconds of processor mean something.
+recordings ingested per second by one worker in its box, full validation included; a catalog of many rows listed; the
+catalog of many sessions rebuilt, and asked before an ingest; bytes read, and digested, per second. On a machine that
+does other things besides, only seconds of processor mean something.
 """
 
 from __future__ import annotations
@@ -139,6 +140,31 @@ def list_many(work: Path, n_rows: int) -> None:
     catalog.close()
 
 
+def know_many(work: Path, n_sessions: int) -> None:
+    """A store of so many sessions, by their manifests alone: its catalog rebuilt, and the question before an ingest."""
+    from neuroloom.ingest import durable
+    from neuroloom.pipeline.catalog import Catalog, rebuild
+    from neuroloom.pipeline.drops.ingesting import published
+    from neuroloom.pipeline.store import Store
+
+    store = Store(work / "many").create()
+    for i in range(n_sessions):
+        folder = store.sessions / f"sub-{i:05d}_ses-01" / "v001"
+        folder.mkdir(parents=True)
+        streams = [{"name": f"s{k}", "start_s": 0.0, "duration_s": 60.0, "n_channels": 64} for k in range(4)]
+        sources = [{"files": ["a.edf"], "digests": {"a.edf": f"{i:064x}", "a.tsv": f"{i + n_sessions:064x}"}}]
+        said = {"subject": f"{i:05d}", "start": None, "streams": streams, "sources": sources, "verdicts": []}
+        (folder / "manifest.json").write_bytes(durable.json_bytes(said))
+    print(f"\n{n_sessions} sessions")
+    catalog = Catalog.of(store)
+    with timed("catalog rebuilt", n_sessions, "sessions"):
+        rebuild(store, catalog)
+    catalog.close()
+    with timed("asked 100 times for a content that is not there", 100, "questions"):
+        for i in range(100):
+            published(store, [f"{2 * n_sessions + i:064x}"])
+
+
 def digest_much(work: Path, n_bytes: int) -> None:
     """A file read, and read and digested, from the page cache: what the processor can do, not the disk."""
     from neuroloom.ingest.digest import digest_of_file
@@ -173,6 +199,7 @@ def main() -> None:
     parser.add_argument("--drops", type=int, default=500)
     parser.add_argument("--ingest", type=int, default=10, help="how many of them are ingested, two or more")
     parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--sessions", type=int, default=5000)
     parser.add_argument("--digest-mb", type=int, default=512)
     parser.add_argument("--work", type=Path, help="where there is room")
     args = parser.parse_args()
@@ -180,6 +207,7 @@ def main() -> None:
     try:
         drop_many(work, args.drops, max(2, min(args.ingest, args.drops)))
         list_many(work, args.rows)
+        know_many(work, args.sessions)
         digest_much(work, args.digest_mb * 10**6)
     finally:
         shutil.rmtree(work)

@@ -11,6 +11,7 @@ import io
 import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, cast
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from prefect.artifacts import (
 
 from neuroloom.flows.environment import review_url
 from neuroloom.flows.printing import printable
+from neuroloom.flows.submitting import UNREACHABLE
 
 MAX_BYTES = 150_000
 MOST_ROWS = 200
@@ -31,25 +33,47 @@ STAGES = {"computing": 5, "reading": 15, "aligning": 35, "sorting": 50, "quality
 PERIOD_S = 2.0
 
 
+class Bar:
+    """A progress bar that moves at most every two seconds; without a server it stands still, the work goes on."""
+
+    def __init__(self, description: str) -> None:
+        self._last_s = 0.0
+        self._artifact: UUID | None = None
+        with suppress(*UNREACHABLE):
+            self._artifact = cast(UUID, create_progress_artifact(0.0, description=description))
+
+    def move(self, share: float) -> None:
+        """So much is done, of 1."""
+        if time.monotonic() - self._last_s > PERIOD_S:
+            self._last_s = time.monotonic()
+            self._show(share)
+
+    def finish(self) -> None:
+        """All done."""
+        self._show(1.0)
+
+    def _show(self, share: float) -> None:
+        if self._artifact is not None:
+            with suppress(*UNREACHABLE):
+                update_progress_artifact(self._artifact, progress=min(100.0, 100.0 * share))
+
+
 class Progress:
-    """A progress bar that moves at most every two seconds; also writes the stage to the run's log."""
+    """The stages of an ingest, as a bar and in the run's log."""
 
     def __init__(self, description: str, log: Any) -> None:
-        self._log = log
-        self._last_s = 0.0
-        self._artifact = cast(UUID, create_progress_artifact(0.0, description=description))
+        self._log, self._bar = log, Bar(description)
 
     def __call__(self, message: str) -> None:
         """A stage has begun, told as "what: stage …". Only the stage is shown: file names may name people."""
         stage = message.rpartition(": ")[2].split(" ")[0]
         self._log.info("%s", stage)
-        if stage in STAGES and time.monotonic() - self._last_s > PERIOD_S:
-            self._last_s = time.monotonic()
-            update_progress_artifact(self._artifact, progress=float(STAGES[stage]))
+        if stage in STAGES:
+            self._bar.move(STAGES[stage] / 100)
 
     def finish(self) -> None:
         """All done."""
-        update_progress_artifact(self._artifact, progress=100.0)
+        self._bar.finish()
 
 
 def session_page(result: Mapping[str, Any]) -> None:

@@ -6,12 +6,11 @@ import time
 from typing import Any
 
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from neuroloom.flows.artifacts import PERIOD_S, checks_page, space_table
+from neuroloom.flows.artifacts import Bar, checks_page, space_table
 from neuroloom.flows.telling import tell_failure
 from neuroloom.flows.training import score, train_prepared
 from neuroloom.pipeline.care import checking, retention
@@ -56,17 +55,13 @@ def read_again(budget_s: float) -> int:
     """Gives how many versions were read; a bar shows how much of the time is over."""
     store = Store.here()
     catalog = Catalog.of(store)
-    bar: Any = create_progress_artifact(0.0, description="of the time for reading")
-    began_s = told_s = time.monotonic()
+    bar, began_s = Bar("of the time for reading"), time.monotonic()
 
     def tell(_result: dict[str, Any]) -> None:
-        nonlocal told_s
-        if time.monotonic() - told_s > PERIOD_S:
-            told_s = time.monotonic()
-            update_progress_artifact(bar, progress=min(100.0, 100.0 * (told_s - began_s) / budget_s))
+        bar.move((time.monotonic() - began_s) / budget_s)
 
     results = checking.checked_some(store, catalog, budget_s=budget_s, progress=tell)
-    update_progress_artifact(bar, progress=100.0)
+    bar.finish()
     n_bytes, seconds = sum(r["n_bytes"] for r in results), time.monotonic() - began_s
     log = get_run_logger()
     log.info("%d versions, %.0f MB, %.0f MB/s", len(results), n_bytes / 1e6, n_bytes / 1e6 / max(seconds, 1e-9))

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import cast
-from uuid import UUID
 
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import as_completed
 from prefect.task_runners import ProcessPoolTaskRunner
 
-from neuroloom.flows.artifacts import trials_table
+from neuroloom.flows.artifacts import Bar, trials_table
 from neuroloom.flows.telling import tell_failure
 from neuroloom.flows.training import score
 from neuroloom.pipeline.runs import searching
@@ -33,7 +30,7 @@ def search(run: str) -> None:
     """Train the trials of a prepared search that are missing, make the best one the run, and score it."""
     store, log, n_done = Store.here(), get_run_logger(), 0
     wanted = searching.n_trials(run, store)
-    artifact = cast(UUID, create_progress_artifact(0.0, description=f"trials of {run}"))
+    bar = Bar(f"trials of {run}")
 
     def trained(numbers: Sequence[int]) -> Iterator[Trained]:
         waiting = [trial.submit(run, number, str(store.root)) for number in numbers]
@@ -44,11 +41,11 @@ def search(run: str) -> None:
         nonlocal n_done
         n_done += 1
         log.info("%s", words)
-        update_progress_artifact(artifact, progress=min(100.0, 100.0 * n_done / wanted))
+        bar.move(n_done / wanted)
 
     began_s = time.monotonic()
     found = searching.run_search(run, store, trained, tell)
-    update_progress_artifact(artifact, progress=100.0)
+    bar.finish()
     log.info("best trial %d of %d, %.0f s", found["best"], len(found["trials"]), time.monotonic() - began_s)
     trials_table(run, found)
     score(run)

@@ -5,15 +5,10 @@ What studies need is imported when one runs: torch takes longer to import than e
 
 from __future__ import annotations
 
-import time
-from typing import cast
-from uuid import UUID
-
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
-from neuroloom.flows.artifacts import PERIOD_S, study_page
+from neuroloom.flows.artifacts import Bar, study_page
 from neuroloom.flows.telling import tell_failure
 from neuroloom.pipeline.reviewing import review_index
 from neuroloom.pipeline.store import Store
@@ -34,18 +29,14 @@ def cells(run: str) -> None:
     """The cells, with a progress bar that moves at most every two seconds."""
     from neuroloom.pipeline import studying
 
-    artifact = cast(UUID, create_progress_artifact(0.0, description=f"cells of {run}"))
-    log, last_s = get_run_logger(), 0.0
+    log, bar = get_run_logger(), Bar(f"cells of {run}")
 
     def tell(done: int, wanted: int, what: str) -> None:
-        nonlocal last_s
         log.info("%d of %d: %s", done, wanted, what)
-        if time.monotonic() - last_s > PERIOD_S:
-            last_s = time.monotonic()
-            update_progress_artifact(artifact, progress=min(100.0, 100.0 * done / wanted))
+        bar.move(done / wanted)
 
     studying.solve_cells(run, Store.here(), tell)
-    update_progress_artifact(artifact, progress=100.0)
+    bar.finish()
 
 
 @task(task_run_name="report of {run}", cache_policy=NO_CACHE, persist_result=False)

@@ -65,6 +65,17 @@ class Submitter:
             return False
         return state.is_scheduled() or (datetime.now(UTC) - state.timestamp).total_seconds() < start_s
 
+    def has_ended(self, run: str) -> bool:
+        """True where it is in a final state, or deleted; False where the server is away."""
+        try:
+            with get_client(sync_client=True) as client:
+                state = client.read_flow_run(UUID(run)).state
+        except ObjectNotFound:
+            return True
+        except UNREACHABLE:
+            return False
+        return state is not None and state.is_final()
+
     def give_up(self, run: str, reason: str) -> None:
         """Cancelled where it has not begun, crashed where it has; for the dashboard, where it may fail."""
         try:

@@ -5,15 +5,10 @@ A training that raises is told by its row in the catalog, hence no hook for that
 
 from __future__ import annotations
 
-import time
-from typing import cast
-from uuid import UUID
-
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
-from neuroloom.flows.artifacts import PERIOD_S, ports_table, run_page
+from neuroloom.flows.artifacts import Bar, ports_table, run_page
 from neuroloom.flows.fanning import for_each
 from neuroloom.flows.telling import tell_failure
 from neuroloom.pipeline.config import Settings
@@ -86,18 +81,10 @@ def train_prepared(run: str) -> None:
     """The training itself, with a progress bar that moves every two seconds."""
     store = Store.here()
     n_steps = preparing.requested(store, run).steps
-    artifact = cast(UUID, create_progress_artifact(0.0, description=f"training {run}"))
-    last_s = 0.0
-
-    def tell(step: int, _loss: float) -> None:
-        nonlocal last_s
-        if time.monotonic() - last_s > PERIOD_S:
-            last_s = time.monotonic()
-            update_progress_artifact(artifact, progress=min(100.0, 100.0 * step / n_steps))
-
+    bar = Bar(f"training {run}")
     with run_shown(store, run):
-        trained = running.train_run(run, store, progress=tell)
-    update_progress_artifact(artifact, progress=100.0)
+        trained = running.train_run(run, store, progress=lambda step, _loss: bar.move(step / n_steps))
+    bar.finish()
     get_run_logger().info("best step %d, validation loss %.4f", trained.best_step, trained.best_loss)
 
 

@@ -37,11 +37,13 @@ from sqlalchemy import (
     delete,
     event,
     func,
+    inspect,
     or_,
     select,
     text,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
@@ -58,6 +60,9 @@ STATES = (SEEN, SETTLING, READY, SUBMITTED, RUNNING, DONE, RETRY, QUARANTINED, I
 OPEN = (SEEN, SETTLING, READY, SUBMITTED, RUNNING, RETRY)
 WAITING = (SEEN, SETTLING)
 IN_FLIGHT = (SUBMITTED, RUNNING)
+
+AT_ONCE = 500  # sessions that are noted in one transaction
+ALL_NOTED = ("", "", "")  # in place of a content: its digest, session and version
 
 BUSY_S = 30.0  # for so long SQLite waits for whoever holds the file
 
@@ -308,17 +313,34 @@ class Catalog:
 
     # sessions and runs ---------------------------------------------------------------------------------------------
 
-    def add_session(self, session_id: str, version: str, manifest: Mapping[str, Any], published_at: float) -> None:
-        """Note a published version; noting it again changes nothing but the manifest."""
-        row = SessionRow(id=session_id, version=version, manifest=dict(manifest), published_at=published_at)
-        held = {d for source in manifest.get("sources", ()) for d in source.get("digests", {}).values()}
+    def add_sessions(self, versions: Sequence[tuple[str, str, Mapping[str, Any], float]]) -> None:
+        """Note published versions as (session, version, manifest, when); one that is noted gets this manifest."""
+        columns = ("id", "version", "manifest", "published_at")
+        rows = [dict(zip(columns, version, strict=True)) for version in versions]
         with self._session() as session, session.begin():
-            session.merge(row)
-            for digest in sorted(held):
-                session.merge(ContentRow(digest=digest, id=session_id, version=version))
+            _put(session, SessionRow, rows)
+            _put(session, ContentRow, [row for of in versions for row in _contents(*of[:3])])
+
+    def announce(self, session_id: str, version: str, manifest: Mapping[str, Any]) -> None:
+        """Say what a version will hold that is about to be published: it is found also where nobody says more of it."""
+        with self._session() as session, session.begin():
+            _put(session, ContentRow, _contents(session_id, version, manifest))
+
+    def knows_all(self) -> bool:
+        """True where every version that was published without being announced is noted."""
+        with self._session() as session:
+            return session.get(ContentRow, ALL_NOTED) is not None
+
+    def note_that_all_are_known(self) -> None:
+        """From now on `knows_all`."""
+        with self._session() as session, session.begin():
+            _put(session, ContentRow, [dict(zip(("digest", "id", "version"), ALL_NOTED, strict=True))])
 
     def holding(self, digests: Iterable[str]) -> list[tuple[str, str]]:
-        """The versions that hold all of these contents, as (session, version), oldest version first."""
+        """The versions that hold all of these contents, as (session, version), oldest version first.
+
+        One that was announced may never have been published.
+        """
         wanted = sorted(set(digests))
         found: set[tuple[str, str]] | None = None
         with self._session() as session:
@@ -331,9 +353,10 @@ class Catalog:
         return sorted(found or (), key=lambda row: (row[0], int(row[1][1:])))
 
     def noted_versions(self) -> set[tuple[str, str]]:
-        """Every (session, version) whose contents are noted."""
+        """Every (session, version) whose contents are noted, or announced."""
         with self._session() as session:
-            rows = session.execute(select(ContentRow.id, ContentRow.version).distinct())
+            query = select(ContentRow.id, ContentRow.version).where(ContentRow.digest != ALL_NOTED[0]).distinct()
+            rows = session.execute(query)
             return {(session_id, version) for session_id, version in rows}
 
     def known_versions(self) -> set[tuple[str, str]]:
@@ -461,14 +484,17 @@ def note_published(store: Store, catalog: Catalog, session_ids: Sequence[str] | 
 
     Where all are noted, those that were deleted, or have another name now, are forgotten.
     """
-    n_versions = 0
     if session_ids is None:
         _forget(store, catalog, catalog.known_versions())
-    for session_id in store.session_ids() if session_ids is None else session_ids:
-        for folder in store.versions(session_id):
-            manifest = readable_document_of(folder / "manifest.json")
-            catalog.add_session(session_id, folder.name, manifest, published_at(folder))
-            n_versions += 1
+    n_versions = 0
+    names = store.session_ids() if session_ids is None else session_ids
+    for first in range(0, len(names), AT_ONCE):
+        folders = [folder for name in names[first : first + AT_ONCE] for folder in store.versions(name)]
+        said = [(f.parent.name, f.name, readable_document_of(f / "manifest.json"), published_at(f)) for f in folders]
+        catalog.add_sessions(said)
+        n_versions += len(folders)
+    if session_ids is None:
+        catalog.note_that_all_are_known()
     return n_versions
 
 
@@ -483,13 +509,11 @@ def note_new(store: Store, catalog: Catalog) -> None:
 
     Reads no manifest of a version that is known.
     """
-    contents, there = catalog.noted_versions(), set[tuple[str, str]]()
-    for session_id, names in store.published().items():
-        versions = {(session_id, name) for name in names}
-        there |= versions
-        if versions - contents:
-            note_published(store, catalog, [session_id])
-    _forget(store, catalog, catalog.known_versions() - there)
+    known = catalog.known_versions()
+    there = {(session_id, name) for session_id, names in store.published().items() for name in names}
+    note_published(store, catalog, sorted({name for name, _ in there - (known & catalog.noted_versions())}))
+    _forget(store, catalog, known - there)
+    catalog.note_that_all_are_known()
 
 
 def _forget(store: Store, catalog: Catalog, versions: Iterable[tuple[str, str]]) -> None:
@@ -509,6 +533,29 @@ def _restore(catalog: Catalog, record: Mapping[str, Any], state: str, reason: st
 def _records(folder: Path, name: str) -> list[dict[str, Any]]:
     records = [readable_document_of(path) for path in sorted(folder.glob(f"*/{name}"))]
     return [record for record in records if "name" in record and "folder" in record]
+
+
+def _put(session: Session, table: type[Base], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows, or replace what is no key of those that are there, whoever else does the same at once."""
+    if not rows:
+        return
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    statement = insert(table)
+    keys = [column.name for column in inspect(table).primary_key]
+    others = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+    if others:
+        session.execute(statement.on_conflict_do_update(index_elements=keys, set_=others), list(rows))
+    else:
+        session.execute(statement.on_conflict_do_nothing(), list(rows))
+
+
+def _contents(session_id: str, version: str, manifest: Mapping[str, Any]) -> list[dict[str, str]]:
+    return [{"digest": digest, "id": session_id, "version": version} for digest in sorted(digests_in(manifest))]
+
+
+def digests_in(manifest: Mapping[str, Any]) -> set[str]:
+    """The contents of the files that a version was made from, as its manifest has them."""
+    return {digest for source in manifest.get("sources", ()) for digest in source.get("digests", {}).values()}
 
 
 def _without(fields: Mapping[str, Any], *names: str) -> dict[str, Any]:

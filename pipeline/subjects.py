@@ -23,11 +23,13 @@ import re
 from collections.abc import Iterable
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, RootModel, ValidationError, field_validator
 
 from neuroloom.ingest import durable
 from neuroloom.ingest.formats import FormatError
+from neuroloom.pipeline import removed
 from neuroloom.pipeline.config import Config, ConfigError, read_config
 from neuroloom.pipeline.store import Store
 
@@ -145,12 +147,29 @@ class Subjects(RootModel[dict[str, Subject]]):
         return self.root.get(code, Subject())
 
 
+def published_consent(store: Store, code: str) -> dict[str, Any] | None:
+    """What a session says of its subject's consent: what they agreed to; dates of it stay in the store."""
+    consent = Subjects.of(store)[code].consent
+    return None if consent is None else {"scope": list(consent.scope), "document": consent.document}
+
+
 def take_up(store: Store, path: Path) -> list[str]:
-    """Add what a `subject.toml` says to the store; gives the codes. Raises FormatError naming what is wrong in it."""
+    """Add what a `subject.toml` says to the store; gives the codes. Raises FormatError naming what is wrong in it.
+
+    Of somebody who withdrew, and whose recordings were removed, only another consent is taken up: the file of before
+    would undo that otherwise.
+    """
     try:
         new, known = read_config(path, Subjects), Subjects.of(store)
     except ConfigError as error:
         raise FormatError(str(error)) from error
+    for code, subject in new.root.items():
+        on = removed.withdrew_on(store, code)
+        if on is not None and (subject.consent is None or subject.consent.given < on):
+            raise FormatError(
+                f"{path}: {code} withdrew on {on}, and their recordings were removed; a consent given since then is "
+                f"wanted, or no table [{code}]"
+            )
     both = Subjects({**known.root, **new.root})
     durable.write_json(store.subjects_file, both.model_dump(mode="json", exclude_defaults=True))
     store.subjects_file.chmod(0o600)

@@ -62,6 +62,10 @@ class BoxAwayError(BoxError):
     """There is no box: it did not start, or ended before the call. No fault of what was to be read."""
 
 
+class HungError(BoxError):
+    """What ran in the box was not done in time, and was stopped."""
+
+
 class RefusedError(ValueError):
     """What ran in the box refused its input, in words a person can act on: FormatError and its like."""
 
@@ -279,7 +283,7 @@ class Box:
             reply = self._reply(end - time.monotonic())
             if reply is None:
                 self._stop(told.get("started"))
-                raise BoxError(f"not done after {seconds:.0f} s; it was stopped")
+                raise HungError(f"not done after {seconds:.0f} s; it was stopped")
             if isinstance(said := reply.get("said"), str):
                 progress(said)
             else:

@@ -14,7 +14,7 @@ from typing import Any
 
 from neuroloom.ingest.folders import files_of, naming_files
 from neuroloom.ingest.formats import FormatError, format_of, formats
-from neuroloom.pipeline.boxed.box import BoxAwayError, BoxError, Inside
+from neuroloom.pipeline.boxed.box import BoxAwayError, BoxError, HungError, Inside
 
 # What a vendor's reader may raise on a file that lies; anything else is a mistake of ours and is shown as one.
 READ_ERRORS = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, MemoryError)
@@ -45,11 +45,13 @@ def probed(inbox: str, items: Sequence[Sequence[str]], progress: Callable[[str],
 def answers(
     inside: Inside, function: Callable[..., None], inbox: Path, items: Sequence[Any], *, n_files: int
 ) -> list[list[Any] | BoxError]:
-    """What `told` or `probed` says of each item; where the box ended at one, why. Raises BoxAwayError.
+    """What `told` or `probed` says of each item; where the box ended at one twice, or hung, why. Raises BoxAwayError.
 
-    n_files: of all items, for the time they may take.
+    Twice, since a process may be killed for want of memory that others took. n_files: of all items, for the time they
+    may take.
     """
     found: list[list[Any] | BoxError] = []
+    asked_again = -1
     while len(found) < len(items):
         some = items[len(found) : len(found) + AT_ONCE]
         said: list[str] = []
@@ -64,7 +66,10 @@ def answers(
             ended = error
         found += [_answer(text) for text in said[: len(some)]]
         if len(said) < len(some):
-            found.append(ended)
+            if isinstance(ended, HungError) or asked_again == len(found):
+                found.append(ended)
+            else:
+                asked_again = len(found)
     return found
 
 

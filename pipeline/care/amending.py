@@ -14,6 +14,7 @@ from neuroloom.pipeline.drops.ingesting import publish_after
 from neuroloom.pipeline.drops.making import STAGED
 from neuroloom.pipeline.drops.privacy import privacy_of
 from neuroloom.pipeline.store import AMENDED, Store, StoreError
+from neuroloom.pipeline.subjects import Subjects
 
 
 def amend(
@@ -29,7 +30,8 @@ def amend(
     """Publish a session's newest version under its right name; gives the new version's folder.
 
     The old session stays where it is, says what it became, and is listed and trained on no more. Its dates move with
-    the subject: each code has a shift of its own. One that was stopped is gone on with by asking again. Raises
+    the subject: each code has a shift of its own. So do consent and what the lab has said of the person: of the new
+    subject, as far as the store knows them. One that was stopped is gone on with by asking again. Raises
     StoreError where nothing would change or the name is taken.
     """
     before = store.latest(session_id)
@@ -42,12 +44,28 @@ def amend(
     follows, is_done = manifest.digest_of(before), (before.parent / AMENDED).exists()
     if not store.versions(right.id):
         with Unboxed().workplace(store) as place:
-            _redated(right, wrong, store).save(place / STAGED)
-            publish_after(before, place / STAGED, folder, why=why, keeps_consent=subject is None)
+            _redated(_described(right, wrong, store), wrong, store).save(place / STAGED)
+            publish_after(store, before, place / STAGED, folder, why=why, subject=subject)
     elif is_done or manifest.read(store.latest(right.id))["lineage"]["follows"] != follows:
         raise StoreError(f"{right.id}: is there already; a session cannot be amended into another one")
     durable.write_json(before.parent / AMENDED, {"to": right.id, "why": why, "version": before.name})
     return folder
+
+
+def _described(right: Session, wrong: Session, store: Store) -> Session:
+    """With what the lab says of the right person; what it said of the wrong one goes, what a file says stays."""
+    if right.subject == wrong.subject:
+        return right
+    known = Subjects.of(store)
+    at = wrong.start
+    if {source.get("dates") for source in wrong.sources} == {"shifted"}:
+        at = privacy_of(store, Settings.of(store).privacy, wrong.subject, ()).true_date(wrong.start)
+    was, now = known[wrong.subject].public(at), known[right.subject].public(at)
+    sources = []
+    for source in wrong.sources:
+        of_file = {key: said for key, said in source.get("subject", {}).items() if was.get(key) != said}
+        sources.append({**source, "subject": of_file | now})
+    return replace(right, sources=tuple(sources))
 
 
 def _redated(right: Session, wrong: Session, store: Store) -> Session:

@@ -95,7 +95,7 @@ def _written_anew(store: Store, session_id: str, say: Progress) -> None:
             session.save(staged, point=True).close()
         adopt(staged, store)
         version = next_version(store, session_id)
-        publish_after(before, staged, version, why=f"written anew from index version {was}")
+        publish_after(store, before, staged, version, why=f"written anew from index version {was}")
     say(f"{session_id}: {version.name} has all that {before.name} has")
     review_session(store, session_id)
 

@@ -56,7 +56,7 @@ def reingest(
         if not changed:
             return {"session": session_id, "state": "unchanged", "version": before.name, "changed": []}
         version = next_version(store, made["session"])
-        publish_after(before, staged, version, why=why)
+        publish_after(store, before, staged, version, why=why)
     return {"session": made["session"], "state": "reingested", "version": version.name, "changed": changed}
 
 

@@ -10,8 +10,9 @@
     sessions     every version, also under a name that was amended
 
 Consent is marked withdrawn first, so that nothing new is derived meanwhile; of the person's entry in `subjects.json`
-only the code and that are kept. Sessions go last: whoever is interrupted and starts again still finds what came from
-them. Every deletion is a line in `deleted.jsonl`, see `retention.py`.
+only the code and that are kept, and digests of what was removed (`removed.py`): the same recordings are refused when
+they come in again, under whatever code. Sessions go last: whoever is interrupted and starts again still finds what came
+from them. Every deletion is a line in `deleted.jsonl`, see `retention.py`.
 
 What cannot be removed from here is told: drops that hold others, too; files that were ingested where they lay; what was
 handed on with `neuroloom export`; Prefect's own history, which knows sessions by code.
@@ -20,16 +21,16 @@ handed on with `neuroloom export`; Prefect's own history, which knows sessions b
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
 from neuroloom.ingest import durable
-from neuroloom.pipeline import studying
+from neuroloom.pipeline import removed, studying
 from neuroloom.pipeline.care import retention
 from neuroloom.pipeline.care.retention import Entry
-from neuroloom.pipeline.catalog import DONE, Catalog, note_new
+from neuroloom.pipeline.catalog import DONE, Catalog, digests_in, note_new
 from neuroloom.pipeline.documents import readable_document_of
 from neuroloom.pipeline.drops.custody import DROP_RECORD
 from neuroloom.pipeline.drops.origins import ORIGIN_RECORD
@@ -64,7 +65,7 @@ def derived_from(store: Store, subject: str) -> Found:
 def withdraw(store: Store, catalog: Catalog, subject: str, *, who: str = "") -> Found:
     """Remove what `derived_from` finds, and forget it in the catalog; gives what was removed."""
     found = derived_from(store, subject)
-    _mark(store, subject)
+    removed.remember(store, subject, _contents(store, found.sessions), _mark(store, subject))
     # First: whoever is interrupted and starts again may find no session any more that tells which drops were theirs.
     for drop in catalog.drops(DONE):
         if drop.sessions and all(s in found.sessions or _subject_of(s) == subject for s in drop.sessions):
@@ -81,8 +82,13 @@ def withdraw(store: Store, catalog: Catalog, subject: str, *, who: str = "") -> 
     return found
 
 
-def _mark(store: Store, subject: str) -> None:
-    """Of the person only this is kept: that there was a consent, and that it ended."""
+def _contents(store: Store, sessions: Iterable[str]) -> set[str]:
+    versions = [folder for session in sessions for folder in store.versions(session)]
+    return {digest for folder in versions for digest in digests_in(readable_document_of(folder / "manifest.json"))}
+
+
+def _mark(store: Store, subject: str) -> date:
+    """Of the person only this is kept: that there was a consent, and that it ended; gives when."""
     known, today = Subjects.of(store), date.today()
     consent = known[subject].consent
     withdrawn = min((consent and consent.withdrawn) or today, today)
@@ -90,6 +96,7 @@ def _mark(store: Store, subject: str) -> None:
     both = Subjects({**known.root, subject: kept})
     durable.write_json(store.subjects_file, both.model_dump(mode="json", exclude_defaults=True))
     store.subjects_file.chmod(0o600)
+    return withdrawn
 
 
 def _sessions(store: Store, subject: str) -> Iterator[str]:

@@ -17,15 +17,16 @@ from typing import Any
 from neuroloom.ingest import durable, manifest
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.session import Session
-from neuroloom.pipeline import subjects, verdicts
+from neuroloom.pipeline import removed, subjects, verdicts
 from neuroloom.pipeline.boxed.box import Inside, Unboxed
-from neuroloom.pipeline.catalog import Catalog, note_new
+from neuroloom.pipeline.catalog import Catalog, digests_in, note_new
 from neuroloom.pipeline.config import AS_SET
+from neuroloom.pipeline.documents import readable_document_of
 from neuroloom.pipeline.drops import making, origins
 from neuroloom.pipeline.drops.identity import grouped
 from neuroloom.pipeline.drops.privacy import make_secret
 from neuroloom.pipeline.drops.reading import Drop, named_from
-from neuroloom.pipeline.store import Store
+from neuroloom.pipeline.store import AMENDED, Store
 
 Progress = Callable[[str], None]
 TRIES = 3  # where another version of the session is published meanwhile
@@ -120,6 +121,7 @@ def _ingest_part(drop: Drop, part: Mapping[str, Any], store: Store, how: How) ->
         if "refused" in part:
             raise FormatError(part["refused"])
         digests = dict(part["digests"])
+        _refuse_removed(drop, part, digests, store)
         known = published(store, digests.values())
         if known is not None:
             return _result(drop, "already", Session.open(known), known)
@@ -135,6 +137,19 @@ def _ingest_part(drop: Drop, part: Mapping[str, Any], store: Store, how: How) ->
         lies = (drop.within,) if drop.within is not None else drop.paths
         origins.note(store, lies, digests, session.id, name=drop.name)
     return _result(drop, "ingested", session, folder)
+
+
+def _refuse_removed(drop: Drop, part: Mapping[str, Any], digests: Mapping[str, str], store: Store) -> None:
+    """Raises FormatError for what was removed when somebody withdrew, whatever code it comes under now."""
+    named = {named_from(Path(file), drop.root).as_posix(): Path(file) for file in part["files"]}
+    sizes = {digest: _size(named[name]) for name, digest in digests.items() if name in named}
+    if code := removed.of_whom(store, sizes):
+        consent, on = subjects.Subjects.of(store)[code].consent, removed.withdrew_on(store, code)
+        if consent is None or consent.withdrawn is not None:
+            raise FormatError(
+                f"{drop.name}: is what was removed when {code} withdrew on {on}; delete it, or say in a subject.toml "
+                f"that {code} consents again"
+            )
 
 
 def _made_and_published(drop: Drop, digests: Mapping[str, str], store: Store, how: How, tries: int = TRIES) -> Path:
@@ -160,9 +175,8 @@ def _publish(staged: Path, made: Mapping[str, Any], store: Store) -> Path:
         raise _OvertakenError(f"{name}: has another version than {made['follows']} by now")
     adopt(staged, store)
     said: dict[str, Any] = {}
-    consent = subjects.Subjects.of(store)[made["subject"]].consent
-    if consent is not None:  # what the subject has agreed to; dates of it stay in the store
-        said["consent"] = {"scope": list(consent.scope), "document": consent.document}
+    if (consent := subjects.published_consent(store, made["subject"])) is not None:
+        said["consent"] = consent
     folder = next_version(store, name)
     with verdicts.publishing(folder.parent):
         if newest:
@@ -170,6 +184,7 @@ def _publish(staged: Path, made: Mapping[str, Any], store: Store) -> Path:
             said["verdicts"] = manifest.read(newest[0])["verdicts"]
         if said:
             manifest.amend(staged, **said)
+        _announced(store, staged, folder)
         durable.publish(staged, folder)
     return folder
 
@@ -227,30 +242,55 @@ def _taken_up(path: Path, store: Store) -> IngestResult:
 
 
 def published(store: Store, digests: Iterable[str]) -> Path | None:
-    """The newest published version that holds all of these contents."""
+    """The newest published version that holds all of these contents.
+
+    Asked at every ingest, so that it takes no longer in a large store: the catalog says which it could be, also of
+    what was published by somebody who was killed then, and the manifest whether it is.
+    """
+    wanted = set(digests)
     catalog = Catalog.of(store)
     try:
-        note_new(store, catalog)
-        found = catalog.holding(digests)
+        if not catalog.knows_all():
+            note_new(store, catalog)
+        found = catalog.holding(wanted)
     finally:
         catalog.close()
-    current = set(store.session_ids())  # an amended session is published under its right name
-    there = [store.session_folder(name) / version for name, version in found if name in current]
-    still = [folder for folder in there if folder in store.versions(folder.parent.name)]
-    return still[-1] if still else None
+    folders = [store.session_folder(name) / version for name, version in reversed(found)]
+    return next((folder for folder in folders if _is_listed(folder) and wanted <= _held(folder)), None)
 
 
-def publish_after(before: Path, staged: Path, version: Path, *, why: str, keeps_consent: bool = True) -> None:
-    """Give a staged session its place as what follows `before`; takes over its verdicts and, unless told, its consent.
+def _is_listed(version: Path) -> bool:
+    return not (version.parent / AMENDED).exists()  # an amended session is published under its right name
 
-    Nobody adds a verdict to `before` meanwhile.
+
+def _held(version: Path) -> set[str]:
+    return digests_in(readable_document_of(version / "manifest.json"))
+
+
+def _announced(store: Store, staged: Path, version: Path) -> None:
+    """The catalog knows what a version holds before it is there."""
+    catalog = Catalog.of(store)
+    try:
+        catalog.announce(version.parent.name, version.name, manifest.read(staged))
+    finally:
+        catalog.close()
+
+
+def publish_after(
+    store: Store, before: Path, staged: Path, version: Path, *, why: str, subject: str | None = None
+) -> None:
+    """Give a staged session its place as what follows `before`; takes over its verdicts and its consent.
+
+    subject: whose it is where that is somebody else now; consent is theirs then. Nobody adds a verdict to `before`
+    meanwhile.
     """
     with verdicts.publishing(before.parent):
         said = manifest.read(before)
         lineage = {"follows": manifest.digest_of(before), "why": why}
-        consent = said["consent"] if keeps_consent else None
+        consent = said["consent"] if subject is None else subjects.published_consent(store, subject)
         manifest.amend(staged, lineage=lineage, consent=consent, verdicts=said["verdicts"])
         durable.make_folder(version.parent)
+        _announced(store, staged, version)
         durable.publish(staged, version)
 
 

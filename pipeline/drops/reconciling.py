@@ -53,7 +53,7 @@ Submit = Callable[[Sequence[Drop]], str | None]  # gives the name of the run, wh
 Progress = Callable[[str], None]
 
 
-ASK_AGAIN_S = 30.0
+ASK_AGAIN_S, ASK_RUNS_S = 30.0, 5.0
 
 
 class SubmitError(RuntimeError):
@@ -69,6 +69,9 @@ class Runs(Protocol):
 
     def is_on_its_way(self, run: str, *, start_s: float) -> bool:
         """True where it waits for a free worker, or one has been starting it for no longer than that."""
+
+    def has_ended(self, run: str) -> bool:
+        """True where it is known to have come to its end, well or not."""
 
     def give_up(self, run: str, reason: str) -> None:
         """Its drops go to another run: it shall not begin, and is shown as crashed where it has begun."""
@@ -103,6 +106,10 @@ class NoRuns:
         """Never."""
         return False
 
+    def has_ended(self, run: str) -> bool:
+        """Never."""
+        return False
+
     def give_up(self, run: str, reason: str) -> None:
         """Nothing."""
 
@@ -127,6 +134,7 @@ class Reconciler:
     clock: Callable[[], float] = time.time
     scanner: Scanner = field(init=False)
     _answers: dict[str, _Answer] = field(default_factory=dict)  # by fingerprint
+    _asked_s: float = -ASK_RUNS_S  # when runs were asked whether they have ended
 
     def __post_init__(self) -> None:
         self.scanner = Scanner(self.store.inbox, self.inside)
@@ -145,7 +153,7 @@ class Reconciler:
         lease_s = self.settings.ingest.lease_s
         dead: dict[str, str] = {}
         on_their_way: dict[str, bool] = {}
-        for drop in self.catalog.expired(longest_lease_s=lease_s, now=now):
+        for drop in [*self.catalog.expired(longest_lease_s=lease_s, now=now), *self._ended_early(now)]:
             if self._has_ended(drop):
                 continue
             what = "the run was not heard of again"
@@ -162,6 +170,15 @@ class Reconciler:
         for run, what in dead.items():
             if run:
                 self.runs.give_up(run, what)
+
+    def _ended_early(self, now: float) -> list[Drop]:
+        """Drops whose run ended before it took them up, as one does that finds no server: no lease need run out."""
+        if 0 <= now - self._asked_s < ASK_RUNS_S:
+            return []
+        self._asked_s = now
+        handed = [drop for drop in self.catalog.drops(SUBMITTED) if drop.owner and drop.lease_until > now]
+        ended = {run for run in {drop.owner for drop in handed} if self.runs.has_ended(run)}
+        return [drop for drop in handed if drop.owner in ended]
 
     def _is_on_its_way(self, drop: Drop, now: float) -> bool:
         ingest = self.settings.ingest
@@ -472,6 +489,7 @@ def ingest_paths(
     from neuroloom.pipeline.drops.ingesting import IngestResult, ingest_drop
 
     catalog = Catalog.of(store)
+    note_new(store, catalog)  # what was copied into the store, or came back with an older catalog
     results: list[dict[str, Any]] = []
     for group in grouped(paths):
         try:

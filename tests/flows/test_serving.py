@@ -197,6 +197,23 @@ def test_a_training_is_typed_into_a_form(served):
     assert {"run-short", "run-short-scores"} <= keys
 
 
+@pytest.mark.slow
+def test_a_training_in_two_processes_is_typed_into_the_form_and_comes_to_the_numbers_of_one(served):
+    asked = {"sessions": [SESSION], "inputs": ["eeg"], "targets": ["eeg"], "length_s": 1.0, "steps": 4, "area_size": 4}
+    losses = {}
+    for n in (1, 2):
+        new = {"name": f"by{n}", **asked, "training": {"processes": n}}
+        run_and_wait(served, "train-new/form", {"new": new}, timeout_s=PATIENCE_S)
+        rows = [row for row in running.metrics_of(f"by{n}", served.store) if "loss" in row]
+        losses[n] = [row["loss"] for row in rows]
+        assert judging.scores_of(f"by{n}", served.store)["scores"]
+    assert preparing.requested(served.store, "by2").training["processes"] == 2
+    assert len(losses[2]) == 4
+    assert losses[2] == pytest.approx(losses[1], rel=1e-3)
+    ends = api(served, "/artifacts/filter", artifacts={"type": {"any_": ["progress"]}})
+    assert {float(bar["data"]) for bar in ends if bar["description"] == "training by2"} == {100.0}
+
+
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"network": {"kind": "big"}}, {"stpes": 4}])
 def test_what_cannot_be_trained_is_refused_by_the_form(served, wrong):
     with pytest.raises(httpx.HTTPStatusError) as refused:

@@ -130,8 +130,9 @@ def machines(tmp_path_factory):
         place |= {"NEUROLOOM_PREFECT_PORT": str(port), "server": f"127.0.0.1:{port}"}
         place["database"] = database.rpartition("@")[2]
         here = {"NEUROLOOM_STORE": str(store.root), "PREFECT_HOME": str(home / "prefect")}
-        # Times, not ways: a worker that looks sooner, and a server that finds the port it is given here.
-        here |= {"PREFECT_RUNNER_POLL_FREQUENCY": "2", "PREFECT_REDIS_MESSAGING_PORT": str(redis)}
+        # Times, not ways: a worker that looks sooner and says what it runs, and a server that finds its port.
+        here |= {"PREFECT_LOGGING_LEVEL": "INFO", "PREFECT_RUNNER_POLL_FREQUENCY": "2"}
+        here |= {"PREFECT_REDIS_MESSAGING_PORT": str(redis)}
         here |= {"PREFECT_REDIS_MESSAGING_HOST": "127.0.0.1", "PREFECT_SERVER_API_PORT": str(port)}
         migrating = os.environ | composed("migrate", place) | here
         upgrade = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
@@ -146,6 +147,16 @@ def machines(tmp_path_factory):
         workers = {log: stack.enter_context(part([*runner, "runner"], environment, log)) for log in logs}
         stack.enter_context(part([*runner, "watcher"], environment, home / "watcher.log"))
         yield Machines(store, environment, f"http://127.0.0.1:{port}/api", workers)
+
+
+def test_the_schedule_makes_runs_here_too(machines):
+    """Asked before a worker is killed: a run that it takes along keeps its kind from running for five minutes."""
+
+    def completed(_catalog):
+        runs = machines.runs(flows={"name": {"any_": ["sweep"]}})
+        return any(run["auto_scheduled"] and run["state"]["type"] == "COMPLETED" for run in runs)
+
+    machines.wait(completed, timeout_s=120)
 
 
 @pytest.fixture(scope="module")
@@ -208,11 +219,3 @@ def test_a_write_from_another_page_is_refused(counted):
     user, _, password = AUTH.partition(":")
     answer = httpx.post(f"{counted.api}/flows/", json={"name": "forged"}, auth=(user, password))
     assert answer.status_code == 403
-
-
-def test_the_schedule_makes_runs_here_too(counted):
-    def completed(_catalog):
-        runs = counted.runs(flows={"name": {"any_": ["sweep"]}})
-        return any(run["auto_scheduled"] and run["state"]["type"] == "COMPLETED" for run in runs)
-
-    counted.wait(completed, timeout_s=120)

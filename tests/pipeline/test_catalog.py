@@ -144,12 +144,28 @@ def test_submitted_is_a_state_of_its_own_so_a_lost_hand_over_is_found(catalog, r
 
 
 def test_contents_are_found_in_the_versions_that_hold_all_of_them(catalog):
-    catalog.add_session("sub-a", "v001", {"sources": [{"digests": {"a.edf": "1"}}]}, 0.0)
-    catalog.add_session("sub-a", "v010", {"sources": [{"digests": {"a.edf": "1"}}, {"digests": {"g.asc": "2"}}]}, 0.0)
-    catalog.add_session("sub-a", "v002", {"sources": [{"digests": {"a.edf": "1", "g.asc": "2"}}]}, 0.0)
+    one, other = {"a.edf": "1"}, {"g.asc": "2"}
+    catalog.add_sessions(
+        [
+            ("sub-a", "v001", {"sources": [{"digests": one}]}, 0.0),
+            ("sub-a", "v010", {"sources": [{"digests": one}, {"digests": other}]}, 0.0),
+            ("sub-a", "v002", {"sources": [{"digests": one | other}]}, 0.0),
+        ]
+    )
     assert catalog.holding(["1", "2"]) == [("sub-a", "v002"), ("sub-a", "v010")]
     assert catalog.holding(["1", "3"]) == []
     assert catalog.holding([]) == []
+
+
+def test_what_was_announced_is_found_before_it_is_noted(catalog):
+    catalog.announce("sub-a", "v001", {"sources": [{"digests": {"a.edf": "1"}}]})
+    assert (catalog.holding(["1"]), catalog.sessions()) == ([("sub-a", "v001")], [])
+
+
+def test_noting_a_version_again_changes_its_manifest_alone(catalog):
+    for words in ("before", "after"):
+        catalog.add_sessions([("sub-a", "v001", {"sources": [], "words": words}, 1.0)])
+    assert [(row.manifest["words"], row.published_at) for row in catalog.sessions()] == [("after", 1.0)]
 
 
 def test_only_versions_that_are_not_noted_are_read(store, catalog):
@@ -218,7 +234,7 @@ def test_a_run_is_noted_and_changed(catalog):
 
 
 def test_a_check_replaces_the_one_before_and_goes_with_its_version(catalog):
-    catalog.add_session("sub-a", "v001", {"sources": [{"digests": {"x": "1"}}]}, 0.0)
+    catalog.add_sessions([("sub-a", "v001", {"sources": [{"digests": {"x": "1"}}]}, 0.0)])
     for damage in ([{"file": "a", "dataset": "", "problem": "gone"}], []):
         catalog.note_check("sub-a", "v001", checked_at=1.0, damage=damage)
     assert catalog.checks()["sub-a", "v001"].damage == []

@@ -71,17 +71,7 @@ class Forks:
         """The calls of an ingest that change files, in order."""
         with tempfile.NamedTemporaryFile("r") as log:
             assert self.run(place, then, log=log.name)["ended"] == 0
-            said = log.read()
-        n_seen: Counter[str] = Counter()
-        calls = []
-        for line in said.splitlines():
-            if (call := re.match(r"(?:\d+ +)?(\w+)\(", line)) is None:
-                continue
-            n_seen[call[1]] += 1
-            if call[1] != "openat" or OPENS_FOR_WRITING.search(line):
-                file, gave = re.match(r"\w+\(\d+<([^>]*)>", line), re.search(r"= (\d+)$", line)
-                calls.append(Call(call[1], n_seen[call[1]], file[1] if file else "", int(gave[1]) if gave else -1))
-        return calls
+            return changing_calls(log.read())
 
     def run(
         self,
@@ -96,7 +86,7 @@ class Forks:
         """One piece of work; what was said of it, and {"ended"}. See `forking.py`; inject: as strace has it."""
         self._send(json.dumps({"place": str(place), "then": then, "most_bytes": most_bytes, "torn": torn}))
         pid = self._reply()["pid"]
-        tracer = self._tracer(pid, inject, log) if inject or log else None
+        tracer = tracer_of(pid, inject=inject, log=log) if inject or log else None
         self._send("go")
         found: dict[str, Any] = {}
         while "ended" not in found:
@@ -117,16 +107,6 @@ class Forks:
             found |= self._reply()
         assert found["ended"] == -signal.SIGKILL, found
 
-    def _tracer(self, pid: int, inject: str, log: str) -> subprocess.Popen[bytes]:
-        traced = inject.split(":")[0] if inject else ",".join(CHANGING)
-        command = ["strace", "-y", "-o", log or os.devnull, "-e", f"trace={traced}"]
-        command += [*(["-e", f"inject={inject}"] if inject else []), "-p", str(pid)]
-        tracer = subprocess.Popen(command, stderr=subprocess.PIPE)
-        assert tracer.stderr is not None
-        said = tracer.stderr.readline()
-        assert b"attached" in said, said
-        return tracer
-
     def _send(self, text: str) -> None:
         self.process.stdin.write(text.encode() + b"\n")  # type: ignore[union-attr]
         self.process.stdin.flush()  # type: ignore[union-attr]
@@ -135,3 +115,29 @@ class Forks:
         said = self.process.stdout.readline()  # type: ignore[union-attr]
         assert said, "the process that forks has ended"
         return dict(json.loads(said))
+
+
+def changing_calls(log: str) -> list[Call]:
+    """The calls that change files, in order, of what strace wrote."""
+    n_seen: Counter[str] = Counter()
+    calls = []
+    for line in log.splitlines():
+        if (call := re.match(r"(?:\d+ +)?(\w+)\(", line)) is None:
+            continue
+        n_seen[call[1]] += 1
+        if call[1] != "openat" or OPENS_FOR_WRITING.search(line):
+            file, gave = re.match(r"\w+\(\d+<([^>]*)>", line), re.search(r"= (\d+)$", line)
+            calls.append(Call(call[1], n_seen[call[1]], file[1] if file else "", int(gave[1]) if gave else -1))
+    return calls
+
+
+def tracer_of(pid: int, *, inject: str = "", log: str = "") -> subprocess.Popen[bytes]:
+    """A tracer that has hold of a process and ends with it. inject: as strace has it; log: a file for its calls."""
+    traced = inject.split(":")[0] if inject else ",".join(CHANGING)
+    command = ["strace", "-y", "-o", log or os.devnull, "-e", f"trace={traced}"]
+    command += [*(["-e", f"inject={inject}"] if inject else []), "-p", str(pid)]
+    tracer = subprocess.Popen(command, stderr=subprocess.PIPE)
+    assert tracer.stderr is not None
+    said = tracer.stderr.readline()
+    assert b"attached" in said, said
+    return tracer

@@ -11,7 +11,7 @@ import pytest
 from neuroloom.ingest import Session, manifest
 from neuroloom.ingest.formats import formats
 from neuroloom.pipeline.boxed import _landlock, sniffing
-from neuroloom.pipeline.boxed.box import BoxAwayError, box_of
+from neuroloom.pipeline.boxed.box import BoxAwayError, BoxError, Unboxed, box_of
 from neuroloom.pipeline.care.reingesting import reingest
 from neuroloom.pipeline.catalog import QUARANTINED, SUBMITTED, Catalog
 from neuroloom.pipeline.config import BoxSettings, InboxSettings, IngestSettings, Settings
@@ -19,6 +19,8 @@ from neuroloom.pipeline.drops.ingesting import ingest_path
 from neuroloom.pipeline.drops.reconciling import Reconciler, ingest_paths
 from neuroloom.pipeline.store import Store
 from neuroloom.pipeline.synthetic.sample_devices import record_person
+
+from ...trust.hostile_paths import brainvision
 
 HERE = Path(__file__).parent
 SAMPLE = HERE.parents[2] / "sample_data" / "person"
@@ -189,6 +191,25 @@ def test_a_sniffer_that_breaks_or_hangs_is_a_refusal_and_the_others_go_on(store,
     assert re.fullmatch(
         r"hang.wild: while it was told apart: not done after \d+ s; it was stopped", drops["hang"].reason
     )
+
+
+class KilledOnce(Unboxed):
+    """The first call is ended by somebody else, after its first answer."""
+
+    n_calls = 0
+
+    def call(self, function, arguments, **more):
+        self.n_calls += 1
+        if self.n_calls > 1:
+            return super().call(function, arguments, **more)
+        super().call(function, {**arguments, "items": arguments["items"][:1]}, **more)
+        raise BoxError("the reader crashed (SIGKILL)")
+
+
+def test_a_sniffer_that_was_killed_for_others_sake_is_asked_again(store):
+    brainvision(store.inbox)
+    found = looked_at(store, KilledOnce())["x"]
+    assert (found.state, found.files) == (SUBMITTED, ["x.eeg", "x.vhdr"])
 
 
 @pytest.mark.skipif(not _landlock.version(), reason="this kernel has no Landlock")

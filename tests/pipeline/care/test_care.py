@@ -13,6 +13,7 @@ from neuroloom.pipeline.care.tracing import Touch, affected
 from neuroloom.pipeline.drops.ingesting import ingest_path
 from neuroloom.pipeline.runs import preparing, run_config
 from neuroloom.pipeline.store import StoreError
+from neuroloom.pipeline.subjects import take_up
 
 SAMPLE = Path(__file__).parents[3] / "sample_data" / "person"
 ID, RIGHT = "sub-sample_ses-01_task-choice", "sub-08_ses-01_task-choice"
@@ -52,6 +53,35 @@ def test_what_it_holds_stays_and_its_dates_move_with_the_subject(store, publishe
         assert right.stream_names == wrong.stream_names
         assert right.start != wrong.start
         assert right.start.time() == wrong.start.time()
+
+
+def test_consent_and_what_the_lab_says_are_those_of_the_right_person(store, person, tmp_path):
+    subjects = """
+        [sample]
+        sex = "M"
+        strain = "C57BL"
+        consent = {given = 2024-02-01, scope = ["teaching"]}
+        [08]
+        sex = "F"
+        consent = {given = 2024-02-01, scope = ["research"], document = "08.pdf"}
+        """
+    (tmp_path / "subject.toml").write_text(subjects)
+    take_up(store, tmp_path / "subject.toml")
+    ingest_path(person, store, sorter=None)
+    folder = amend(store, ID, subject="08", why="wrong code")
+    assert manifest.read(folder)["consent"] == {"scope": ["research"], "document": "08.pdf"}
+    with Session.open(folder) as right:
+        assert {source["subject"].get("sex") for source in right.sources} == {"F"}
+        assert not any("strain" in source["subject"] for source in right.sources)
+    another_task = amend(store, RIGHT, task="reach", why="wrong task")
+    assert manifest.read(another_task)["consent"] == {"scope": ["research"], "document": "08.pdf"}
+
+
+def test_of_a_person_whose_consent_nobody_knows_there_is_none(store, person, tmp_path):
+    (tmp_path / "subject.toml").write_text("[sample.consent]\ngiven = 2024-02-01\n")
+    take_up(store, tmp_path / "subject.toml")
+    ingest_path(person, store, sorter=None)
+    assert manifest.read(amend(store, ID, subject="08", why="wrong code"))["consent"] is None
 
 
 def test_the_same_recordings_dropped_again_are_known_under_the_right_name(store, published, person):

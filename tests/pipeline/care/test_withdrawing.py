@@ -1,16 +1,21 @@
 """A person withdraws: what came from them goes, what came from others stays."""
 
 import json
+import re
+from datetime import date
 
 import pytest
 
 from neuroloom.ingest.durable import write_json
+from neuroloom.ingest.formats import FormatError
 from neuroloom.pipeline.care import retention, withdrawing
 from neuroloom.pipeline.catalog import DONE, Catalog
+from neuroloom.pipeline.drops.ingesting import ingest_path
 from neuroloom.pipeline.runs import preparing, run_config, running
 from neuroloom.pipeline.store import AMENDED, Store, StoreError
-from neuroloom.pipeline.subjects import Subjects
+from neuroloom.pipeline.subjects import Subjects, take_up
 
+from ...trust.hostile_paths import brainvision
 from .test_checking import publish
 
 SUBJECTS = {"07": {"names": ["Mueller"], "birth_date": "1990-05-01", "consent": {"given": "2024-02-01"}}, "08": {}}
@@ -91,8 +96,6 @@ def test_of_the_person_only_the_code_and_the_end_of_the_consent_stay(store, cata
     kept = json.loads(store.subjects_file.read_text())["07"]
     assert set(kept) == {"consent"}
     assert kept["consent"]["given"] == "2024-02-01"
-    from datetime import date
-
     assert "withdrawn" in Subjects.of(store).objection("sub-07_ses-1", date.today())
 
 
@@ -124,3 +127,51 @@ def test_nothing_is_trained_on_from_what_was_learned_of_somebody_who_withdrew(st
     asked = run_config.RunConfig(name="third", sessions=("sub-08_ses-1",), start_from="after")
     with pytest.raises(StoreError, match="consent was withdrawn"):
         preparing.prepare_run(asked, store)
+
+
+# what comes in again -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def withdrawn(store, catalog, tmp_path):
+    """A recording of 11, who has withdrawn since, and one of 12 with the same header; in folders of their own."""
+    for code in ("11", "12"):
+        folder = tmp_path / code
+        folder.mkdir()
+        brainvision(folder)
+        (folder / "x.eeg").write_bytes(bytes(range(int(code), int(code) + 200)) * 10)
+        (folder / "session.toml").write_text(f'subject = "{code}"\n')
+    subject(tmp_path, "[11]\nconsent = {given = 2024-02-01}\n")
+    take_up(store, tmp_path / "subject.toml")
+    assert ingest_path(tmp_path / "11", store).state == "ingested"
+    withdrawing.withdraw(store, catalog, "11")
+    return tmp_path
+
+
+def subject(folder, text):
+    (folder / "subject.toml").write_text(text)
+
+
+def test_what_was_removed_is_refused_under_whatever_code(store, withdrawn):
+    (withdrawn / "11" / "session.toml").write_text('subject = "99"\n')
+    again = ingest_path(withdrawn / "11", store)
+    assert again.state == "quarantined"
+    assert re.match(r"11: is what was removed when 11 withdrew on \S+; delete it, or say in a subject", again.reason)
+    assert ingest_path(withdrawn / "12", store).state == "ingested"
+
+
+def test_the_consent_of_before_is_no_new_one(store, withdrawn):
+    with pytest.raises(FormatError, match="11 withdrew on"):
+        take_up(store, withdrawn / "subject.toml")
+    assert "withdrawn" in Subjects.of(store).objection("sub-11_ses-01", date.today())
+
+
+def test_who_consents_again_is_taken_in_again(store, withdrawn):
+    subject(withdrawn, f"[11]\nconsent = {{given = {date.today()}}}\n")
+    take_up(store, withdrawn / "subject.toml")
+    assert ingest_path(withdrawn / "11", store).state == "ingested"
+
+
+def test_a_withdrawal_that_was_interrupted_still_knows_what_it_removed(store, withdrawn, catalog):
+    withdrawing.withdraw(store, catalog, "11")
+    assert ingest_path(withdrawn / "11", store).state == "quarantined"

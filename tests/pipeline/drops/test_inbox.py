@@ -343,10 +343,13 @@ class Server:
     """Runs by name: what the server would say of them, and which were given up."""
 
     def __init__(self, **on_their_way):
-        self.on_their_way, self.given_up = on_their_way, []
+        self.on_their_way, self.given_up, self.ended = on_their_way, [], set()
 
     def is_on_its_way(self, run, *, start_s):
         return self.on_their_way[run]
+
+    def has_ended(self, run):
+        return run in self.ended
 
     def give_up(self, run, reason):
         self.given_up.append((run, reason))
@@ -382,6 +385,15 @@ def test_a_drop_whose_run_died_before_it_began_is_handed_over_again(place):
     server = Server(r0=False)
     handed_over(place, server, "a.rec")
     place.after(100)
+    (again,) = place.catalog.drops(SUBMITTED)
+    assert (again.owner, again.attempts, server.given_up) == ("r1", 0, [("r0", "no run took it up")])
+
+
+def test_a_drop_whose_run_ended_before_it_took_it_up_does_not_wait_for_its_lease(place):
+    server = Server(r0=False)
+    handed_over(place, server, "a.rec")
+    server.ended = {"r0"}
+    place.after(40)
     (again,) = place.catalog.drops(SUBMITTED)
     assert (again.owner, again.attempts, server.given_up) == ("r1", 0, [("r0", "no run took it up")])
 

@@ -1,5 +1,6 @@
 """From a folder of files to a published session, in this process."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from neuroloom.ingest import FormatError, Session, manifest, naming_files
 from neuroloom.pipeline.boxed.box import Unboxed
-from neuroloom.pipeline.catalog import Catalog, rebuild
+from neuroloom.pipeline.catalog import Catalog, note_new, rebuild
 from neuroloom.pipeline.drops import making
 from neuroloom.pipeline.drops.ingesting import ingest_drop, ingest_path, published
 from neuroloom.pipeline.drops.reading import Drop
@@ -83,6 +84,43 @@ def test_published_finds_a_session_by_what_it_was_made_of(person, store):
     digests = [d for s in Session.open(Path(result.file).parent).sources for d in s["digests"].values()]
     assert published(store, digests) == Path(result.file).parent
     assert published(store, [*digests, "blake3:00"]) is None
+
+
+@pytest.fixture
+def published_by_hand(store):
+    """Gives a version that says it was made of a content; nobody told the catalog."""
+
+    def made(session, version, digest):
+        folder = store.session_folder(session) / version
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").write_text(json.dumps({"sources": [{"digests": {"x.edf": digest}}]}))
+        return folder
+
+    return made
+
+
+def test_a_version_whose_writer_was_killed_before_it_was_noted_is_found(store, published_by_hand):
+    catalog = Catalog.of(store)
+    note_new(store, catalog)
+    catalog.announce("sub-a_ses-01", "v001", {"sources": [{"digests": {"x.edf": "1"}}]})
+    catalog.close()
+    assert published(store, ["1"]) is None
+    assert published_by_hand("sub-a_ses-01", "v001", "1") == published(store, ["1"])
+
+
+def test_what_was_announced_under_a_version_that_another_content_took_is_not_taken_for_it(store, published_by_hand):
+    catalog = Catalog.of(store)
+    note_new(store, catalog)
+    for digest in ("1", "2"):
+        catalog.announce("sub-a_ses-01", "v001", {"sources": [{"digests": {"x.edf": digest}}]})
+    catalog.close()
+    published_by_hand("sub-a_ses-01", "v001", "2")
+    assert published(store, ["1"]) is None
+
+
+def test_where_the_catalog_was_deleted_what_is_published_is_found(store, published_by_hand):
+    folder = published_by_hand("sub-a_ses-01", "v001", "1")
+    assert published(store, ["1"]) == folder
 
 
 def test_one_broken_file_stops_no_other(person, store, tmp_path):
