@@ -168,11 +168,17 @@ def _move_files(source: Path, name: str, files: Sequence[str], target: Path) -> 
 def _remove_empty_folders(folder: Path) -> None:
     if folder.is_symlink() or not folder.is_dir():
         return
-    for inner, _, _ in os.walk(folder, topdown=False):
+    for inner, _, _ in os.walk(folder, topdown=False, onerror=_raise_of_disk):
         try:
             os.rmdir(inner)
         except OSError as error:
-            # One that is not empty holds files that came later: they stay, and are a new drop. What the disk refuses is
-            # asked of it again: an empty folder that stays would be a new drop, too.
-            if durable.is_of_disk(error):
-                raise
+            _raise_of_disk(error)
+
+
+def _raise_of_disk(error: OSError) -> None:
+    """Raise what the disk refused, so that it is asked again: an empty folder that stays would be a new drop.
+
+    A folder that is not empty holds files that came later: they stay, and are a new drop. One that is gone is gone.
+    """
+    if durable.is_of_disk(error):
+        raise error

@@ -1,0 +1,53 @@
+"""Files that leave the inbox: a move that was cut short, and folders that the disk did not let go."""
+
+import errno
+import json
+import os
+
+import pytest
+
+from neuroloom.pipeline.drops import custody
+from neuroloom.pipeline.store import Store
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path).create()
+
+
+def begun(store, name, file):
+    """A move into quarantine whose record is written and whose files still lie in the inbox."""
+    (store.inbox / file).parent.mkdir(parents=True)
+    (store.inbox / file).write_bytes(b"samples")
+    folder = store.quarantine / name
+    folder.mkdir()
+    record = {"name": name, "folder": str(store.inbox), "files": [file], "moved": False}
+    (folder / custody.REASON_RECORD).write_text(json.dumps(record))
+    return folder
+
+
+@pytest.mark.parametrize("refused", ["study", "study/sub-01", "study/sub-01/eeg"])
+def test_a_folder_that_the_disk_does_not_list_is_asked_for_again(store, monkeypatch, refused):
+    folder = begun(store, "study", "study/sub-01/eeg/x.eeg")
+    real = os.scandir
+
+    def scandir(path="."):
+        if os.fspath(path) == str(store.inbox / refused):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), os.fspath(path))
+        return real(path)
+
+    with monkeypatch.context() as failing:
+        failing.setattr(os, "scandir", scandir)
+        with pytest.raises(OSError, match="Input/output error"):
+            custody.finish_moves(store)
+    assert custody.finish_moves(store) == 1
+    assert not (store.inbox / "study").exists()
+    assert (folder / custody.FILES / "study/sub-01/eeg/x.eeg").read_bytes() == b"samples"
+    assert custody.finish_moves(store) == 0
+
+
+def test_what_came_into_a_folder_meanwhile_stays(store):
+    begun(store, "study", "study/a/x.eeg")
+    (store.inbox / "study" / "later.eeg").write_bytes(b"more")
+    assert custody.finish_moves(store) == 1
+    assert [path.name for path in (store.inbox / "study").iterdir()] == ["later.eeg"]
