@@ -214,11 +214,9 @@ class Catalog:
         with self._session() as session:
             return list(session.scalars(query))
 
-    def newest_drops(self, n: int, *, but: Sequence[str] = ()) -> list[Drop]:
-        """The last `n` drops that are in none of the states `but`, newest first."""
-        query = select(Drop).order_by(Drop.id.desc()).limit(n)
-        if but:
-            query = query.where(Drop.state.in_([state for state in STATES if state not in but]))
+    def newest_drops(self, n: int, states: Sequence[str] = STATES) -> list[Drop]:
+        """The last `n` drops that are in one of these states, newest first."""
+        query = select(Drop).where(Drop.state.in_(states)).order_by(Drop.id.desc()).limit(n)
         with self._session() as session:
             return list(session.scalars(query))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neuroloom.pipeline import verdicts
-from neuroloom.pipeline.catalog import DONE, RETRY, Catalog, RunRow, SessionRow
+from neuroloom.pipeline.catalog import OPEN, RETRY, Catalog, RunRow, SessionRow
 from neuroloom.pipeline.drops import custody
 from neuroloom.pipeline.store import Store, StoreError
 
@@ -25,7 +25,6 @@ MOST_DROPS = 200
 MOST_OTHERS = 12  # runs that are looked at for what can be compared
 MAIN_METRIC = "bits per spike"
 GOES_ON = "asked for again as it was, it goes on where it stopped"  # whatever kind of run
-ADVICE = "mend it and drop it again, or put it back with `neuroloom quarantine retry`"
 
 
 def review_session(store: Store, session_id: str) -> Path:
@@ -135,17 +134,18 @@ def review_index(store: Store) -> Path:
 
     catalog = Catalog.of(store)
     try:
-        open_drops = catalog.newest_drops(MOST_DROPS, but=[DONE])
         view = IndexView(
             store=store.root.name,
             made=datetime.now(UTC),
             drops=tuple(
-                DropRow(name=d.name, state=d.state, reason=d.reason, when=_utc(d.changed_at)) for d in open_drops
+                DropRow(name=d.name, state=d.state, reason=d.reason, when=_utc(d.changed_at))
+                for d in catalog.newest_drops(MOST_DROPS, OPEN)
             ),
+            waiting={state: n for state, n in catalog.counts().items() if state in OPEN},
             sessions=_session_rows(store, catalog),
             quarantine=tuple(
-                QuarantineRow(name=entry.id, reason=entry.reason, advice=ADVICE, when=_utc(entry.since))
-                for entry in custody.refused(store)
+                QuarantineRow(name=entry.id, reason=entry.reason, when=_utc(entry.since))
+                for entry in sorted(custody.refused(store), key=lambda entry: -entry.since)
             ),
             runs=_compared([_run_row(store, row) for row in catalog.runs()]),
             health=_health(store, catalog),
@@ -178,7 +178,7 @@ def _health(store: Store, catalog: Catalog) -> views.HealthView:
 
 
 def _session_rows(store: Store, catalog: Catalog) -> tuple[views.SessionRow, ...]:
-    """The newest version of every session; its findings beside those of the subject's session before."""
+    """The newest version of every session, last published first; findings beside those of the subject's one before."""
     said: dict[str, list[dict[str, Any]]] = {}
     for version in catalog.sessions("verdicts"):
         said.setdefault(version.id, []).append(version.manifest)
@@ -190,6 +190,7 @@ def _session_rows(store: Store, catalog: Catalog) -> tuple[views.SessionRow, ...
         if row.subject in before:
             more[row.id] = row.n_findings - before[row.subject]
         before[row.subject] = row.n_findings
+    rows.sort(key=lambda row: str(row.published), reverse=True)
     return tuple(replace(row, n_more=more.get(row.id)) for row in rows)
 
 
@@ -221,7 +222,7 @@ def _session_row(store: Store, row: SessionRow) -> views.SessionRow:
 
 
 def _compared(rows: list[tuple[views.RunRow, ScoreValue | None]]) -> tuple[views.RunRow, ...]:
-    """Each run beside the last one before it that has the same score."""
+    """Each run, the newest first, beside the last one before it that has the same score."""
     last: dict[str, tuple[str, ScoreValue]] = {}
     found = []
     for row, score in rows:
@@ -231,7 +232,7 @@ def _compared(rows: list[tuple[views.RunRow, ScoreValue | None]]) -> tuple[views
                 row = replace(row, before=name, change=score.value - before.value, is_clear=_are_apart(score, before))
             last[row.metric] = row.name, score
         found.append(row)
-    return tuple(found)
+    return tuple(reversed(found))
 
 
 def _are_apart(one: ScoreValue, other: ScoreValue) -> bool:

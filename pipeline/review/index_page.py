@@ -7,7 +7,7 @@ from pathlib import Path
 from neuroloom.pipeline.review.page import write_page
 from neuroloom.pipeline.review.views import IndexView
 
-MOST_OF_TODAY = 6  # lines of a card
+MOST_OF_TODAY = 4  # lines of a card
 GOOD_STATES = frozenset({"DONE", "FINISHED", "COMPLETED"})
 BAD_STATES = frozenset({"QUARANTINED", "FAILED", "CRASHED"})
 BUSY_STATES = frozenset({"READY", "SUBMITTED", "RUNNING", "SETTLING", "RETRY"})
@@ -16,7 +16,7 @@ BUSY_STATES = frozenset({"READY", "SUBMITTED", "RUNNING", "SETTLING", "RETRY"})
 def write_index(view: IndexView, folder: Path) -> Path:
     """Writes `index.html` into the folder and returns its path."""
     shown = {"view": view, "tone": tone, "most": MOST_OF_TODAY}
-    return write_page("index.html", folder / "index.html", scripts=("sort.js", "today.js", "verdict.js"), **shown)
+    return write_page("index.html", folder / "index.html", scripts=("tables.js", "today.js", "verdict.js"), **shown)
 
 
 def tone(state: str) -> str:

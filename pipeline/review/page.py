@@ -23,6 +23,7 @@ HERE = Path(__file__).parent
 STYLE = "style.css"
 HEAD = 4096  # bytes of a page, with its policy
 MOST_PROSE = 4000  # characters of one line
+FOLDED = 12  # rows of a long table that are shown at first; style.css counts them
 
 
 @cache
@@ -62,6 +63,7 @@ def environment() -> Any:
         clock=text.clock,
     )
     made.globals.update(
+        folded=FOLDED,
         style=Markup(_read(STYLE)),
         source=lambda name: Markup(_read(name)),
         policy=lambda scripts: Markup(escape(policy(scripts))),  # whole, however long
@@ -91,7 +93,7 @@ def data(value: object) -> Any:
     return Markup(written.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
-def write_page(template: str, path: Path, *, scripts: Sequence[str] = ("sort.js",), **shown: Any) -> Path:
+def write_page(template: str, path: Path, *, scripts: Sequence[str] = ("tables.js",), **shown: Any) -> Path:
     """Renders a template to `path`, whole or not at all. scripts: files of this folder that the page runs, in order."""
     whole: str = environment().get_template(template).render(scripts=scripts, **shown)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -35,7 +35,7 @@ def write_run(
     return write_page(
         "run.html",
         run_page(view.name, folder),
-        scripts=("sort.js", "live.js", "verdict.js"),
+        scripts=("tables.js", "live.js", "verdict.js"),
         run=view,
         judged=Judged(kind="runs", name=view.name, history=history),
         loss=scores.loss_picture(view.training, view.validation),

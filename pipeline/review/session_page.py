@@ -59,7 +59,7 @@ def write_session(session: Session, folder: Path, history: Sequence[Verdict] = (
     return write_page(
         "session.html",
         session_page(session.id, folder),
-        scripts=("sort.js", "channels.js", "recording.js", "verdict.js"),
+        scripts=("tables.js", "channels.js", "recording.js", "verdict.js"),
         session=session,
         judged=_judged(session, history),
         duration_s=stop_s - start_s if session.streams else 0.0,

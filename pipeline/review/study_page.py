@@ -25,7 +25,7 @@ def write_study(
     return write_page(
         "study.html",
         run_page(name, folder),
-        scripts=("sort.js", "verdict.js"),
+        scripts=("tables.js", "verdict.js"),
         name=name,
         judged=Judged(kind="runs", name=name, history=history),
         report=report,

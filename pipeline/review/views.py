@@ -64,11 +64,10 @@ class SessionRow:
 
 @dataclass(frozen=True, kw_only=True)
 class QuarantineRow:
-    """One refused drop: why, and what a person can do about it."""
+    """One refused drop, and why."""
 
     name: str
     reason: str
-    advice: str = ""
     when: datetime | None = None
 
 
@@ -117,11 +116,15 @@ class HealthView:
 
 @dataclass(frozen=True, kw_only=True)
 class IndexView:
-    """Everything on the index page; rows in the order they are to be shown."""
+    """Everything on the index page; rows in the order they are to be shown, the newest first.
+
+    drops: those on their way, or the newest of them; waiting: how many there are, by state.
+    """
 
     store: str
     made: datetime
     drops: tuple[DropRow, ...] = ()
+    waiting: Mapping[str, int] = field(default_factory=dict)
     sessions: tuple[SessionRow, ...] = ()
     quarantine: tuple[QuarantineRow, ...] = ()
     runs: tuple[RunRow, ...] = ()
@@ -139,9 +142,9 @@ class IndexView:
         return sorted(found, key=lambda row: row.published or self.since, reverse=True)
 
     @property
-    def waits(self) -> list[DropRow]:
+    def n_waiting(self) -> int:
         """Drops that are still on their way."""
-        return [row for row in self.drops if row.state not in ("DONE", "QUARANTINED", "IGNORED")]
+        return sum(self.waiting.values())
 
     @property
     def refused(self) -> list[QuarantineRow]:
@@ -151,7 +154,7 @@ class IndexView:
     @property
     def ran(self) -> list[RunRow]:
         """Runs of late, and those that are under way; the newest first."""
-        return [row for row in reversed(self.runs) if row.started is None or row.started >= self.since]
+        return [row for row in self.runs if row.started is None or row.started >= self.since]
 
     @property
     def better(self) -> list[RunRow]:

@@ -1,6 +1,8 @@
 """The served review pages: who may read, who may write, what is refused, and that nothing in a note runs."""
 
 import json
+import time
+from datetime import UTC, datetime
 
 import httpx
 import numpy as np
@@ -8,8 +10,10 @@ import pytest
 
 from neuroloom.flows.pages import LARGEST_BODY, TOKEN_HEADER, pages_served, token_of
 from neuroloom.pipeline import verdicts
+from neuroloom.pipeline.review import write_index
 from neuroloom.pipeline.review.recording import MOST_CHANNELS
 from neuroloom.pipeline.review.timeline import extent
+from neuroloom.pipeline.review.views import IndexView, SessionRow
 from neuroloom.pipeline.reviewing import review_index, review_run, review_session
 from neuroloom.pipeline.store import Store
 
@@ -329,3 +333,29 @@ def fill(browser, note):
         field.clear()
         field.send_keys(words)
     form(browser).find_element("css selector", "button[type=submit]").send_keys(Keys.ENTER)
+
+
+def test_the_front_page_takes_over_what_is_new_and_keeps_what_was_searched_and_sorted(browser, store, address):
+    def shown(*more):
+        rows = [SessionRow(id=f"s{n:02d}", subject="1") for n in range(20)]
+        write_index(IndexView(store="lab", made=datetime.now(UTC), sessions=(*rows, *more)), store.review)
+
+    def ids():
+        return browser.execute_script(
+            "return [...document.querySelectorAll('#sessions tbody tr')].filter((row) => row.checkVisibility())"
+            ".map((row) => row.cells[0].textContent)"
+        )
+
+    shown()
+    browser.get(f"{address}/index.html")
+    browser.find_element("css selector", "#sessions input[type=search]").send_keys("s1")
+    heading = browser.find_element("css selector", "#sessions th button")
+    for _ in "up", "down":
+        heading.click()
+    browser.execute_script("document.activeElement.blur()")
+    wait_for(browser, lambda b: ids()[0] == "s19")
+    time.sleep(2.5)  # until the page has seen what is there
+    shown(SessionRow(id="s1x", subject="1"))
+    wait_for(browser, lambda b: len(ids()) == 11)
+    assert ids()[:2] == ["s19", "s18"]
+    assert console_errors(browser) == []

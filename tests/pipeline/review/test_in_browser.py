@@ -5,6 +5,7 @@ import json
 import pytest
 
 from neuroloom.pipeline.review import write_compare, write_index, write_run, write_session
+from neuroloom.pipeline.review.page import FOLDED
 from neuroloom.pipeline.review.views import SessionRow
 
 from ...browser import console_errors, requested_urls
@@ -108,3 +109,47 @@ def luminance(colour):
     channels = [int(part) / 255 for part in colour.removeprefix("rgb(").removesuffix(")").split(",")]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def long_index(folder):
+    rows = tuple(SessionRow(id=f"s{n:02d}", subject=str(n), verdict="" if n else "reject") for n in range(40))
+    return write_index(index_view(sessions=rows), folder)
+
+
+def shown_sessions(browser):
+    rows = browser.find_elements("css selector", "#sessions tbody tr")
+    return [row.find_element("tag name", "th").text for row in rows if row.is_displayed()]
+
+
+def test_a_long_table_is_folded_sorted_as_a_whole_and_unfolded_with_the_keyboard(browser, tmp_path):
+    from selenium.webdriver.common.keys import Keys
+
+    browser.get(long_index(tmp_path).as_uri())
+    assert shown_sessions(browser) == [f"s{n:02d}" for n in range(FOLDED)]
+    heading = browser.find_element("css selector", "#sessions th button")
+    heading.send_keys(Keys.ENTER, Keys.ENTER)
+    assert shown_sessions(browser)[0] == "s39"
+    browser.find_element("css selector", "#sessions .all").send_keys(Keys.SPACE)
+    assert len(shown_sessions(browser)) == 40
+
+
+def test_a_long_table_is_searched_also_where_it_is_folded(browser, tmp_path):
+    browser.get(long_index(tmp_path).as_uri())
+    search = browser.find_element("css selector", "#sessions input[type=search]")
+    search.send_keys("s3")
+    assert shown_sessions(browser) == [f"s{n}" for n in range(30, 40)]
+    assert browser.find_element("css selector", "#sessions [role=status]").text == "10 of 40"
+    search.clear()
+    search.send_keys("rejected")
+    assert shown_sessions(browser) == ["s00"]
+
+
+def test_a_long_table_unfolds_without_scripts(browser, tmp_path):
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        browser.get(long_index(tmp_path).as_uri())
+        browser.find_element("css selector", "#sessions .all").click()
+        last = browser.find_element("css selector", "#sessions tbody tr:last-child")
+        assert last.value_of_css_property("display") == "table-row"
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
