@@ -24,8 +24,8 @@ from prefect.artifacts import (
 )
 
 from neuroloom.flows.environment import review_url
-from neuroloom.flows.printing import printable
 from neuroloom.flows.submitting import UNREACHABLE
+from neuroloom.pipeline.store import printable
 
 MAX_BYTES = 150_000
 MOST_ROWS = 200

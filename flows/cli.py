@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neuroloom.flows import cli_care, cli_first, cli_review, cli_runs, cli_space, cli_studies
-from neuroloom.flows.options import JsonOption, StoreOption
+from neuroloom.flows.options import JsonOption, SessionArgument, SorterOption, StoreOption
 from neuroloom.flows.printing import document, lines, say, table
 
 if TYPE_CHECKING:
@@ -24,19 +24,44 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="neuroloom",
-    help="Neural recordings become training data; training data becomes networks shaped like a brain.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Paths = Annotated[list[Path], typer.Argument(help="Recordings: files or folders.")]
+cli_first.register(app)
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        lines(f"neuroloom {version('neuroloom')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _whole(
+    of_this: Annotated[
+        bool, typer.Option("--version", help="Show it and exit.", callback=_say_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Neural recordings become training data; training data becomes networks shaped like a brain."""
+
+
+NO_SESSION = "no session yet; `neuroloom ingest PATH` brings recordings in, or `neuroloom up` and its inbox"
+
+Paths = Annotated[list[Path], typer.Argument(metavar="PATH", help="Recordings: files or folders.")]
 
 
 @app.command()
 def demo(store: StoreOption = None) -> None:
-    """The whole story on synthetic data: recorded, dropped, ingested, trained on, beside the truth."""
+    """The whole story on a synthetic person, beside the truth.
+
+    Recorded, dropped, ingested, sorted, trained on; it takes three minutes.
+    """
     from neuroloom.flows.demo import run_demo
 
     missed = run_demo(_store(store))
@@ -47,7 +72,10 @@ def demo(store: StoreOption = None) -> None:
 
 @app.command()
 def up(store: StoreOption = None) -> None:
-    """Prefect server, schedules, inbox watcher and review pages; Ctrl-C ends all of it."""
+    """Everything: dashboard, schedules, inbox, review pages.
+
+    Ctrl-C ends all of it.
+    """
     from neuroloom.flows.up import run_up
 
     run_up(_store(store))
@@ -55,7 +83,10 @@ def up(store: StoreOption = None) -> None:
 
 @app.command()
 def sniff(paths: Paths, as_json: JsonOption = False, store: StoreOption = None) -> None:
-    """What is this? Format, modality and streams; reads headers only."""
+    """What is this? Format, modality, streams; headers only.
+
+    Exit 3: some are unknown.
+    """
     from neuroloom.pipeline.boxed.sniffing import sniffed
 
     _need(paths)
@@ -66,7 +97,7 @@ def sniff(paths: Paths, as_json: JsonOption = False, store: StoreOption = None) 
         for result in results:
             lines(f"{result['path']}: {result['format'] or 'unknown'} {result['modality'] or ''}".rstrip())
             lines(*[f"  {_stream_line(stream)}" for stream in result["streams"]])
-            lines(*[f"  {result['reason']}"] if result["reason"] else [])
+            lines(*[f"  {_of(result)}"] if result["reason"] else [])
     raise typer.Exit(3 if any(result["reason"] for result in results) else 0)
 
 
@@ -75,12 +106,15 @@ def ingest(
     paths: Paths,
     as_json: JsonOption = False,
     archive: Annotated[bool, typer.Option("--archive", help="Copy the originals into the store.")] = False,
-    sorter: Annotated[str | None, typer.Option(help="A spike sorter; 'none' leaves sorting out.")] = None,
+    sorter: SorterOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse files with faults instead of mending them.")] = False,
     pages: Annotated[bool, typer.Option(help="Write the review pages too.")] = True,
     store: StoreOption = None,
 ) -> None:
-    """Recordings in, sessions and their pages out, without a server. The originals stay where they are."""
+    """Recordings in, sessions and their pages out.
+
+    Needs no server. The originals stay where they are. Exit 3: some were refused.
+    """
     from neuroloom.pipeline.boxed.box import box_of
     from neuroloom.pipeline.config import AS_SET, Settings
     from neuroloom.pipeline.drops.reconciling import ingest_paths
@@ -103,7 +137,7 @@ def ingest(
         document({"results": results})
     else:
         for result in results:
-            lines(f"{result['path']}: {result['state']} {result['session'] or result['reason']}")
+            lines(f"{result['path']}: {result['state']}{f' {s}' if (s := result['session']) else f': {_of(result)}'}")
             lines(*[f"  {_stream_line(stream)}" for stream in result["streams"]])
             lines(*[f"  {_sync_line(sync)}" for sync in result["sync"]])
             lines(*[f"  page: {written[result['session']]}"] if result["session"] in written else [])
@@ -121,11 +155,13 @@ def sessions(as_json: JsonOption = False, store: StoreOption = None) -> None:
         document({"sessions": rows})
         return
     shown = [(r["session"], r["version"], r["subject"], ", ".join(r["modalities"]), r["duration_s"]) for r in rows]
-    table(("session", "version", "subject", "modalities", "seconds"), [(*r[:4], f"{r[4]:.1f}") for r in shown])
+    table(
+        ("session", "version", "subject", "modalities", "seconds"), [(*r[:4], f"{r[4]:.1f}") for r in shown], NO_SESSION
+    )
 
 
 @app.command()
-def show(session_id: str, as_json: JsonOption = False, store: StoreOption = None) -> None:
+def show(session_id: SessionArgument, as_json: JsonOption = False, store: StoreOption = None) -> None:
     """One session: streams, clocks, quality, where it came from."""
     from neuroloom.ingest.session import Session
 
@@ -159,7 +195,7 @@ def _ledger_lines(entry: dict[str, str] | str) -> list[str]:
 
 @app.command()
 def verify(
-    session_ids: Annotated[list[str] | None, typer.Argument(help="Sessions; all where none is named.")] = None,
+    session_ids: Annotated[list[str] | None, typer.Argument(metavar="SESSION", help="All where none is named.")] = None,
     for_s: Annotated[
         float | None,
         typer.Option("--for", help="So many seconds, those first that waited longest.", show_default=False),
@@ -167,7 +203,10 @@ def verify(
     as_json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Read every byte of published sessions again: digests, checksums, NWB validity. Exit 1: damage found."""
+    """Read every byte of published sessions again.
+
+    Checks digests, checksums, NWB validity. Exit 1: damage found.
+    """
     from neuroloom.pipeline.care import checking
     from neuroloom.pipeline.catalog import Catalog
 
@@ -211,19 +250,24 @@ def inbox(
         document({"drops": rows})
         return
     shown = [(r["id"], r["name"], r["state"], r["reason"] or ", ".join(r["sessions"])) for r in rows]
-    table(("drop", "name", "state", ""), shown)
+    table(("drop", "name", "state", ""), shown, f"nothing was dropped yet; `neuroloom up` watches {place.inbox}")
     if n_earlier > 0:
         say(f"{n_earlier} earlier ones are not shown; --last {n_earlier + len(rows)} shows them")
 
 
 @app.command()
 def quarantine(
-    action: Annotated[str | None, typer.Argument(help="'retry' puts an entry back.", show_default=False)] = None,
-    entry_id: Annotated[str | None, typer.Argument(help="The entry, as listed.", show_default=False)] = None,
+    action: Annotated[
+        str | None, typer.Argument(metavar="retry", help="Puts an entry back.", show_default=False)
+    ] = None,
+    entry_id: Annotated[str | None, typer.Argument(metavar="ID", help="As listed.", show_default=False)] = None,
     as_json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
-    """What was refused, and why; `quarantine retry ID` puts it back into the inbox."""
+    """What was refused, and why.
+
+    `quarantine retry ID` puts it back into the inbox, or ingests it again.
+    """
     from neuroloom.pipeline.drops import custody
 
     place = _store(store).existing()
@@ -232,7 +276,7 @@ def quarantine(
         if as_json:
             document({"quarantine": rows})
         else:
-            table(("id", "reason"), [(row["id"], row["reason"]) for row in rows])
+            table(("id", "reason"), [(row["id"], row["reason"]) for row in rows], "nothing was refused")
         return
     if action != "retry" or entry_id is None:
         raise typer.BadParameter("'quarantine' alone lists; 'quarantine retry ID' puts one back")
@@ -245,7 +289,10 @@ def quarantine(
 
 @app.command()
 def doctor(as_json: JsonOption = False, store: StoreOption = None) -> None:
-    """What is installed, reachable and writable. Exit 1: something is not."""
+    """What is installed, reachable and writable.
+
+    Exit 1: something is not.
+    """
     from neuroloom.flows.doctor import checks
 
     rows = checks(_store(store))
@@ -256,12 +303,8 @@ def doctor(as_json: JsonOption = False, store: StoreOption = None) -> None:
     raise typer.Exit(0 if all(row["ok"] for row in rows) else 1)
 
 
-cli_care.register(app)
-cli_runs.register(app)
-cli_studies.register(app)
-cli_space.register(app)
-cli_review.register(app)
-cli_first.register(app)
+for part in (cli_review, cli_care, cli_runs, cli_studies, cli_space):
+    part.register(app)
 
 
 def main() -> None:
@@ -346,17 +389,26 @@ def _check_line(check: dict[str, Any]) -> str:
     return f"{check['kind']}: {verdict}{check['words']}"
 
 
+def _of(result: dict[str, Any]) -> str:
+    """The reason without the path that stands before it already."""
+    path = Path(result["path"])
+    return str(result["reason"]).removeprefix(f"{path.resolve()}: ").removeprefix(f"{path}: ")
+
+
 def _stream_line(stream: dict[str, Any]) -> str:
-    channels = f"{stream['n_channels']} {'units' if stream['modality'] == 'units' else 'channels'}, "
-    counted = {"units": "spikes", "intervals": "intervals", "trials": "trials"}.get(
-        stream["modality"], "samples" if stream["rate_hz"] else "events"
+    """`eeg (eeg): 19 channels, 19700 samples at 500 Hz [uV], 0.000 to 39.400 s`."""
+    from neuroloom.ingest.words import count
+
+    counted = {"units": "spike", "intervals": "interval", "trials": "trial"}.get(
+        stream["modality"], "sample" if stream["rate_hz"] else "event"
     )
+    of = [count(stream["n_channels"], "unit" if counted == "spike" else "channel")] if stream["n_channels"] else []
     rate = f" at {stream['rate_hz']:g} Hz" if stream["rate_hz"] else ""
     unit = f" [{stream['unit']}]" if stream["unit"] else ""
-    return (
-        f"{stream['name']} ({stream['modality']}): {channels if stream['n_channels'] else ''}{stream['n_samples']} "
-        f"{counted}{rate}{unit}, {stream['start_s']:.3f} s + {stream['duration_s']:.3f} s"
-    )
+    parts = [*of, f"{count(stream['n_samples'], counted)}{rate}{unit}"]
+    if stream["n_samples"]:
+        parts.append(f"{stream['start_s']:.3f} to {stream['start_s'] + stream['duration_s']:.3f} s")
+    return f"{stream['name']} ({stream['modality']}): {', '.join(parts)}"
 
 
 def _quality_lines(name: str, finding: dict[str, Any]) -> list[str]:

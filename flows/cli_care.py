@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from neuroloom.flows.options import JsonOption, StoreOption
+from neuroloom.flows.options import JsonOption, SessionArgument, SorterOption, StoreOption
 from neuroloom.flows.printing import document, lines, say, table
 
 Reader = Annotated[str, typer.Option("--reader", help="A format's name.")]
@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 def amend(
-    session_id: str,
+    session_id: SessionArgument,
     why: Annotated[str, typer.Option(help="Why; kept in the lineage.")],
     subject: Annotated[str | None, typer.Option(help="The right subject code.", show_default=False)] = None,
     session: Annotated[str | None, typer.Option(help="The right session.", show_default=False)] = None,
@@ -33,7 +33,10 @@ def amend(
     as_json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Mend a wrong subject code, session, task or run: a new session that follows the old one, which is kept."""
+    """Mend a wrong subject, session, task or run code.
+
+    A new session follows the old one, which is kept.
+    """
     from neuroloom.pipeline.care import amending
     from neuroloom.pipeline.reviewing import review_index, review_session
 
@@ -54,12 +57,15 @@ def amend(
 
 
 def withdraw(
-    subject: str,
+    subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="Their code.")],
     yes: Annotated[bool, typer.Option("--yes", help="Remove it; without, only list what would go.")] = False,
     as_json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
-    """A person withdraws: list all that comes from their recordings, and remove it if told --yes."""
+    """A person withdraws: list all that comes from them.
+
+    --yes removes it.
+    """
     from neuroloom.pipeline.care import withdrawing
     from neuroloom.pipeline.catalog import Catalog
     from neuroloom.pipeline.reviewing import review_index
@@ -91,28 +97,37 @@ def affected(
     as_json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Which sessions and trained models a reader, a version, a file or a decision has touched."""
+    """Sessions and runs that a reader, version or file touched.
+
+    Or a decision: text in how a stream or a clock map came to be.
+    """
     found = _affected(_store(store), reader, version, library, file, decision)
     if as_json:
         document(found)
         return
-    table(("session", "version", "why"), [(r["session"], r["version"], "; ".join(r["why"])) for r in found["sessions"]])
+    sessions = [(r["session"], r["version"], "; ".join(r["why"])) for r in found["sessions"]]
+    table(("session", "version", "why"), sessions, "no session was touched")
     table(("run", "trained on"), [(row["run"], ", ".join(row["sessions"])) for row in found["runs"]])
 
 
 def reingest(
-    session_ids: Annotated[list[str] | None, typer.Argument(help="Sessions; or say what touched them.")] = None,
+    session_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="SESSION", help="Or say what touched them.")
+    ] = None,
     why: Annotated[str, typer.Option(help="Why; kept in the lineage.")] = "read again",
     reader: Reader = "",
     version: Version = "",
     library: Library = "neuroloom",
     file: File = "",
     decision: Decision = "",
-    sorter: Annotated[str | None, typer.Option(help="A spike sorter; 'none' leaves sorting out.")] = None,
+    sorter: SorterOption = None,
     as_json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Make sessions anew from their originals; a new version only where something changed. Exit 3: some failed."""
+    """Make sessions anew from their originals.
+
+    A new version only where something changed. Exit 3: some failed.
+    """
     from neuroloom.pipeline.boxed.box import BoxError, box_of
     from neuroloom.pipeline.care.reingesting import reingest as made_anew
     from neuroloom.pipeline.config import AS_SET, Settings
@@ -137,7 +152,8 @@ def reingest(
         document({"results": results})
     else:
         for row in results:
-            lines(f"{row['session']}: {row['state']} {row['version'] or row.get('reason', '')}")
+            reason = row.get("reason", "").removeprefix(f"{row['session']}: ")
+            lines(f"{row['session']}: {row['state']}{f' {v}' if (v := row['version']) else f': {reason}'}")
             lines(*[f"  {name}" for name in row["changed"][:20]])
     raise typer.Exit(3 if any(row["state"] == "failed" for row in results) else 0)
 
@@ -147,7 +163,10 @@ def migrate(
     as_json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Bring what an older neuroloom wrote up to date: catalog, session files, pages. Exit 3: some could not be."""
+    """Bring what an older neuroloom wrote up to date.
+
+    Catalog, session files, pages. Exit 3: some could not be.
+    """
     from neuroloom.pipeline.care.migrating import migrate as brought
 
     found = brought(_store(store), dry_run=dry_run, progress=say)
@@ -165,13 +184,13 @@ def migrate(
 
 
 def export(
-    session_id: str,
+    session_id: SessionArgument,
     out: Annotated[Path, typer.Option(help="The BIDS dataset to add it to, or the new folder.")],
     to: Annotated[str, typer.Option(help="bids, or portable: NWB that opens with nothing extra.")] = "bids",
     as_json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Hand a session on."""
+    """Hand a session on, as BIDS or as plain NWB."""
     from datetime import date
 
     from neuroloom.ingest.session import Session

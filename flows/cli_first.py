@@ -41,7 +41,10 @@ def init(
     as_json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Make a store, with a neuroloom.toml in which every setting is explained and what is asked for is set."""
+    """Make a store, with a neuroloom.toml that explains itself.
+
+    What is asked for is set in it; everything else stands there as a default.
+    """
     from neuroloom.pipeline.settings_file import parsed, write_settings
     from neuroloom.pipeline.store import Store
 

@@ -20,10 +20,10 @@ def register(app: typer.Typer) -> None:
 
 
 def verdict(
-    name: Annotated[str, typer.Argument(metavar="ID", help="A session or a run.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of a session or a run.")],
     said: Annotated[
         str | None,
-        typer.Argument(metavar="[accept|reject|note]", help="Nothing shows what was said.", show_default=False),
+        typer.Argument(metavar="accept|reject|note", help="Nothing shows what was said.", show_default=False),
     ] = None,
     note: Annotated[str, typer.Option(help="Why, in words.")] = "",
     bad_channels: Annotated[
@@ -34,7 +34,10 @@ def verdict(
     as_json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Accept or reject a session or a run, with notes and bad channels; the next training goes by it."""
+    """Accept or reject a session or a run, or show who did.
+
+    With a note, and the channels that are bad; the next training goes by it.
+    """
     from neuroloom.pipeline import verdicts
     from neuroloom.pipeline.reviewing import show_verdicts
     from neuroloom.pipeline.store import Store

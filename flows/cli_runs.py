@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from neuroloom.flows.options import JsonOption, StoreOption
-from neuroloom.flows.printing import document, lines, say, table
-
-SAY_EVERY = 100  # steps
+from neuroloom.flows.options import JsonOption, RunArgument, SessionArgument, StoreOption
+from neuroloom.flows.printing import document, lines, say, seldom, table
 
 
 def register(app: typer.Typer) -> None:
@@ -21,9 +20,16 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="A TOML file.")], as_json: JsonOption = False, store: StoreOption = None
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="A TOML file; the guide's page on networks explains it.")
+    ],
+    as_json: JsonOption = False,
+    store: StoreOption = None,
 ) -> None:
-    """Train a network on sessions as a TOML file says; the same again goes on where it stopped."""
+    """Train a network on sessions, as a TOML file says.
+
+    The same again goes on where it stopped.
+    """
     from neuroloom.pipeline.reviewing import run_shown
     from neuroloom.pipeline.runs import preparing, run_config, running
     from neuroloom.pipeline.runs.choosing import told
@@ -39,7 +45,7 @@ def train(
         bad = "; ".join(f"{stream}: {', '.join(names)}" for stream, names in streams.items())
         say(f"{session}: masked, as reviewers call it bad: {bad}")
     with run_shown(place, asked.name) as page:
-        run = running.train_run(asked.name, place, progress=_tell)
+        run = running.train_run(asked.name, place, progress=_progress())
     found: dict[str, Any] = {"run": asked.name, "folder": str(folder), "steps": asked.steps, "page": str(page)}
     found |= {"left_out": policy.left_out, "bad_channels": policy.bad_channels}
     found |= {"best_step": run.best_step, "best_loss": run.best_loss, "choice": list(run.choice)}
@@ -47,11 +53,12 @@ def train(
         document(found)
     else:
         lines(f"{asked.name}: best at step {run.best_step}, validation loss {run.best_loss:.4f}", f"  {folder}")
+        lines(f"  page: {page}")
         lines(*(f"  {line}" for line in told(run.choice)))
 
 
 def evaluate(
-    run: str,
+    run: RunArgument,
     baselines: Annotated[str, typer.Option(help="Of mean, ridge, glm, kalman, average.")] = "mean,ridge",
     against: Annotated[
         str, typer.Option(help="Networks to train alike: rewired, rewired-lengths, dense, distance, none, gru.")
@@ -67,7 +74,11 @@ def evaluate(
     as_json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Score a run beside its baselines and other networks, on time nobody has looked at."""
+    """Score a run beside its baselines, on held-out time.
+
+    Beside other networks too, which are trained alike.
+    """
+    from neuroloom.pipeline.reviewing import review_index, review_run
     from neuroloom.pipeline.scores import judging
     from neuroloom.pipeline.store import Store
 
@@ -79,9 +90,11 @@ def evaluate(
         against=_names(against),
         seeds=seeds,
         forward_s=forward_s,
-        progress=_tell,
+        progress=_progress(),
     )
-    found: dict[str, Any] = {"run": run, **scores.to_json()}
+    page = review_run(place, run)
+    review_index(place)
+    found: dict[str, Any] = {"run": run, "page": str(page), **scores.to_json()}
     shares = judging.repeatable_of(run, place) if "average" in _names(baselines) else []
     rows = judging.pathways_of(run, place) if pathways else []
     kinds = judging.mechanism_of(run, place) if mechanism else []
@@ -94,6 +107,7 @@ def evaluate(
     if pathways:
         _pathway_table(rows)
     lines(*(one.words() for one in kinds))
+    lines(f"page: {page}")
 
 
 def _repeats(row: Mapping[str, Any]) -> str:
@@ -126,8 +140,15 @@ def _plain(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def compare(runs: list[str], as_json: JsonOption = False, store: StoreOption = None) -> None:
-    """Several runs side by side: scores as a table; losses, scores and differing settings as a page."""
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="As their configs are called.")],
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
+    """Several runs side by side, as a table and as a page.
+
+    The page has their losses, scores and differing settings.
+    """
     from neuroloom.pipeline.reviewing import review_compared
     from neuroloom.pipeline.scores import judging
     from neuroloom.pipeline.store import Store
@@ -138,17 +159,27 @@ def compare(runs: list[str], as_json: JsonOption = False, store: StoreOption = N
     if as_json:
         document({"runs": runs, "rows": rows, "page": str(page)})
         return
-    columns = list(dict.fromkeys(column for row in rows for column in row["scores"]))
+    found = [(row, run, _of_run(row["scores"], run)) for row in rows for run in runs]
+    models = list(dict.fromkeys(model for _, _, scores in found for model in scores))
     shown = [
-        (row["session"], row["port"], row["metric"], *(_cell(row["scores"].get(column)) for column in columns))
-        for row in rows
+        (row["session"], row["port"], row["metric"], run, *(_cell(scores.get(model)) for model in models))
+        for row, run, scores in found
     ]
-    table(("session", "port", "score", *columns), shown)
+    table(("session", "port", "score", "run", *models), shown)
     lines(f"page: {page}")
 
 
-def predict(run: str, session: str, as_json: JsonOption = False, store: StoreOption = None) -> None:
-    """What a run expects of a session, bin by bin, as an HDF5 file."""
+def _of_run(scores: Mapping[str, Any], run: str) -> dict[str, Any]:
+    """Of columns "one", "one ridge", "two", ... those of a run, by model."""
+    own = {"network": scores[run]} if run in scores else {}
+    return own | {c.removeprefix(f"{run} "): score for c, score in scores.items() if c.startswith(f"{run} ")}
+
+
+def predict(run: RunArgument, session: SessionArgument, as_json: JsonOption = False, store: StoreOption = None) -> None:
+    """What a run expects of a session, as an HDF5 file.
+
+    Bin by bin; the file is named.
+    """
     from neuroloom.pipeline.runs import running
     from neuroloom.pipeline.store import Store
 
@@ -160,14 +191,17 @@ def predict(run: str, session: str, as_json: JsonOption = False, store: StoreOpt
 
 
 def fidelity(
-    run: str,
+    run: RunArgument,
     events: Annotated[str, typer.Option(help="The port of events after which behaviour is compared.")] = "",
     noise: Annotated[str, typer.Option(help="Levels, as shares of a unit's own spread.")] = "0.1,0.3,1,3",
     against: Annotated[str, typer.Option(help="The teacher, where that is a run of this store.")] = "",
     as_json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Where a trained network departs from whom it was trained on, on held-out behaviour, and what damage costs it."""
+    """Where a network departs from whom it was trained on.
+
+    On held-out behaviour; and what damage costs it.
+    """
     from neuroloom.pipeline.reviewing import review_run
     from neuroloom.pipeline.scores.fidelity import fidelity_of_run
     from neuroloom.pipeline.store import Store
@@ -186,12 +220,15 @@ def fidelity(
 
 
 def search(
-    config: Annotated[Path, typer.Argument(help="A TOML file of a run, with a table [search].")],
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOML file of a run, with a table [search].")],
     prepare: Annotated[bool, typer.Option("--prepare", help="Only write it down, for the dashboard to run.")] = False,
     as_json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Try settings that Optuna proposes; the best trial becomes the run. The same again goes on where it stopped."""
+    """Try settings that Optuna proposes; the best is the run.
+
+    The same again goes on where it stopped.
+    """
     from neuroloom.pipeline.reviewing import review_run
     from neuroloom.pipeline.runs import searching
     from neuroloom.pipeline.store import Store
@@ -215,11 +252,16 @@ def search(
 
 
 def reinforce(
-    config: Annotated[Path, typer.Argument(help="A TOML file; pipeline/runs/reinforcing.py explains it.")],
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="A TOML file; pipeline/runs/reinforcing.py explains it.")
+    ],
     as_json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Make rewarded answers of a trained copy likelier, on a leash to it; fidelity to its person before and after."""
+    """Make rewarded answers of a trained copy likelier.
+
+    On a leash to the copy; tells its fidelity before and after.
+    """
     from dataclasses import asdict
 
     from neuroloom.pipeline.reviewing import review_run
@@ -228,7 +270,9 @@ def reinforce(
 
     place = Store.here(store).existing()
     asked = reinforcing.read_reinforce_config(config)
-    found, before, after = reinforcing.reinforce_run(asked, place, _tell)
+    found, before, after = reinforcing.reinforce_run(
+        asked, place, seldom(lambda step, loss: f"step {step}: loss {loss:.4f}")
+    )
     page = review_run(place, asked.name)
     if as_json:
         both = {"before": before.to_json(), "after": after.to_json()}
@@ -262,9 +306,9 @@ def _beside(measure: Any) -> tuple[str, str, str, str]:
     return f"{measure.copy:.3f}", f"{measure.person:.3f}", away, "departs" if measure.departs else ""
 
 
-def _tell(step: int, loss: float) -> None:
-    if step % SAY_EVERY == 0:
-        say(f"step {step}: loss {loss:.4f}")
+def _progress() -> Any:
+    """A bar where somebody looks, now and then a line where not."""
+    return True if sys.stderr.isatty() else seldom(lambda step, loss: f"step {step}: loss {loss:.4f}")
 
 
 def _cell(score: dict[str, Any] | None) -> str:

@@ -18,7 +18,10 @@ def register(app: typer.Typer) -> None:
 
 
 def space(as_json: JsonOption = False, store: StoreOption = None) -> None:
-    """What takes how much of the disk, and what may be deleted by [retention]."""
+    """What takes how much of the disk, and what may go.
+
+    [retention] in neuroloom.toml says what may.
+    """
     place, catalog, kinds = _space(store)
     catalog.close()
     if as_json:
@@ -39,7 +42,10 @@ def clean(
     as_json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Delete what [retention] gives up and nothing else, if told --delete; deleted.jsonl keeps count."""
+    """Delete what [retention] gives up, and nothing else.
+
+    Shows it only, unless told --delete; deleted.jsonl keeps count.
+    """
     from neuroloom.pipeline.care import retention
 
     place, catalog, kinds = _space(store)

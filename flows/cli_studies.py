@@ -9,9 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from neuroloom.flows.options import JsonOption, StoreOption
-from neuroloom.flows.printing import document, lines, say
-
-SAY_EVERY = 100  # steps
+from neuroloom.flows.printing import document, lines, say, seldom
 
 
 def register(app: typer.Typer) -> None:
@@ -21,17 +19,23 @@ def register(app: typer.Typer) -> None:
 
 
 def record_teacher(
-    config: Annotated[Path, typer.Argument(help="A TOML file; pipeline/synthetic/teacher_recording.py explains it.")],
+    config: Annotated[
+        Path,
+        typer.Argument(metavar="CONFIG", help="A TOML file; pipeline/synthetic/teacher_recording.py explains it."),
+    ],
     as_json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Record a teacher network as a person would be: recordings into the inbox, their truth kept aside."""
+    """Record a teacher network as a person would be.
+
+    The recordings go into the inbox, their truth is kept aside.
+    """
     from neuroloom.pipeline.store import Store
     from neuroloom.pipeline.synthetic import teacher_recording
 
     place = Store.here(store).create()
     asked = teacher_recording.read_recording_config(config)
-    drop = teacher_recording.record_teacher(asked, place, progress=_tell)
+    drop = teacher_recording.record_teacher(asked, place, progress=seldom(_taught))
     aside = place.run_folder(asked.name)
     if as_json:
         document({"name": asked.name, "drop": str(drop), "truth": str(aside / teacher_recording.TRUTH)})
@@ -42,13 +46,16 @@ def record_teacher(
 
 
 def study(
-    name: Annotated[str, typer.Argument(help="A study; a name that is not known lists those that are.")],
+    name: Annotated[str, typer.Argument(metavar="STUDY", help="A name that is not known lists those that are.")],
     full: Annotated[bool, typer.Option("--full", help="The full grid: hours instead of minutes.")] = False,
     config: Annotated[Path | None, typer.Option("--config", help="A TOML file with other settings.")] = None,
     as_json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Run a study on teachers whose truth is known; the same again goes on where it stopped."""
+    """Run a study on teachers whose truth is known.
+
+    The same again goes on where it stopped.
+    """
     from neuroloom.pipeline import studying
     from neuroloom.pipeline.reviewing import review_index
     from neuroloom.pipeline.store import Store
@@ -65,7 +72,7 @@ def study(
 
 
 def generate(
-    run: Annotated[str, typer.Argument(help="A run of `study convert` or `study distill`.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Of `study convert` or `study distill`.")],
     network: Annotated[
         str, typer.Option("--network", help="The beginning of a network's name; else the one nearest to its teacher.")
     ] = "",
@@ -76,7 +83,10 @@ def generate(
     as_json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Let a converted network or a student speak, and say how much of the language it has."""
+    """Let a converted network or a student speak.
+
+    Says how much of the language it has, too.
+    """
     from neuroloom.pipeline import speaking
     from neuroloom.pipeline.store import Store
 
@@ -92,14 +102,13 @@ def generate(
     lines(f"{speech.prompt}{speech.said}", f"  network: {speech.network}", *told)
 
 
+def _taught(step: int, steps: int, loss: float) -> str:
+    return f"teacher: step {step} of {steps}, loss {loss:.4f}"
+
+
 def _number(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _wanted(row: Mapping[str, Any]) -> str:
     return f"{'met' if row['met'] else 'MISSED'}: {row['what']}: {row['found']} ({row['wanted']} wanted)"
-
-
-def _tell(step: int, steps: int, loss: float) -> None:
-    if step % SAY_EVERY == 0:
-        say(f"teacher: step {step} of {steps}, loss {loss:.4f}")

@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import typer
+
+from neuroloom.pipeline.store import printable
+
+EVERY_S = 5.0
 
 
 def say(message: str) -> None:
     """Progress and remarks, to stderr."""
     typer.echo(printable(message), err=True)
+
+
+def seldom(words: Callable[..., str]) -> Callable[..., None]:
+    """Says what `words` makes of its arguments, at most every `EVERY_S`; what comes between is not said."""
+    last_s = 0.0
+
+    def tell(*arguments: Any) -> None:
+        nonlocal last_s
+        if time.monotonic() - last_s >= EVERY_S:
+            last_s = time.monotonic()
+            say(words(*arguments))
+
+    return tell
 
 
 def document(content: Mapping[str, Any]) -> None:
@@ -26,19 +44,14 @@ def lines(*texts: str) -> None:
         typer.echo(printable(text))
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Columns that line up, on stdout; nothing where there is no row."""
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], empty: str = "") -> None:
+    """Columns that line up, on stdout; where there is no row nothing but a remark that says so, on stderr."""
+    if not rows and empty:
+        say(empty)
     cells = [[printable(str(cell)) for cell in row] for row in (columns, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
     for row in cells if rows else []:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def printable(text: str) -> str:
-    """A text with whatever cannot be printed (escape codes, line breaks, hidden direction marks) escaped."""
-    from neuroloom.pipeline.drops.inbox import printable
-
-    return printable(text)
 
 
 def _finite(value: Any) -> Any:

@@ -366,11 +366,16 @@ def read_config(path: Path, model: type[C]) -> C:
     try:
         return model.model_validate(found)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise ConfigError(f"{path}: {where}: {_unknown(model, first['loc'])}") from error
-        raise ConfigError(f"{path}: {where}: {first['msg']}, found {first['input']!r}") from error
+        raise ConfigError(f"{path}: {fault(model, error)}") from error
+
+
+def fault(model: type[BaseModel], error: ValidationError) -> str:
+    """The first fault that was found: which setting, what is wrong with it, what it is; or what is known there."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"{where}: {_unknown(model, first['loc'])}"
+    return f"{where}: {first['msg']}, found {first['input']!r}"
 
 
 def _unknown(model: type[BaseModel], where: Sequence[int | str]) -> str:

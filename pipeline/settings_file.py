@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from neuroloom.ingest import durable
-from neuroloom.pipeline.config import ConfigError, Settings, read_config
+from neuroloom.pipeline.config import ConfigError, Settings, fault, read_config
 from neuroloom.pipeline.store import Store, StoreError
 
 HEAD = "Settings of this neuroloom store. What is commented out is the default; take the # away to decide otherwise."
@@ -38,9 +38,7 @@ def write_settings(store: Store, chosen: Chosen, *, replace: bool = False) -> No
     try:
         Settings.model_validate(dict(chosen))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{where}: {first['msg']}, found {first['input']!r}") from error
+        raise ConfigError(fault(Settings, error)) from error
     durable.write_text(path, settings_text(chosen))
     read_config(path, Settings)
 

@@ -202,3 +202,8 @@ def _safe(name: str, kind: str) -> str:
 def slug(name: str) -> str:
     """A name as a folder name: letters, digits, '.', '_' and '-', at most 80 characters."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:80] or "unnamed"
+
+
+def printable(text: str) -> str:
+    """A text that is safe to show in a terminal: what cannot be printed (escape codes, line breaks) is escaped."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

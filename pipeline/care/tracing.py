@@ -37,7 +37,7 @@ class Touch:
 
     def __post_init__(self) -> None:
         if not (self.reader or self.version or self.file or self.decision):
-            raise StoreError("nothing to look for; a reader, a version, a file or a decision is wanted")
+            raise StoreError("nothing to look for; --reader, --version, --file or --decision is wanted")
         try:
             SpecifierSet(self.version, prereleases=True)
         except InvalidSpecifier as error:

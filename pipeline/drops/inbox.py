@@ -27,6 +27,7 @@ from neuroloom.ingest.formats._companions import hides
 from neuroloom.pipeline.boxed import sniffing
 from neuroloom.pipeline.boxed.box import BoxError, Inside, Unboxed
 from neuroloom.pipeline.drops.identity import session_key
+from neuroloom.pipeline.store import printable
 
 MAX_FILES = 200_000
 MAX_DEPTH = 12
@@ -175,11 +176,6 @@ def name_problem(name: str) -> str:
     if hides(name):
         return f"{printable(name)}: its name holds control or invisible characters; a plain name is wanted"
     return ""
-
-
-def printable(name: str) -> str:
-    """A name that is safe to show: what cannot be printed is escaped."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in name)
 
 
 def digest_of(folder: Path, files: Iterable[str]) -> str:

@@ -106,7 +106,7 @@ def drop_of(part: Mapping[str, Any]) -> Drop:
 def _read(drop: Drop, store: Store, say: Progress) -> tuple[Session, Path | None, Privacy]:
     """The drop as a session of its own, or joined to a published one; the version it follows; whose it is."""
     recordings, notes, private, named = opened(drop, store, say)
-    say(f"{drop.name}: aligning {len(recordings)} devices")
+    say(f"{drop.name}: {f'aligning {len(recordings)} devices' if len(recordings) > 1 else 'one device, one clock'}")
     versions = store.versions(session_id(drop, recordings, notes))
     if not versions and not named and (found := _beside(recordings, store, private, notes.same_clock)) is not None:
         session, before = found

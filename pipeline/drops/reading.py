@@ -129,7 +129,7 @@ def read_session(path: Path, progress: Progress | None = None) -> Session:
     drop = Drop(paths=(path,))
     say = progress or (lambda _: None)
     recordings = drop.recordings(say)
-    say(f"{drop.name}: aligning {len(recordings)} devices")
+    say(f"{drop.name}: {f'aligning {len(recordings)} devices' if len(recordings) > 1 else 'one device, one clock'}")
     return with_notes(aligned(recordings, drop.notes()), drop)
 
 

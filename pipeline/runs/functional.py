@@ -128,7 +128,7 @@ def functional_topology_of(
         if port in one.features.ports:
             found[session] = _activity(one, port)
     if not found:
-        raise ValueError(f"no port {port!r} in any session; there are {sorted(_port_names(data))}")
+        raise ValueError(f"no port {port!r} in any session; there are {', '.join(sorted(_port_names(data)))}")
     first, *others = found.values()
     for session, other in found.items():
         if other.names != first.names:

@@ -29,10 +29,14 @@ def prepare_run(config: RunConfig, store: Store) -> Path:
     where a session is named whose subject's consent has ended or that reviewers have rejected; where none is named,
     such sessions are left out.
     """
+    from neuroloom.models import Topology
+
     training_of(config)
     if config.start_from:
         requested(store, config.start_from)
         refuse_withdrawn(sorted(sessions_behind(store, config.start_from)), store)
+    else:
+        Topology.read(config.topology)  # a name that is none is refused before there is a folder
     chosen, left_out = trainable(config.sessions, store)
     if not chosen:
         why = "; ".join(f"{name}: {said}" for name, said in left_out.items()) or "ingest recordings first"
@@ -51,7 +55,9 @@ def prepare_run(config: RunConfig, store: Store) -> Path:
         asked |= {key: there[key] for key in now}
     differing = sorted(key for key in asked if there and _deciding(asked, key) != _deciding(there, key))
     if differing:
-        raise ConfigError(f"{folder}: holds a run with another {', '.join(differing)}; give this one another name")
+        raise ConfigError(
+            f"{folder}: holds a run with another {', '.join(differing)}; give this one another name, or delete that one"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     durable.write_json(folder / REQUEST, asked)
     return folder

@@ -253,7 +253,10 @@ def windows(
         found = build_features(session, config=feature_config, folder=folder)
         found = hold_out_units(found, held_out_units, seed=seed) if held_out_units else found
         reach_bins = max((port.reach_bins for port in found.ports.values()), default=0)
-        blocks = time_blocks(found.n_bins, config, reach_bins=reach_bins)
+        try:
+            blocks = time_blocks(found.n_bins, config, reach_bins=reach_bins)
+        except ValueError as error:
+            raise ValueError(f"{session.id}: {error}; `neuroloom verdict {session.id} reject` leaves it out") from error
         made[session.id] = SessionData(features=found, config=config, blocks=blocks)
     if not made:
         raise ValueError("no session; at least one is wanted")
@@ -276,7 +279,7 @@ def _check_ports(sessions: Mapping[str, SessionData], config: WindowConfig) -> N
     known = {name for data in sessions.values() for name in data.features.ports}
     for name in (*(config.inputs or ()), *(config.targets or ())):
         if name not in known:
-            raise ValueError(f"no port {name!r} in any session; there are {sorted(known)}")
+            raise ValueError(f"no port {name!r} in any session; there are {', '.join(sorted(known))}")
     for data in sessions.values():
         for name in config.inputs or ():
             if name in data.features.ports and data.features[name].target_only:

@@ -194,7 +194,7 @@ def evaluate(
     data = Windows(sessions=split.sessions, config=split.config)
     unknown = [name for name in baselines if name not in BASELINES]
     if unknown:
-        raise ValueError(f"no baseline {unknown[0]!r}; there are {sorted(BASELINES)}")
+        raise ValueError(f"no baseline {unknown[0]!r}; there are {', '.join(sorted(BASELINES))}")
     models: dict[str, Sequence[Predictor]] = {runs[0].name: runs}
     models |= {made.name: [made] for made in (BASELINES[name](data) for name in baselines)} | dict(rivals or {})
     predicted = {name: [one.predict(split) for one in each] for name, each in models.items()}

@@ -16,9 +16,9 @@ from neuroloom.ingest.clock_map import through
 from neuroloom.ingest.formats._companions import hides, plainly_named
 from neuroloom.pipeline.catalog import IN_FLIGHT, OPEN, STATES, Catalog
 from neuroloom.pipeline.drops.identity import session_key
-from neuroloom.pipeline.drops.inbox import one_line, printable
+from neuroloom.pipeline.drops.inbox import one_line
 from neuroloom.pipeline.runs.splitting import WindowConfig, time_blocks
-from neuroloom.pipeline.store import Store, StoreError, slug
+from neuroloom.pipeline.store import Store, StoreError, printable, slug
 
 N_EXAMPLES = int(os.environ.get("NEUROLOOM_EXAMPLES", "100"))  # of each; `make check-trust` tries more
 seconds = st.floats(-1e5, 1e5)

@@ -147,7 +147,7 @@ def test_bins_whose_time_is_known_too_badly_do_not_count(simulated: Simulate) ->
 
 
 def test_a_port_that_is_not_there_is_refused_with_those_that_are(simulated: Simulate) -> None:
-    with pytest.raises(ValueError, match=r"no port 'lfp' in any session; there are \['eeg', 'gaze'"):
+    with pytest.raises(ValueError, match="no port 'lfp' in any session; there are eeg, gaze"):
         windows([simulated(duration_s=30).session], inputs=["lfp"])
 
 
