@@ -181,6 +181,7 @@ def show(session_id: SessionArgument, as_json: JsonOption = False, store: StoreO
     for source in found["sources"]:
         lines(f"  from {', '.join(source.get('files', ()))} ({source.get('format', '')})")
         lines(*[line for entry in source.get("repairs", ()) for line in _ledger_lines(entry)])
+        lines(*[f"    not read: {name}" for name in source.get("unread", ())])
     lines(*[f"  {line}" for name, finding in found["quality"].items() for line in _quality_lines(name, finding)])
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from neuroloom.flows.pages import token_of
 from neuroloom.flows.printing import lines, say
 from neuroloom.flows.serve import serving
-from neuroloom.pipeline.catalog import DONE, Catalog, Drop, away
+from neuroloom.pipeline.catalog import DONE, SETTLING, Catalog, Drop, away
 from neuroloom.pipeline.store import Store
 
 LOOK_S = 1.0
@@ -31,7 +31,7 @@ def run_up(store: Store) -> None:
                 say(f"{name}: {port} is taken by another program, hence another address than usual")
             lines(f"inbox         {store.inbox}   drop recordings here; Ctrl-C ends all of it")
             catalog = Catalog.of(store)
-            shown = {drop.id: drop.state for drop in catalog.drops_changed_since(time.time() - SKEW_S)}
+            shown = {drop.id: _standing(drop) for drop in catalog.drops_changed_since(time.time() - SKEW_S)}
             is_away = False
             while True:
                 for line in served.mend():
@@ -48,13 +48,18 @@ def run_up(store: Store) -> None:
 
 
 def _tell(catalog: Catalog, shown: dict[int, str]) -> dict[int, str]:
-    """A line for every drop whose state has changed since; gives those that changed lately."""
+    """A line for every drop that stands elsewhere since; gives those that changed lately."""
     now = {}
     for drop in catalog.drops_changed_since(time.time() - SKEW_S):
-        now[drop.id] = drop.state
-        if shown.get(drop.id) != drop.state:
+        now[drop.id] = _standing(drop)
+        if shown.get(drop.id) != now[drop.id]:
             lines(_line(drop))
     return now
+
+
+def _standing(drop: Drop) -> str:
+    """Its state, with what it waits for where that may be a person."""
+    return f"{drop.state} {drop.reason}" if drop.state == SETTLING else drop.state
 
 
 def _line(drop: Drop) -> str:

@@ -93,8 +93,8 @@ def sort(
     sorter: a file of `ingest/sorters/`, or any sorter installed for SpikeInterface. curation: `Curation()` if None.
     chain: what is done to the traces before, `Chain()` if None.
     n_jobs: processes for the sorter. progress: is told each step.
-    Sorting twice gives the same units. Raises SortingError for an unknown sorter or one that fails, and ValueError for
-    a signal in which spikes cannot be looked for (see `preprocess`).
+    Sorting twice gives the same units. Raises UnsortedError where the sorter fails, SortingError for an unknown one,
+    and ValueError for a signal in which spikes cannot be looked for (see `preprocess`).
     """
     say = progress or (lambda _: None)
     run_sorter = sorter_named(sorter)

@@ -8,7 +8,7 @@ Every sorter file has
 
 `sort` is given a signal that is band-passed, referenced and without bad channels (see `ingest/preprocessing.py`), in
 µV where the unit is a voltage; its provenance says in `corrects_drift` whether a sorter that can shall correct drift.
-It raises `SortingError` with one line where it cannot sort.
+It raises `UnsortedError` with one line where it cannot sort.
 Files whose name starts with `_` are shared code, not sorters. Vendor libraries are imported inside functions.
 Other packages add sorters through the entry point group "neuroloom.sorters". A name that is no file here may be any
 sorter that is installed for SpikeInterface ("herdingspikes").
@@ -29,6 +29,10 @@ from neuroloom.ingest.streams import Signal, Units
 
 class SortingError(ValueError):
     """A signal cannot be sorted: the message names the signal and the sorter, what was found and what was wanted."""
+
+
+class UnsortedError(SortingError):
+    """A sorter ran, and failed on what it was given: another may do better, and the signal is worth as much without."""
 
 
 class Sorter(Protocol):

@@ -17,7 +17,7 @@ from neuroloom.ingest.spikeinterface_bridge import to_spikeinterface
 from neuroloom.ingest.streams import Signal, Units
 from neuroloom.ingest.timebase import FloatArray
 
-from . import SortingError
+from . import UnsortedError
 
 SEED = 0
 FOLDER = "FOLDER"
@@ -55,7 +55,7 @@ def run(signal: Signal, name: str, params: Mapping[str, Any] | None = None) -> U
     """Sort with SpikeInterface's sorter `name`; spike times in seconds on the signal's clock.
 
     params: departures from the sorter's own defaults; FOLDER in a string stands for a folder that is gone afterwards.
-    Raises SortingError with the sorter's last line where it fails.
+    Raises UnsortedError with the sorter's last line where it fails.
     """
     from spikeinterface.sorters import run_sorter
     from spikeinterface.sorters.utils import SpikeSortingError
@@ -75,7 +75,7 @@ def run(signal: Signal, name: str, params: Mapping[str, Any] | None = None) -> U
                 **{key: _within(value, folder) for key, value in given.items()},
             )
         except SpikeSortingError as error:
-            raise SortingError(f"{signal.name}: {name} failed: {_last_line(str(error))}") from error
+            raise UnsortedError(f"{signal.name}: {name} failed: {_last_line(str(error))}") from error
         return units_of(sorting, signal, sorter=name)
 
 

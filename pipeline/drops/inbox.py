@@ -219,6 +219,11 @@ def one_line(error: BaseException | str) -> str:
     return printable(" ".join(str(error).split()))[:500] or type(error).__name__
 
 
+def reason_of(error: BaseException | str, folder: Path, name: str) -> str:
+    """Why a drop waits or was refused, in one line, without the inbox's path and the drop's own name before it."""
+    return one_line(error).replace(f"{folder}/", "").removeprefix(f"{name}: ")
+
+
 def _is_ignored(name: str) -> bool:
     return (name.startswith(".") and name != DONE_SUFFIX) or name.endswith(PARTIAL_SUFFIXES) or name == DONE_SUFFIX
 

@@ -94,7 +94,8 @@ def completed(
     chosen = sorter_of(sorter, spikes, settings)
     session = process(session, sorter=chosen, chain=chain, curation=curation, ica=settings.ingest.ica, progress=say)
     public = {private.text(name): digest for name, digest in digests.items()}
-    return _with_subject(replace(session, sources=_with_digests(session.sources, public)), store)
+    unread = [private.text(name) for name in drop.unread()]
+    return _with_subject(replace(session, sources=_with_digests(session.sources, public, unread)), store)
 
 
 def sorter_of(asked: str | None, said: Mapping[str, Any], settings: Settings) -> str | None:
@@ -139,11 +140,14 @@ def _with_subject(session: Session, store: Store) -> Session:
     return replace(session, sources=sources)
 
 
-def _with_digests(sources: Sequence[Mapping[str, Any]], digests: Mapping[str, str]) -> tuple[Mapping[str, Any], ...]:
+def _with_digests(
+    sources: Sequence[Mapping[str, Any]], digests: Mapping[str, str], unread: Sequence[str]
+) -> tuple[Mapping[str, Any], ...]:
     """Each new source with the digests of its files (of those in it, where it is a folder), which several clocks may
     share, and which drop it came with.
 
-    Sidecars go with the first. Sources that have their digests already came with an earlier drop.
+    Sidecars go with the first, and the names of what nothing reads. Sources that have their digests already came with
+    an earlier drop.
     """
     drop = digest_of_bytes("\n".join(sorted(digests.values())).encode()).partition(":")[2][:DROP_DIGITS]
     named = [
@@ -159,4 +163,6 @@ def _with_digests(sources: Sequence[Mapping[str, Any]], digests: Mapping[str, st
     new = [source for source in named if source["drop"] == drop]
     told = {key for source in new for key in source["digests"]}
     new[0]["digests"] |= {key: digest for key, digest in digests.items() if key not in told}
+    if unread:
+        new[0]["unread"] = list(unread)
     return tuple(named)

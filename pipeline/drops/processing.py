@@ -14,7 +14,7 @@ A stream of that name is not made again: a session that devices join keeps what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -43,7 +43,8 @@ def process(
 ) -> Session:
     """The session with all of it, lazy where it can be.
 
-    sorter: None leaves sorting out. chain, curation: of `ingest/sorting.py`, its defaults where None.
+    sorter: None leaves sorting out; where it fails, the recording goes without, and quality says why.
+    chain, curation: of `ingest/sorting.py`, its defaults where None.
     ica: EEG without eyes and muscles is added; where it cannot be, quality says why.
     """
     say = progress or (lambda _: None)
@@ -51,10 +52,11 @@ def process(
     session = _with(session, _degrees(session))
     session = _with(session, _gaze_events(session))
     finds = None if sorter is None else partial(_sorted, sorter=sorter, chain=chain, curation=curation)
-    session = _with(session, _spikes_and_lfp(session, finds, say))
+    unsorted: dict[str, str] = {}
+    session = _with(session, _spikes_and_lfp(session, finds, say, unsorted))
     if sorter is not None:
         session = replace(session, streams=tuple(_measured(stream, session, chain, say) for stream in session.streams))
-    session = _with_quality(session, say)
+    session = _noted(_with_quality(session, say), unsorted)
     session = _with(session, _artefacts(session, say))
     session = _with_quality(_cleaned(session, say) if ica else session, say)
     return _clocks_checked(session, say)
@@ -86,6 +88,13 @@ def _with_quality(session: Session, say: Progress) -> Session:
     if new:
         say(f"{session.id}: quality")
     return replace(session, quality={**session.quality, **quality(new)})
+
+
+def _noted(session: Session, notes: Mapping[str, str]) -> Session:
+    found = {name: dict(said) for name, said in session.quality.items()}
+    for name, note in notes.items():
+        found[name]["notes"] = [*found[name].get("notes", ()), note]
+    return replace(session, quality=found)
 
 
 def _bad(session: Session, signal: Signal) -> Sequence[str]:
@@ -147,13 +156,22 @@ def _sorted(signal: Signal, sorter: str, chain: Chain | None, curation: Curation
     return replace(units, name=f"{signal.name} units", device=signal.device)
 
 
-def _spikes_and_lfp(session: Session, finds: Callable[..., Units] | None, say: Progress) -> Iterator[Stream]:
+def _spikes_and_lfp(
+    session: Session, finds: Callable[..., Units] | None, say: Progress, unsorted: dict[str, str]
+) -> Iterator[Stream]:
+    from neuroloom.ingest.sorters import UnsortedError
+
     for stream in session.streams:
         if not (isinstance(stream, Signal) and stream.modality == "wideband" and stream.n_samples):
             continue
         of_device = [s for s in session.streams if s.device == stream.device]
         if finds is not None and not any(isinstance(s, Units) and s.is_sorted for s in of_device):
-            yield finds(stream, progress=lambda text: say(f"{session.id}: {text}"))
+            try:
+                yield finds(stream, progress=lambda text: say(f"{session.id}: {text}"))
+            except UnsortedError as error:
+                unsorted[stream.name] = (
+                    f"not sorted: {error}; `neuroloom reingest {session.id} --sorter NAME` tries another"
+                )
         if stream.rate_hz > LFP_FROM_HZ and not any(s.modality == "lfp" for s in of_device):
             from neuroloom.ingest.lfp import extract_lfp
 
@@ -204,7 +222,7 @@ def _artefacts(session: Session, say: Progress) -> Iterator[Stream]:
 def _cleaned(session: Session, say: Progress) -> Session:
     from neuroloom.ingest.eeg_cleaning import CleaningError, cleaned
 
-    notes = {name: dict(found) for name, found in session.quality.items()}
+    notes: dict[str, str] = {}
     made: list[Stream] = []
     for stream in session.streams:
         if isinstance(stream, Signal) and stream.modality == "eeg" and not stream.provenance.get("replaces"):
@@ -212,5 +230,5 @@ def _cleaned(session: Session, say: Progress) -> Session:
             try:
                 made.append(cleaned(stream, _bad(session, stream)))
             except CleaningError as error:
-                notes[stream.name]["notes"] = [*notes[stream.name]["notes"], f"not cleaned: {error}"]
-    return _with(replace(session, quality=notes), iter(made))
+                notes[stream.name] = f"not cleaned: {error}"
+    return _with(_noted(session, notes), iter(made))

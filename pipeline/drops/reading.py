@@ -18,6 +18,7 @@ from pathlib import Path
 from neuroloom.ingest import naming_files, read
 from neuroloom.ingest.folders import companions_of
 from neuroloom.ingest.formats import FormatError
+from neuroloom.ingest.formats._bids import is_root
 from neuroloom.ingest.formats._companions import is_there
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.session import Session
@@ -91,6 +92,15 @@ class Drop:
             names = (*SIDECARS, *([probe.file] if probe is not None and probe.file else []))
             found += [self.home / name for name in names if is_there(self.home / name)]
         return tuple(dict.fromkeys(found))
+
+    def unread(self) -> list[str]:
+        """Of a dropped folder, the files that belong to no recording and say nothing of one. Raises FormatError."""
+        if self.folder is None or is_root(self.folder):  # a BIDS dataset has much besides
+            return []
+        known = set(self.files())
+        inside = (path for path in self.folder.rglob("*") if path.is_file() and path not in known)
+        names = (path.relative_to(self.folder) for path in inside)
+        return sorted(name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts))
 
     def recordings(self, progress: Progress = lambda _: None) -> list[Recording]:
         """One per clock and file. Raises FormatError."""

@@ -87,12 +87,12 @@ class _Answer:
     is_final: bool
 
     @classmethod
-    def of(cls, said: list[Any] | BoxError, name: str, now: float) -> _Answer:
+    def of(cls, said: list[Any] | BoxError, folder: Path, name: str, now: float) -> _Answer:
         """A reader that has ended is not asked again; what is missing may come without a change of the drop."""
         if isinstance(said, BoxError):
-            return cls("", inbox.one_line(f"{name}: while it was told apart: {said}"), now, True)
+            return cls("", inbox.reason_of(f"while it was told apart: {said}", folder, name), now, True)
         form, reason = said
-        return cls(str(form), inbox.one_line(str(reason)) if reason else "", now, False)
+        return cls(str(form), inbox.reason_of(str(reason), folder, name) if reason else "", now, False)
 
     def holds(self, now: float) -> bool:
         """True where it need not be asked again yet."""
@@ -251,7 +251,8 @@ class Reconciler:
         paths = [list(drop.paths) for drop in due]
         said = sniffing.answers(self.inside, sniffing.probed, self.store.inbox, paths, n_files=n_files) if due else []
         for drop, answer in zip(due, said, strict=True):
-            self._answers[drop.fingerprint] = _Answer.of(answer, drop.name, now)
+            self._answers[drop.fingerprint] = _Answer.of(answer, self.store.inbox, drop.name, now)
+        wait_min = self.settings.inbox.orphan_s / 60
         for drop in still:
             answered = self._answers[drop.fingerprint]
             with self._keep_going(drop):
@@ -259,8 +260,10 @@ class Reconciler:
                     self._is_whole(drop, answered.form)
                 elif now - drop.stable_since >= self.settings.inbox.orphan_s:
                     self._refuse(drop, answered.reason)
-                elif drop.reason != answered.reason:
-                    changes = {"reason": answered.reason, "format": answered.form}
+                elif drop.reason != (
+                    waits := f"{answered.reason}; refused unless more of it comes within {wait_min:g} min"
+                ):
+                    changes = {"reason": waits, "format": answered.form}
                     self.catalog.move(drop.id, SETTLING, frm=WAITING, **changes)
 
     def _is_whole(self, drop: Drop, form: str) -> None:
@@ -431,7 +434,7 @@ def _record(store: Store, catalog: Catalog, drop: Drop, results: Sequence[dict[s
     refused = [str(result["reason"]) for result in results if result["state"] == "quarantined"]
     note_published(store, catalog, sessions)
     if refused and not sessions:
-        reason = inbox.one_line(refused[0])
+        reason = inbox.reason_of(refused[0], Path(drop.folder), drop.name)
         custody.quarantine(store, drop, reason)
         catalog.move(drop.id, QUARANTINED, frm=(RUNNING,), owner=drop.owner, reason=reason, sessions=sessions)
         return
@@ -440,7 +443,8 @@ def _record(store: Store, catalog: Catalog, drop: Drop, results: Sequence[dict[s
     reason = f"already there: {', '.join(sessions)}" if known else ""
     if refused:  # some of several sessions: the files stay together, and a retry finds them where they lie now
         custody.refused_lies_at(store, Path(drop.folder) / drop.name, folder / custody.FILES / drop.name)
-        reason = inbox.one_line(f"{len(refused)} of {len(results)} sessions refused: {refused[0]}")
+        first = inbox.reason_of(refused[0], Path(drop.folder), drop.name)
+        reason = f"{len(refused)} of {len(results)} sessions refused: {first}"
     catalog.move(drop.id, DONE, frm=(RUNNING,), owner=drop.owner, reason=reason, sessions=sessions)
 
 

@@ -15,7 +15,7 @@ from neuroloom.ingest.ledger import is_defect, told
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Signal
 from neuroloom.pipeline.clocks.crosschecks import contradicted
-from neuroloom.pipeline.review.text import number
+from neuroloom.pipeline.review.text import listed, number
 
 MOST_FINDINGS = 200
 MOST_LISTED = 12
@@ -115,6 +115,8 @@ def _of_sources(session: Session) -> Iterator[Finding]:
         for entry in source.get("repairs", ()):
             what = "Mended in reading" if is_defect(entry) else "Of the reading"
             yield Finding(about=about, words=f"{what}: {told(entry)}")
+        if unread := [str(name) for name in source.get("unread", ())]:
+            yield Finding(about="", words=f"Beside it lay what nothing here reads: {listed(unread)}.")
 
 
 def _shown(name: str, value: Any) -> str:

@@ -208,7 +208,7 @@ def _coloured_line(axes: Any, path: FloatArray, times_s: FloatArray) -> Any:
     from matplotlib.collections import LineCollection
     from matplotlib.colors import ListedColormap
 
-    violet_to_orange = ListedColormap(colormaps["plasma"](np.linspace(0.1, 0.8, 256)))  # its ends vanish on paper
+    violet_to_orange = ListedColormap(colormaps["plasma"](np.linspace(0.25, 0.8, 256)))  # its ends vanish on paper
     pieces = np.stack([path[:-1], path[1:]], axis=1)
     whole = np.isfinite(pieces).all(axis=(1, 2))
     line = LineCollection(

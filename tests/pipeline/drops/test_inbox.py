@@ -236,7 +236,7 @@ def test_a_missing_companion_is_refused_by_name_after_its_time(place):
     assert place.after(59) == {SETTLING: 1}
     assert place.after(1) == {QUARANTINED: 1}
     (entry,) = custody.refused(place.store)
-    assert (entry.id, entry.reason) == ("head.rec", "head.rec: y.raw is missing; it must lie beside it")
+    assert (entry.id, entry.reason) == ("head.rec", "y.raw is missing; it must lie beside it")
 
 
 def test_what_no_format_knows_is_refused_and_the_rest_goes_on(place, ingested):

@@ -8,9 +8,13 @@ import pytest
 
 from neuroloom.ingest import Session
 from neuroloom.ingest.formats import FormatError
+from neuroloom.ingest.sorters import UnsortedError
 from neuroloom.pipeline.drops.ingesting import ingest_path
+from neuroloom.pipeline.drops.processing import process
 from neuroloom.pipeline.drops.reading import read_session
 from neuroloom.pipeline.store import Store
+
+from ..review.example import session, signal
 
 SAMPLE = Path(__file__).parents[3] / "sample_data" / "person"
 ASC = "sub-sample_ses-01_task-choice_gaze.asc"
@@ -127,3 +131,21 @@ def test_pixels_that_nobody_tells_are_asked_for(person, tmp_path):
     result = ingest_path(person, store, sorter=None, in_place=True)
     assert result.state == "quarantined"
     assert "[screen] width_px: the file of gaze does not say; it is wanted" in result.reason
+
+
+def test_a_recording_whose_sorting_fails_goes_without_and_quality_says_why(monkeypatch):
+    def fails(signal):
+        raise UnsortedError(f"{signal.name}: simple failed: no peak")
+
+    monkeypatch.setattr("neuroloom.ingest.sorting.sorter_named", lambda name: fails)
+    noise = np.random.default_rng(0).normal(0, 10, (6000, 4))
+    probe = signal("probe", "wideband", [(0.0, noise)], 6000.0, ["a", "b", "c", "d"], "uV")
+    made = process(session(streams=(probe,), clock_maps=(), quality={}), sorter="simple")
+    assert [stream.name for stream in made.streams] == ["probe", "probe lfp"]
+    assert any("not sorted: probe: simple failed: no peak" in note for note in made.quality["probe"]["notes"])
+
+
+def test_what_nothing_reads_is_told_beside_what_was_read(person, tmp_path):
+    (person / "spikes.mat").write_bytes(b"MATLAB 7")
+    (person / ".hidden").touch()
+    assert ingested(person, tmp_path).sources[0]["unread"] == ["spikes.mat"]
