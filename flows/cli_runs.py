@@ -159,7 +159,7 @@ def compare(
     if as_json:
         document({"runs": runs, "rows": rows, "page": str(page)})
         return
-    found = [(row, run, _of_run(row["scores"], run)) for row in rows for run in runs]
+    found = [(row, run, scores) for row in rows for run in runs if (scores := _of_run(row["scores"], run))]
     models = list(dict.fromkeys(model for _, _, scores in found for model in scores))
     shown = [
         (row["session"], row["port"], row["metric"], run, *(_cell(scores.get(model)) for model in models))
@@ -246,9 +246,9 @@ def search(
         return
     names = list(asked.search.space)
     ranked = sorted(found["trials"], key=lambda row: (row["loss"] is None, row["loss"]))
-    shown = [(row["trial"], _loss(row), *(row["values"].get(name, "") for name in names)) for row in ranked]
+    shown = [(row["trial"], _loss(row), *(_short(row["values"].get(name, "")) for name in names)) for row in ranked]
     table(("trial", "loss", *names), shown)
-    lines(f"{asked.name}: trial {found['best']} is the run now", f"  {folder}")
+    lines(f"{asked.name}: trial {found['best']} is the run now", f"  {folder}", f"  page: {page}")
 
 
 def reinforce(
@@ -282,6 +282,10 @@ def reinforce(
     for when, one in (("before", before), ("after", after)):
         lines(*(f"  {when}: {sentence}" for sentence in one.sentences()))
     lines(f"  page: {page}#fidelity")
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _loss(row: dict[str, Any]) -> str:

@@ -69,7 +69,8 @@ def _scores(view: RunView) -> dict[tuple[str, str, str], ScoreValue]:
 
 def _row(key: tuple[str, str, str], values: Sequence[ScoreValue | None]) -> ComparedRow:
     known = [_value(value) for value in values]
-    best = known.index(max(known)) if known.count(max(known)) == 1 else -1
+    is_won = len([value for value in values if value]) > 1 and known.count(max(known)) == 1
+    best = known.index(max(known)) if is_won else -1
     return ComparedRow(session=key[0], port=key[1], metric=key[2], values=tuple(values), best=best)
 
 

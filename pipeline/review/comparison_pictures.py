@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from neuroloom.pipeline.review import text
-from neuroloom.pipeline.review.figures import CYCLE, GREY, INK, MUTED, ORANGE, Picture, drawing, label, picture
+from neuroloom.pipeline.review.figures import (
+    BLUE,
+    CYCLE,
+    GREY,
+    INK,
+    MUTED,
+    ORANGE,
+    Picture,
+    drawing,
+    label,
+    log_axis,
+    picture,
+)
 from neuroloom.pipeline.review.run_folder import Candidate, RunView
 from neuroloom.pipeline.review.run_scores import NETWORK, ScoreRow
-from neuroloom.pipeline.review.scores import MARKERS, MOST_BARS
+from neuroloom.pipeline.review.scores import CUT, MARKERS, MOST_BARS, from_lowest, is_cut
 
 MOST_NAMED = 6  # curves; more names than that would lie over each other
+MOST_PANELS, MIN_TRIALS, WIDE = 5, 3, 8.0
 
 
 def losses_picture(views: Sequence[RunView]) -> Picture | None:
@@ -45,6 +59,7 @@ def scores_picture(views: Sequence[RunView], metric: str) -> Picture:
     with_session = len({key[0] for key in keys}) > 1
     with drawing(1120, 110 + (14 + 12 * len(views)) * len(keys)) as figure:
         axes = figure.add_subplot()
+        drawn: list[tuple[float, float]] = []
         spread = np.linspace(-0.3, 0.3, len(views)) if len(views) > 1 else np.zeros(1)
         for i, view in enumerate(views):
             style = {"color": CYCLE[i % len(CYCLE)], "marker": MARKERS[i % len(MARKERS)]}
@@ -58,6 +73,8 @@ def scores_picture(views: Sequence[RunView], metric: str) -> Picture:
                     axes.hlines(at, value.low, value.high, color=INK, linewidth=1.1)
             axes.scatter([v.value for _, v in points], [at for at, _ in points], label=label(view.name, 34), s=34,
                          zorder=4, edgecolors=INK, linewidths=0.6, **style)  # fmt: skip
+            drawn += [(at, value.value) for at, value in points]
+        from_lowest(axes, drawn, [value for _, value in drawn])
         axes.axvline(0, color=MUTED, linewidth=0.8)
         axes.set_yticks(range(len(keys)), [label(_where(key, with_session), 34) for key in keys])
         axes.set_ylim(len(keys) - 0.5, -0.5)
@@ -69,7 +86,8 @@ def scores_picture(views: Sequence[RunView], metric: str) -> Picture:
             figure,
             title=f"Scores: {text.visible(metric, 60)}",
             alt=f"{text.visible(metric, 60)} of {text.count(len(views), 'run')} in {text.count(len(keys), 'row')}.",
-            caption="Marks: the runs' networks, with their 95 % intervals over blocks of held-out time.",
+            caption="Marks: the runs' networks, with their 95 % intervals over blocks of held-out time."
+            + (CUT if is_cut([value for _, value in drawn]) else ""),
         )
 
 
@@ -84,7 +102,7 @@ def _where(key: tuple[str, str, str], with_session: bool) -> str:
 def candidates_picture(tried: Sequence[Candidate]) -> Picture | None:
     """Validation losses of everything that was tried, what was chosen in front; None where none has a curve."""
     shown = [one for one in tried if len(one.curve)]
-    if not shown:
+    if max((len(one.curve) for one in shown), default=0) < 2:
         return None
     with drawing(1120, 320) as figure:
         axes = figure.add_subplot()
@@ -107,3 +125,44 @@ def candidates_picture(tried: Sequence[Candidate]) -> Picture | None:
             f"{text.number(min(losses))} and {text.number(max(losses))}.",
             caption="Orange: what was chosen. A curve that ends early was stopped, as it no longer fell.",
         )
+
+
+def values_picture(tried: Sequence[Candidate]) -> Picture | None:
+    """The loss of each trial over each setting that was varied, the best in front; None below three trials."""
+    names = list(dict.fromkeys(name for one in tried for name in one.weights))[:MOST_PANELS]
+    if len(tried) < MIN_TRIALS or not names:
+        return None
+    with drawing(1120, 300) as figure:
+        every = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
+        for axes, name in zip(every, names, strict=True):
+            shown = sorted((one for one in tried if name in one.weights), key=lambda one: one.is_chosen)
+            places = _places(axes, [one.weights[name] for one in shown])
+            for place, one in zip(places, shown, strict=True):
+                style = {"color": ORANGE, "s": 60, "zorder": 3} if one.is_chosen else {"color": BLUE, "s": 26}
+                axes.scatter([place], [one.loss], edgecolors=INK, linewidths=0.5, **style)
+            axes.set_xlabel(label(name, 34))
+            axes.grid()
+        every[0].set_ylabel("validation loss")
+        losses = [one.loss for one in tried]
+        return picture(
+            figure,
+            title="Loss over what was varied",
+            alt=f"Validation loss of {text.count(len(tried), 'trial')}, from {text.number(min(losses))} to "
+            f"{text.number(max(losses))}, over {text.listed(names)}.",
+            caption="A mark per trial. Orange: the best one.",
+        )
+
+
+def _places(axes: Any, values: Sequence[str]) -> Sequence[float]:
+    """Where values stand on an axis: numbers as they are, by powers of ten where they span some, words side by side."""
+    try:
+        numbers = [float(value) for value in values]
+    except ValueError:
+        words = sorted(set(values))
+        axes.set_xticks(range(len(words)), [label(word, 16) for word in words])
+        axes.set_xlim(-0.6, len(words) - 0.4)
+        return [words.index(value) for value in values]
+    if min(numbers) > 0 and max(numbers) > WIDE * min(numbers):
+        axes.set_xscale("log")
+        log_axis(axes.xaxis, (1.0, 2.0, 5.0))
+    return numbers

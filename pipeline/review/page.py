@@ -51,6 +51,7 @@ def environment() -> Any:
     )
     made.filters.update(
         prose=prose,
+        told=told,
         data=data,
         listed=text.listed,
         span=text.span,
@@ -83,6 +84,13 @@ def prose(said: str) -> Any:
 
     lines = said.splitlines()
     return Markup("<br>").join(Markup(escape(text.visible(line, MOST_PROSE))) for line in lines)
+
+
+def told(words: str) -> Any:
+    """What we say, with what is to be typed (between backticks) as code; escaped."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text.visible(words, MOST_PROSE)))))
 
 
 def data(value: object) -> Any:

@@ -23,7 +23,7 @@ from neuroloom.ingest.timebase import FloatArray
 from neuroloom.models.topology import Topology, TopologyError
 from neuroloom.pipeline.review.fidelity import FidelityView
 from neuroloom.pipeline.review.live import METRICS, REQUEST
-from neuroloom.pipeline.review.run_scores import SCORES, ScoreRow, is_number, read_json, score_rows
+from neuroloom.pipeline.review.run_scores import MISSING, SCORES, ScoreRow, is_number, read_json, score_rows
 
 CONFIG, TOPOLOGY = "config.json", "topology.toml"
 CHOICE, CHANNELS, FIDELITY, TRIALS = "choice.json", "channels.json", "fidelity.json", "trials.json"
@@ -106,15 +106,23 @@ class RunView:
             fidelity=FidelityView.read(read_json(folder / FIDELITY, notes)) if (folder / FIDELITY).is_file() else None,
             sessions=tuple(_trained(asked)),
             left_out={str(k): str(v) for k, v in _mapping(asked, "left_out").items()},
-            notes=tuple(notes),
+            notes=tuple(_together(notes)),
         )
+
+
+def _together(notes: Sequence[str]) -> Iterator[str]:
+    """The notes, those of files that are not there yet as one."""
+    missing = [note.removesuffix(MISSING) for note in notes if note.endswith(MISSING)]
+    if missing:
+        yield f"Not there yet: {', '.join(missing)}."
+    yield from (note for note in notes if not note.endswith(MISSING))
 
 
 def _curves(path: Path, notes: list[str]) -> tuple[FloatArray, FloatArray]:
     """Step and loss of training and of validation; reads line by line, and stops at a line that is not whole."""
     found: dict[str, list[tuple[float, float]]] = {"loss": [], "validation": []}
     if not path.is_file():
-        notes.append(f"{path.name} is not there yet.")
+        notes.append(f"{path.name}{MISSING}")
         return NO_CURVE, NO_CURVE
     with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
@@ -163,7 +171,7 @@ def _trials(folder: Path, content: Any) -> Iterator[Candidate]:
     whole = [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
     known = [row for row in whole if isinstance(row.get("values"), Mapping) and is_number(row.get("loss"))]
     for row in sorted(known, key=lambda row: float(row["loss"])):
-        values = {str(name): str(value) for name, value in row["values"].items()}
+        values = {str(name): _said(value) for name, value in row["values"].items()}
         number = row.get("trial")
         yield Candidate(
             weights=values,
@@ -171,6 +179,10 @@ def _trials(folder: Path, content: Any) -> Iterator[Candidate]:
             is_chosen=number == content.get("best"),
             curve=_curve_of(folder / "trials" / f"{number:04d}") if isinstance(number, int) else NO_CURVE,
         )
+
+
+def _said(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _curve_of(folder: Path) -> FloatArray:
@@ -192,7 +204,7 @@ def _placed(content: Any) -> Iterator[Placed]:
 
 def _topology(path: Path, notes: list[str]) -> Topology | None:
     if not path.is_file():
-        notes.append(f"{path.name} is not there yet.")
+        notes.append(f"{path.name}{MISSING}")
         return None
     try:
         return Topology.read(path)

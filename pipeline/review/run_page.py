@@ -8,7 +8,7 @@ from typing import Any
 
 from neuroloom.pipeline.review import areas, scores, text
 from neuroloom.pipeline.review.comparison import alike, compared
-from neuroloom.pipeline.review.comparison_pictures import candidates_picture
+from neuroloom.pipeline.review.comparison_pictures import candidates_picture, values_picture
 from neuroloom.pipeline.review.page import write_page
 from neuroloom.pipeline.review.run_folder import RunView
 from neuroloom.pipeline.review.run_scores import CEILING, NETWORK, ScoreRow
@@ -49,6 +49,7 @@ def write_run(
         choice=view.choice[:MOST_ROWS],
         choice_curves=candidates_picture(view.choice),
         trials=view.trials[:MOST_ROWS],
+        trial_values=values_picture(view.trials[:MOST_ROWS]),
         trial_curves=candidates_picture(view.trials[:MOST_ROWS]),
         network=_network(view, coloured_by),
         session_href=lambda name: text.relative_href(f"{text.file_stem(name)}.html"),

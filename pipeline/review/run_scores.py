@@ -11,6 +11,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 SCORES = "scores.json"
+MISSING = " is not there yet."
 KEYS = ("session", "port", "area", "metric")
 NETWORK, CEILING = "network", "truth"
 LARGEST_JSON = 32 << 20  # bytes; a file of settings or scores beyond this is not one of ours
@@ -45,7 +46,7 @@ def scores_in(folder: Path) -> tuple[ScoreRow, ...]:
 def read_json(path: Path, notes: list[str]) -> Any:
     """A file of a run; None where it cannot be read, and why is added to `notes`."""
     if not path.is_file():
-        notes.append(f"{path.name} is not there yet.")
+        notes.append(f"{path.name}{MISSING}")
         return None
     if path.stat().st_size > LARGEST_JSON:
         notes.append(f"{path.name} has {path.stat().st_size >> 20} MiB and was not read.")

@@ -11,6 +11,7 @@ from neuroloom.ingest.timebase import FloatArray
 from neuroloom.pipeline.review.figures import (
     BLUE,
     CYCLE,
+    GREY,
     INK,
     MUTED,
     ORANGE,
@@ -24,6 +25,8 @@ from neuroloom.pipeline.review.text import count, number, visible
 
 MOST_POINTS = 1500
 MOST_BARS = 40
+CUT = " ◂: further down than is drawn."
+LOWEST = -1.0  # where an axis of scores begins at the lowest
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 
 
@@ -118,6 +121,8 @@ def draw_scores(axes: Any, drawn: Sequence[ScoreRow], metric: str) -> None:
         ends = (places - 0.4, places + 0.4)
         axes.vlines(_values(drawn, CEILING), *ends, color=INK, linewidth=2, label="true rates", zorder=3)
     axes.axvline(0, color=MUTED, linewidth=0.8)
+    every = [value.value for row in drawn for value in row.values.values()]
+    from_lowest(axes, list(zip(places, _values(drawn, NETWORK), strict=True)), every)
     with_session = len({row.session for row in drawn}) > 1
     axes.set_yticks(places, [label(_where(row, with_session=with_session), 34) for row in drawn])
     axes.set_ylim(len(drawn) - 0.4, -0.6)
@@ -126,6 +131,26 @@ def draw_scores(axes: Any, drawn: Sequence[ScoreRow], metric: str) -> None:
     axes.grid(axis="x")
     axes.set_axisbelow(True)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+
+def is_cut(every: Sequence[float]) -> bool:
+    """Whether an axis of these scores leaves some out."""
+    return bool(every) and min(every) < LOWEST < max(every)
+
+
+def from_lowest(axes: Any, marks: Sequence[tuple[float, float]], every: Sequence[float]) -> None:
+    """Begin the axis of scores at `LOWEST` where some lie below: beside -46 nothing could be told apart near 1.
+
+    marks: places and values; of those that are left out the value is written at the edge. every: all values drawn.
+    """
+    if not is_cut(every):
+        return
+    axes.set_xlim(LOWEST, 1.08 * max(0.0, *every) + 0.05)
+    for place, value in marks:
+        if value < LOWEST:
+            box = {"boxstyle": "round,pad=0.15", "facecolor": GREY, "edgecolor": "none", "alpha": 0.35}
+            axes.annotate(f"◂ {number(float(value))}", (LOWEST, place), xytext=(6, 0), textcoords="offset points",
+                          va="center", fontsize=8, color=INK, bbox=box)  # fmt: skip
 
 
 def _values(rows: Sequence[ScoreRow], name: str) -> list[float]:
@@ -148,6 +173,8 @@ def _score_alt(drawn: Sequence[ScoreRow], metric: str) -> str:
 def _score_caption(rows: Sequence[ScoreRow], metric: str, n_drawn: int, has_ceiling: bool) -> str:
     n_all = sum(row.metric == metric for row in rows)
     words = "Bar: the network, with its 95 % interval. Marks: baselines it has to beat."
+    if is_cut([value.value for row in rows if row.metric == metric for value in row.values.values()]):
+        words += CUT
     if has_ceiling:
         words += " Upright line: what the true rates score, which nothing can exceed but by chance."
     return words + (f" The first {n_drawn} of {n_all} rows are drawn." if n_drawn < n_all else "")

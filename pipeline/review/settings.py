@@ -33,4 +33,6 @@ def _setting(value: object) -> str:
         return "none" if not value else ", ".join(f"{key}: {_setting(part)}" for key, part in value.items())
     if value is None:
         return "none"
-    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.6g}" if isinstance(value, float) else str(value) or "none"

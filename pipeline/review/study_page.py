@@ -13,7 +13,7 @@ from neuroloom.pipeline.review.views import Judged
 from neuroloom.pipeline.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from neuroloom.pipeline.studies._report import Report
+    from neuroloom.pipeline.studies._report import Report, Table
 
 MOST_ROWS = 200
 
@@ -32,4 +32,15 @@ def write_study(
         pictures=[(plot.table, plot.draw(plot.table)) for plot in report.plots],
         settings=[*settings_rows(report.conditions), *settings_rows(settings)],
         most_rows=MOST_ROWS,
+        numbers_of=_numbers_of,
     )
+
+
+def _numbers_of(table: Table) -> set[str]:
+    """The columns that hold numbers, and nothing else where they hold something."""
+    held = {column: [row[column] for row in table.rows if row.get(column) is not None] for column in table.columns}
+    return {column for column, values in held.items() if values and all(map(_is_number, values))}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

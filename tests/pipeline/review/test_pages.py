@@ -69,7 +69,9 @@ def test_a_run_is_set_beside_its_baselines_and_the_truth(tmp_path):
 
 def test_a_run_that_has_just_begun_says_what_is_missing(tmp_path):
     (tmp_path / "new").mkdir()
-    assert "scores.json is not there yet." in words(write_run(tmp_path / "new", tmp_path))
+    assert "Not there yet: config.json, metrics.jsonl, scores.json, topology.toml." in words(
+        write_run(tmp_path / "new", tmp_path)
+    )
 
 
 def test_a_broken_file_of_a_run_is_named(tmp_path):
