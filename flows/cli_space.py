@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from neuroloom.flows.options import JsonOption, StoreOption
-from neuroloom.flows.printing import document, lines, table
+from neuroloom.flows.printing import document, lines, say, table
 
 
 def register(app: typer.Typer) -> None:
@@ -62,6 +62,9 @@ def clean(
     ]
     if as_json:
         document({"clean": rows})
+        return
+    if not rows:
+        say("nothing may be deleted; [retention] in neuroloom.toml says what may")
         return
     table(("what", "MB", "why"), [(row["path"], f"{row['n_bytes'] / 1e6:.1f}", row["why"]) for row in rows])
     total = sum(entry.n_bytes for entry in going) / 1e6

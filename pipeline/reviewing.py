@@ -99,19 +99,23 @@ def renew(store: Store, page: str) -> bool:
 
     What it is of may be gone, and what it is of may no longer be readable: the page then stays as it was.
     """
+    from neuroloom.pipeline.review.compare_page import compared_in
     from neuroloom.pipeline.review.run_page import run_page
     from neuroloom.pipeline.review.session_page import session_page
 
     path = store.review / page
     session = next((one for one in store.session_ids() if session_page(one, store.review) == path), None)
-    run = next((one for one in store.run_names() if run_page(one, store.review) == path), None)
+    runs = {run_page(one, store.review).name: one for one in store.run_names()}
+    compared = [runs.get(one, "") for one in compared_in(path)] if page.startswith("compare-") else []
     try:
         if page == "index.html":
             review_index(store)
         elif session is not None:
             review_session(store, session)
-        elif run is not None:
-            review_run(store, run)
+        elif page in runs:
+            review_run(store, runs[page])
+        elif compared and all(compared):
+            review_compared(store, compared)
         else:
             return False
     except (OSError, ValueError, StoreError) as error:

@@ -46,8 +46,10 @@ class Health:
         """One line for people."""
         if not self.n_versions:
             return "nothing is published yet"
-        read = f"{self.n_checked} of {self.n_versions} published versions were read to the byte"
-        return f"{read}, {len(self.damaged)} damaged" if self.damaged else f"{read}, none is damaged"
+        if not self.n_checked:
+            return f"0 of {self.n_versions} published versions were read back yet; `neuroloom verify` does that"
+        read = f"{self.n_checked} of {self.n_versions} published versions were read back, every byte"
+        return f"{read}: {len(self.damaged)} damaged" if self.damaged else f"{read}: none is damaged"
 
 
 def checked(store: Store, catalog: Catalog, folders: Iterable[Path], progress: Progress | None = None) -> list[Any]:

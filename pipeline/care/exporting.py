@@ -53,7 +53,10 @@ def export_bids(session: Session, root: Path) -> Exported:
     taken = [s for s in session.streams if isinstance(s, Signal) and s.modality in DATATYPES and s.unit in VOLTS]
     for stream in session.streams:
         if stream in taken:
-            files += _write_electric(session, stream, root, several=len(taken) > 1)
+            try:
+                files += _write_electric(session, stream, root, several=len(taken) > 1)
+            except FileExistsError as error:  # in words that ask for an option of MNE-BIDS
+                raise FileExistsError(f"{root}: {session.id} is in that dataset already; another is wanted") from error
         elif isinstance(stream, Signal) and stream.modality in EYES:
             files += _write_eyes(session, stream, root)
         elif not isinstance(stream, Events | Intervals):

@@ -1,7 +1,7 @@
 // A run's curves while it trains: asked for every two seconds where neuroloom serves the page.
 {
   const place = document.querySelector("#live");
-  const PERIOD_MS = 2000, WIDTH = 1000, HEIGHT = 280, LEFT = 56, BOTTOM = 28, MOST_POINTS = 600;
+  const PERIOD_MS = 2000, HEIGHT = 280, LEFT = 56, RIGHT = 28, BOTTOM = 28, MOST_POINTS = 600;
   const made = (name, attributes = {}, words = "") => {
     const element = document.createElementNS("http://www.w3.org/2000/svg", name);
     for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
@@ -33,22 +33,23 @@
   const draw = (steps) => {
     const rows = [...curves.training, ...curves.validation];
     if (!rows.length) return;
+    const chart = place.querySelector(".chart"), width = Math.max(chart.clientWidth, 240); // one unit is one pixel: text stays readable
     const sorted = rows.map((row) => row[1]).sort((a, b) => a - b);
     const low = sorted[0], high = Math.max(sorted[Math.floor(sorted.length * 0.995)], low + 1e-6);
     const most = Math.max(steps, ...rows.slice(-1).map((row) => row[0]), 1);
-    const x = (step) => LEFT + step / most * (WIDTH - LEFT - 12), y = (loss) => 10 + (high - Math.min(loss, high)) / (high - low) * (HEIGHT - BOTTOM - 16);
-    const chart = made("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `Loss so far: training ${curves.training.at(-1)?.[1].toPrecision(4) ?? "none"}, validation ${curves.validation.at(-1)?.[1].toPrecision(4) ?? "none yet"}` });
-    const across = nice(0, most, 8), up = nice(low, high, 5);
+    const x = (step) => LEFT + step / most * (width - LEFT - RIGHT), y = (loss) => 10 + (high - Math.min(loss, high)) / (high - low) * (HEIGHT - BOTTOM - 16);
+    const drawing = made("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": `Loss so far: training ${curves.training.at(-1)?.[1].toPrecision(4) ?? "none"}, validation ${curves.validation.at(-1)?.[1].toPrecision(4) ?? "none yet"}` });
+    const across = nice(0, most, width / 120), up = nice(low, high, 5);
     for (const tick of up.ticks) {
-      chart.append(made("line", { x1: LEFT, x2: WIDTH - 12, y1: y(tick), y2: y(tick), class: "grid" }));
-      chart.append(made("text", { x: LEFT - 8, y: y(tick) + 4, "text-anchor": "end" }, tick.toFixed(up.digits)));
+      drawing.append(made("line", { x1: LEFT, x2: width - RIGHT, y1: y(tick), y2: y(tick), class: "grid" }));
+      drawing.append(made("text", { x: LEFT - 8, y: y(tick) + 4, "text-anchor": "end" }, tick.toFixed(up.digits)));
     }
-    for (const tick of across.ticks) chart.append(made("text", { x: x(tick), y: HEIGHT - 8, "text-anchor": "middle" }, tick.toFixed(across.digits)));
+    for (const tick of across.ticks) drawing.append(made("text", { x: x(tick), y: HEIGHT - 8, "text-anchor": "middle" }, tick.toFixed(across.digits)));
     const line = (rows) => rows.map(([step, loss]) => `${x(step).toFixed(1)},${y(loss).toFixed(1)}`).join(" ");
-    chart.append(made("polyline", { points: line(thinned(curves.training)), class: "training" }));
-    chart.append(made("polyline", { points: line(curves.validation), class: "validation" }));
-    for (const [step, loss] of curves.validation) chart.append(made("circle", { cx: x(step), cy: y(loss), r: 3.5, class: "validation-dot" }));
-    place.querySelector(".chart").replaceChildren(chart);
+    drawing.append(made("polyline", { points: line(thinned(curves.training)), class: "training" }));
+    drawing.append(made("polyline", { points: line(curves.validation), class: "validation" }));
+    for (const [step, loss] of curves.validation) drawing.append(made("circle", { cx: x(step), cy: y(loss), r: 3.5, class: "validation-dot" }));
+    chart.replaceChildren(drawing);
   };
 
   const look = async () => {
@@ -62,7 +63,7 @@
       return;
     }
     place.hidden = false;
-    document.querySelector("#still")?.setAttribute("hidden", "");
+    for (const still of document.querySelectorAll("#still, #missing")) still.hidden = true;
     curves.training.push(...now.training);
     curves.validation.push(...now.validation);
     after = now.step;

@@ -1,6 +1,7 @@
 """The served review pages: who may read, who may write, what is refused, and that nothing in a note runs."""
 
 import json
+import shutil
 import time
 from datetime import UTC, datetime
 
@@ -14,7 +15,7 @@ from neuroloom.pipeline.review import write_index
 from neuroloom.pipeline.review.recording import MOST_CHANNELS
 from neuroloom.pipeline.review.timeline import extent
 from neuroloom.pipeline.review.views import IndexView, SessionRow
-from neuroloom.pipeline.reviewing import review_index, review_run, review_session
+from neuroloom.pipeline.reviewing import review_compared, review_index, review_run, review_session
 from neuroloom.pipeline.store import Store
 
 from ..browser import console_errors, requested_urls
@@ -137,6 +138,18 @@ def test_a_page_of_another_version_is_drawn_anew_and_one_that_cannot_be_runs_not
     assert "sha256-x" not in older.read_text(encoding="utf-8")
     assert "script-src" not in policy_of(address, "foreign.html")
     foreign.unlink()
+
+
+def test_a_page_of_several_runs_is_drawn_anew_too_while_all_of_them_are_there(store, address):
+    run_folder(store.runs / "again")
+    page = review_compared(store, ["reach", "again"])
+    older = page.read_text(encoding="utf-8").replace("&#39;sha256-", "&#39;sha256-x")
+    page.write_text(older)
+    assert "script-src 'sha256-" in policy_of(address, page.name)
+    shutil.rmtree(store.runs / "again")
+    page.write_text(older)
+    assert "script-src" not in policy_of(address, page.name)
+    page.unlink()
 
 
 def test_another_host_name_reads_nothing(address):

@@ -148,7 +148,7 @@ def test_the_schedule_really_makes_runs(served):
 
 
 def test_the_scheduled_verify_reads_what_was_published_and_the_front_page_says_so(served):
-    said = "1 of 1 published versions were read to the byte, none is damaged"
+    said = "1 of 1 published versions were read back, every byte: none is damaged"
     assert scheduled_run(served, "verify", "COMPLETED", says=said)
     shown = {artifact["key"] for artifact in api(served, "/artifacts/filter")}
     assert {"verify", "damage"} <= shown

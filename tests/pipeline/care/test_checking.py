@@ -87,7 +87,7 @@ def test_damage_says_what_to_do(store, catalog):
     (folder / "session.nwb").write_bytes(b"spikez")
     checking.checked_some(store, catalog, budget_s=0)
     found = checking.health(store, catalog)
-    assert found.sentence == "1 of 1 published versions were read to the byte, 1 damaged"
+    assert found.sentence == "1 of 1 published versions were read back, every byte: 1 damaged"
     assert "neuroloom reingest sub-a" in found.damaged[0]["advice"]
 
 
