@@ -2,7 +2,7 @@
 
     python docs/make_pictures.py
 
-idea.svg follows the reader's light or dark scheme; page.png needs Chromium, and is left as it is where there is none.
+idea.svg follows the reader's light or dark scheme; page.png and today.png need Chromium, and stay as they are without.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main() -> None:
         for example, picture in EXAMPLES.items():
             subprocess.run([sys.executable, f"docs/examples/{example}.py", folder], check=True)
             small(Path(folder) / f"{picture}.png", PICTURES / f"{picture}.png")
-        page(Path(folder))
+        pages(Path(folder))
     for path in sorted(PICTURES.iterdir()):
         print(f"{path.relative_to(ROOT)}  {path.stat().st_size / 1e3:.0f} kB")
 
@@ -118,29 +118,31 @@ def _network(panel: Any) -> None:
     axes.set_axis_off()
 
 
-def page(folder: Path) -> None:
-    """The review page of the sample session, as Chromium shows it."""
+def pages(folder: Path) -> None:
+    """The page of the sample session and the front page, after a training, as Chromium shows them."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
-        print("page.png: no Chromium here, left as it is")
+        print("page.png, today.png: no Chromium here, left as they are")
         return
-    command = [
-        sys.executable,
-        "-m",
-        "neuroloom.flows.cli",
-        "ingest",
-        "sample_data/person",
-        "--store",
-        f"{folder}/store",
-    ]
-    subprocess.run(command, check=True, capture_output=True)
-    (html,) = (folder / "store" / "review").glob("sub-*.html")
-    shot = folder / "page.png"
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1240,1500"]
-    subprocess.run([browser, *flags, f"--screenshot={shot}", html.as_uri()], check=True, capture_output=True)
-    with Image.open(shot) as image:
-        image.resize((744, 900), Image.Resampling.LANCZOS).save(shot)
-    small(shot, PICTURES / "page.png")
+    config = folder / "first.toml"
+    config.write_text('topology = "four-areas"\nlength_s = 1.0\nbin_s = 0.05\ntargets = ["gaze"]\nsteps = 60\n')
+    for command in (("ingest", "sample_data/person"), ("train", str(config)), ("evaluate", "first")):
+        said = [sys.executable, "-m", "neuroloom.flows.cli", *command, "--store", f"{folder}/lab"]
+        subprocess.run(said, check=True, capture_output=True)
+    (session,) = (folder / "lab" / "review").glob("sub-*.html")
+    shot(browser, session, PICTURES / "page.png", height_px=1500)
+    shot(browser, session.with_name("index.html"), PICTURES / "today.png", height_px=960)
+
+
+def shot(browser: str, html: Path, target: Path, *, height_px: int) -> None:
+    """A page, 1240 pixels wide, at three fifths of its size."""
+    whole = target.with_suffix(".whole.png")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--window-size=1240,{height_px}"]
+    subprocess.run([browser, *flags, f"--screenshot={whole}", html.as_uri()], check=True, capture_output=True)
+    with Image.open(whole) as image:
+        image.resize((744, 744 * image.height // image.width), Image.Resampling.LANCZOS).save(whole)
+    small(whole, target)
+    whole.unlink()
 
 
 if __name__ == "__main__":
