@@ -277,7 +277,8 @@ def quarantine(
         if as_json:
             document({"quarantine": rows})
         else:
-            table(("id", "reason"), [(row["id"], row["reason"]) for row in rows], "nothing was refused")
+            shown = [(row["id"], row["reason"], "" if row["kept"] else row["path"]) for row in rows]
+            table(("id", "reason", "lies at"), shown, "nothing was refused")
         return
     if action != "retry" or entry_id is None:
         raise typer.BadParameter("'quarantine' alone lists; 'quarantine retry ID' puts one back")

@@ -87,7 +87,7 @@ def refused(store: Store) -> list[Refused]:
             Refused(
                 id=path.parent.name,
                 path=str(record.get("path", "")),
-                reason=str(record.get("reason", "no reason was written")),
+                reason=str(record.get("reason", "no reason was written")).removeprefix(f"{record.get('path')}: "),
                 kept=(path.parent / FILES).is_dir(),
                 since=path.stat().st_mtime,
             )
