@@ -257,7 +257,6 @@ def _run_row(store: Store, row: RunRow) -> tuple[views.RunRow, ScoreValue | None
         name=row.name,
         state=row.state,
         started=_utc(row.started_at),
-        n_sessions=len(row.summary.get("sessions", ())),
         metric=f"{whole.metric}, {whole.port}" if whole else "",
         score=whole.values[NETWORK].value if whole else None,
         page=_page(store, f"run-{row.name}.html"),

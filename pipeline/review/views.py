@@ -82,7 +82,6 @@ class RunRow:
     name: str
     state: str
     started: datetime | None = None
-    n_sessions: int = 0
     metric: str = ""
     score: float | None = None
     page: str = ""

@@ -198,7 +198,7 @@ def index_view(**changed):
         "waiting": {"SETTLING": 1},
         "sessions": (SessionRow(id="sub-01_ses-02", subject="01", start=when, duration_s=61, n_findings=2),),
         "quarantine": (QuarantineRow(name="b.edf", reason="no samples", when=when),),
-        "runs": (RunRow(name="reach", state="DONE", n_sessions=1, metric="bits per spike, spikes", score=0.25),),
+        "runs": (RunRow(name="reach", state="DONE", metric="bits per spike, spikes", score=0.25),),
     }
     return IndexView(**({"store": "lab", "made": when} | rows | changed))
 
