@@ -12,6 +12,7 @@ from neuroloom.pipeline.review import write_compare, write_index, write_run, wri
 from neuroloom.pipeline.review.drifting import drift_picture
 from neuroloom.pipeline.review.headmap import head_maps
 from neuroloom.pipeline.review.run_folder import RunView
+from neuroloom.pipeline.review.scores import is_cut
 from neuroloom.pipeline.review.spectra import spectrum
 from neuroloom.pipeline.review.spikes import unit_table
 from neuroloom.pipeline.review.views import DropRow, IndexView, QuarantineRow, RunRow, SessionRow
@@ -182,6 +183,22 @@ def test_the_trials_of_a_search_are_listed_the_best_first(tmp_path):
     seen = words(write_run(folder, tmp_path))
     assert "the best of 2 trials" in seen
     assert "8 0.5000 yes 0 0.7000 –" in seen
+
+
+def test_the_loss_of_trials_is_drawn_over_what_was_varied(tmp_path):
+    folder = run_folder(tmp_path / "reach")
+    tried = [
+        ({"rate": 10.0**-i, "kind": kind}, loss) for i, (kind, loss) in enumerate((("gru", 0.7), ("leaky", 0.4)) * 2)
+    ]
+    trials = [{"trial": i, "values": values, "loss": loss} for i, (values, loss) in enumerate(tried)]
+    (folder / "trials.json").write_text(json.dumps({"best": 1, "trials": trials}))
+    page = write_run(folder, tmp_path).read_text()
+    assert "Validation loss of 4 trials, from 0.4 to 0.7, over rate, kind." in page
+
+
+@pytest.mark.parametrize(("values", "is_so"), [((0.2, -46.0), True), ((0.2, -0.9), False), ((-3.0, -46.0), False)])
+def test_scores_far_down_are_left_out_only_where_others_are_not(values, is_so):
+    assert is_cut(values) is is_so
 
 
 @pytest.mark.parametrize("content", ["[]", "{", '{"ports": 3}', '{"ports": [{"measures": 1}], "damage": [{}]}'])
