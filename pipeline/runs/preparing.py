@@ -27,7 +27,7 @@ def prepare_run(config: RunConfig, store: Store) -> Path:
 
     Raises ConfigError where the folder holds a run of another config: a run is never overwritten. Raises StoreError
     where a session is named whose subject's consent has ended or that reviewers have rejected; where none is named,
-    such sessions are left out.
+    such sessions are left out, and those that are too short.
     """
     from neuroloom.models import Topology
 
@@ -37,7 +37,7 @@ def prepare_run(config: RunConfig, store: Store) -> Path:
         refuse_withdrawn(sorted(sessions_behind(store, config.start_from)), store)
     else:
         Topology.read(config.topology)  # a name that is none is refused before there is a folder
-    chosen, left_out = trainable(config.sessions, store)
+    chosen, left_out = trainable(config, store)
     if not chosen:
         why = "; ".join(f"{name}: {said}" for name, said in left_out.items()) or "ingest recordings first"
         raise StoreError(f"{store.root}: no session to train on; {why}")
@@ -69,17 +69,37 @@ def _deciding(asked: dict[str, Any], key: str) -> Any:
     return {name: value for name, value in said.items() if name != "processes"} if key == "training" and said else said
 
 
-def trainable(named: tuple[str, ...], store: Store) -> tuple[tuple[str, ...], dict[str, str]]:
+def trainable(config: RunConfig, store: Store) -> tuple[tuple[str, ...], dict[str, str]]:
     """The sessions to train on, and those left out of all there are, each with the reason.
 
-    Raises StoreError where one of `named` may not be trained on.
+    Raises StoreError where one that the config names may not be trained on.
     """
     known, today = Subjects.of(store), date.today()
-    found = {one: known.objection(one, today) or verdicts.objection(store, one) for one in named or store.session_ids()}
+    found = {
+        one: known.objection(one, today) or verdicts.objection(store, one)
+        for one in config.sessions or store.session_ids()
+    }
+    if not config.sessions:
+        found = {one: why or _too_short(one, config, store) for one, why in found.items()}
     left_out = {session_id: why for session_id, why in found.items() if why}
-    for session_id, why in left_out.items() if named else ():
+    for session_id, why in left_out.items() if config.sessions else ():
         raise StoreError(f"{session_id}: {why}; it cannot be trained on")
     return tuple(session_id for session_id in found if session_id not in left_out), left_out
+
+
+def _too_short(session_id: str, config: RunConfig, store: Store) -> str:
+    """Why a session has no windows of this length in every split; empty where it has."""
+    from neuroloom.ingest.session import Session
+    from neuroloom.pipeline.runs._binning import grid_of
+    from neuroloom.pipeline.runs.splitting import WindowConfig, time_blocks
+
+    asked = {name: getattr(config, name) for name in ("length_s", "bin_s", "held_out", "validation")}
+    with Session.open(store.latest(session_id)) as session:
+        try:
+            time_blocks(grid_of(session, config.bin_s).n_bins, WindowConfig(**asked))
+        except ValueError as error:
+            return str(error).removeprefix(f"{session_id}: ")
+    return ""
 
 
 def refuse_withdrawn(sessions: Iterable[str], store: Store) -> None:

@@ -35,7 +35,7 @@ def prepare_retraining(store: Store, config: str) -> Prepared:
     if not config:
         return Prepared(run="", why="[schedules.retrain] config names no file: nothing is trained")
     asked = run_config.read_run_config(store.root / config)
-    sessions, left_out = preparing.trainable(asked.sessions, store)
+    sessions, left_out = preparing.trainable(asked, store)
     versions = {session: store.latest(session).name for session in sessions}
     if not versions:
         return Prepared(run="", why="there is no session to train on yet")

@@ -1,7 +1,9 @@
 """What is new is trained on, once."""
 
+import numpy as np
 import pytest
 
+from neuroloom.ingest import Segment, Session, Signal, Timebase
 from neuroloom.pipeline.catalog import DONE, Catalog
 from neuroloom.pipeline.runs import preparing
 from neuroloom.pipeline.runs.retraining import prepare_retraining
@@ -17,9 +19,18 @@ def store(tmp_path):
 
 
 def publish(store, session, version="v001"):
-    folder = store.sessions / session / version
-    folder.mkdir(parents=True)
-    (folder / "manifest.json").write_text("{}")
+    """A minute of one slow signal."""
+    slow = Signal(
+        name="lfp",
+        modality="lfp",
+        segments=(Segment(samples=np.zeros((60, 1), np.int16), timebase=Timebase(rate_hz=1.0, n_samples=60)),),
+        channel_names=("a",),
+        unit="uV",
+        gain=np.ones(1),
+        offset=np.zeros(1),
+    )
+    made = Session(subject=session.removeprefix("sub-"), clock="probe", streams=(slow,))
+    made.save(store.sessions / session / version)
 
 
 def finish(store, name):

@@ -194,3 +194,18 @@ def test_a_run_cannot_start_from_one_that_is_not_there_or_change_its_network(sto
     trained(store, tmp_path, RUN, "base")
     with pytest.raises(ConfigError, match="are those of 'base'"):
         trained(store, tmp_path, RUN + 'start_from = "base"\n[network]\nrank = 2\n', "other")
+
+
+def test_a_session_too_short_for_windows_is_left_out_unless_it_is_named(
+    store: Store, tmp_path: Path, turning: Callable[..., Session]
+) -> None:
+    long = store.session_ids()
+    short = turning(session="03", duration_s=3)
+    short.save(store.sessions / short.id / "v001")
+    config = asked(tmp_path, RUN)
+    preparing.prepare_run(config, store)
+    made = preparing.requested(store, "run")
+    assert list(made.sessions) == long
+    assert made.left_out[short.id].startswith("3.0 s of recording; at least")
+    with pytest.raises(ValueError, match=rf"{short.id}: 3\.0 s of recording"):
+        trained(store, tmp_path, f'sessions = ["{short.id}"]\n{RUN}', "named")
