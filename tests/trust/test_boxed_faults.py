@@ -195,16 +195,16 @@ def disturbed(tmp_path_factory):
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_child_disturbed_at_some_calls_is_tried_again(disturbed, tell, fault):
+def test_a_child_disturbed_at_some_call_is_tried_again(disturbed, tell, fault):
     one = disturbed("one")
-    points = one.points[5 + FAULTS.index(fault) :: len(one.points) // 2]
-    outcomes = (one.hit(*point, fault) for point in points)
+    point = one.points[(1 + FAULTS.index(fault)) * len(one.points) // 4]
+    outcomes = [one.hit(*point, fault)]
     noticed, found = run_through(outcomes, tell, f"{fault} in the box, of {len(one.points)} calls")
     assert found == []
     assert noticed
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", [KILL, "error=ENOSPC"])
 def test_a_child_disturbed_at_each_attempt_is_a_refusal_with_the_true_reason(disturbed, tell, fault):
     one = disturbed("one")
     point = [point for point in one.points if point[0] == 1][40 * (1 + FAULTS.index(fault))]
