@@ -115,8 +115,16 @@ def json_bytes(document: Mapping[str, Any]) -> bytes:
 
 
 def is_of_disk(error: BaseException) -> bool:
-    """True where the machine is at fault, full or failing, and not what was read: the same may succeed later."""
-    return isinstance(error, OSError) and error.errno in _DISK
+    """True where the machine is at fault, full or failing, and not what was read: the same may succeed later.
+
+    Also where a reader says it in words of its own, raised from what the disk said.
+    """
+    at: BaseException | None = error
+    while at is not None:
+        if isinstance(at, OSError) and at.errno in _DISK:
+            return True
+        at = at.__cause__ or (None if at.__suppress_context__ else at.__context__)
+    return False
 
 
 def sync_file(path: Path) -> None:

@@ -304,10 +304,11 @@ class Catalog:
     def expired(self, *, longest_lease_s: float, now: float | None = None) -> list[Drop]:
         """Drops in flight whose lease has run out.
 
-        A lease that ends later than any lease can means that the clock was set back; it counts as run out.
+        A lease that ends later than any lease can means that the clock was set back; it counts as run out. One that was
+        renewed since `now` ends a little later than that, too: hence twice the longest.
         """
         at = time.time() if now is None else now
-        return [d for d in self.drops(*IN_FLIGHT) if d.lease_until <= at or d.lease_until > at + longest_lease_s]
+        return [d for d in self.drops(*IN_FLIGHT) if not at < d.lease_until <= at + 2 * longest_lease_s]
 
     # sessions and runs ---------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ while: each step looks at how things are, not at what happened, so nothing is lo
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -328,7 +329,8 @@ class Reconciler:
                 small.append(drop)
             else:
                 yield [drop]
-        size = self.settings.ingest.batch if len(small) > self.settings.ingest.in_flight * 4 else 1
+        # A run takes longer to start than a small drop to read: as many share one as keeps all runs busy.
+        size = min(self.settings.ingest.batch, max(1, math.ceil(len(small) / self.settings.ingest.in_flight)))
         for first in range(0, len(small), size):
             yield small[first : first + size]
 

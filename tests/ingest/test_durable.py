@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 
@@ -106,3 +107,16 @@ def test_a_copy_never_replaces_other_content(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match="with other content"):
         durable.copy_file(tmp_path / "a", tmp_path / "b")
     assert (tmp_path / "b").read_bytes() == b"abd"
+
+
+def test_a_disk_is_at_fault_also_where_a_reader_says_so_in_its_own_words():
+    def read(number):
+        try:
+            raise OSError(number, "said by the system")
+        except OSError as error:
+            raise ValueError("session.toml: a TOML file is wanted") from error
+
+    for number, is_of_disk in ((errno.EIO, True), (errno.ENOENT, False)):
+        with pytest.raises(ValueError, match="wanted") as refused:
+            read(number)
+        assert durable.is_of_disk(refused.value) is is_of_disk

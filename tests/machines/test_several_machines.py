@@ -58,7 +58,8 @@ class Machines:
 
     def working(self, drop_id: int) -> subprocess.Popen[bytes]:
         """The worker that works on a drop."""
-        (log,) = (log for log in self.workers if f"Flow run 'drop [{drop_id}]'" in log.read_text(errors="replace"))
+        began = re.compile(rf"Flow run 'drop \[(\d+, )*{drop_id}\b")
+        (log,) = (log for log in self.workers if began.search(log.read_text(errors="replace")))
         return self.workers[log]
 
     def runs(self, **wanted) -> list[dict]:

@@ -91,8 +91,8 @@ def test_a_move_done_twice_happens_once(catalog, ready):
 
 @pytest.mark.parametrize(
     ("now", "n_expired"),
-    [(109.0, 0), (110.0, 1), (50.0, 1)],
-    ids=["still held", "run out", "clock set back further than a lease lasts"],
+    [(109.0, 0), (110.0, 1), (50.0, 1), (89.0, 0)],
+    ids=["still held", "run out", "clock set back further than a lease lasts", "renewed since the look began"],
 )
 def test_a_lease_runs_out(catalog, ready, now, n_expired):
     catalog.submit(ready.id, lease_s=10, now=100.0)

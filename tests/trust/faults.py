@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -28,6 +29,7 @@ CHANGING = (
     "renameat", "renameat2", "mkdir", "mkdirat", "rmdir", "unlink", "unlinkat", "link", "linkat", "symlink",
     "symlinkat", "chmod", "fchmod", "utimensat", "copy_file_range", "sendfile",
 )  # fmt: skip
+READING = ("openat", "read", "pread64", "lseek", "newfstatat", "mmap")
 OPENS_FOR_WRITING = re.compile(r"O_CREAT|O_TRUNC")
 
 
@@ -117,23 +119,23 @@ class Forks:
         return dict(json.loads(said))
 
 
-def changing_calls(log: str) -> list[Call]:
-    """The calls that change files, in order, of what strace wrote."""
+def changing_calls(log: str, *, reads: bool = False) -> list[Call]:
+    """The calls that change files, in order, of what strace wrote. reads: all that it wrote."""
     n_seen: Counter[str] = Counter()
     calls = []
     for line in log.splitlines():
         if (call := re.match(r"(?:\d+ +)?(\w+)\(", line)) is None:
             continue
         n_seen[call[1]] += 1
-        if call[1] != "openat" or OPENS_FOR_WRITING.search(line):
+        if reads or call[1] != "openat" or OPENS_FOR_WRITING.search(line):
             file, gave = re.match(r"\w+\(\d+<([^>]*)>", line), re.search(r"= (\d+)$", line)
             calls.append(Call(call[1], n_seen[call[1]], file[1] if file else "", int(gave[1]) if gave else -1))
     return calls
 
 
-def tracer_of(pid: int, *, inject: str = "", log: str = "") -> subprocess.Popen[bytes]:
+def tracer_of(pid: int, *, inject: str = "", log: str = "", calls: Sequence[str] = CHANGING) -> subprocess.Popen[bytes]:
     """A tracer that has hold of a process and ends with it. inject: as strace has it; log: a file for its calls."""
-    traced = inject.split(":")[0] if inject else ",".join(CHANGING)
+    traced = inject.split(":")[0] if inject else ",".join(calls)
     command = ["strace", "-y", "-o", log or os.devnull, "-e", f"trace={traced}"]
     command += [*(["-e", f"inject={inject}"] if inject else []), "-p", str(pid)]
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE)

@@ -287,7 +287,16 @@ def test_the_same_content_at_the_same_time_is_handed_over_once(place):
     assert place.catalog.drops()[1].reason == "waits: the same content is being ingested"
 
 
+def test_a_few_small_drops_share_as_many_runs_as_there_may_be(place):
+    for n in range(5):
+        drop(place, f"{n}.rec", f"REC {n}")
+    place.after(0)
+    place.after(10)
+    assert sorted(len(batch) for batch in place.handed) == [2, 3]
+
+
 def test_the_number_in_flight_is_bounded_and_the_others_say_why_they_wait(place):
+    set_ingest(place, batch=1)
     for i in range(4):
         drop(place, f"{i}.rec", f"REC {i}")
     place.after(0)
