@@ -13,6 +13,7 @@ from neuroloom.pipeline.reviewing import review_index, review_session
 from ..browser import console_errors, requested_urls
 from ..pipeline.review.example import run_folder
 from .harness import inbox_of
+from .hostile_paths import VHDR
 
 RAN = "document.title='RAN'"
 NAMES = (
@@ -43,14 +44,16 @@ def hostile_drop(folder):
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """Pages of a store that took such a drop, and of one that was refused by such a name."""
+    """Pages of a store that took such a drop, and of such that were refused: by their own name, by one in them."""
     root = tmp_path_factory.mktemp("pages")
     with inbox_of(root) as inbox:
         inbox.put("hostile", hostile_drop)
         (inbox.store.inbox / NAMES[0].replace("/", "")).write_text("no recording")
+        inbox.put("odd", lambda folder: (folder / "x.vhdr").write_text(VHDR.format(data=NAMES[0], marker="")))
         drops = inbox.look()
         assert drops["hostile"].state == DONE, drops["hostile"].reason
         assert drops[NAMES[0]].state == QUARANTINED
+        assert '<img src=x onerror="' in drops["odd"].reason
         (session,) = inbox.store.session_ids()
         run = write_run(run_folder(root / "run", port=NAMES[1]), root)
         yield {"session": review_session(inbox.store, session), "index": review_index(inbox.store), "run": run}

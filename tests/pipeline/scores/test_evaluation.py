@@ -137,9 +137,7 @@ def test_scores_are_printed_and_written(data: Windows, tmp_path: Path) -> None:
 
 
 def test_an_unknown_baseline_is_refused(data: Windows) -> None:
-    with pytest.raises(
-        ValueError, match=r"no baseline 'magic'; there are \['average', 'glm', 'kalman', 'mean', 'ridge'\]"
-    ):
+    with pytest.raises(ValueError, match=r"no baseline 'magic'; there are average, glm, kalman, mean, ridge"):
         evaluate(Says(lambda y: y, "units"), data.held_out, baselines=("magic",))
 
 
