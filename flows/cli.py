@@ -137,7 +137,8 @@ def ingest(
         document({"results": results})
     else:
         for result in results:
-            lines(f"{result['path']}: {result['state']}{f' {s}' if (s := result['session']) else f': {_of(result)}'}")
+            became = f" {result['session']}" if result["session"] else f": {_of(result)}"
+            lines(f"{result['path']}: {result['state']}{became}")
             lines(*[f"  {_stream_line(stream)}" for stream in result["streams"]])
             lines(*[f"  {_sync_line(sync)}" for sync in result["sync"]])
             lines(*[f"  page: {written[result['session']]}"] if result["session"] in written else [])

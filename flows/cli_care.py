@@ -153,7 +153,8 @@ def reingest(
     else:
         for row in results:
             reason = row.get("reason", "").removeprefix(f"{row['session']}: ")
-            lines(f"{row['session']}: {row['state']}{f' {v}' if (v := row['version']) else f': {reason}'}")
+            became = f" {row['version']}" if row["version"] else f": {reason}"
+            lines(f"{row['session']}: {row['state']}{became}")
             lines(*[f"  {name}" for name in row["changed"][:20]])
     raise typer.Exit(3 if any(row["state"] == "failed" for row in results) else 0)
 

@@ -11,6 +11,7 @@ import typer
 
 from neuroloom.flows.options import JsonOption, RunArgument, SessionArgument, StoreOption
 from neuroloom.flows.printing import document, lines, say, seldom, table
+from neuroloom.ingest.words import short
 
 
 def register(app: typer.Typer) -> None:
@@ -246,7 +247,7 @@ def search(
         return
     names = list(asked.search.space)
     ranked = sorted(found["trials"], key=lambda row: (row["loss"] is None, row["loss"]))
-    shown = [(row["trial"], _loss(row), *(_short(row["values"].get(name, "")) for name in names)) for row in ranked]
+    shown = [(row["trial"], _loss(row), *(short(row["values"].get(name, "")) for name in names)) for row in ranked]
     table(("trial", "loss", *names), shown)
     lines(f"{asked.name}: trial {found['best']} is the run now", f"  {folder}", f"  page: {page}")
 
@@ -282,10 +283,6 @@ def reinforce(
     for when, one in (("before", before), ("after", after)):
         lines(*(f"  {when}: {sentence}" for sentence in one.sentences()))
     lines(f"  page: {page}#fidelity")
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _loss(row: dict[str, Any]) -> str:

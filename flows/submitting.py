@@ -55,8 +55,7 @@ class Submitter:
     def is_on_its_way(self, run: str, *, start_s: float) -> bool:
         """True where it is scheduled, or was taken up less than that ago; also where the server is away."""
         try:
-            with get_client(sync_client=True) as client:
-                state = client.read_flow_run(UUID(run)).state
+            state = _state_of(run)
         except ObjectNotFound:
             return False
         except UNREACHABLE:
@@ -68,8 +67,7 @@ class Submitter:
     def has_ended(self, run: str) -> bool:
         """True where it is in a final state, or deleted; False where the server is away."""
         try:
-            with get_client(sync_client=True) as client:
-                state = client.read_flow_run(UUID(run)).state
+            state = _state_of(run)
         except ObjectNotFound:
             return True
         except UNREACHABLE:
@@ -87,3 +85,9 @@ class Submitter:
                 client.set_flow_run_state(UUID(run), shown, force=True)
         except UNREACHABLE as error:
             log.info("run %s is not shown as ended: %s", run, error)
+
+
+def _state_of(run: str) -> State[Any] | None:
+    """How a run stands. Raises ObjectNotFound where it was deleted, one of UNREACHABLE where nobody says."""
+    with get_client(sync_client=True) as client:
+        return client.read_flow_run(UUID(run)).state

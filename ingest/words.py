@@ -42,3 +42,8 @@ def listed(names: tuple[str, ...] | list[str], most: int = 8) -> str:
     """Names one after the other, the first `most` of them; "none" where there are none."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(visible(name, 60) for name in names[:most]) + more if names else "none"
+
+
+def short(value: object) -> str:
+    """A value in few digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -26,7 +26,7 @@ from neuroloom.pipeline.drops.assembly import length_s
 from neuroloom.pipeline.drops.joining import joined
 from neuroloom.pipeline.drops.preparing import completed, digests_of, opened, part_of, prepared, said_named
 from neuroloom.pipeline.drops.privacy import Privacy, privacy_of
-from neuroloom.pipeline.drops.reading import Drop, aligned, session_id, with_notes
+from neuroloom.pipeline.drops.reading import Drop, aligned, clocks_of, session_id, with_notes
 from neuroloom.pipeline.store import Store
 
 Progress = Callable[[str], None]
@@ -106,7 +106,7 @@ def drop_of(part: Mapping[str, Any]) -> Drop:
 def _read(drop: Drop, store: Store, say: Progress) -> tuple[Session, Path | None, Privacy]:
     """The drop as a session of its own, or joined to a published one; the version it follows; whose it is."""
     recordings, notes, private, named = opened(drop, store, say)
-    say(f"{drop.name}: {f'aligning {len(recordings)} devices' if len(recordings) > 1 else 'one device, one clock'}")
+    say(f"{drop.name}: {clocks_of(recordings)}")
     versions = store.versions(session_id(drop, recordings, notes))
     if not versions and not named and (found := _beside(recordings, store, private, notes.same_clock)) is not None:
         session, before = found

@@ -134,12 +134,17 @@ def session_id(drop: Drop, recordings: Sequence[Recording], notes: SessionNotes)
     ).id
 
 
+def clocks_of(recordings: Sequence[Recording]) -> str:
+    """What is told while their clocks are put on one."""
+    return f"aligning {len(recordings)} devices" if len(recordings) > 1 else "one device, one clock"
+
+
 def read_session(path: Path, progress: Progress | None = None) -> Session:
     """The recordings at `path`, a file or a folder, as one session on one clock; lazy, nothing is written."""
     drop = Drop(paths=(path,))
     say = progress or (lambda _: None)
     recordings = drop.recordings(say)
-    say(f"{drop.name}: {f'aligning {len(recordings)} devices' if len(recordings) > 1 else 'one device, one clock'}")
+    say(f"{drop.name}: {clocks_of(recordings)}")
     return with_notes(aligned(recordings, drop.notes()), drop)
 
 

@@ -256,14 +256,13 @@ class Reconciler:
         wait_min = self.settings.inbox.orphan_s / 60
         for drop in still:
             answered = self._answers[drop.fingerprint]
+            waits = f"{answered.reason}; refused unless more of it comes within {wait_min:g} min"
             with self._keep_going(drop):
                 if not answered.reason:
                     self._is_whole(drop, answered.form)
                 elif now - drop.stable_since >= self.settings.inbox.orphan_s:
                     self._refuse(drop, answered.reason)
-                elif drop.reason != (
-                    waits := f"{answered.reason}; refused unless more of it comes within {wait_min:g} min"
-                ):
+                elif drop.reason != waits:
                     changes = {"reason": waits, "format": answered.form}
                     self.catalog.move(drop.id, SETTLING, frm=WAITING, **changes)
 

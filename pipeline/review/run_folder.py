@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from neuroloom.ingest.timebase import FloatArray
+from neuroloom.ingest.words import short
 from neuroloom.models.topology import Topology, TopologyError
 from neuroloom.pipeline.review.fidelity import FidelityView
 from neuroloom.pipeline.review.live import METRICS, REQUEST
@@ -171,7 +172,7 @@ def _trials(folder: Path, content: Any) -> Iterator[Candidate]:
     whole = [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
     known = [row for row in whole if isinstance(row.get("values"), Mapping) and is_number(row.get("loss"))]
     for row in sorted(known, key=lambda row: float(row["loss"])):
-        values = {str(name): _said(value) for name, value in row["values"].items()}
+        values = {str(name): short(value) for name, value in row["values"].items()}
         number = row.get("trial")
         yield Candidate(
             weights=values,
@@ -179,10 +180,6 @@ def _trials(folder: Path, content: Any) -> Iterator[Candidate]:
             is_chosen=number == content.get("best"),
             curve=_curve_of(folder / "trials" / f"{number:04d}") if isinstance(number, int) else NO_CURVE,
         )
-
-
-def _said(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _curve_of(folder: Path) -> FloatArray:
