@@ -48,7 +48,14 @@ _PREFIX = "box-"
 LOG = "log.txt"  # what a child prints, in the scratch folder
 REPLY_BYTES = 64 << 20  # of one reply
 FOR_INBOX = ("neuroloom.pipeline.boxed.sniffing", "h5py", "hdf5plugin")
-FOR_SESSIONS = ("neuroloom.pipeline.drops.making", "h5py", "hdf5plugin", "pynwb", "mne", "scipy.signal")
+# What nearly every drop needs: imported once, where each child would do so anew.
+FOR_SESSIONS = (
+    "neuroloom.pipeline.drops.making", "neuroloom.pipeline.clocks.crosschecks", "neuroloom.ingest.eeg_artefacts",
+    "neuroloom.ingest.gaze_events", "neuroloom.ingest.gaze_geometry", "neuroloom.ingest.lfp",
+    "neuroloom.ingest.quality", "neuroloom.ingest._session_write",
+    "h5py", "hdf5plugin", "isal.igzip_lib", "mne.channels.montage", "probeinterface", "pydantic.dataclasses", "pynwb",
+    "scipy.signal",
+)  # fmt: skip
 OPEN_FILES = 4096  # at once, of a child
 LOG_BYTES = 2000  # of what a child printed, where it ended without a word
 SECONDS_TO_START, SECONDS_TO_END = 120.0, 5.0

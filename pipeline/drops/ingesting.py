@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from neuroloom.ingest import durable, manifest
 from neuroloom.ingest.formats import FormatError
@@ -30,6 +30,8 @@ from neuroloom.pipeline.store import AMENDED, Store
 
 Progress = Callable[[str], None]
 TRIES = 3  # where another version of the session is published meanwhile
+_REFUSALS = (ValueError, OSError)  # in words a person can act on; what else is raised ends the attempt
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,15 +107,39 @@ def _ingest(drop: Drop, store: Store, how: How) -> list[IngestResult]:
     drop = replace(drop, paths=tuple(path.absolute() for path in drop.paths))  # a box has another working folder
     make_secret(store)
     try:
-        _take_up_subjects(drop, store)
-        parts = how.inside.call(
-            making.surveyed, {"paths": [str(p) for p in drop.paths]}, progress=how.progress, **_may(drop, how)
-        )
-    except (ValueError, OSError) as error:
+        parts = _or_once_more(lambda: _surveyed(drop, store, how))
+    except _REFUSALS as error:
         if durable.is_of_disk(error):
             raise
         return [_refuse(drop, store, str(error))]
     return [_ingest_part(replace(making.drop_of(part), strict=how.strict), part, store, how) for part in parts]
+
+
+def _or_once_more(read: Callable[[], _T]) -> _T:
+    """What reading gives. A refusal holds where reading once more, in a child of its own, ends in one too.
+
+    Design rationale: where a disk fails for a moment, readers and the libraries they are made of say that a file is
+    not there, or that a part of the library itself is missing, in words of their own by which nobody can tell it from
+    a file that lies. What is refused is rare, and most of it by its header: reading it twice costs little.
+    """
+    try:
+        return read()
+    except _REFUSALS as error:
+        if durable.is_of_disk(error):
+            raise
+    return read()
+
+
+def _surveyed(drop: Drop, store: Store, how: How) -> list[dict[str, Any]]:
+    """The sessions of a drop, see `making.surveyed`; asked once more where one of them is refused."""
+    _take_up_subjects(drop, store)
+    for _ in range(2):
+        parts: list[dict[str, Any]] = how.inside.call(
+            making.surveyed, {"paths": [str(p) for p in drop.paths]}, progress=how.progress, **_may(drop, how)
+        )
+        if not any("refused" in part for part in parts):
+            break
+    return parts
 
 
 def _ingest_part(drop: Drop, part: Mapping[str, Any], store: Store, how: How) -> IngestResult:
@@ -125,8 +151,8 @@ def _ingest_part(drop: Drop, part: Mapping[str, Any], store: Store, how: How) ->
         known = published(store, digests.values())
         if known is not None:
             return _result(drop, "already", Session.open(known), known)
-        folder = _made_and_published(drop, digests, store, how)
-    except (ValueError, OSError) as error:
+        folder = _or_once_more(lambda: _made_and_published(drop, digests, store, how))
+    except _REFUSALS as error:
         if durable.is_of_disk(error):
             raise  # no fault of the recording: it is tried again
         return _refuse(drop, store, str(error))

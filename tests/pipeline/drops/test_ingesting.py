@@ -315,3 +315,47 @@ def test_two_drops_of_a_session_at_the_same_time_are_both_in_it(tmp_path, person
     assert (result.state, Path(result.file).parent.name) == ("ingested", "v002")
     with Session.open(Path(result.file).parent) as session:
         assert {stream.modality for stream in session.streams} >= {"eeg", "gaze"}
+
+
+class Spoiled(Unboxed):
+    """Its first `n` readings end as where a disk fails and a library says of a part of itself that it is missing."""
+
+    def __init__(self, function, n, said):
+        self.function, self.n, self.said, self.n_calls = function, n, said, 0
+
+    def call(self, function, arguments, **how):
+        self.n_calls += function is self.function
+        if function is self.function and self.n_calls <= self.n:
+            return self.said()
+        return super().call(function, arguments, **how)
+
+
+def missing():
+    raise ValueError("Cannot load imports from non-existent stub 'channels/__init__.pyi'")
+
+
+def a_part_refused():
+    return [{"paths": ["x"], "within": None, "strict": False, "refused": "no x.eeg beside it"}]
+
+
+@pytest.mark.parametrize(
+    ("function", "said"), [(making.made, missing), (making.surveyed, missing), (making.surveyed, a_part_refused)]
+)
+def test_what_is_refused_is_read_once_more(person, store, function, said):
+    assert ingest_path(person, store, sorter=None, inside=Spoiled(function, 1, said)).state == "ingested"
+
+
+def test_what_is_refused_twice_is_refused(person, store):
+    inside = Spoiled(making.made, 9, missing)
+    assert ingest_path(person, store, sorter=None, inside=inside).state == "quarantined"
+    assert inside.n_calls == 2
+
+
+def test_what_the_disk_refuses_is_left_to_the_next_attempt(person, store):
+    def full():
+        raise OSError(28, "No space left on device")
+
+    inside = Spoiled(making.made, 1, full)
+    with pytest.raises(OSError, match="No space left"):
+        ingest_path(person, store, sorter=None, inside=inside)
+    assert inside.n_calls == 1
