@@ -74,13 +74,13 @@ def files_of(path: Path, form: str) -> tuple[Path, ...]:
     return tuple(dict.fromkeys([*formats()[form].files(path), *sidecars(path)]))
 
 
-def companions_of(path: Path) -> tuple[Path, ...]:
-    """Every file of the recordings at or below `path`, those that name them first. Raises FormatError."""
-    found: list[Path] = []
+def recordings_at(path: Path) -> list[tuple[Path, ...]]:
+    """The files of each recording at or below `path`, the one that names it first. Raises FormatError."""
+    found = []
     for file in naming_files(path):
         name = format_of(file)
-        found += files_of(file, name) if name else (file, *sidecars(file))
-    return tuple(dict.fromkeys(found))
+        found.append(files_of(file, name) if name else (file, *sidecars(file)))
+    return found
 
 
 def dataset_root(path: Path) -> Path | None:

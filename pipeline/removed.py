@@ -2,8 +2,8 @@
 
     STORE/withdrawn.json    {code: {"on": date, "contents": [digest, ...]}}; digests tell nothing of a person
 
-What counts is most of the bytes: a header may be the same in the recordings of two people. A consent that is given on
-that day or later, in a `subject.toml`, takes them in again.
+What counts is most of the bytes of a recording: a header, or what lies beside it, may be the same in the recordings of
+two people. A consent that is given on that day or later, in a `subject.toml`, takes them in again.
 """
 
 from __future__ import annotations
@@ -32,10 +32,17 @@ def withdrew_on(store: Store, code: str) -> date | None:
     return None if entry is None else date.fromisoformat(entry["on"])
 
 
-def of_whom(store: Store, sizes: Mapping[str, int]) -> str:
-    """The code of whom most of these contents are that were removed; "" for nobody. sizes: bytes by digest."""
-    for code, entry in document_of(store.root / RECORD).items():
-        theirs = sum(sizes[digest] for digest in sizes.keys() & set(entry["contents"]))
-        if 2 * theirs > sum(sizes.values()):
-            return code
-    return ""
+def among(store: Store, recordings: Iterable[Mapping[str, tuple[str, int]]]) -> dict[str, list[str]]:
+    """By code, the names of the files that were removed, of those recordings of which they are most of the bytes.
+
+    recordings: of each the digest and the bytes of its files, by name.
+    """
+    found: dict[str, list[str]] = {}
+    known = [(code, set(entry["contents"])) for code, entry in document_of(store.root / RECORD).items()]
+    for files in recordings:
+        n_bytes = sum(size for _, size in files.values())
+        for code, contents in known:
+            theirs = {name: size for name, (digest, size) in files.items() if digest in contents}
+            if 2 * sum(theirs.values()) > n_bytes:
+                found.setdefault(code, []).extend(theirs)
+    return found

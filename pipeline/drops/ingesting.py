@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from neuroloom.ingest import durable, manifest
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.session import Session
+from neuroloom.ingest.words import listed
 from neuroloom.pipeline import removed, subjects, verdicts
 from neuroloom.pipeline.boxed.box import Inside, Unboxed
 from neuroloom.pipeline.catalog import Catalog, digests_in, note_new
@@ -166,15 +167,15 @@ def _ingest_part(drop: Drop, part: Mapping[str, Any], store: Store, how: How) ->
 
 
 def _refuse_removed(drop: Drop, part: Mapping[str, Any], digests: Mapping[str, str], store: Store) -> None:
-    """Raises FormatError for what was removed when somebody withdrew, whatever code it comes under now."""
-    named = {named_from(Path(file), drop.root).as_posix(): Path(file) for file in part["files"]}
-    sizes = {digest: _size(named[name]) for name, digest in digests.items() if name in named}
-    if code := removed.of_whom(store, sizes):
-        consent, on = subjects.Subjects.of(store)[code].consent, removed.withdrew_on(store, code)
+    """Raises FormatError for what was removed when somebody withdrew, whatever code and whatever else it comes with."""
+    sizes = {named_from(Path(file), drop.root).as_posix(): _size(Path(file)) for file in part["files"]}
+    recordings = [{name: (digests[name], sizes[name]) for name in names} for names in part["recordings"]]
+    for code, names in removed.among(store, recordings).items():
+        consent = subjects.Subjects.of(store)[code].consent
         if consent is None or consent.withdrawn is not None:
             raise FormatError(
-                f"{drop.name}: is what was removed when {code} withdrew on {on}; delete it, or say in a subject.toml "
-                f"that {code} consents again"
+                f"{drop.name}: holds what was removed when {code} withdrew on {removed.withdrew_on(store, code)}: "
+                f"{listed(names)}; take these files out, or say in a subject.toml that {code} consents again"
             )
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from neuroloom.pipeline.drops.assembly import length_s
 from neuroloom.pipeline.drops.joining import joined
 from neuroloom.pipeline.drops.preparing import completed, digests_of, opened, part_of, prepared, said_named
 from neuroloom.pipeline.drops.privacy import Privacy, privacy_of
-from neuroloom.pipeline.drops.reading import Drop, aligned, clocks_of, session_id, with_notes
+from neuroloom.pipeline.drops.reading import Drop, aligned, clocks_of, named_from, session_id, with_notes
 from neuroloom.pipeline.store import Store
 
 Progress = Callable[[str], None]
@@ -34,7 +35,8 @@ STAGED = "session"  # the folder that a session is written to, below the one it 
 
 
 def surveyed(paths: Sequence[str], progress: Progress) -> list[dict[str, Any]]:
-    """Per session of a drop {"paths", "within", "files", "digests": by name}; {..., "refused": why} for a faulty one.
+    """Per session of a drop {"paths", "within", "files", "recordings": names of each one's files, "digests": by name};
+    {..., "refused": why} for a faulty one.
 
     Raises FormatError where the drop as a whole is at fault.
     """
@@ -42,9 +44,11 @@ def surveyed(paths: Sequence[str], progress: Progress) -> list[dict[str, Any]]:
     for part in Drop(paths=tuple(Path(path) for path in paths)).parts():
         progress(f"{part.name}: computing digests")
         try:
-            files = part.files()
-            digests = digests_of(files, part.root)
-            found.append({**written(part), "digests": digests, "files": [str(file) for file in files]})
+            each = part.recording_files()
+            files = dict.fromkeys([*chain.from_iterable(each), *part.sidecars()])
+            names = [[named_from(file, part.root).as_posix() for file in of] for of in each]
+            told = {"files": [str(file) for file in files], "recordings": names}
+            found.append({**written(part), **told, "digests": digests_of(files, part.root)})
         except (ValueError, OSError) as error:
             if durable.is_of_disk(error):
                 raise

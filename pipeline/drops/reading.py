@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from neuroloom.ingest import naming_files, read
-from neuroloom.ingest.folders import companions_of
+from neuroloom.ingest.folders import recordings_at
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._bids import is_root
 from neuroloom.ingest.formats._companions import is_there
@@ -86,12 +86,19 @@ class Drop:
 
     def files(self) -> tuple[Path, ...]:
         """Every file of its recordings, sidecars included. Raises FormatError."""
-        found = [file for path in self.paths for file in companions_of(path)]
-        if self.home is not None:
-            probe = self.notes().probe
-            names = (*SIDECARS, *([probe.file] if probe is not None and probe.file else []))
-            found += [self.home / name for name in names if is_there(self.home / name)]
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys([*(file for files in self.recording_files() for file in files), *self.sidecars()]))
+
+    def recording_files(self) -> list[tuple[Path, ...]]:
+        """The files of each of its recordings. Raises FormatError."""
+        return [files for path in self.paths for files in recordings_at(path)]
+
+    def sidecars(self) -> list[Path]:
+        """What says more of it than its recordings do. Raises FormatError."""
+        if self.home is None:
+            return []
+        probe = self.notes().probe
+        names = (*SIDECARS, *([probe.file] if probe is not None and probe.file else []))
+        return [self.home / name for name in names if is_there(self.home / name)]
 
     def unread(self) -> list[str]:
         """Of a dropped folder, the files that belong to no recording and say nothing of one. Raises FormatError."""

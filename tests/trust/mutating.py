@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from neuroloom.ingest import FormatError, format_of
-from neuroloom.ingest.folders import companions_of
+from neuroloom.ingest.folders import recordings_at
 from neuroloom.pipeline.boxed.sniffing import READ_ERRORS
 from neuroloom.pipeline.synthetic.sample_devices import record_person
 
@@ -106,7 +106,7 @@ def seeds(recordings: Path, folder: Path) -> dict[str, Path]:
         try:
             if (form := format_of(path)) is None:
                 continue
-            files = companions_of(path)
+            files = tuple(dict.fromkeys(file for of in recordings_at(path) for file in of))
         except READ_ERRORS:
             continue
         size = sum(file.stat().st_size for file in files)

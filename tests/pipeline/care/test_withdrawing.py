@@ -156,7 +156,23 @@ def test_what_was_removed_is_refused_under_whatever_code(store, withdrawn):
     (withdrawn / "11" / "session.toml").write_text('subject = "99"\n')
     again = ingest_path(withdrawn / "11", store)
     assert again.state == "quarantined"
-    assert re.match(r"11: is what was removed when 11 withdrew on \S+; delete it, or say in a subject", again.reason)
+    said = (
+        r"11: holds what was removed when 11 withdrew on \S+: x.vhdr, x.eeg; take these files out, or say in a subject"
+    )
+    assert re.match(said, again.reason)
+    assert ingest_path(withdrawn / "12", store).state == "ingested"
+
+
+def test_a_small_recording_of_theirs_among_others_is_refused_by_its_files_names(store, withdrawn):
+    for path in (withdrawn / "11").glob("x.*"):
+        text = path.read_bytes().replace(b"x.eeg", b"y.eeg")  # one of them has another header now
+        (withdrawn / "12" / f"y{path.suffix}").write_bytes(text)
+    (withdrawn / "12" / "x.eeg").write_bytes(bytes(range(12, 212)) * 1000)
+    mixed = ingest_path(withdrawn / "12", store)
+    assert mixed.state == "quarantined"
+    assert re.match(r"12: holds what was removed when 11 withdrew on \S+: y.eeg; take these files out", mixed.reason)
+    for path in (withdrawn / "12").glob("y.*"):
+        path.unlink()
     assert ingest_path(withdrawn / "12", store).state == "ingested"
 
 
