@@ -143,8 +143,9 @@ def list_many(work: Path, n_rows: int) -> None:
 def know_many(work: Path, n_sessions: int) -> None:
     """A store of so many sessions, by their manifests alone: its catalog rebuilt, and the question before an ingest."""
     from neuroloom.ingest import durable
-    from neuroloom.pipeline.catalog import Catalog, rebuild
+    from neuroloom.pipeline.catalog import Catalog
     from neuroloom.pipeline.drops.ingesting import published
+    from neuroloom.pipeline.noting import rebuild
     from neuroloom.pipeline.store import Store
 
     store = Store(work / "many").create()

@@ -12,9 +12,10 @@ from sqlalchemy.exc import DBAPIError
 
 from neuroloom.flows.submitting import Submitter
 from neuroloom.pipeline.boxed.box import BoxAwayError, box_of
-from neuroloom.pipeline.catalog import Catalog, away, rebuild
+from neuroloom.pipeline.catalog import Catalog, away
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.drops.reconciling import Reconciler
+from neuroloom.pipeline.noting import rebuild
 from neuroloom.pipeline.reviewing import review_index
 from neuroloom.pipeline.store import Store
 

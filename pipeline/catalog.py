@@ -18,139 +18,50 @@ a lease it must renew; a killed machine renews nothing, so its drops come back b
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Float,
-    Index,
-    Integer,
-    Select,
-    String,
-    and_,
-    create_engine,
-    delete,
-    event,
-    func,
-    inspect,
-    or_,
-    select,
-    text,
-    update,
-)
+from sqlalchemy import Select, and_, create_engine, delete, event, func, inspect, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
-from neuroloom.pipeline._tables import Base, CheckRow
-from neuroloom.pipeline.documents import readable_document_of
+from neuroloom.pipeline._tables import (
+    DONE,
+    IGNORED,
+    IN_FLIGHT,
+    OPEN,
+    QUARANTINED,
+    READY,
+    RETRY,
+    RUNNING,
+    SEEN,
+    SETTLING,
+    STATES,
+    SUBMITTED,
+    WAITING,
+    Base,
+    CheckRow,
+    ContentRow,
+    Drop,
+    RunRow,
+    SessionRow,
+)
 from neuroloom.pipeline.migrations import bring_up_to_date
-from neuroloom.pipeline.store import AMENDED, Store
+from neuroloom.pipeline.store import Store
 
-SEEN, SETTLING, READY, SUBMITTED, RUNNING = "SEEN", "SETTLING", "READY", "SUBMITTED", "RUNNING"
-DONE, RETRY, QUARANTINED, IGNORED = "DONE", "RETRY", "QUARANTINED", "IGNORED"
-STATES = (SEEN, SETTLING, READY, SUBMITTED, RUNNING, DONE, RETRY, QUARANTINED, IGNORED)
-OPEN = (SEEN, SETTLING, READY, SUBMITTED, RUNNING, RETRY)
-WAITING = (SEEN, SETTLING)
-IN_FLIGHT = (SUBMITTED, RUNNING)
+__all__ = [
+    "DONE", "IGNORED", "IN_FLIGHT", "OPEN", "QUARANTINED", "READY", "RETRY", "RUNNING", "SEEN", "SETTLING", "STATES",
+    "SUBMITTED", "WAITING", "Catalog", "Drop", "RunRow", "SessionRow", "away", "digests_in",
+]  # fmt: skip
 
-AT_ONCE = 500  # sessions that are noted in one transaction
 ALL_NOTED = ("", "", "")  # in place of a content: its digest, session and version
-
 BUSY_S = 30.0  # for so long SQLite waits for whoever holds the file
-
-_OPEN_SQL = f"state IN ({', '.join(repr(state) for state in OPEN)})"
-
-
-class Drop(Base):
-    """One thing that was dropped. Times are seconds since 1970.
-
-    name: its name at the top of the inbox; among the open drops a name occurs once.
-    paths: the files that name the recordings, relative to `folder`. files: all files, relative to `folder`.
-    fingerprint: sizes and times of the whole file set. stable_since: since when it has not changed.
-    digest: of the content, once it has settled. attempts: times work on it began. submissions: times handed over.
-    lease_until, owner: until when and to which run it belongs, while SUBMITTED or RUNNING.
-    """
-
-    __tablename__ = "drops"
-    __table_args__ = (
-        Index(
-            "one_open_drop_per_name",
-            "name",
-            unique=True,
-            sqlite_where=text(_OPEN_SQL),
-            postgresql_where=text(_OPEN_SQL),
-        ),
-        Index("drops_by_state", "state"),
-        Index("drops_by_digest", "digest"),
-        Index("drops_by_change", "changed_at"),
-    )
-
-    id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    name: Mapped[str] = mapped_column(String)
-    folder: Mapped[str] = mapped_column(String)
-    paths: Mapped[list[str]] = mapped_column(JSON, default=list)
-    files: Mapped[list[str]] = mapped_column(JSON, default=list)
-    format: Mapped[str] = mapped_column(String, default="")
-    n_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
-    fingerprint: Mapped[str] = mapped_column(String, default="")
-    stable_since: Mapped[float] = mapped_column(Float, default=0.0)
-    digest: Mapped[str] = mapped_column(String, default="")
-    state: Mapped[str] = mapped_column(String, default=SEEN)
-    reason: Mapped[str] = mapped_column(String, default="")
-    attempts: Mapped[int] = mapped_column(Integer, default=0)
-    submissions: Mapped[int] = mapped_column(Integer, default=0)
-    lease_until: Mapped[float] = mapped_column(Float, default=0.0)
-    owner: Mapped[str] = mapped_column(String, default="")
-    sessions: Mapped[list[str]] = mapped_column(JSON, default=list)
-    seen_at: Mapped[float] = mapped_column(Float, default=time.time)
-    changed_at: Mapped[float] = mapped_column(Float, default=time.time)
-
-    def as_dict(self) -> dict[str, Any]:
-        """What `neuroloom inbox --json` shows of it."""
-        shown = ("id", "name", "state", "reason", "format", "n_bytes", "digest", "attempts", "sessions")
-        return {key: getattr(self, key) for key in shown} | {"n_files": len(self.files)}
-
-
-class SessionRow(Base):
-    """A published version of a session."""
-
-    __tablename__ = "sessions"
-
-    id: Mapped[str] = mapped_column(String, primary_key=True)
-    version: Mapped[str] = mapped_column(String, primary_key=True)
-    published_at: Mapped[float] = mapped_column(Float, default=0.0)
-    manifest: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
-
-
-class ContentRow(Base):
-    """A file's content that a published version holds."""
-
-    __tablename__ = "contents"
-
-    digest: Mapped[str] = mapped_column(String, primary_key=True)
-    id: Mapped[str] = mapped_column(String, primary_key=True)
-    version: Mapped[str] = mapped_column(String, primary_key=True)
-
-
-class RunRow(Base):
-    """A training or study run."""
-
-    __tablename__ = "runs"
-
-    name: Mapped[str] = mapped_column(String, primary_key=True)
-    kind: Mapped[str] = mapped_column(String, default="train")
-    state: Mapped[str] = mapped_column(String, default=RUNNING)
-    reason: Mapped[str] = mapped_column(String, default="")
-    started_at: Mapped[float] = mapped_column(Float, default=time.time)
-    summary: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
 
 
 @dataclass(frozen=True)
@@ -443,95 +354,6 @@ class Catalog:
 
     def _session(self) -> AbstractContextManager[Session]:
         return Session(self.engine, expire_on_commit=False)
-
-
-def rebuild(store: Store, catalog: Catalog) -> int:
-    """Note every published session and every accepted or refused drop the files tell of; gives the number of sessions.
-
-    Digests are taken from the files written at ingest and never computed anew: that would bless damage.
-    """
-    n_sessions = note_published(store, catalog)
-    still_open = {drop.name for drop in catalog.drops(*OPEN)}  # a run may be between moving the files and saying so
-    done = {(drop.name, drop.digest) for drop in catalog.drops(DONE)}  # the same content may have come under two names
-    for record in _records(store.originals, "drop.json"):
-        if record["name"] not in still_open and (record["name"], str(record.get("digest", ""))) not in done:
-            _restore(catalog, record, DONE, "")
-    known = {(drop.name, drop.digest) for drop in catalog.drops(QUARANTINED)}
-    for record in _records(store.quarantine, "reason.json"):
-        if record["name"] not in still_open and (record["name"], str(record.get("digest", ""))) not in known:
-            _restore(catalog, record, QUARANTINED, str(record.get("reason", "")))
-    return n_sessions
-
-
-@contextmanager
-def noted_run(store: Store, name: str, kind: str) -> Iterator[dict[str, Any]]:
-    """A run is RUNNING while the block lasts, then DONE with the summary that it fills in, or RETRY and why."""
-    catalog, summary = Catalog.of(store), dict[str, Any]()
-    catalog.put_run(name, kind=kind, state=RUNNING, reason="")
-    try:
-        yield summary
-        catalog.put_run(name, state=DONE, summary=summary)
-    except BaseException as error:
-        catalog.put_run(name, state=RETRY, reason=f"stopped: {' '.join(str(error).split()) or type(error).__name__}")
-        raise
-    finally:
-        catalog.close()
-
-
-def note_published(store: Store, catalog: Catalog, session_ids: Sequence[str] | None = None) -> int:
-    """Note the published versions of these sessions (all where None); gives how many versions there are.
-
-    Where all are noted, those that were deleted, or have another name now, are forgotten.
-    """
-    if session_ids is None:
-        _forget(store, catalog, catalog.known_versions())
-    n_versions = 0
-    names = store.session_ids() if session_ids is None else session_ids
-    for first in range(0, len(names), AT_ONCE):
-        folders = [folder for name in names[first : first + AT_ONCE] for folder in store.versions(name)]
-        said = [(f.parent.name, f.name, readable_document_of(f / "manifest.json"), published_at(f)) for f in folders]
-        catalog.add_sessions(said)
-        n_versions += len(folders)
-    if session_ids is None:
-        catalog.note_that_all_are_known()
-    return n_versions
-
-
-def published_at(folder: Path) -> float:
-    """When the session's file was written; what reviewers say later changes the manifest alone."""
-    file = folder / "session.nwb"
-    return (file if file.is_file() else folder / "manifest.json").stat().st_mtime
-
-
-def note_new(store: Store, catalog: Catalog) -> None:
-    """Note the published versions that the catalog does not know yet, and forget those that are listed no more.
-
-    Reads no manifest of a version that is known.
-    """
-    known = catalog.known_versions()
-    there = {(session_id, name) for session_id, names in store.published().items() for name in names}
-    note_published(store, catalog, sorted({name for name, _ in there - (known & catalog.noted_versions())}))
-    _forget(store, catalog, known - there)
-    catalog.note_that_all_are_known()
-
-
-def _forget(store: Store, catalog: Catalog, versions: Iterable[tuple[str, str]]) -> None:
-    """Forget versions that were deleted, or whose session has another name now."""
-    for session_id, version in sorted(versions):
-        folder = store.session_folder(session_id)
-        if not (folder / version / "manifest.json").is_file() or (folder / AMENDED).exists():
-            catalog.forget_version(session_id, version)
-
-
-def _restore(catalog: Catalog, record: Mapping[str, Any], state: str, reason: str) -> None:
-    keys = ("digest", "paths", "files", "format", "n_bytes", "sessions", "attempts")
-    fields = {key: record[key] for key in keys if key in record}
-    catalog.add_drop(str(record["name"]), folder=Path(str(record["folder"])), state=state, reason=reason, **fields)
-
-
-def _records(folder: Path, name: str) -> list[dict[str, Any]]:
-    records = [readable_document_of(path) for path in sorted(folder.glob(f"*/{name}"))]
-    return [record for record in records if "name" in record and "folder" in record]
 
 
 def _put(session: Session, table: type[Base], rows: Sequence[Mapping[str, Any]]) -> None:

@@ -17,9 +17,9 @@ from typing import Any
 
 from neuroloom.ingest import durable
 from neuroloom.pipeline import verdicts
-from neuroloom.pipeline.catalog import noted_run
 from neuroloom.pipeline.config import Config, ConfigError, read_config
 from neuroloom.pipeline.documents import document_of
+from neuroloom.pipeline.noting import noted_run
 from neuroloom.pipeline.store import Store, StoreError, slug
 from neuroloom.pipeline.studies import study_of
 from neuroloom.pipeline.studies._cells import FILES, REQUEST, Cells, Key

@@ -28,8 +28,9 @@ from typing import Any
 from neuroloom.ingest import durable, manifest
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Signal, Units
-from neuroloom.pipeline.catalog import Catalog, note_published
+from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.documents import readable_document_of
+from neuroloom.pipeline.noting import note_published
 from neuroloom.pipeline.store import Store, StoreError
 
 VERDICTS = "verdicts.json"

@@ -18,9 +18,10 @@ from neuroloom.ingest._nwb_read import written_version
 from neuroloom.ingest.session import Session
 from neuroloom.pipeline import migrations
 from neuroloom.pipeline.boxed.box import Unboxed
-from neuroloom.pipeline.catalog import Catalog, note_published
+from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.drops.ingesting import adopt, next_version, publish_after
 from neuroloom.pipeline.drops.making import STAGED
+from neuroloom.pipeline.noting import note_published
 from neuroloom.pipeline.review.page import is_current
 from neuroloom.pipeline.reviewing import renew, review_index, review_session
 from neuroloom.pipeline.store import Store

@@ -33,9 +33,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from neuroloom.ingest import durable
-from neuroloom.pipeline.catalog import DONE, Catalog, published_at
+from neuroloom.pipeline.catalog import DONE, Catalog
 from neuroloom.pipeline.config import RetentionSettings
 from neuroloom.pipeline.drops import custody
+from neuroloom.pipeline.noting import published_at
 from neuroloom.pipeline.runs import preparing
 from neuroloom.pipeline.store import AMENDED, Store
 

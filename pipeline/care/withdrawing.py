@@ -30,10 +30,11 @@ from neuroloom.ingest import durable
 from neuroloom.pipeline import removed, studying
 from neuroloom.pipeline.care import retention
 from neuroloom.pipeline.care.retention import Entry
-from neuroloom.pipeline.catalog import DONE, Catalog, digests_in, note_new
+from neuroloom.pipeline.catalog import DONE, Catalog, digests_in
 from neuroloom.pipeline.documents import readable_document_of
 from neuroloom.pipeline.drops.custody import DROP_RECORD
 from neuroloom.pipeline.drops.origins import ORIGIN_RECORD
+from neuroloom.pipeline.noting import note_new
 from neuroloom.pipeline.review.text import file_stem
 from neuroloom.pipeline.runs import preparing, running
 from neuroloom.pipeline.store import AMENDED, Store, StoreError

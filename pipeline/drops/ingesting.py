@@ -20,13 +20,14 @@ from neuroloom.ingest.session import Session
 from neuroloom.ingest.words import listed
 from neuroloom.pipeline import removed, subjects, verdicts
 from neuroloom.pipeline.boxed.box import Inside, Unboxed
-from neuroloom.pipeline.catalog import Catalog, digests_in, note_new
+from neuroloom.pipeline.catalog import Catalog, digests_in
 from neuroloom.pipeline.config import AS_SET
 from neuroloom.pipeline.documents import readable_document_of
 from neuroloom.pipeline.drops import making, origins
 from neuroloom.pipeline.drops.identity import grouped
 from neuroloom.pipeline.drops.privacy import make_secret
 from neuroloom.pipeline.drops.reading import Drop, named_from
+from neuroloom.pipeline.noting import note_new
 from neuroloom.pipeline.store import AMENDED, Store
 
 Progress = Callable[[str], None]

@@ -41,13 +41,12 @@ from neuroloom.pipeline.catalog import (
     Catalog,
     Drop,
     SessionRow,
-    note_new,
-    note_published,
 )
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.drops import custody, inbox
 from neuroloom.pipeline.drops.identity import grouped
 from neuroloom.pipeline.drops.inbox import Found, Scanner
+from neuroloom.pipeline.noting import note_new, note_published
 from neuroloom.pipeline.store import Store
 
 Submit = Callable[[Sequence[Drop]], str | None]  # gives the name of the run, where it has one

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from neuroloom.ingest import durable
 from neuroloom.pipeline import verdicts
-from neuroloom.pipeline.catalog import noted_run
 from neuroloom.pipeline.config import ConfigError
+from neuroloom.pipeline.noting import noted_run
 from neuroloom.pipeline.runs.preparing import refuse_withdrawn, requested, sessions_behind
 from neuroloom.pipeline.runs.run_config import RunConfig, checked, features_of, functional_of, training_of
 from neuroloom.pipeline.store import Store

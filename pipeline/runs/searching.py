@@ -39,9 +39,9 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from neuroloom.ingest import durable
-from neuroloom.pipeline.catalog import noted_run
 from neuroloom.pipeline.config import Config, ConfigError, read_config
 from neuroloom.pipeline.documents import document_of
+from neuroloom.pipeline.noting import noted_run
 from neuroloom.pipeline.runs import preparing, run_config, running
 from neuroloom.pipeline.runs.run_config import RunConfig
 from neuroloom.pipeline.store import Store, StoreError

@@ -16,9 +16,8 @@ from neuroloom.pipeline.catalog import (
     SETTLING,
     SUBMITTED,
     Catalog,
-    note_new,
-    rebuild,
 )
+from neuroloom.pipeline.noting import note_new, rebuild
 
 from .. import servers
 

@@ -9,7 +9,8 @@ import pytest
 
 from neuroloom.ingest import manifest
 from neuroloom.pipeline import verdicts
-from neuroloom.pipeline.catalog import Catalog, rebuild
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.noting import rebuild
 from neuroloom.pipeline.reviewing import review_run
 from neuroloom.pipeline.runs import preparing, run_config, running
 from neuroloom.pipeline.runs.features import build_features

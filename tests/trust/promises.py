@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 
 from neuroloom.ingest import manifest
-from neuroloom.pipeline.catalog import Catalog, rebuild
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.noting import rebuild
 from neuroloom.pipeline.store import Store
 
 from .scenes import WORK, Scene, originals_of, story

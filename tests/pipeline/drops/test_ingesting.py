@@ -9,10 +9,11 @@ import pytest
 
 from neuroloom.ingest import FormatError, Session, manifest, naming_files
 from neuroloom.pipeline.boxed.box import Unboxed
-from neuroloom.pipeline.catalog import Catalog, note_new, rebuild
+from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.drops import making
 from neuroloom.pipeline.drops.ingesting import ingest_drop, ingest_path, published
 from neuroloom.pipeline.drops.reading import Drop
+from neuroloom.pipeline.noting import note_new, rebuild
 from neuroloom.pipeline.reviewing import review_index
 from neuroloom.pipeline.store import Store
 from neuroloom.pipeline.synthetic.sample_devices import record_person

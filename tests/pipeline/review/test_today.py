@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from neuroloom.pipeline.catalog import DONE, Catalog, note_published, noted_run
+from neuroloom.pipeline.catalog import DONE, Catalog
+from neuroloom.pipeline.noting import note_published, noted_run
 from neuroloom.pipeline.review import write_index
 from neuroloom.pipeline.reviewing import review_index, review_run, run_shown
 from neuroloom.pipeline.verdicts import judge_session

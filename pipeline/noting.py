@@ -1,0 +1,109 @@
+"""What the files of a store tell, noted in its catalog; whatever it says beyond that it can do without.
+
+note_new         versions that it does not know, the others are not read   } a session's truth is its manifest
+note_published   those of some sessions, or all                            }
+rebuild          these, and the drops that originals and quarantine tell of
+noted_run        a run while it goes on
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from neuroloom.pipeline.catalog import DONE, OPEN, QUARANTINED, RETRY, RUNNING, Catalog
+from neuroloom.pipeline.documents import readable_document_of
+from neuroloom.pipeline.store import AMENDED, Store
+
+AT_ONCE = 500  # sessions that are noted in one transaction
+
+
+def rebuild(store: Store, catalog: Catalog) -> int:
+    """Note every published session and every accepted or refused drop the files tell of; gives the number of sessions.
+
+    Digests are taken from the files written at ingest and never computed anew: that would bless damage.
+    """
+    n_sessions = note_published(store, catalog)
+    still_open = {drop.name for drop in catalog.drops(*OPEN)}  # a run may be between moving the files and saying so
+    done = {(drop.name, drop.digest) for drop in catalog.drops(DONE)}  # the same content may have come under two names
+    for record in _records(store.originals, "drop.json"):
+        if record["name"] not in still_open and (record["name"], str(record.get("digest", ""))) not in done:
+            _restore(catalog, record, DONE, "")
+    known = {(drop.name, drop.digest) for drop in catalog.drops(QUARANTINED)}
+    for record in _records(store.quarantine, "reason.json"):
+        if record["name"] not in still_open and (record["name"], str(record.get("digest", ""))) not in known:
+            _restore(catalog, record, QUARANTINED, str(record.get("reason", "")))
+    return n_sessions
+
+
+@contextmanager
+def noted_run(store: Store, name: str, kind: str) -> Iterator[dict[str, Any]]:
+    """A run is RUNNING while the block lasts, then DONE with the summary that it fills in, or RETRY and why."""
+    catalog, summary = Catalog.of(store), dict[str, Any]()
+    catalog.put_run(name, kind=kind, state=RUNNING, reason="")
+    try:
+        yield summary
+        catalog.put_run(name, state=DONE, summary=summary)
+    except BaseException as error:
+        catalog.put_run(name, state=RETRY, reason=f"stopped: {' '.join(str(error).split()) or type(error).__name__}")
+        raise
+    finally:
+        catalog.close()
+
+
+def note_published(store: Store, catalog: Catalog, session_ids: Sequence[str] | None = None) -> int:
+    """Note the published versions of these sessions (all where None); gives how many versions there are.
+
+    Where all are noted, those that were deleted, or have another name now, are forgotten.
+    """
+    if session_ids is None:
+        _forget(store, catalog, catalog.known_versions())
+    n_versions = 0
+    names = store.session_ids() if session_ids is None else session_ids
+    for first in range(0, len(names), AT_ONCE):
+        folders = [folder for name in names[first : first + AT_ONCE] for folder in store.versions(name)]
+        said = [(f.parent.name, f.name, readable_document_of(f / "manifest.json"), published_at(f)) for f in folders]
+        catalog.add_sessions(said)
+        n_versions += len(folders)
+    if session_ids is None:
+        catalog.note_that_all_are_known()
+    return n_versions
+
+
+def published_at(folder: Path) -> float:
+    """When the session's file was written; what reviewers say later changes the manifest alone."""
+    file = folder / "session.nwb"
+    return (file if file.is_file() else folder / "manifest.json").stat().st_mtime
+
+
+def note_new(store: Store, catalog: Catalog) -> None:
+    """Note the published versions that the catalog does not know yet, and forget those that are listed no more.
+
+    Reads no manifest of a version that is known.
+    """
+    known = catalog.known_versions()
+    there = {(session_id, name) for session_id, names in store.published().items() for name in names}
+    note_published(store, catalog, sorted({name for name, _ in there - (known & catalog.noted_versions())}))
+    _forget(store, catalog, known - there)
+    catalog.note_that_all_are_known()
+
+
+def _forget(store: Store, catalog: Catalog, versions: Iterable[tuple[str, str]]) -> None:
+    """Forget versions that were deleted, or whose session has another name now."""
+    for session_id, version in sorted(versions):
+        folder = store.session_folder(session_id)
+        if not (folder / version / "manifest.json").is_file() or (folder / AMENDED).exists():
+            catalog.forget_version(session_id, version)
+
+
+def _restore(catalog: Catalog, record: Mapping[str, Any], state: str, reason: str) -> None:
+    keys = ("digest", "paths", "files", "format", "n_bytes", "sessions", "attempts")
+    fields = {key: record[key] for key in keys if key in record}
+    catalog.add_drop(str(record["name"]), folder=Path(str(record["folder"])), state=state, reason=reason, **fields)
+
+
+def _records(folder: Path, name: str) -> list[dict[str, Any]]:
+    records = [readable_document_of(path) for path in sorted(folder.glob(f"*/{name}"))]
+    return [record for record in records if "name" in record and "folder" in record]
