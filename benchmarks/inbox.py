@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 
 GAZE = next((Path(__file__).resolve().parents[1] / "sample_data" / "person").glob("*_gaze.asc"))
@@ -142,9 +143,10 @@ def list_many(work: Path, n_rows: int) -> None:
 
 def know_many(work: Path, n_sessions: int) -> None:
     """A store of so many sessions, by their manifests alone: its catalog rebuilt, and the question before an ingest."""
-    from neuroloom.ingest import durable
+    from neuroloom.ingest import manifest
     from neuroloom.pipeline.catalog import Catalog
-    from neuroloom.pipeline.drops.ingesting import published
+    from neuroloom.pipeline.dates import days_in
+    from neuroloom.pipeline.drops.ingesting import published, ran_on
     from neuroloom.pipeline.noting import rebuild
     from neuroloom.pipeline.store import Store
 
@@ -153,9 +155,17 @@ def know_many(work: Path, n_sessions: int) -> None:
         folder = store.sessions / f"sub-{i:05d}_ses-01" / "v001"
         folder.mkdir(parents=True)
         streams = [{"name": f"s{k}", "start_s": 0.0, "duration_s": 60.0, "n_channels": 64} for k in range(4)]
-        sources = [{"files": ["a.edf"], "digests": {"a.edf": f"{i:064x}", "a.tsv": f"{i + n_sessions:064x}"}}]
-        said = {"subject": f"{i:05d}", "start": None, "streams": streams, "sources": sources, "verdicts": []}
-        (folder / "manifest.json").write_bytes(durable.json_bytes(said))
+        sources = [
+            {
+                "files": ["a.edf"],
+                "named": False,
+                "dates": "shifted",
+                "digests": {"a.edf": f"{i:064x}", "a.tsv": f"{i + n_sessions:064x}"},
+            }
+        ]
+        start = (datetime(2010, 1, 1, 9) + timedelta(days=i)).isoformat()
+        said = {"subject": f"{i:05d}", "start": start, "streams": streams, "sources": sources, "verdicts": []}
+        manifest.write(folder, said, {})
     print(f"\n{n_sessions} sessions")
     catalog = Catalog.of(store)
     with timed("catalog rebuilt", n_sessions, "sessions"):
@@ -164,6 +174,10 @@ def know_many(work: Path, n_sessions: int) -> None:
     with timed("asked 100 times for a content that is not there", 100, "questions"):
         for i in range(100):
             published(store, [f"{2 * n_sessions + i:064x}"])
+    newest = manifest.read(store.latest(f"sub-{n_sessions - 1:05d}_ses-01"))
+    with timed("asked 100 times which sessions of nobody ran on a day", 100, "questions"):
+        for _ in range(100):
+            assert ran_on(store, days_in(store, newest))
 
 
 def digest_much(work: Path, n_bytes: int) -> None:

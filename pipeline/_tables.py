@@ -93,6 +93,16 @@ class ContentRow(Base):
     version: Mapped[str] = mapped_column(String, primary_key=True)
 
 
+class DayRow(Base):
+    """A day on which a published version ran that names nobody, by its mark: see `dates.py`."""
+
+    __tablename__ = "days"
+
+    day: Mapped[str] = mapped_column(String, primary_key=True)
+    id: Mapped[str] = mapped_column(String, primary_key=True)
+    version: Mapped[str] = mapped_column(String, primary_key=True)
+
+
 class RunRow(Base):
     """A training or study run."""
 

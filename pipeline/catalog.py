@@ -48,6 +48,7 @@ from neuroloom.pipeline._tables import (
     Base,
     CheckRow,
     ContentRow,
+    DayRow,
     Drop,
     RunRow,
     SessionRow,
@@ -223,18 +224,23 @@ class Catalog:
 
     # sessions and runs ---------------------------------------------------------------------------------------------
 
-    def add_sessions(self, versions: Sequence[tuple[str, str, Mapping[str, Any], float]]) -> None:
-        """Note published versions as (session, version, manifest, when); one that is noted gets this manifest."""
+    def add_sessions(self, versions: Sequence[tuple[str, str, Mapping[str, Any], float, Sequence[str]]]) -> None:
+        """Note published versions as (session, version, manifest, when, days); one that is noted gets this manifest."""
         columns = ("id", "version", "manifest", "published_at")
-        rows = [dict(zip(columns, version, strict=True)) for version in versions]
+        rows = [dict(zip(columns, version[:4], strict=True)) for version in versions]
         with self._session() as session, session.begin():
             _put(session, SessionRow, rows)
             _put(session, ContentRow, [row for of in versions for row in _contents(*of[:3])])
+            _put(session, DayRow, [row for name, version, _, _, days in versions for row in _days(name, version, days)])
 
-    def announce(self, session_id: str, version: str, manifest: Mapping[str, Any]) -> None:
-        """Say what a version will hold that is about to be published: it is found also where nobody says more of it."""
+    def announce(self, session_id: str, version: str, manifest: Mapping[str, Any], days: Sequence[str] = ()) -> None:
+        """Say what a version will hold that is about to be published: it is found also where nobody says more of it.
+
+        days: as `dates.days_in` has them.
+        """
         with self._session() as session, session.begin():
             _put(session, ContentRow, _contents(session_id, version, manifest))
+            _put(session, DayRow, _days(session_id, version, days))
 
     def knows_all(self) -> bool:
         """True where every version that was published without being announced is noted."""
@@ -261,6 +267,15 @@ class Catalog:
                 if not found:
                     return []
         return sorted(found or (), key=lambda row: (row[0], int(row[1][1:])))
+
+    def ran_on(self, days: Iterable[str]) -> list[str]:
+        """The sessions of which a version ran on one of these days and names nobody, by name."""
+        asked, found = sorted(set(days)), set[str]()
+        with self._session() as session:
+            for first in range(0, len(asked), 500):
+                some = asked[first : first + 500]
+                found |= set(session.scalars(select(DayRow.id).where(DayRow.day.in_(some))))
+        return sorted(found)
 
     def noted_versions(self) -> set[tuple[str, str]]:
         """Every (session, version) whose contents are noted, or announced."""
@@ -327,7 +342,7 @@ class Catalog:
     def forget_version(self, session_id: str, version: str) -> None:
         """A version was deleted."""
         with self._session() as session, session.begin():
-            for table in (SessionRow, ContentRow, CheckRow):
+            for table in (SessionRow, ContentRow, DayRow, CheckRow):
                 session.execute(delete(table).where(table.id == session_id, table.version == version))
 
     def forget_run(self, name: str) -> None:
@@ -372,6 +387,10 @@ def _put(session: Session, table: type[Base], rows: Sequence[Mapping[str, Any]])
 
 def _contents(session_id: str, version: str, manifest: Mapping[str, Any]) -> list[dict[str, str]]:
     return [{"digest": digest, "id": session_id, "version": version} for digest in sorted(digests_in(manifest))]
+
+
+def _days(session_id: str, version: str, days: Sequence[str]) -> list[dict[str, str]]:
+    return [{"day": day, "id": session_id, "version": version} for day in days]
 
 
 def digests_in(manifest: Mapping[str, Any]) -> set[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from neuroloom.pipeline.catalog import DONE, OPEN, QUARANTINED, RETRY, RUNNING, Catalog
+from neuroloom.pipeline.dates import days_in
 from neuroloom.pipeline.documents import readable_document_of
 from neuroloom.pipeline.store import AMENDED, Store
 
@@ -64,12 +65,20 @@ def note_published(store: Store, catalog: Catalog, session_ids: Sequence[str] | 
     names = store.session_ids() if session_ids is None else session_ids
     for first in range(0, len(names), AT_ONCE):
         folders = [folder for name in names[first : first + AT_ONCE] for folder in store.versions(name)]
-        said = [(f.parent.name, f.name, readable_document_of(f / "manifest.json"), published_at(f)) for f in folders]
-        catalog.add_sessions(said)
+        catalog.add_sessions([_noted(store, folder) for folder in folders])
         n_versions += len(folders)
     if session_ids is None:
         catalog.note_that_all_are_known()
     return n_versions
+
+
+def _noted(store: Store, folder: Path) -> tuple[str, str, dict[str, Any], float, list[str]]:
+    said = readable_document_of(folder / "manifest.json")
+    try:
+        days = days_in(store, said)
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
+        days = []  # the manifest is damaged, which `verify` says
+    return folder.parent.name, folder.name, said, published_at(folder), days
 
 
 def published_at(folder: Path) -> float:

@@ -22,10 +22,10 @@ from neuroloom.pipeline import removed, subjects, verdicts
 from neuroloom.pipeline.boxed.box import Inside, Unboxed
 from neuroloom.pipeline.catalog import Catalog, digests_in
 from neuroloom.pipeline.config import AS_SET
+from neuroloom.pipeline.dates import days_in, make_secret
 from neuroloom.pipeline.documents import readable_document_of
 from neuroloom.pipeline.drops import making, origins
 from neuroloom.pipeline.drops.identity import grouped
-from neuroloom.pipeline.drops.privacy import make_secret
 from neuroloom.pipeline.drops.reading import Drop, named_from
 from neuroloom.pipeline.noting import note_new
 from neuroloom.pipeline.store import AMENDED, Store
@@ -184,9 +184,12 @@ def _made_and_published(drop: Drop, digests: Mapping[str, str], store: Store, ho
     with how.inside.workplace(store) as folder:
         arguments = {
             "part": making.written(drop), "digests": dict(digests), "store": str(store.root),
-            "folder": str(folder), "sorter": how.sorter,
+            "folder": str(folder), "sorter": how.sorter, "beside": None,
         }  # fmt: skip
-        made = how.inside.call(making.made, arguments, progress=how.progress, **_may(drop, how))
+        may = {"progress": how.progress, **_may(drop, how)}
+        made = how.inside.call(making.made, arguments, **may)
+        if "days" in made:
+            made = how.inside.call(making.made, {**arguments, "beside": ran_on(store, made["days"])}, **may)
         try:
             return _publish(folder / making.STAGED, made, store)
         except (_OvertakenError, FileExistsError):
@@ -287,6 +290,16 @@ def published(store: Store, digests: Iterable[str]) -> Path | None:
     return next((folder for folder in folders if _is_listed(folder) and wanted <= _held(folder)), None)
 
 
+def ran_on(store: Store, days: Iterable[str]) -> list[str]:
+    """The sessions that name nobody and ran on one of these days, by name; days: marks as `dates.py` makes them."""
+    catalog = Catalog.of(store)
+    try:
+        found = catalog.ran_on(days)
+    finally:
+        catalog.close()
+    return [name for name in found if not (store.session_folder(name) / AMENDED).exists()]
+
+
 def _is_listed(version: Path) -> bool:
     return not (version.parent / AMENDED).exists()  # an amended session is published under its right name
 
@@ -299,7 +312,8 @@ def _announced(store: Store, staged: Path, version: Path) -> None:
     """The catalog knows what a version holds before it is there."""
     catalog = Catalog.of(store)
     try:
-        catalog.announce(version.parent.name, version.name, manifest.read(staged))
+        said = manifest.read(staged)
+        catalog.announce(version.parent.name, version.name, said, days_in(store, said))
     finally:
         catalog.close()
 

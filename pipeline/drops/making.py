@@ -22,12 +22,13 @@ from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.session import Session
 from neuroloom.pipeline.clocks.alignment import AlignmentError
 from neuroloom.pipeline.clocks.discovery import proves_together
-from neuroloom.pipeline.config import Settings
+from neuroloom.pipeline.dates import days_of, shift_in, span_in
 from neuroloom.pipeline.drops.assembly import length_s
 from neuroloom.pipeline.drops.joining import joined
 from neuroloom.pipeline.drops.preparing import completed, digests_of, opened, part_of, prepared, said_named
-from neuroloom.pipeline.drops.privacy import Privacy, privacy_of
+from neuroloom.pipeline.drops.privacy import Privacy
 from neuroloom.pipeline.drops.reading import Drop, aligned, clocks_of, named_from, session_id, with_notes
+from neuroloom.pipeline.drops.sidecar import SessionNotes
 from neuroloom.pipeline.store import Store
 
 Progress = Callable[[str], None]
@@ -57,15 +58,27 @@ def surveyed(paths: Sequence[str], progress: Progress) -> list[dict[str, Any]]:
 
 
 def made(
-    part: Mapping[str, Any], digests: Mapping[str, str], store: str, folder: str, sorter: str | None, progress: Progress
+    part: Mapping[str, Any],
+    digests: Mapping[str, str],
+    store: str,
+    folder: str,
+    sorter: str | None,
+    beside: Sequence[str] | None,
+    progress: Progress,
 ) -> dict[str, Any]:
     """One session of a drop in `folder`/session; gives {"session", "subject", "follows", "why"}.
 
+    beside: sessions to which recordings that name nobody may belong. Where it is None and they could belong to one,
+    nothing is made and {"days"} says when they ran, by the marks of `dates.py`: which sessions did, too, is asked
+    outside.
     follows: the version it was joined to, None for a new session. Raises FormatError, AlignmentError and what writing
     raises, in words that a person can act on.
     """
     drop, place = drop_of(part), Store(Path(store))
-    session, before, private = _read(drop, place, progress)
+    found = opened(drop, place, progress)
+    if beside is None and (days := _days_of(drop, place, *found)):
+        return {"days": days}
+    session, before, private = _joined(drop, place, *found, beside or (), progress)
     session = completed(session, drop, place, private, digests, sorter, progress)
     progress(f"{session.id}: writing")
     session.save(Path(folder) / STAGED, point=True)
@@ -107,12 +120,29 @@ def drop_of(part: Mapping[str, Any]) -> Drop:
     return Drop(paths=paths, within=None if within is None else Path(within), strict=part["strict"])
 
 
-def _read(drop: Drop, store: Store, say: Progress) -> tuple[Session, Path | None, Privacy]:
+def _days_of(
+    drop: Drop, store: Store, recordings: Sequence[Recording], notes: SessionNotes, private: Privacy, named: bool
+) -> list[str]:
+    """The days on which recordings ran that say nothing of their subject, and whose session is not there by name."""
+    if named or store.versions(session_id(drop, recordings, notes)):
+        return []
+    return sorted({day for span in _spans(recordings, private) for day in days_of(store, *span)})
+
+
+def _joined(
+    drop: Drop,
+    store: Store,
+    recordings: Sequence[Recording],
+    notes: SessionNotes,
+    private: Privacy,
+    named: bool,
+    beside: Sequence[str],
+    say: Progress,
+) -> tuple[Session, Path | None, Privacy]:
     """The drop as a session of its own, or joined to a published one; the version it follows; whose it is."""
-    recordings, notes, private, named = opened(drop, store, say)
     say(f"{drop.name}: {clocks_of(recordings)}")
     versions = store.versions(session_id(drop, recordings, notes))
-    if not versions and not named and (found := _beside(recordings, store, private, notes.same_clock)) is not None:
+    if not versions and not named and (found := _beside(recordings, store, private, beside, notes)) is not None:
         session, before = found
         return with_notes(session, drop), before, private
     if not versions:
@@ -129,17 +159,19 @@ def _read(drop: Drop, store: Store, say: Progress) -> tuple[Session, Path | None
 
 
 def _beside(
-    recordings: Sequence[Recording], store: Store, private: Privacy, same_clock: Sequence[Sequence[str]] = ()
+    recordings: Sequence[Recording], store: Store, private: Privacy, sessions: Sequence[str], notes: SessionNotes
 ) -> tuple[Session, Path] | None:
     """The session that recordings which say nothing of their subject were made beside, joined, and its version.
 
-    Only sessions that were not named either and ran at the same time come into question, and only pulses that both
-    recorded prove it: acquisition dates alone would mix two people recorded in one morning.
+    Of these sessions only those that were not named either and ran at the same time come into question, and only pulses
+    that both recorded prove it: acquisition dates alone would mix two people recorded in one morning.
     """
-    for folder, theirs in _running_at([private.true_date(r.start) for r in recordings], recordings, store):
-        moved = [replace(r, start=theirs.date(private.true_date(r.start))) for r in recordings]
+    spans = _spans(recordings, private)
+    for folder, shift in _running_at(spans, sessions, store):
+        true = (private.true_date(r.start) for r in recordings)
+        moved = [replace(r, start=at and at + shift) for r, at in zip(recordings, true, strict=True)]
         try:
-            session = joined(Session.open(folder), moved, same_clock=same_clock)
+            session = joined(Session.open(folder), moved, same_clock=notes.same_clock)
         except AlignmentError:
             continue
         clocks = {recording.clock for recording in recordings}
@@ -148,24 +180,28 @@ def _beside(
     return None
 
 
+def _spans(recordings: Sequence[Recording], private: Privacy) -> list[tuple[datetime, datetime]]:
+    """When they truly began and ended, of those with a date."""
+    starts = [(private.true_date(recording.start), recording) for recording in recordings]
+    return [(at, at + timedelta(seconds=length_s(recording))) for at, recording in starts if at is not None]
+
+
 def _running_at(
-    starts: Sequence[datetime | None], recordings: Sequence[Recording], store: Store
-) -> Iterator[tuple[Path, Privacy]]:
-    """The newest versions of unnamed sessions whose true time overlaps that of these recordings."""
-    spans = [(s, s + timedelta(seconds=length_s(r))) for s, r in zip(starts, recordings, strict=True) if s is not None]
-    settings = Settings.of(store).privacy
-    for name in store.session_ids() if spans else ():
-        folder = store.latest(name)
+    spans: Sequence[tuple[datetime, datetime]], sessions: Sequence[str], store: Store
+) -> Iterator[tuple[Path, timedelta]]:
+    """The newest versions of unnamed sessions whose true time overlaps one of these, and how their dates are moved."""
+    for folder in (versions[-1] for name in sessions if (versions := store.versions(name))):
         said = manifest.read(folder)
-        if any(source.get("named", True) for source in said["sources"]) or not said["start"]:
-            continue
-        theirs = privacy_of(store, settings, said["subject"], ())
-        start = theirs.true_date(datetime.fromisoformat(said["start"]))
-        lasts = timedelta(seconds=max((s["start_s"] + s["duration_s"] for s in said["streams"]), default=0.0))
-        if start is not None and any(
-            (start.tzinfo is None) == (a.tzinfo is None) and a <= start + lasts and start <= b for a, b in spans
-        ):
-            yield folder, theirs
+        named = any(source.get("named", True) for source in said["sources"])
+        span = None if named else span_in(store, said)
+        if span is not None and any(_overlap(span, other) for other in spans):
+            yield folder, shift_in(store, said)
+
+
+def _overlap(one: tuple[datetime, datetime], other: tuple[datetime, datetime]) -> bool:
+    """Whether two spans meet; one with a zone and one without are never known to."""
+    alike = (one[0].tzinfo is None) == (other[0].tzinfo is None)
+    return alike and other[0] <= one[1] and one[0] <= other[1]
 
 
 def _told(session: Session) -> str:

@@ -13,11 +13,7 @@ the store (`.secret`, readable by its owner only) and in nothing that is publish
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import os
 import re
-import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -25,14 +21,14 @@ from functools import cache
 from itertools import permutations
 from typing import Any
 
-from neuroloom.ingest import durable, ledger
+from neuroloom.ingest import ledger
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import MODALITIES, Events, Intervals, Stream
 from neuroloom.pipeline.config import PrivacySettings
+from neuroloom.pipeline.dates import keyed, shift_of
 from neuroloom.pipeline.store import Store
 from neuroloom.pipeline.subjects import age_at
 
-SHORTEST_SHIFT_DAYS, LONGEST_SHIFT_DAYS = 366, 3650
 NAMED, BORN = ("name", "patient_id"), ("birth_date",)  # of a file's own words on the subject
 MOST_WORDS = 4  # a header's text of more is no name, its words are not looked for one by one
 SHORTEST_ALONE, SHORTEST_INSIDE_A_WORD = 4, 6  # letters: "Ann" is in "channel", "Mueller" in "muellerh"
@@ -154,7 +150,7 @@ def names_somebody(code: str, names: Iterable[str]) -> bool:
 def pseudonym(store: Store, names: Iterable[str]) -> str:
     """What a person is called where nothing but a name says who it is: always the same in this store."""
     words = sorted({word for name in names for word in re.findall(r"[^\W_]+", name.lower())})
-    return "anon" + hmac.new(_secret(store), " ".join(words).encode(), hashlib.sha256).hexdigest()[:8]
+    return "anon" + keyed(store, " ".join(words)).hex()[:8]
 
 
 def privacy_of(store: Store, settings: PrivacySettings, code: str, names: Iterable[str]) -> Privacy:
@@ -165,30 +161,3 @@ def privacy_of(store: Store, settings: PrivacySettings, code: str, names: Iterab
         shift=timedelta(0) if settings.keep_dates else shift_of(store, code),
         kept=(*(NAMED if settings.keep_names else ()), *(BORN if settings.keep_dates else ())),
     )
-
-
-def shift_of(store: Store, code: str) -> timedelta:
-    """By how many days a subject's dates are moved into the past: the same for all their recordings in this store."""
-    drawn = int.from_bytes(hmac.new(_secret(store), code.encode(), hashlib.sha256).digest()[:8], "big")
-    return -timedelta(days=SHORTEST_SHIFT_DAYS + drawn % (LONGEST_SHIFT_DAYS - SHORTEST_SHIFT_DAYS))
-
-
-def make_secret(store: Store) -> None:
-    """Draw the store's secret, where it has none yet."""
-    path = store.secret_file
-    if path.is_file():
-        return
-    fresh = path.with_name(f".secret-{secrets.token_hex(4)}")
-    durable.write_text(fresh, secrets.token_hex(32))
-    fresh.chmod(0o600)
-    try:
-        os.link(fresh, path)  # whoever is first decides; a second process finds it there
-    except FileExistsError:
-        pass
-    finally:
-        fresh.unlink()
-
-
-def _secret(store: Store) -> bytes:
-    make_secret(store)
-    return bytes.fromhex(store.secret_file.read_text(encoding="ascii"))

@@ -146,9 +146,9 @@ def test_contents_are_found_in_the_versions_that_hold_all_of_them(catalog):
     one, other = {"a.edf": "1"}, {"g.asc": "2"}
     catalog.add_sessions(
         [
-            ("sub-a", "v001", {"sources": [{"digests": one}]}, 0.0),
-            ("sub-a", "v010", {"sources": [{"digests": one}, {"digests": other}]}, 0.0),
-            ("sub-a", "v002", {"sources": [{"digests": one | other}]}, 0.0),
+            ("sub-a", "v001", {"sources": [{"digests": one}]}, 0.0, ()),
+            ("sub-a", "v010", {"sources": [{"digests": one}, {"digests": other}]}, 0.0, ()),
+            ("sub-a", "v002", {"sources": [{"digests": one | other}]}, 0.0, ()),
         ]
     )
     assert catalog.holding(["1", "2"]) == [("sub-a", "v002"), ("sub-a", "v010")]
@@ -161,9 +161,18 @@ def test_what_was_announced_is_found_before_it_is_noted(catalog):
     assert (catalog.holding(["1"]), catalog.sessions()) == ([("sub-a", "v001")], [])
 
 
+def test_sessions_are_found_by_the_days_on_which_they_ran(catalog):
+    catalog.announce("sub-a", "v001", {}, ["monday", "tuesday"])
+    catalog.add_sessions([("sub-b", "v001", {}, 0.0, ["tuesday"]), ("sub-c", "v001", {}, 0.0, [])])
+    assert (catalog.ran_on(["monday"]), catalog.ran_on(["tuesday"])) == (["sub-a"], ["sub-a", "sub-b"])
+    assert catalog.ran_on([]) == catalog.ran_on(["sunday"]) == []
+    catalog.forget_version("sub-a", "v001")
+    assert catalog.ran_on(["monday", "tuesday"]) == ["sub-b"]
+
+
 def test_noting_a_version_again_changes_its_manifest_alone(catalog):
     for words in ("before", "after"):
-        catalog.add_sessions([("sub-a", "v001", {"sources": [], "words": words}, 1.0)])
+        catalog.add_sessions([("sub-a", "v001", {"sources": [], "words": words}, 1.0, ())])
     assert [(row.manifest["words"], row.published_at) for row in catalog.sessions()] == [("after", 1.0)]
 
 
@@ -233,7 +242,7 @@ def test_a_run_is_noted_and_changed(catalog):
 
 
 def test_a_check_replaces_the_one_before_and_goes_with_its_version(catalog):
-    catalog.add_sessions([("sub-a", "v001", {"sources": [{"digests": {"x": "1"}}]}, 0.0)])
+    catalog.add_sessions([("sub-a", "v001", {"sources": [{"digests": {"x": "1"}}]}, 0.0, ())])
     for damage in ([{"file": "a", "dataset": "", "problem": "gone"}], []):
         catalog.note_check("sub-a", "v001", checked_at=1.0, damage=damage)
     assert catalog.checks()["sub-a", "v001"].damage == []

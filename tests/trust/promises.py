@@ -6,6 +6,8 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 
+from sqlalchemy import text
+
 from neuroloom.ingest import manifest
 from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.noting import rebuild
@@ -58,4 +60,6 @@ def noted(catalog: Catalog) -> tuple[object, ...]:
     newest = {drop.name: drop for drop in catalog.drops()}.values()
     drops = sorted((d.name, d.state, d.digest, tuple(d.files), tuple(d.sessions)) for d in newest)
     sessions = [(row.id, row.version, row.manifest) for row in catalog.sessions()]
-    return drops, sessions, sorted(catalog.noted_versions())
+    with catalog.engine.connect() as connection:
+        days = sorted(tuple(row) for row in connection.execute(text("SELECT day, id, version FROM days")))
+    return drops, sessions, sorted(catalog.noted_versions()), days

@@ -21,8 +21,8 @@ from neuroloom.ingest.digest import digest_of_file
 from neuroloom.pipeline.care import withdrawing
 from neuroloom.pipeline.care.amending import amend
 from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.dates import make_secret
 from neuroloom.pipeline.drops import custody
-from neuroloom.pipeline.drops.privacy import make_secret
 from neuroloom.pipeline.noting import note_published
 from neuroloom.pipeline.store import AMENDED, Store
 

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from neuroloom.ingest import FormatError, Session, manifest, naming_files
 from neuroloom.pipeline.boxed.box import Unboxed
 from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.dates import days_in
 from neuroloom.pipeline.drops import making
-from neuroloom.pipeline.drops.ingesting import ingest_drop, ingest_path, published
+from neuroloom.pipeline.drops.ingesting import ingest_drop, ingest_path, published, ran_on
 from neuroloom.pipeline.drops.reading import Drop
 from neuroloom.pipeline.noting import note_new, rebuild
 from neuroloom.pipeline.reviewing import review_index
@@ -264,6 +266,53 @@ def test_files_that_name_nobody_and_share_no_pulses_stay_apart(person, store, tm
     (other,) = (tmp_path / "other").glob("*.asc")
     ingest_path(unnamed(person, "eeg"), store, sorter=None)
     assert ingest_path(other.rename(tmp_path / "track.asc"), store, sorter=None).session == "sub-track_ses-01"
+
+
+class Watched(Unboxed):
+    """Knows beside which sessions a drop was looked for."""
+
+    def __init__(self):
+        self.beside = []
+
+    def call(self, function, arguments, **how):
+        self.beside += [arguments["beside"]] if arguments.get("beside") is not None else []
+        return super().call(function, arguments, **how)
+
+
+def of_another_day(path):
+    path.write_text(path.read_text().replace("** DATE: ", "** DATE: Mon Mar  4 10:00:00 2002\n** "))
+
+
+def test_what_names_nobody_is_held_only_against_sessions_of_that_day(person, store, tmp_path):
+    record_person(tmp_path / "other", duration_s=5, seed=99, subject="x", devices=("gaze",))
+    (other,) = (tmp_path / "other").glob("*.asc")
+    of_another_day(other)
+    ingest_path(other.rename(tmp_path / "another_day.asc"), store, sorter=None)
+    ingest_path(unnamed(person, "eeg"), store, sorter=None)
+    inside = Watched()
+    gaze = unnamed(person, "gaze").rename(person.parent / "track.asc")
+    assert ingest_path(gaze, store, sorter=None, inside=inside).session == "sub-tuesday_ses-01"
+    assert inside.beside == [["sub-tuesday_ses-01"]]
+
+
+def test_a_catalog_from_before_it_knew_days_is_filled_first(person, store):
+    ingest_path(unnamed(person, "eeg"), store, sorter=None)
+    catalog = Catalog.of(store)
+    with catalog.engine.begin() as connection:
+        connection.execute(text("DROP TABLE days"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0004'"))
+    catalog.close()
+    gaze = unnamed(person, "gaze").rename(person.parent / "track.asc")
+    assert ingest_path(gaze, store, sorter=None).session == "sub-tuesday_ses-01"
+
+
+def test_a_rebuilt_catalog_knows_the_same_days(person, store):
+    ingest_path(unnamed(person, "eeg"), store, sorter=None)
+    said = manifest.read(store.latest("sub-tuesday_ses-01"))
+    anew = Catalog.at(f"sqlite:///{store.root / 'anew.sqlite'}")
+    rebuild(store, anew)
+    assert anew.ran_on(days_in(store, said)) == ran_on(store, days_in(store, said)) == ["sub-tuesday_ses-01"]
+    anew.close()
 
 
 def test_what_is_expected_and_not_there_yet_is_said(person, store):
