@@ -144,7 +144,7 @@ def _joined(
     versions = store.versions(session_id(drop, recordings, notes))
     if not versions and not named and (found := _beside(recordings, store, private, beside, notes)) is not None:
         session, before = found
-        return with_notes(session, drop), before, private
+        return with_notes(said_named(session, named), drop), before, private
     if not versions:
         return with_notes(said_named(aligned(recordings, notes), named), drop), None, private
     there = Session.open(versions[-1])

@@ -75,10 +75,11 @@ def probe(inbox: Inbox) -> None:
     inbox.put("kept", spikeglx)
 
 
-def marked(folder: Path, name: str, first: int) -> None:
+def marked(folder: Path, name: str, first: int, *, dated: bool = False) -> None:
     """Ten seconds with pulses at uneven distances, as a device sees them that starts `first` samples later."""
     at = np.cumsum(np.random.default_rng(0).integers(150, 500, 25)) - first
-    rows = [f"Mk{k + 1}=Stimulus,S  1,{where},1,0" for k, where in enumerate(at[at > 0])]
+    rows = [f"Mk{k + 2}=Stimulus,S  1,{where},1,0" for k, where in enumerate(at[at > 0])]
+    rows = ["Mk1=New Segment,,1,1,0,20240506100000000000", *rows] if dated else rows
     head = "Brain Vision Data Exchange Marker File, Version 1.0\n[Common Infos]\n"
     (folder / f"{name}.vmrk").write_text(f"{head}DataFile={name}.eeg\n[Marker Infos]\n" + "\n".join(rows) + "\n")
     (folder / f"{name}.vhdr").write_text(VHDR.format(data=f"{name}.eeg", marker=f"MarkerFile={name}.vmrk\n"))
@@ -91,6 +92,13 @@ def late_device(inbox: Inbox) -> None:
     inbox.look()
     folder = inbox.put("late", lambda folder: marked(folder, "y", 700))
     (folder / "session.toml").write_text('subject = "kept"\n')
+
+
+def of_nobody(inbox: Inbox) -> None:
+    """The same of loose files whose names say nothing: the catalog knows which session ran on that day."""
+    marked(inbox.store.inbox, "tuesday", 0, dated=True)
+    inbox.look()
+    marked(inbox.store.inbox, "late", 700, dated=True)
 
 
 def two_sessions(inbox: Inbox) -> None:
@@ -137,6 +145,7 @@ SCENES = {
     "edf": Scene(edf_with_events),
     "probe": Scene(probe),
     "late device": Scene(late_device),
+    "of nobody": Scene(of_nobody),
     "two sessions": Scene(two_sessions),
     "twice": Scene(twice),
     "amend": Scene(published, "amend"),

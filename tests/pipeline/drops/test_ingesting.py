@@ -21,6 +21,8 @@ from neuroloom.pipeline.store import Store
 from neuroloom.pipeline.synthetic.sample_devices import record_person
 from neuroloom.pipeline.synthetic.truth import clock_truths
 
+from ...trust.scenes import marked
+
 SAMPLE = Path(__file__).parents[3] / "sample_data" / "person"
 EEG, GAZE = "sub-sample_ses-01_task-choice_eeg", "sub-sample_ses-01_task-choice_gaze"
 
@@ -293,6 +295,16 @@ def test_what_names_nobody_is_held_only_against_sessions_of_that_day(person, sto
     gaze = unnamed(person, "gaze").rename(person.parent / "track.asc")
     assert ingest_path(gaze, store, sorter=None, inside=inside).session == "sub-tuesday_ses-01"
     assert inside.beside == [["sub-tuesday_ses-01"]]
+
+
+def test_a_third_device_that_names_nobody_joins_too(store, tmp_path):
+    made = []
+    for name, first in (("a", 0), ("b", 700), ("c", 300)):
+        marked(tmp_path, name, first, dated=True)
+        made.append(ingest_path(tmp_path / f"{name}.vhdr", store, sorter=None))
+    assert [(result.session, Path(result.file).parent.name) for result in made] == [
+        ("sub-a_ses-01", "v001"), ("sub-a_ses-01", "v002"), ("sub-a_ses-01", "v003")
+    ]  # fmt: skip
 
 
 def test_a_catalog_from_before_it_knew_days_is_filled_first(person, store):
