@@ -27,9 +27,15 @@ class RunLogs:
         self.loggers = [LOGGERS[name](folder, step) for name in names] if folder is not None else []
 
     def row(self, row: Mapping[str, Any]) -> None:
-        """One line of the metrics."""
+        """One line of the metrics. Raises OSError where the disk refuses it."""
         for logger in self.loggers:
-            logger.log_metrics(numbers_of(row), step=int(row["step"]))
+            try:
+                logger.log_metrics(numbers_of(row), step=int(row["step"]))
+            except ValueError as error:
+                # Lightning says of whatever goes wrong that the number cannot be logged.
+                if isinstance(error.__cause__, OSError):
+                    raise error.__cause__ from None
+                raise
 
     def close(self, state: str = "success") -> None:
         """Everything is written. state: "success" or "failed"."""

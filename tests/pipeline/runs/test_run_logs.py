@@ -88,3 +88,13 @@ def test_mlflow_goes_on_in_the_same_run(tmp_path: Path) -> None:
     (experiment,) = [one for one in client.search_experiments() if one.name == "neuroloom"]
     (run,) = client.search_runs([experiment.experiment_id])
     assert [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, "loss")] == [(1, 0.5), (2, 0.4)]
+
+
+def test_what_the_disk_refuses_is_said_as_the_disk_says_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    logs = RunLogs(["tensorboard"], tmp_path, 0)
+    monkeypatch.setattr(logs.loggers[0].experiment, "add_scalar", full)
+    with pytest.raises(OSError, match="No space left"):
+        logs.row({"step": 1, "loss": 2.0})
