@@ -22,6 +22,7 @@ from neuroloom.pipeline.care import withdrawing
 from neuroloom.pipeline.care.amending import amend
 from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.dates import make_secret
+from neuroloom.pipeline.documents import document_of
 from neuroloom.pipeline.drops import custody
 from neuroloom.pipeline.noting import note_published
 from neuroloom.pipeline.store import AMENDED, Store
@@ -31,6 +32,7 @@ from .hostile_paths import VHDR, brainvision
 
 NOISE = ("/identifier", "/file_create_date")
 SETTINGS_TEXT = '[ingest]\nsorter = "none"\n'
+RECORDS = ("subjects.json", "withdrawn.json")
 WRONG, RIGHT = "sub-kept_ses-01", "sub-right_ses-01"
 
 
@@ -225,7 +227,7 @@ def datasets(folder: Path) -> dict[str, str]:
 
 
 def story(store: Store) -> Mapping[str, object]:
-    """Sessions with their versions, values and lineage; what was refused; what is left in the inbox."""
+    """Sessions with their versions, values and lineage; what was refused; what is left in the inbox; who withdrew."""
     told: dict[str, object] = {}
     for name in store.session_ids(amended=True):
         told[name] = (store.session_folder(name) / AMENDED).exists()
@@ -234,4 +236,5 @@ def story(store: Store) -> Mapping[str, object]:
             told[f"{name} {folder.name}"] = (datasets(folder), lineage["why"], lineage["follows"] is not None)
     told["refused"] = sorted((Path(entry.path).name, entry.kept) for entry in custody.refused(store))
     told["inbox"] = sorted(path.name for path in store.inbox.iterdir())
+    told |= {name: document_of(store.root / name) for name in RECORDS}
     return told

@@ -19,7 +19,7 @@ from neuroloom.pipeline.store import Store
 
 from .faults import Forks, can_trace
 from .promises import broken_after_restart, broken_at_once
-from .scenes import SCENES, Scene, laid_out, originals_of, story
+from .scenes import RECORDS, SCENES, Scene, laid_out, originals_of, story
 
 SAMPLE = 12
 EVERY = int(os.environ.get("NEUROLOOM_EVERY", "1"))
@@ -31,7 +31,10 @@ pytestmark = pytest.mark.skipif(bool(can_trace()), reason=can_trace() or "-")
 
 @dataclass
 class Disturbed:
-    """A scene, disturbed over and over; `calls`: those of its work that change files."""
+    """A scene, disturbed over and over.
+
+    calls: those of its work that change files. writes: what of them a disk can lose. left: originals that stay.
+    """
 
     forks: Forks
     scene: Scene
@@ -44,7 +47,7 @@ class Disturbed:
         watched = self.forks.watched(whole.root, self.scene.work)
         self.calls = [(call.name, call.number) for call in watched]
         self.writes = [call for call in watched if call.name in LOSABLE and call.gave >= 0 and self._is_of_store(call)]
-        self.undisturbed = story(whole)
+        self.undisturbed, self.left = story(whole), originals_of(whole)
         self.longest = max(path.stat().st_size for path in whole.root.rglob("*") if path.is_file())
 
     def hit(self, call, number, fault):
@@ -63,12 +66,16 @@ class Disturbed:
         """
         store = self._copied("hit")
         try:
-            self.forks.run(store.root, self.scene.work, inject=f"{call.name}:retval={call.gave}:when={call.number}")
+            inject = f"{call.name}:retval={call.gave}:when={call.number}"
+            is_told = self.forks.run(store.root, self.scene.work, inject=inject)["ended"] != 0
             damaged = [name for name in store.session_ids() if manifest.verify(store.latest(name))]
-            lost = self.originals - originals_of(store)
+            lost = self.left - originals_of(store)
             silent = {name: said for name, said in story(store).items() if said != self.undisturbed.get(name)}
             wrong = [f"an original is gone: {digest}" for digest in lost]
-            wrong += [] if damaged else [f"{name} is {said!r:.200}" for name, said in silent.items() if " v0" in name]
+            if is_told:  # what was not done yet is no wonder then
+                silent = {name: said for name, said in silent.items() if " v0" in name and name in self.undisturbed}
+            told = [name for name in silent if " v0" in name or name in RECORDS]
+            wrong += [] if damaged else [f"{name} is {silent[name]!r:.200}" for name in told]
             return bool(damaged), [f"lost {call}: {what}" for what in wrong]
         finally:
             shutil.rmtree(store.root)
@@ -76,7 +83,8 @@ class Disturbed:
     def _is_of_store(self, call):
         place = Path(call.file)
         whole = self.root / "whole"
-        return any(place.is_relative_to(whole / name) for name in ("sessions", "originals", "quarantine"))
+        is_record = place.parent == whole and place.name.removeprefix(".").startswith(RECORDS)
+        return is_record or any(place.is_relative_to(whole / name) for name in ("sessions", "originals", "quarantine"))
 
     def _tried(self, where, is_kill, mended, **fault):
         store = self._copied("hit")
