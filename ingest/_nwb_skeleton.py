@@ -180,7 +180,9 @@ class Skeleton:
         for i, name in enumerate(signal.channel_names):
             location = plain(str(areas[i])) if areas is not None and areas[i] else "unknown"
             place = {f"rel_{axis}": _place(signal, f"{axis}_um", i) for axis in "xy"} if self._with_places else {}
-            self.nwb.add_electrode(group=groups[i], location=location, channel_name=plain(name), **place)
+            self.nwb.add_electrode(
+                group=groups[i], location=location, channel_name=plain(name), enforce_unique_id=False, **place
+            )
         return list(range(first, first + len(signal.channel_names)))
 
     def _add_electrode_columns(self) -> None:

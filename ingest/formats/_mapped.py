@@ -19,6 +19,8 @@ from numpy.typing import DTypeLike, NDArray
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.streams import Samples
 
+CACHED_BYTES = 1 << 18
+
 
 @dataclass(frozen=True, eq=False)
 class Mapped:
@@ -89,13 +91,21 @@ class Records:
         if stop <= start:
             return np.zeros((0, self.shape[1]), self.dtype)
         first, last = start // self.per_record, -(-stop // self.per_record)
-        out = np.empty(((last - first) * self.per_record, len(self.places)), self.dtype)
-        width = self.per_record * (3 if self.kind == "<i3" else self.dtype.itemsize)
-        for k, at in enumerate(self.places):
-            block = np.ascontiguousarray(self.source[first:last, at : at + width])
-            out[:, k] = (int24(block) if self.kind == "<i3" else block.view(self.kind)).ravel()
+        out = np.empty((last - first, self.per_record, len(self.places)), self.dtype)
+        # So many records at a time that turning them round stays within a core's own cache.
+        at_once = max(CACHED_BYTES // out[:1].nbytes, 1)
+        for at in range(first, last, at_once):
+            turned = self._by_channel(at, min(at + at_once, last)).transpose(0, 2, 1)
+            out[at - first : at - first + len(turned)] = turned
         shift = first * self.per_record
-        return out[start - shift : stop - shift : step]
+        return out.reshape(-1, len(self.places))[start - shift : stop - shift : step]
+
+    def _by_channel(self, first: int, last: int) -> NDArray[Any]:
+        """Records, (R, C, samples of a record)."""
+        width = self.per_record * (3 if self.kind == "<i3" else self.dtype.itemsize)
+        rows = self.source[first:last].view(np.ndarray)  # slices of a map are slow
+        block = np.stack([rows[:, at : at + width] for at in self.places], axis=1)
+        return int24(block) if self.kind == "<i3" else block.view(self.kind)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,9 +131,11 @@ class SampleRange:
 
 def int24(block: NDArray[np.uint8]) -> NDArray[np.int32]:
     """Little-endian numbers of three bytes each, shape (..., 3 n), as (..., n)."""
-    parts = block.reshape(*block.shape[:-1], -1, 3).astype(np.int32)
-    value = parts[..., 0] | (parts[..., 1] << 8) | (parts[..., 2] << 16)
-    return np.asarray((value ^ 0x800000) - 0x800000, dtype=np.int32)
+    # Four bytes at every third place, of which the lowest is that of the number before and is shifted out.
+    n = block.size // 3
+    padded = np.concatenate([np.zeros(1, np.uint8), block.reshape(-1)])
+    value = np.ndarray((n,), "<i4", padded, 0, (3,)) >> 8
+    return value.astype(np.int32, copy=False).reshape(*block.shape[:-1], block.shape[-1] // 3)
 
 
 def mapped(path: Path, dtype: DTypeLike, shape: tuple[int, ...], *, offset: int = 0) -> NDArray[Any]:

@@ -35,6 +35,22 @@ def test_hdf5_reads_what_is_packed_here(case):
     np.testing.assert_array_equal(file["a"][()], values)
 
 
+def test_noisy_bytes_are_stored_and_the_others_deflated_in_one_stream_that_zlib_reads(tmp_path):
+    n_rows = 70_001  # a plane of bytes is longer than a stored block may be
+    values = np.random.default_rng(0).integers(0, 1 << 16, n_rows).astype("<i4")
+    with h5py.File(tmp_path / "a.h5", "w", libver=LIBVER) as file:
+        dataset = file.create_dataset("a", shape=(n_rows,), dtype="<i4", chunks=(n_rows,), **GZIP)
+        codec = chunks.codec_of(dataset)
+        chunks.write_rows(dataset, codec, [(0, values)])
+        file.flush()
+        np.testing.assert_array_equal(file["a"][()], values)
+        np.testing.assert_array_equal(chunks.read_rows(dataset, codec, 0, n_rows), values)
+        n_bytes = dataset.id.get_storage_size()
+    planes = values.view(np.uint8).reshape(-1, 4)
+    assert planes[:, 0].tobytes()[:65535] in (tmp_path / "a.h5").read_bytes()
+    assert 2 * n_rows < n_bytes < 2.02 * n_rows  # two planes of noise, two of zeros
+
+
 def test_what_hdf5_packed_is_read_here(case):
     file, made, values = case
     dataset = file.create_dataset("a", data=values, **made)
