@@ -32,6 +32,7 @@ BLINK_HZ, EDGE_SD, PEAK_SD = (1.0, 20.0), 1.5, 5.0
 MIN_BLINK_S, MAX_BLINK_S, BLINK_RATIO = 0.05, 1.0, (3.0, 50.0)
 MUSCLE_HZ, MUSCLE_SHARES, MUSCLE_Z = (110.0, 140.0), (0.37, 0.47), 4.0
 MUSCLE_SMOOTHING_HZ, BETWEEN_MUSCLE_S = 4.0, 0.1
+MIRROR_S, LEAST_GAIN = 0.25, 1e-4
 MIN_BLINK_RATE_HZ, MIN_MUSCLE_RATE_HZ = 60.0, 200.0
 MARGIN_S = 2.0
 MAD = 1.4826  # a median absolute deviation times this is the standard deviation of a normal distribution
@@ -141,31 +142,65 @@ def _muscle(eeg: Signal) -> Bounds:
     from scipy.signal import butter, sosfiltfilt
 
     band_hz = MUSCLE_HZ if 0.47 * eeg.rate_hz >= MUSCLE_HZ[1] else tuple(s * eeg.rate_hz for s in MUSCLE_SHARES)
-    filter_ = partial(_envelope, rate_hz=eeg.rate_hz, band_hz=(band_hz[0], band_hz[1]))
-    level = _level(eeg, filter_)
+    level = _level(eeg, lambda values: _envelope(values, eeg.rate_hz, (band_hz[0], band_hz[1])).values)
     alive = level.spread > 0
     if not alive.any():
         return []
-    smoothing = butter(4, MUSCLE_SMOOTHING_HZ, "lowpass", fs=eeg.rate_hz, output="sos")
     bounds: Bounds = []
     for block in blocks(eeg, MARGIN_S):
-        z = ((filter_(block.values) - level.centre) / np.where(alive, level.spread, 1))[:, alive]
+        envelope = _envelope(block.values, eeg.rate_hz, (band_hz[0], band_hz[1]))
+        z = ((envelope.values - level.centre) / np.where(alive, level.spread, 1))[:, alive]
         total = z.sum(axis=1) / np.sqrt(alive.sum())
-        if len(total) > 3 * (2 * len(smoothing) + 1):
-            total = sosfiltfilt(smoothing, total)
-        found = merged(runs_of(total > MUSCLE_Z), int(BETWEEN_MUSCLE_S * eeg.rate_hz))
+        smoothing = butter(4, MUSCLE_SMOOTHING_HZ, "lowpass", fs=envelope.rate_hz, output="sos")
+        mirrored = int(MIRROR_S * envelope.rate_hz)
+        if len(total) <= mirrored:
+            continue
+        total = sosfiltfilt(smoothing, total, padtype="even", padlen=mirrored)
+        found = envelope.samples(merged(runs_of(total > MUSCLE_Z), int(BETWEEN_MUSCLE_S * envelope.rate_hz)))
         inside = (found[:, 0] >= block.own.start) & (found[:, 0] < block.own.stop)
         bounds += _in_seconds(eeg, block, found[inside])
     return bounds
 
 
-def _envelope(values: FloatArray, *, rate_hz: float, band_hz: tuple[float, float]) -> FloatArray:
-    """Amplitude (T, C) between two frequencies."""
-    from scipy.fft import next_fast_len
-    from scipy.signal import hilbert
+class _Envelope(NamedTuple):
+    """Amplitudes (K, C) at `rate_hz`, and the sample (K,) at which each is."""
 
-    passed = _band_passed(values, rate_hz=rate_hz, band_hz=band_hz)
-    return np.asarray(np.abs(hilbert(passed, N=next_fast_len(len(passed)), axis=0))[: len(passed)])
+    values: FloatArray
+    at: FloatArray
+    rate_hz: float
+
+    def samples(self, runs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Runs of amplitudes as runs of samples, (N, 2)."""
+        return np.column_stack([np.rint(self.at[runs[:, 0]]), np.rint(self.at[runs[:, 1] - 1]) + 1]).astype(np.int64)
+
+
+def _envelope(values: FloatArray, rate_hz: float, band_hz: tuple[float, float]) -> _Envelope:
+    """Amplitude of values (T, C) between two frequencies, at the rate that its band needs.
+
+    A Butterworth filter there and back, and the analytic signal of what it lets through, in one transform each way: the
+    way back is of the band's frequencies alone. Both ends go on as their mirror image, turned round.
+    """
+    from scipy.fft import ifft, next_fast_len, rfft
+    from scipy.signal import butter, sosfreqz
+
+    n_own, n_channels = values.shape
+    pad = min(int(MIRROR_S * rate_hz), n_own - 1)
+    n = next_fast_len(n_own + 2 * pad, real=True)
+    padded = np.zeros((n_channels, n), np.float32)
+    own = padded[:, pad : pad + n_own]
+    own[:] = (values - values.mean(axis=0)).T
+    padded[:, :pad] = 2 * own[:, :1] - own[:, pad:0:-1]
+    padded[:, pad + n_own : 2 * pad + n_own] = 2 * own[:, -1:] - own[:, -2 : -2 - pad : -1]
+    sos = butter(4, band_hz, "bandpass", fs=rate_hz, output="sos")
+    gain = 2 * np.abs(sosfreqz(sos, np.arange(n // 2 + 1) * rate_hz / n, fs=rate_hz)[1]) ** 2
+    passed = np.flatnonzero(gain > LEAST_GAIN)
+    band = slice(passed[0], passed[-1] + 1)
+    found = rfft(padded, axis=1)[:, band] * gain[band].astype(np.float32)
+    n_kept = next_fast_len(found.shape[1])
+    amplitude = np.abs(ifft(found, n=n_kept, axis=1)) * (n_kept / n)
+    at = np.arange(n_kept) * (n / n_kept) - pad
+    kept = (at >= 0) & (at <= n_own - 1)
+    return _Envelope(amplitude[:, kept].T, at[kept], rate_hz * n_kept / n)
 
 
 # Both --------------------------------------------------------------------------------------------------------------
