@@ -55,7 +55,7 @@ def align(
     """
     if not recordings:
         raise AlignmentError("no recordings; at least one is needed")
-    names = identity(recordings)
+    names = identity(recordings, is_told=subject is not None)
     recordings = one_per_clock(recordings, same_clock)
     home = _reference(recordings, reference)
     zero_s = first_time_s(home)

@@ -9,6 +9,7 @@ from pathlib import Path
 from neuroloom.ingest.formats._fixed_names import named_by
 from neuroloom.ingest.recording import Recording
 from neuroloom.pipeline.clocks.alignment import AlignmentError
+from neuroloom.pipeline.drops.persons import differing
 
 ENTITIES = ("sub", "ses", "task", "run")
 WHAT = {"sub": "subjects", "ses": "sessions", "run": "runs"}
@@ -21,20 +22,22 @@ def entities(path: Path) -> dict[str, set[str]]:
     return {key: set(re.findall(rf"(?:^|[_/]){key}-([A-Za-z0-9]+)", text)) for key in ENTITIES}
 
 
-def identity(recordings: Sequence[Recording]) -> dict[str, str]:
+def identity(recordings: Sequence[Recording], *, is_told: bool = False) -> dict[str, str]:
     """Subject, session, task and run as the files' names state them.
 
     Where no name states the subject, it is the one that a file's content states, else the first file's name, or its
-    folder's where a vendor calls every file the same.
-    Raises AlignmentError where the files name two subjects, sessions or runs.
+    folder's where a vendor calls every file the same. is_told: the lab has said whose the recordings are.
+    Raises AlignmentError where the files name two subjects, sessions or runs, or their headers two people.
     """
-    told = [entities(recording.files[0]) for recording in recordings]
+    told, where = [entities(recording.files[0]) for recording in recordings], recordings[0].files[0].parent
     found: dict[str, set[str]] = {key: set().union(*(one[key] for one in told)) for key in ENTITIES}
     stated = {recording.subject["subject_id"] for recording in recordings if recording.subject.get("subject_id")}
     for several, what in (*((found[key], WHAT[key]) for key in WHAT), (stated, "subjects")):
         if len(several) > 1:
-            where = recordings[0].files[0].parent
             raise AlignmentError(f"{where}: two {what}, {' and '.join(sorted(several))}; one is wanted")
+    if what := differing(recordings, is_told=is_told):
+        way = "" if is_told else ", or a session.toml with `subject` in it where they are of one person"
+        raise AlignmentError(f"{where}: {what}; recordings of one person are wanted{way}")
     code = re.sub(r"[^A-Za-z0-9]", "", min(stated, default=named_by(recordings[0].files[0])))[:40] or "unknown"
     return {
         "sub": min(found["sub"], default=code),

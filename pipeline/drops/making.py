@@ -23,7 +23,9 @@ from neuroloom.ingest.session import Session
 from neuroloom.pipeline.clocks.alignment import AlignmentError
 from neuroloom.pipeline.clocks.discovery import proves_together
 from neuroloom.pipeline.dates import days_of, shift_in, span_in
+from neuroloom.pipeline.drops.again import objection
 from neuroloom.pipeline.drops.assembly import length_s
+from neuroloom.pipeline.drops.identity import entities
 from neuroloom.pipeline.drops.joining import joined
 from neuroloom.pipeline.drops.preparing import completed, digests_of, opened, part_of, prepared, said_named
 from neuroloom.pipeline.drops.privacy import Privacy
@@ -148,13 +150,14 @@ def _joined(
     if not versions:
         return with_notes(said_named(aligned(recordings, notes), named), drop), None, private
     there = Session.open(versions[-1])
+    another = f"{there.id} is there already, of {_told(there)}: another session needs another name, which a"
+    ses_told = notes.session is not None or any(entities(recording.files[0])["ses"] for recording in recordings)
+    if what := objection(there, recordings, subject_told=named, session_told=ses_told):
+        raise AlignmentError(f"{drop.name}: {what}; {another} session.toml in a folder with it can give")
     try:
         session = joined(there, recordings, same_clock=notes.same_clock, start_uncertainty_s=notes.start_uncertainty_s)
     except AlignmentError as error:
-        raise AlignmentError(
-            f"{error}; {there.id} is there already, of {_told(there)}: another session needs another name, which a "
-            "session.toml in a folder with it can give"
-        ) from error
+        raise AlignmentError(f"{error}; {another} session.toml in a folder with it can give") from error
     return with_notes(session, drop), versions[-1], private
 
 
@@ -175,7 +178,8 @@ def _beside(
         except AlignmentError:
             continue
         clocks = {recording.clock for recording in recordings}
-        if all(proves_together(m) for m in session.clock_maps if m.source in clocks):
+        maps = [m for m in session.clock_maps if m.source in clocks]
+        if len(maps) == len(clocks) and all(proves_together(m) for m in maps):
             return session, folder
     return None
 

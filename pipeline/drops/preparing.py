@@ -19,6 +19,7 @@ from neuroloom.pipeline.clocks.alignment import AlignmentError
 from neuroloom.pipeline.config import AS_SET, Settings
 from neuroloom.pipeline.drops.identity import identity, is_named
 from neuroloom.pipeline.drops.joining import joined
+from neuroloom.pipeline.drops.persons import unlike_known
 from neuroloom.pipeline.drops.privacy import (
     Privacy,
     names_somebody,
@@ -116,7 +117,13 @@ def privacy_for(drop: Drop, store: Store, recordings: Sequence[Recording], notes
     numbers = stated_numbers(recordings)
     texts = [drop.name, *stated, *(file.name for recording in recordings for file in recording.files)]
     settings = Settings.of(store).privacy
-    code = known.code_of(notes.subject or identity(recordings)["sub"], texts)
+    named = identity(recordings, is_told=notes.subject is not None)["sub"]
+    code = known.code_of(notes.subject or named, texts)
+    if what := unlike_known(recordings, known[code]):
+        raise FormatError(
+            f"{drop.name}: {what} than subject.toml has for {code}; whichever is wrong has to be mended (`names` there "
+            "are all that files may call somebody)"
+        )
     if (
         code not in known.root
         and notes.subject is None

@@ -26,6 +26,7 @@ from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import MODALITIES, Events, Intervals, Stream
 from neuroloom.pipeline.config import PrivacySettings
 from neuroloom.pipeline.dates import keyed, shift_of
+from neuroloom.pipeline.drops.persons import ORDINARY
 from neuroloom.pipeline.store import Store
 from neuroloom.pipeline.subjects import age_at
 
@@ -33,8 +34,6 @@ NAMED, BORN = ("name", "patient_id"), ("birth_date",)  # of a file's own words o
 MOST_WORDS = 4  # a header's text of more is no name, its words are not looked for one by one
 SHORTEST_ALONE, SHORTEST_INSIDE_A_WORD = 4, 6  # letters: "Ann" is in "channel", "Mueller" in "muellerh"
 DIGITS_OF_A_PATIENT = 5
-# Words that headers have for names, and that stand in every other text.
-ORDINARY = {"test", "data", "patient", "subject", "participant", "proband", "person", "control", "pilot", "unknown"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -130,7 +130,7 @@ def named_from(file: Path, root: Path) -> Path:
 
 def session_id(drop: Drop, recordings: Sequence[Recording], notes: SessionNotes) -> str:
     """The id of the session that a drop belongs to, before anything is aligned. Raises AlignmentError."""
-    named = identity(recordings)
+    named = identity(recordings, is_told=notes.subject is not None)
     return Session(
         subject=notes.subject or named["sub"],
         session=notes.session or named["ses"],
