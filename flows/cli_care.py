@@ -12,7 +12,7 @@ from neuroloom.flows.printing import document, lines, say, table
 
 Reader = Annotated[str, typer.Option("--reader", help="A format's name.")]
 Version = Annotated[str, typer.Option("--version", help="Of the library when the session was made, as '<1.4'.")]
-Library = Annotated[str, typer.Option("--library", help="Whose version.")]
+Library = Annotated[str, typer.Option("--library", help="Whose version; the reader's package, or neuroloom.")]
 File = Annotated[str, typer.Option("--file", help="A file's name, or the beginning of its digest.")]
 Decision = Annotated[str, typer.Option("--decision", help="Text in how a stream or a clock map came to be.")]
 
@@ -91,7 +91,7 @@ def withdraw(
 def affected(
     reader: Reader = "",
     version: Version = "",
-    library: Library = "neuroloom",
+    library: Library = "",
     file: File = "",
     decision: Decision = "",
     as_json: JsonOption = False,
@@ -117,10 +117,11 @@ def reingest(
     why: Annotated[str, typer.Option(help="Why; kept in the lineage.")] = "read again",
     reader: Reader = "",
     version: Version = "",
-    library: Library = "neuroloom",
+    library: Library = "",
     file: File = "",
     decision: Decision = "",
     sorter: SorterOption = None,
+    train: Annotated[bool, typer.Option("--train", help="And train what was trained on them again.")] = False,
     as_json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
@@ -148,15 +149,36 @@ def reingest(
                 told = {"version": "", "changed": [], "reason": " ".join(str(error).split())}
                 results.append({"session": session_id, "state": "failed", **told})
     _pages(place, [row["session"] for row in results if row["state"] == "reingested"])
+    runs = _trained_again(place, chosen, train)
     if as_json:
-        document({"results": results})
+        document({"results": results, "runs": runs})
     else:
         for row in results:
             reason = row.get("reason", "").removeprefix(f"{row['session']}: ")
             became = f" {row['version']}" if row["version"] else f": {reason}"
             lines(f"{row['session']}: {row['state']}{became}")
             lines(*[f"  {name}" for name in row["changed"][:20]])
+        for run in runs:
+            became = f"trained again as {run['again']}" if run["again"] else "trained on older versions; --train"
+            lines(f"{run['run']}: {became}")
     raise typer.Exit(3 if any(row["state"] == "failed" for row in results) else 0)
+
+
+def _trained_again(place: Any, sessions: list[str], train: bool) -> list[dict[str, str]]:
+    """Runs on older versions of these sessions; where asked for, trained again on the newest."""
+    from neuroloom.pipeline.care.retraining import outdated, prepare_again
+    from neuroloom.pipeline.reviewing import run_shown
+    from neuroloom.pipeline.runs.running import train_run
+
+    found = []
+    for name in outdated(place, sessions):
+        again = prepare_again(place, name) if train else ""
+        if again:
+            say(f"{again}: training, as {name} was")
+            with run_shown(place, again):
+                train_run(again, place)
+        found.append({"run": name, "again": again})
+    return found
 
 
 def migrate(

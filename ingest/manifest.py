@@ -20,7 +20,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from neuroloom.ingest.digest import digest_of_bytes, digest_of_dataset, digest_o
 FILE_NAME = "manifest.json"
 MANIFEST_VERSION = 1
 LIBRARIES = ("neuroloom", "numpy", "h5py", "hdf5plugin", "pynwb", "mne", "neo", "spikeinterface", "pyxdf", "blake3")
+PLUGINS = ("neuroloom.formats", "neuroloom.sorters", "neuroloom.quality")  # entry points that have a part in sessions
 AMENDABLE = ("lineage", "consent", "verdicts")
 
 
@@ -113,8 +114,12 @@ def digest_of(folder: Path) -> str:
 
 @cache
 def library_versions() -> dict[str, str]:
-    """Versions of Python, neuroloom and the libraries that read and write; those not installed are left out."""
+    """Versions of Python, neuroloom, the libraries that read and write, and the packages whose readers, sorters and
+    checks are in use; those not installed are left out.
+    """
     versions = {"python": platform.python_version()}
+    for group in PLUGINS:
+        versions |= {point.dist.name: point.dist.version for point in entry_points(group=group) if point.dist}
     for name in LIBRARIES:
         try:
             versions[name] = version(name)

@@ -33,6 +33,7 @@ from typing import Protocol, cast
 from neuroloom.ingest.recording import Recording
 
 HEAD_BYTES = 4096
+GROUP = "neuroloom.formats"
 
 
 class FormatError(ValueError):
@@ -60,7 +61,13 @@ def formats() -> dict[str, Format]:
     """Every format by name: those in this folder, then those of other packages."""
     names = [info.name for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_")]
     known = {name: cast(Format, importlib.import_module(f"{__name__}.{name}")) for name in sorted(names)}
-    return known | {point.name: cast(Format, point.load()) for point in entry_points(group="neuroloom.formats")}
+    return known | {point.name: cast(Format, point.load()) for point in entry_points(group=GROUP)}
+
+
+def package_of(name: str) -> str:
+    """The package that a format comes from: neuroloom, or the one whose entry point it is."""
+    (*_, point) = (None, *entry_points(group=GROUP, name=name))
+    return point.dist.name if point is not None and point.dist is not None else "neuroloom"
 
 
 def head_of(path: Path) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,7 +46,7 @@ def amend(
     follows, is_done = manifest.digest_of(before), (before.parent / AMENDED).exists()
     if not store.versions(right.id):
         with Unboxed().workplace(store) as place:
-            _redated(_described(right, wrong, store), wrong, store).save(place / STAGED)
+            _renamed(_redated(_described(right, wrong, store), wrong, store), wrong).save(place / STAGED)
             publish_after(store, before, place / STAGED, folder, why=why, subject=subject)
     elif is_done or manifest.read(store.latest(right.id))["lineage"]["follows"] != follows:
         raise StoreError(f"{right.id}: is there already; a session cannot be amended into another one")
@@ -66,6 +68,56 @@ def _described(right: Session, wrong: Session, store: Store) -> Session:
         of_file = {key: said for key, said in source.get("subject", {}).items() if was.get(key) != said}
         sources.append({**source, "subject": of_file | now})
     return replace(right, sources=tuple(sources))
+
+
+def _renamed(right: Session, wrong: Session) -> Session:
+    """With the right codes also where devices, streams and files have them in their names."""
+    text = _mended(right, wrong)
+    streams = []
+    for stream in right.streams:
+        table, provenance = (_each(said, text) for said in (stream.table, stream.provenance))
+        name, device = text(stream.name), text(stream.device)
+        streams.append(replace(stream, name=name, device=device, table=table, provenance=provenance))
+    maps = []
+    for found in right.clock_maps:
+        checks = tuple(replace(one, against=text(one.against), words=text(one.words)) for one in found.checks)
+        notes = tuple(text(note) for note in found.notes)
+        maps.append(replace(found, source=text(found.source), target=text(found.target), checks=checks, notes=notes))
+    return replace(
+        right,
+        clock=text(right.clock),
+        streams=tuple(streams),
+        clock_maps=tuple(maps),
+        sources=tuple(_each(source, text) for source in right.sources),
+        quality=_each(right.quality, text),
+    )
+
+
+def _mended(right: Session, wrong: Session) -> Callable[[str], str]:
+    """ "sub-07_ses-1_eeg" -> "sub-08_ses-1_eeg"."""
+    parts = [("sub", "subject"), ("ses", "session"), ("task", "task"), ("run", "run")]
+    codes = [(key, getattr(wrong, field), getattr(right, field)) for key, field in parts]
+    changed = [
+        (re.compile(rf"(?<![A-Za-z0-9]){key}-{re.escape(old)}(?![A-Za-z0-9])"), f"{key}-{new}")
+        for key, old, new in codes
+        if old and new and old != new
+    ]
+
+    def text(said: str) -> str:
+        for pattern, code in changed:
+            said = pattern.sub(code, said)
+        return said
+
+    return text
+
+
+def _each(value: Any, text: Callable[[str], str]) -> Any:
+    """The same with every text in it, and every name of it, mended."""
+    if isinstance(value, str):
+        return text(value)
+    if isinstance(value, Mapping):
+        return {text(key): _each(inner, text) for key, inner in value.items()}
+    return type(value)(_each(inner, text) for inner in value) if isinstance(value, list | tuple) else value
 
 
 def _redated(right: Session, wrong: Session, store: Store) -> Session:

@@ -15,6 +15,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from neuroloom.ingest import manifest
+from neuroloom.ingest.formats import package_of
 from neuroloom.ingest.ledger import told
 from neuroloom.pipeline.runs import preparing
 from neuroloom.pipeline.store import Store, StoreError
@@ -24,13 +25,14 @@ from neuroloom.pipeline.store import Store, StoreError
 class Touch:
     """What is looked for; everything that is given must be true of a session.
 
-    reader: a format's name. library, version: that library's version when the session was made ("<1.4"); neuroloom's
-    where no library is named. file: a name, or the beginning of a digest. decision: text in how a stream came to be, in
-    a clock map's method or in what was mended ("spykingcircus2", "acquisition start times").
+    reader: a format's name. library, version: that library's version when the session was made ("<1.4"); that of the
+    package which the reader comes from where no library is named, else neuroloom's. file: a name, or the beginning of a
+    digest. decision: text in how a stream came to be, in a clock map's method or in what was mended ("spykingcircus2",
+    "acquisition start times").
     """
 
     reader: str = ""
-    library: str = "neuroloom"
+    library: str = ""
     version: str = ""
     file: str = ""
     decision: str = ""
@@ -81,12 +83,13 @@ def _reasons(folder: Path, said: Mapping[str, Any], touch: Touch) -> dict[str, l
 
 
 def _version_reasons(versions: Mapping[str, str], touch: Touch) -> list[str]:
-    found = versions.get(touch.library)
+    library = touch.library or package_of(touch.reader)
+    found = versions.get(library)
     try:
         fits = found is not None and SpecifierSet(touch.version, prereleases=True).contains(Version(found))
     except InvalidVersion:
         fits = False
-    return [f"{touch.library} {found}"] if fits else []
+    return [f"{library} {found}"] if fits else []
 
 
 def _names(file: str, wanted: str) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from neuroloom.ingest import durable
+from neuroloom.ingest.digest import digest_of_bytes
 from neuroloom.pipeline.catalog import Drop
 from neuroloom.pipeline.documents import readable_document_of
 from neuroloom.pipeline.store import Store, StoreError, slug
@@ -53,11 +54,39 @@ def archive_folder(store: Store, drop: Drop) -> Path:
 
 def quarantine(store: Store, drop: Drop, reason: str) -> Path:
     """Move a drop's files from the inbox to `quarantine/`, with the reason beside them; gives the folder."""
+    path = str(Path(drop.folder) / drop.name)
+    accepted(store, drop.name, path)
     folder = store.quarantine / slug(drop.name)
-    if (folder / FILES).exists():
+    if folder.exists():
         folder = store.quarantine / f"{slug(drop.name)}-{drop.id}"
-    _move(drop, folder, REASON_RECORD, {**_record(drop), "path": str(Path(drop.folder) / drop.name), "reason": reason})
+    _move(drop, folder, REASON_RECORD, {**_record(drop), "path": path, "reason": reason})
     return folder
+
+
+def note_refused(store: Store, name: str, path: str, reason: str) -> None:
+    """Say why what lies at `path` was refused, and leave it there. An entry of something else is never replaced."""
+    folder = next((one for one in _entries(store, name, path) if _is_of(one, path)), None)
+    folder = folder or next(one for one in _entries(store, name, path) if not one.exists())
+    durable.make_folder(folder)
+    durable.write_json(folder / REASON_RECORD, {"path": path, "reason": reason})
+
+
+def accepted(store: Store, name: str, path: str) -> None:
+    """Forget that what lies at `path` was refused once, where its files were left alone."""
+    for folder in _entries(store, name, path):
+        if _is_of(folder, path):
+            shutil.rmtree(folder)
+
+
+def _entries(store: Store, name: str, path: str) -> list[Path]:
+    """Where an entry may be: under its name, or where something else has that, under one of its own."""
+    mark = digest_of_bytes(path.encode()).partition(":")[2][:8]
+    return [store.quarantine / slug(name), store.quarantine / f"{slug(name)}-{mark}"]
+
+
+def _is_of(folder: Path, path: str) -> bool:
+    """Whether it is an entry of what lies at `path`, and no more than that."""
+    return not (folder / FILES).exists() and readable_document_of(folder / REASON_RECORD).get("path") == path
 
 
 def ended(store: Store, drop: Drop) -> dict[str, Any]:

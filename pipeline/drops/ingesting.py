@@ -24,7 +24,7 @@ from neuroloom.pipeline.catalog import Catalog, digests_in
 from neuroloom.pipeline.config import AS_SET
 from neuroloom.pipeline.dates import days_in, make_secret
 from neuroloom.pipeline.documents import readable_document_of
-from neuroloom.pipeline.drops import making, origins
+from neuroloom.pipeline.drops import custody, making, origins
 from neuroloom.pipeline.drops.identity import grouped
 from neuroloom.pipeline.drops.reading import Drop, named_from
 from neuroloom.pipeline.noting import note_new
@@ -114,7 +114,12 @@ def _ingest(drop: Drop, store: Store, how: How) -> list[IngestResult]:
         if durable.is_of_disk(error):
             raise
         return [_refuse(drop, store, str(error))]
-    return [_ingest_part(replace(making.drop_of(part), strict=how.strict), part, store, how) for part in parts]
+    drops = [replace(making.drop_of(part), strict=how.strict) for part in parts]
+    results = [_ingest_part(one, part, store, how) for one, part in zip(drops, parts, strict=True)]
+    if all(result.state != "quarantined" for result in results):
+        for one in (drop, *drops):
+            custody.accepted(store, one.name, str(one.within or one.paths[0]))
+    return results
 
 
 def _or_once_more(read: Callable[[], _T]) -> _T:
@@ -345,10 +350,8 @@ def next_version(store: Store, session_id: str) -> Path:
 
 def _refuse(drop: Drop, store: Store, reason: str) -> IngestResult:
     line = " ".join(reason.split())
-    folder = store.quarantine / drop.name
-    folder.mkdir(parents=True, exist_ok=True)
     path = str(drop.within or drop.paths[0])
-    durable.write_json(folder / "reason.json", {"path": path, "reason": line})
+    custody.note_refused(store, drop.name, path, line)
     return IngestResult(path=path, state="quarantined", reason=line)
 
 

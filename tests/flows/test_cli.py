@@ -217,6 +217,7 @@ def test_amend_affected_and_reingest(neuroloom, person):
     assert [row["session"] for row in found["sessions"]] == [SESSION]
     again = neuroloom("reingest", "--reader", "eyelink", "--sorter", "none", "--json")
     assert [row["state"] for row in again.document["results"]] == ["unchanged"]
+    assert again.document["runs"] == []
     amended = neuroloom("amend", SESSION, "--subject", "08", "--why", "wrong code", "--json").document
     assert (amended["session"], amended["was"]) == ("sub-08_ses-01_task-choice", SESSION)
     assert neuroloom("affected").code == 2

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+import neuroloom.ingest.formats as formats_folder
 from neuroloom.ingest import Session, manifest
 from neuroloom.ingest.manifest import verify
 from neuroloom.pipeline.care.amending import amend
 from neuroloom.pipeline.care.reingesting import reingest
+from neuroloom.pipeline.care.retraining import outdated, prepare_again
 from neuroloom.pipeline.care.tracing import Touch, affected
 from neuroloom.pipeline.drops.ingesting import ingest_path
 from neuroloom.pipeline.runs import preparing, run_config
@@ -18,6 +20,27 @@ from neuroloom.pipeline.subjects import take_up
 SAMPLE = Path(__file__).parents[3] / "sample_data" / "person"
 ID, RIGHT = "sub-sample_ses-01_task-choice", "sub-08_ses-01_task-choice"
 GAZE = f"{ID}_gaze.asc"
+LABAMP = """
+import numpy as np
+from neuroloom.ingest import Recording, Segment, Signal, Timebase
+
+TITLE, MODALITY, KEEPS, TESTED_ON = "Lab's amplifier", "eeg", "samples", "none"
+
+def sniff(path, head):
+    return head.startswith(b"labamp")
+
+def files(path):
+    return (path,)
+
+def read(path):
+    samples = np.frombuffer(path.read_bytes()[6:], np.uint8).astype(np.int16)[:, None]
+    base = Timebase(rate_hz=100.0, n_samples=len(samples))
+    eeg = Signal(
+        name="eeg", modality="eeg", segments=(Segment(samples=samples, timebase=base),), channel_names=("Cz",),
+        unit="uV", gain=np.ones(1), offset=np.zeros(1),
+    )
+    return [Recording(clock=path.stem, format="labamp", files=(path,), streams=(eeg,))]
+"""
 
 
 @pytest.fixture
@@ -39,6 +62,17 @@ def test_an_amended_session_has_its_right_name_and_follows_the_old_one(store, pu
     said = manifest.read(folder)
     assert said["lineage"] == {"follows": manifest.digest_of(published), "why": "wrong code on the sheet"}
     assert verify(folder) == []
+
+
+def test_the_wrong_code_is_nowhere_in_what_is_published(store, published):
+    folder = amend(store, ID, subject="08", session="2", why="wrong code")
+    said = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert not [name for name, content in said.items() if b"sub-sample" in content or b"ses-01" in content]
+    with Session.open(published) as wrong, Session.open(folder) as right:
+        assert right.clock == wrong.clock.replace("sub-sample_ses-01", "sub-08_ses-2")
+        one, other = (next(s for s in of.streams if s.name == "gaze") for of in (wrong, right))
+        assert (one.segments[0].samples[:10] == other.segments[0].samples[:10]).all()
+        assert {s.device for s in right.streams if s.device} <= {right.clock, *(m.source for m in right.clock_maps)}
 
 
 def test_the_old_session_is_kept_and_listed_no_more(store, published):
@@ -129,6 +163,29 @@ def test_models_are_found_by_the_versions_they_were_trained_on(store, published)
     assert affected(store, Touch(reader="eyelink"))["runs"] == [{"run": "model", "sessions": [f"{ID} v001"]}]
 
 
+def test_a_reader_of_another_package_has_the_version_of_that_package(store, tmp_path, monkeypatch):
+    there = tmp_path / "site"
+    about = there / "labamp_reader-0.1.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: labamp-reader\nVersion: 0.1\n")
+    (about / "entry_points.txt").write_text("[neuroloom.formats]\nlabamp = labamp\n")
+    (there / "labamp.py").write_text(LABAMP)
+    monkeypatch.syspath_prepend(there)
+    for cached in (formats_folder.formats, manifest.library_versions):
+        cached.cache_clear()
+    try:
+        (tmp_path / "a.labamp").write_bytes(b"labamp" + bytes(range(100)))
+        assert ingest_path(tmp_path / "a.labamp", store, sorter=None).state == "ingested"
+        assert sessions(store, reader="labamp", version="<0.2") == [("sub-a_ses-01", "v001")]
+        assert sessions(store, reader="labamp", version=">=0.2") == []
+        assert sessions(store, reader="labamp", library="neuroloom", version=">0.0.0.dev0") == [
+            ("sub-a_ses-01", "v001")
+        ]
+    finally:
+        for cached in (formats_folder.formats, manifest.library_versions):
+            cached.cache_clear()
+
+
 def test_nothing_to_look_for_and_no_version_are_refused():
     with pytest.raises(StoreError, match="nothing to look for"):
         Touch()
@@ -163,6 +220,21 @@ def test_a_reader_that_reads_otherwise_makes_a_new_version_and_says_what_changed
     assert all("messages" in name for name in found["changed"])
     lineage = manifest.read(store.latest(ID))["lineage"]
     assert lineage == {"follows": manifest.digest_of(published), "why": "messages were wrong"}
+
+
+def test_a_model_of_an_older_version_is_prepared_again_on_the_newest_once(store, published):
+    preparing.prepare_run(run_config.RunConfig(name="model", sessions=(ID,), steps=7), store)
+    assert outdated(store, {ID}) == []
+    shutil.copytree(published, published.with_name("v002"))
+    assert outdated(store, {ID}) == ["model"]
+    assert outdated(store, {"sub-another"}) == []
+    assert prepare_again(store, "model") == "model-2"
+    assert (preparing.requested(store, "model-2").steps, preparing.session_versions(store, "model-2")) == (
+        7,
+        {ID: "v002"},
+    )
+    assert preparing.session_versions(store, "model") == {ID: "v001"}
+    assert outdated(store, {ID}) == []
 
 
 def test_a_session_of_two_drops_is_made_of_both_again(store, person):

@@ -10,6 +10,30 @@ from neuroloom.pipeline.drops import custody
 from neuroloom.pipeline.store import Store
 
 
+def refusals(store):
+    return {(entry.path, entry.reason) for entry in custody.refused(store)}
+
+
+def test_what_was_refused_and_is_accepted_later_is_refused_no_more(store):
+    for path in ("/a/x.edf", "/b/x.edf"):
+        custody.note_refused(store, "x.edf", path, "torn")
+    custody.note_refused(store, "x.edf", "/a/x.edf", "torn, still")
+    assert refusals(store) == {("/a/x.edf", "torn, still"), ("/b/x.edf", "torn")}
+    custody.accepted(store, "x.edf", "/a/x.edf")
+    custody.accepted(store, "x.edf", "/c/x.edf")
+    assert refusals(store) == {("/b/x.edf", "torn")}
+
+
+def test_files_that_are_kept_in_quarantine_keep_their_record(store):
+    folder = store.quarantine / "x.edf"
+    (folder / custody.FILES).mkdir(parents=True)
+    (folder / custody.REASON_RECORD).write_text(json.dumps({"path": "/a/x.edf", "reason": "kept"}))
+    custody.note_refused(store, "x.edf", "/a/x.edf", "torn")
+    assert refusals(store) == {("/a/x.edf", "kept"), ("/a/x.edf", "torn")}
+    custody.accepted(store, "x.edf", "/a/x.edf")
+    assert refusals(store) == {("/a/x.edf", "kept")}
+
+
 @pytest.fixture
 def store(tmp_path):
     return Store(tmp_path).create()
