@@ -63,7 +63,9 @@ def verdict(
     lines(f"{name}: {holds.verdict or 'not judged'}", *[f"  {_line(one)}" for one in history])
 
 
-def _judge(place: Store, name: str, said: str, *, note: str, by: str, named: dict[str, list[str] | None], is_run: bool) -> None:
+def _judge(
+    place: Store, name: str, said: str, *, note: str, by: str, named: dict[str, list[str] | None], is_run: bool
+) -> None:
     from neuroloom.pipeline import verdicts
 
     if is_run:
@@ -72,7 +74,8 @@ def _judge(place: Store, name: str, said: str, *, note: str, by: str, named: dic
             raise typer.BadParameter(f"{name} is a run; only sessions have channels", param_hint=option)
         verdicts.judge_run(place, name, said, by=by, note=note)
         return
-    verdicts.judge_session(place, name, said, by=by, note=note, **named)
+    bad, good = named["bad_channels"], named["good_channels"]
+    verdicts.judge_session(place, name, said, by=by, note=note, bad_channels=bad, good_channels=good)
 
 
 def _listed(names: str | None) -> list[str] | None:

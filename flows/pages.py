@@ -4,7 +4,7 @@
     GET  /api/hello                     {"neuroloom": version, "writes": true}: which a folder of files does not answer
     GET  /api/sessions/ID/VERSION/tile  what the viewer shows, see `pipeline/review/tiles.py`; `spikes` likewise
     GET  /api/runs/NAME/live?after=N    steps done, and the losses after step N
-    POST /api/sessions/ID/verdicts      {"verdict", "by", "note", "bad_channels", "good_channels"}: see `pipeline/verdicts.py`
+    POST /api/sessions/ID/verdicts      {"verdict", "by", "note", "bad_channels", "good_channels"}: `verdicts.py`
     POST /api/runs/NAME/verdicts        the same, without channels
 
 `python -m neuroloom.flows.pages` serves the store in NEUROLOOM_STORE by itself, on port 4280 of every interface: for a
@@ -183,8 +183,8 @@ def _judged(store: Store, kind: str, name: str, said: dict[str, Any]) -> Respons
         if kind == "runs":
             line = verdicts.judge_run(store, name, **words)
         elif kind == "sessions":
-            named = {key: _channels(key, said.get(key)) for key in ("bad_channels", "good_channels")}
-            line = verdicts.judge_session(store, name, **words, **named)
+            bad, good = (_channels(key, said.get(key)) for key in ("bad_channels", "good_channels"))
+            line = verdicts.judge_session(store, name, **words, bad_channels=bad, good_channels=good)
         else:
             raise RefusedError(404, "sessions and runs have verdicts")
     except verdicts.VerdictError as error:

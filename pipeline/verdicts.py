@@ -132,7 +132,8 @@ def judge_session(
         history = of_session(store, session_id)
         line = _line(verdict, by, note, at, history, version=folder.name)
         with Session.open(folder) as session:
-            line = replace(line, **_channels(session, standing(history), bad_channels, good_channels))
+            bad, good = _channels(session, standing(history), bad_channels, good_channels)
+            line = replace(line, bad_channels=bad, good_channels=good)
         manifest.amend(folder, verdicts=[row(one) for one in (*history, line)])
     catalog = Catalog.of(store)
     note_published(store, catalog, [session_id])
@@ -209,7 +210,7 @@ def _channels(
     holds: Standing,
     bad: Iterable[str] | Channels | None,
     good: Iterable[str] | Channels | None,
-) -> dict[str, dict[str, list[str]]]:
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Both lists as they hold from now on; what is named now leaves the other list, which stood."""
     found = _resolved(session, holds.bad_channels if bad is None else bad)
     fine = _resolved(session, holds.good_channels if good is None else good)
@@ -218,8 +219,7 @@ def _channels(
         raise VerdictError(f"{both[0][0]}: {both[0][1]!r} is called bad and good; one of them is wanted")
     for stream, name in both:
         (fine if good is None else found)[stream].remove(name)
-    kept = {"bad_channels": found, "good_channels": fine}
-    return {key: {stream: names for stream, names in of.items() if names} for key, of in kept.items()}
+    return {k: v for k, v in found.items() if v}, {k: v for k, v in fine.items() if v}
 
 
 def _resolved(session: Session, named: Iterable[str] | Channels) -> dict[str, list[str]]:

@@ -7,6 +7,7 @@ from neuroloom.ingest.streams import Signal, Stream
 from ._finding import Finding
 
 TITLE = "channels that the file calls bad"
+SAID = "said by the file"
 COLUMN = "bad_in_file"  # of the table: true where the file says so
 WHY = "status_description"  # of the table: in whose words, where there are any
 
@@ -21,5 +22,5 @@ def check(stream: Signal) -> Finding:
     why = stream.table.get(WHY, ("",) * len(stream.channel_names))
     rows = zip(stream.channel_names, stream.table[COLUMN], why, strict=True)
     return Finding(
-        bad_channels={name: f"said by the file{f': {words}' if words else ''}" for name, is_bad, words in rows if is_bad}
+        bad_channels={name: ": ".join(filter(None, (SAID, words))) for name, is_bad, words in rows if is_bad}
     )

@@ -55,7 +55,7 @@ class Placed:
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A session a run was trained on. bad: stream -> channels that reviewers call bad, masked; good: used all the same."""
+    """A session a run was trained on. bad, good: stream -> channels that reviewers call so, masked or used anyway."""
 
     session: str
     version: str
@@ -143,9 +143,7 @@ def _trained(asked: Any) -> Iterator[Trained]:
     """The sessions as `pipeline.running` prepares them; what has another form is left out."""
     bad, good = _mapping(asked, "bad_channels"), _mapping(asked, "good_channels")
     for session, version in _mapping(asked, "versions").items():
-        yield Trained(
-            session=str(session), version=str(version), bad=_names(bad, session), good=_names(good, session)
-        )
+        yield Trained(session=str(session), version=str(version), bad=_names(bad, session), good=_names(good, session))
 
 
 def _names(said: Mapping[str, Any], session: Any) -> dict[str, tuple[str, ...]]:

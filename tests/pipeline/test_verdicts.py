@@ -190,7 +190,7 @@ def test_features_with_and_without_reviewers_are_two_caches(store, a, tmp_path: 
 
 def test_what_a_file_calls_bad_is_masked_until_a_reviewer_calls_it_good(store, a, turning):
     session = turning(session="01", day=1)
-    first, second, *others = session["lfp"].channel_names
+    _, second, *others = session["lfp"].channel_names
     table = {**session["lfp"].table, "bad_in_file": (True, True, *(False for _ in others))}
     streams = [replace(s, table=table) if s.name == "lfp" else s for s in session.streams]
     told = replace(session, streams=tuple(streams), quality=quality(streams))
