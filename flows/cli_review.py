@@ -30,6 +30,10 @@ def verdict(
         str | None,
         typer.Option(help="The whole list, as 'Fp1,O2' or 'eeg:Fp1'; 'none' takes all back.", show_default=False),
     ] = None,
+    good_channels: Annotated[
+        str | None,
+        typer.Option(help="Likewise: used although a file or a check calls them bad.", show_default=False),
+    ] = None,
     by: Annotated[str, typer.Option(help="Who says so; your login name if left out.")] = "",
     as_json: JsonOption = False,
     store: StoreOption = None,
@@ -45,33 +49,48 @@ def verdict(
     place = Store.here(store).existing()
     is_run = name in place.run_names() and name not in place.session_ids()
     if said is not None:
-        _judge(place, name, said, note=note, by=by or _login(), named=bad_channels, is_run=is_run)
+        named = {"bad_channels": _listed(bad_channels), "good_channels": _listed(good_channels)}
+        _judge(place, name, said, note=note, by=by or _login(), named=named, is_run=is_run)
         show_verdicts(place, name, is_run=is_run)
     history = verdicts.of_run(place, name) if is_run else verdicts.of_session(place, name)
     holds = verdicts.standing(history)
     if as_json:
         found: dict[str, Any] = {"run" if is_run else "session": name, "verdict": holds.verdict}
-        found |= {"bad_channels": holds.bad_channels, "history": [verdicts.row(one) for one in history]}
+        found |= {"bad_channels": holds.bad_channels, "good_channels": holds.good_channels}
+        found |= {"history": [verdicts.row(one) for one in history]}
         document(found)
         return
     lines(f"{name}: {holds.verdict or 'not judged'}", *[f"  {_line(one)}" for one in history])
 
 
-def _judge(place: Store, name: str, said: str, *, note: str, by: str, named: str | None, is_run: bool) -> None:
+def _judge(
+    place: Store, name: str, said: str, *, note: str, by: str, named: dict[str, list[str] | None], is_run: bool
+) -> None:
     from neuroloom.pipeline import verdicts
 
     if is_run:
-        if named is not None:
-            raise typer.BadParameter(f"{name} is a run; only sessions have channels", param_hint="--bad-channels")
+        if said_of := [key for key, names in named.items() if names is not None]:
+            option = f"--{said_of[0].replace('_', '-')}"
+            raise typer.BadParameter(f"{name} is a run; only sessions have channels", param_hint=option)
         verdicts.judge_run(place, name, said, by=by, note=note)
         return
-    bad = None if named is None else [] if named == "none" else [n.strip() for n in named.split(",") if n.strip()]
-    verdicts.judge_session(place, name, said, by=by, note=note, bad_channels=bad)
+    bad, good = named["bad_channels"], named["good_channels"]
+    verdicts.judge_session(place, name, said, by=by, note=note, bad_channels=bad, good_channels=good)
+
+
+def _listed(names: str | None) -> list[str] | None:
+    """The names of an option; None where it was left out."""
+    if names is None:
+        return None
+    return [] if names == "none" else [n.strip() for n in names.split(",") if n.strip()]
 
 
 def _line(one: Verdict) -> str:
-    bad = "; ".join(f"{stream}: {', '.join(names)}" for stream, names in one.bad_channels.items())
-    return one.sentence + (f"  (bad: {bad})" if bad else "")
+    line = one.sentence
+    for word, of in (("bad", one.bad_channels), ("good", one.good_channels)):
+        said = "; ".join(f"{stream}: {', '.join(names)}" for stream, names in of.items())
+        line += f"  ({word}: {said})" if said else ""
+    return line
 
 
 def _login() -> str:

@@ -45,10 +45,13 @@ def train(
     for session, streams in policy.bad_channels.items():
         bad = "; ".join(f"{stream}: {', '.join(names)}" for stream, names in streams.items())
         say(f"{session}: masked, as reviewers call it bad: {bad}")
+    for session, streams in policy.good_channels.items():
+        good = "; ".join(f"{stream}: {', '.join(names)}" for stream, names in streams.items())
+        say(f"{session}: used, as reviewers call it good: {good}")
     with run_shown(place, asked.name) as page:
         run = running.train_run(asked.name, place, progress=_progress())
     found: dict[str, Any] = {"run": asked.name, "folder": str(folder), "steps": asked.steps, "page": str(page)}
-    found |= {"left_out": policy.left_out, "bad_channels": policy.bad_channels}
+    found |= {"left_out": policy.left_out, "bad_channels": policy.bad_channels, "good_channels": policy.good_channels}
     found |= {"best_step": run.best_step, "best_loss": run.best_loss, "choice": list(run.choice)}
     if as_json:
         document(found)

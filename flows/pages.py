@@ -4,7 +4,7 @@
     GET  /api/hello                     {"neuroloom": version, "writes": true}: which a folder of files does not answer
     GET  /api/sessions/ID/VERSION/tile  what the viewer shows, see `pipeline/review/tiles.py`; `spikes` likewise
     GET  /api/runs/NAME/live?after=N    steps done, and the losses after step N
-    POST /api/sessions/ID/verdicts      {"verdict", "by", "note", "bad_channels"}: see `pipeline/verdicts.py`
+    POST /api/sessions/ID/verdicts      {"verdict", "by", "note", "bad_channels", "good_channels"}: `verdicts.py`
     POST /api/runs/NAME/verdicts        the same, without channels
 
 `python -m neuroloom.flows.pages` serves the store in NEUROLOOM_STORE by itself, on port 4280 of every interface: for a
@@ -183,7 +183,8 @@ def _judged(store: Store, kind: str, name: str, said: dict[str, Any]) -> Respons
         if kind == "runs":
             line = verdicts.judge_run(store, name, **words)
         elif kind == "sessions":
-            line = verdicts.judge_session(store, name, **words, bad_channels=_channels(said.get("bad_channels")))
+            bad, good = (_channels(key, said.get(key)) for key in ("bad_channels", "good_channels"))
+            line = verdicts.judge_session(store, name, **words, bad_channels=bad, good_channels=good)
         else:
             raise RefusedError(404, "sessions and runs have verdicts")
     except verdicts.VerdictError as error:
@@ -226,14 +227,14 @@ def _live(store: Store, name: str, after: str) -> Response:
         raise RefusedError(400, "after: a number of steps is wanted") from error
 
 
-def _channels(said: object) -> dict[str, list[str]] | None:
+def _channels(key: str, said: object) -> dict[str, list[str]] | None:
     if said is None:
         return None
     if isinstance(said, dict) and all(isinstance(names, list) for names in said.values()):
         found = {stream: [name for name in names if isinstance(name, str)] for stream, names in said.items()}
         if found == said:
             return found
-    raise RefusedError(400, "bad_channels: a list of names per stream is wanted")
+    raise RefusedError(400, f"{key}: a list of names per stream is wanted")
 
 
 def _page(store: Store, name: str) -> Response:

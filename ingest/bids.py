@@ -30,6 +30,7 @@ from neuroloom.ingest.formats._bids import (
     read_rows,
     stated,
 )
+from neuroloom.ingest.formats._channels import in_file_order
 from neuroloom.ingest.formats._companions import is_there
 from neuroloom.ingest.formats._dates import iso_date
 from neuroloom.ingest.formats._json import read_object
@@ -49,6 +50,7 @@ _PER_M = {"m": 1e3, "cm": 10.0, "mm": 1.0}
 _SEXES = {"m": "M", "male": "M", "f": "F", "female": "F", "o": "O", "other": "O"}
 _AGES = {"year": "Y", "years": "Y", "month": "M", "months": "M", "week": "W", "weeks": "W", "day": "D", "days": "D"}
 _READ = frozenset({"name", "type", "status", "units"})
+_SIDECAR_NAME = "sidecar_name"  # column of what channels.tsv calls a channel whose own file calls it otherwise
 VOLTS = ("V", "uV", "mV", "nV")
 MAX_RATE_ERROR = 0.01
 _ELECTRIC = ("eeg", "ieeg", "emg", "meg", "nirs")
@@ -120,18 +122,23 @@ def _streams(path: Path, streams: tuple[Stream, ...], repairs: list[str]) -> tup
 def _by_name(
     signals: Sequence[Signal], rows: dict[str, dict[str, str]], repairs: list[str]
 ) -> dict[str, dict[str, str]]:
-    """The rows by the names that the recording gives its channels; by their order where no name is the same."""
+    """The rows by the names that the recording gives its channels; by their order where no name is the same.
+
+    The order is that of the file over all its signals, which a reader has parted by kind and unit.
+    """
     names = [name for signal in signals for name in signal.channel_names]
     if not rows or set(rows) & set(names):
         unknown = [name for name in rows if name not in names]
         if unknown and rows:
             repairs.append(Defect(f"channels.tsv: {shown(unknown)} not in the recording"))
         return rows
-    if len(rows) == len(names) and len(signals) == 1:
+    ordered = in_file_order(signals)
+    if len(rows) == len(names) and ordered is not None:
         repairs.append(Defect("channels.tsv: no name is the recording's own; taken in their order"))
-        return dict(zip(names, rows.values(), strict=True))
+        return {name: {**row, _SIDECAR_NAME: row["name"]} for name, row in zip(ordered, rows.values(), strict=True)}
+    why = "" if ordered is not None else ", and their order in the file is not known"
     repairs.append(
-        Defect(f"channels.tsv: names {len(rows)} channels, none of the recording's {len(names)}; not applied")
+        Defect(f"channels.tsv: names {len(rows)} channels, none of the recording's {len(names)}{why}; not applied")
     )
     return {}
 
@@ -251,6 +258,7 @@ def _placed(path: Path, signal: Signal, rows: Mapping[str, Mapping[str, str]], r
 
 def _electrode(electrodes: Sequence[Mapping[str, str]], channel: str, row: Mapping[str, str]) -> Mapping[str, str]:
     """Of a channel: the one that channels.tsv names, in its group, else the one of its own name; {} for none."""
+    channel = row.get(_SIDECAR_NAME, channel)
     named, group = row.get("signal_electrode", ""), row.get("group", "")
     for electrode in electrodes:
         if is_said(named) and electrode.get("name") == named and electrode.get("group", group) == group:

@@ -4,13 +4,15 @@
     of a run       `verdicts.json` in its folder
 
     {"verdict": "accept" | "reject" | "note", "by", "at", "note", "bad_channels": {stream: [channel, ...]}, "version"}
+    and "good_channels", likewise, where there are any
 
 Nothing is ever taken out or altered: whoever changes their mind adds another line. The last "accept" or "reject" holds;
-a "note" leaves it as it stands. Bad channels are those of the last line, whatever its verdict. Since the manifests are
-the truth, a lost catalog loses no verdict.
+a "note" leaves it as it stands. Bad and good channels are those of the last line, whatever its verdict. Since the
+manifests are the truth, a lost catalog loses no verdict.
 
     rejected session   left out of a training that names no sessions; refused in one that names it
     bad channels       never come in and are never asked for: no bin of theirs is valid
+    good channels      are used although their file or a check of ours calls them bad
 """
 
 from __future__ import annotations
@@ -37,10 +39,11 @@ VERDICTS = "verdicts.json"
 ACCEPT, REJECT, NOTE = "accept", "reject", "note"
 WORDS = (ACCEPT, REJECT, NOTE)
 REVIEWED = "reviewed_bad"  # in the quality of a stream: channels and units that reviewers call bad
+APPROVED = "reviewed_good"  # likewise: those that reviewers call good, whatever else calls them bad
 LONGEST_NOTE, LONGEST_NAME = 4000, 100  # characters
 MOST_CHANNELS, MOST_VERDICTS = 4096, 1000
 
-BadChannels = Mapping[str, Sequence[str]]
+Channels = Mapping[str, Sequence[str]]  # by stream
 
 
 class VerdictError(ValueError):
@@ -55,7 +58,8 @@ class Verdict:
     by: str
     at: str
     note: str = ""
-    bad_channels: BadChannels = field(default_factory=dict)
+    bad_channels: Channels = field(default_factory=dict)
+    good_channels: Channels = field(default_factory=dict)
     version: str = ""
 
     @property
@@ -72,7 +76,8 @@ class Standing:
 
     verdict: str = ""
     by: Verdict | None = None
-    bad_channels: BadChannels = field(default_factory=dict)
+    bad_channels: Channels = field(default_factory=dict)
+    good_channels: Channels = field(default_factory=dict)
     n_verdicts: int = 0
 
 
@@ -83,6 +88,7 @@ def standing(history: Sequence[Verdict]) -> Standing:
         verdict=decided.verdict if decided else "",
         by=decided,
         bad_channels=history[-1].bad_channels if history else {},
+        good_channels=history[-1].good_channels if history else {},
         n_verdicts=len(history),
     )
 
@@ -112,21 +118,23 @@ def judge_session(
     *,
     by: str,
     note: str = "",
-    bad_channels: Iterable[str] | BadChannels | None = None,
+    bad_channels: Iterable[str] | Channels | None = None,
+    good_channels: Iterable[str] | Channels | None = None,
     at: datetime | None = None,
 ) -> Verdict:
     """Add a verdict to a session's newest version, durably, and tell the catalog; gives the line.
 
     bad_channels: the whole list as it holds from now on, as names ("Fp1", or "eeg:Fp1" where several streams have one
-    of that name) or by stream; None leaves it as it stands. Raises VerdictError for a name no stream has.
+    of that name) or by stream; None leaves it as it stands. good_channels: likewise. Raises VerdictError for a name no
+    stream has, and for one that is called both.
     """
     with _locked(store.latest(session_id).parent):
         folder = store.latest(session_id)
         history = of_session(store, session_id)
         line = _line(verdict, by, note, at, history, version=folder.name)
         with Session.open(folder) as session:
-            named = history[-1].bad_channels if history and bad_channels is None else bad_channels or ()
-            line = replace(line, bad_channels=_resolved(session, named))
+            bad, good = _channels(session, standing(history), bad_channels, good_channels)
+            line = replace(line, bad_channels=bad, good_channels=good)
         manifest.amend(folder, verdicts=[row(one) for one in (*history, line)])
     catalog = Catalog.of(store)
     note_published(store, catalog, [session_id])
@@ -163,13 +171,17 @@ def bad_channels_of(store: Store, session_id: str) -> dict[str, tuple[str, ...]]
     return {name: tuple(bad) for name, bad in standing(of_session(store, session_id)).bad_channels.items()}
 
 
-def reviewed(session: Session, bad_channels: BadChannels) -> Session:
-    """The session with what reviewers call bad in its quality, for `build_features` to mask."""
-    if not bad_channels:
-        return session
+def good_channels_of(store: Store, session_id: str) -> dict[str, tuple[str, ...]]:
+    """Stream -> channels that reviewers call good now, whatever their file or a check says."""
+    return {name: tuple(good) for name, good in standing(of_session(store, session_id)).good_channels.items()}
+
+
+def reviewed(session: Session, bad_channels: Channels, good_channels: Channels | None = None) -> Session:
+    """The session with what reviewers call bad, and good, in its quality, for `build_features` to go by."""
     quality = {name: dict(found) for name, found in session.quality.items()}
-    for stream, names in bad_channels.items():
-        quality.setdefault(stream, {})[REVIEWED] = list(names)
+    for key, said in ((REVIEWED, bad_channels), (APPROVED, good_channels or {})):
+        for stream, names in said.items():
+            quality.setdefault(stream, {})[key] = list(names)
     return replace(session, quality=quality)
 
 
@@ -194,7 +206,24 @@ def _line(
     return Verdict(verdict=verdict, by=by, at=when, note=note, version=version)
 
 
-def _resolved(session: Session, named: Iterable[str] | BadChannels) -> dict[str, list[str]]:
+def _channels(
+    session: Session,
+    holds: Standing,
+    bad: Iterable[str] | Channels | None,
+    good: Iterable[str] | Channels | None,
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Both lists as they hold from now on; what is named now leaves the other list, which stood."""
+    found = _resolved(session, holds.bad_channels if bad is None else bad)
+    fine = _resolved(session, holds.good_channels if good is None else good)
+    both = [(stream, name) for stream, names in found.items() for name in names if name in fine.get(stream, ())]
+    if both and (bad is None) == (good is None):
+        raise VerdictError(f"{both[0][0]}: {both[0][1]!r} is called bad and good; one of them is wanted")
+    for stream, name in both:
+        (fine if good is None else found)[stream].remove(name)
+    return {k: v for k, v in found.items() if v}, {k: v for k, v in fine.items() if v}
+
+
+def _resolved(session: Session, named: Iterable[str] | Channels) -> dict[str, list[str]]:
     """Stream -> channels, each checked against the session. Raises VerdictError naming what there is."""
     channels = {s.name: _names(s) for s in session.streams if isinstance(s, Signal | Units)}
     found: dict[str, list[str]] = {}
@@ -204,11 +233,11 @@ def _resolved(session: Session, named: Iterable[str] | BadChannels) -> dict[str,
         if channel not in found.setdefault(stream, []):
             found[stream].append(channel)
     if sum(map(len, found.values())) > MOST_CHANNELS:
-        raise VerdictError(f"{sum(map(len, found.values()))} bad channels; at most {MOST_CHANNELS} are wanted")
+        raise VerdictError(f"{sum(map(len, found.values()))} channels; at most {MOST_CHANNELS} are wanted")
     return {stream: found[stream] for stream in sorted(found)}
 
 
-def _pairs(named: Iterable[str] | BadChannels, channels: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str]]:
+def _pairs(named: Iterable[str] | Channels, channels: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str]]:
     if isinstance(named, Mapping):
         yield from ((stream, channel) for stream, names in named.items() for channel in names)
         return
@@ -254,7 +283,10 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def row(verdict: Verdict) -> dict[str, Any]:
-    return {**asdict(verdict), "bad_channels": {name: list(bad) for name, bad in verdict.bad_channels.items()}}
+    """As JSON holds it. A line without good channels is spelled as it was before there were any."""
+    said = asdict(verdict)
+    lists = {key: {name: list(of) for name, of in said.pop(key).items()} for key in ("bad_channels", "good_channels")}
+    return {**said, **{key: of for key, of in lists.items() if of or key == "bad_channels"}}
 
 
 def _is_verdict(row: object) -> bool:
@@ -262,15 +294,19 @@ def _is_verdict(row: object) -> bool:
 
 
 def _verdict(row: Mapping[str, Any]) -> Verdict:
-    bad = row.get("bad_channels", {})
     return Verdict(
         verdict=str(row["verdict"]),
         by=str(row.get("by", "")),
         at=str(row["at"]),
         note=str(row.get("note", "")),
-        bad_channels={str(stream): tuple(map(str, names)) for stream, names in bad.items()},
+        bad_channels=_by_stream(row.get("bad_channels", {})),
+        good_channels=_by_stream(row.get("good_channels", {})),
         version=str(row.get("version", "")),
     )
+
+
+def _by_stream(said: Channels) -> dict[str, tuple[str, ...]]:
+    return {str(stream): tuple(map(str, names)) for stream, names in said.items()}
 
 
 def _spelled(row: Mapping[str, Any]) -> str:

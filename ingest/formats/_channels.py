@@ -67,6 +67,23 @@ def grouped_signals(
         yield signal, columns
 
 
+def in_file_order(signals: Sequence[Signal]) -> tuple[str, ...] | None:
+    """Names of the channels of all signals of a file, as the file has them; None where the samples do not tell.
+
+    Lazy samples know where in the file each of their channels is: its column, or its place in a record.
+    """
+    if len(signals) == 1:
+        return signals[0].channel_names
+    found: list[tuple[int, str]] = []
+    for signal in signals:
+        samples = signal.segments[0].samples if signal.segments else None
+        places = getattr(samples, "columns", getattr(samples, "places", None))
+        if places is None or not np.issubdtype(np.asarray(places).dtype, np.integer):
+            return None
+        found += zip(map(int, places), signal.channel_names, strict=True)
+    return tuple(name for _, name in sorted(found)) if len({place for place, _ in found}) == len(found) else None
+
+
 def columns_of(samples: Samples, columns: NDArray[np.int64]) -> Samples:
     """Some columns of lazy samples, in order; the samples themselves where that is all of them."""
     return samples if len(columns) == samples.shape[1] else ChannelSubset(samples, columns)

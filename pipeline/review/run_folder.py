@@ -55,11 +55,12 @@ class Placed:
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A session a run was trained on. bad: stream -> channels that reviewers call bad, masked."""
+    """A session a run was trained on. bad, good: stream -> channels that reviewers call so, masked or used anyway."""
 
     session: str
     version: str
     bad: Mapping[str, Sequence[str]]
+    good: Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -140,10 +141,13 @@ def _curves(path: Path, notes: list[str]) -> tuple[FloatArray, FloatArray]:
 
 def _trained(asked: Any) -> Iterator[Trained]:
     """The sessions as `pipeline.running` prepares them; what has another form is left out."""
-    bad = _mapping(asked, "bad_channels")
+    bad, good = _mapping(asked, "bad_channels"), _mapping(asked, "good_channels")
     for session, version in _mapping(asked, "versions").items():
-        names = {str(stream): tuple(map(str, of)) for stream, of in _mapping(bad, session).items()}
-        yield Trained(session=str(session), version=str(version), bad=names)
+        yield Trained(session=str(session), version=str(version), bad=_names(bad, session), good=_names(good, session))
+
+
+def _names(said: Mapping[str, Any], session: Any) -> dict[str, tuple[str, ...]]:
+    return {str(stream): tuple(map(str, of)) for stream, of in _mapping(said, session).items()}
 
 
 def _mapping(of: Any, key: str) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@
     for (const name of names) {
       const label = document.createElement("label");
       const box = Object.assign(document.createElement("input"), { type: "checkbox", checked: marked.includes(name) });
+      box.dataset.found = found.includes(name) ? "yes" : "";
       box.dataset.stream = stream;
       box.dataset.channel = name;
       label.append(box, ` ${name}${found.includes(name) ? " •" : ""}`);
@@ -32,8 +33,11 @@
     const reviewed = JSON.parse(document.querySelector("#reviewed").textContent);
     const place = form.querySelector(".grids");
     const count = () => { form.querySelector(".channels .n").textContent = place.querySelectorAll(":checked").length; };
-    for (const [stream, names] of Object.entries(streams))
-      place.append(grid(stream, names, reviewed[stream] ?? [], found[stream] ?? []));
+    for (const [stream, names] of Object.entries(streams)) {
+      const called = found[stream] ?? [], good = reviewed.good[stream] ?? [];
+      const marked = [...(reviewed.bad[stream] ?? []), ...called.filter((one) => !good.includes(one))];
+      place.append(grid(stream, names, marked, called));
+    }
     place.addEventListener("change", count);
     count();
     form.querySelector(".find").addEventListener("input", (event) => {
@@ -45,10 +49,10 @@
     });
   };
 
-  const badChannels = () => {
+  const boxes = (wanted) => {
     const chosen = {};
-    for (const box of form.querySelectorAll(".grids :checked"))
-      (chosen[box.dataset.stream] ??= []).push(box.dataset.channel);
+    for (const box of form.querySelectorAll(".grids input"))
+      if (wanted(box)) (chosen[box.dataset.stream] ??= []).push(box.dataset.channel);
     return chosen;
   };
 
@@ -57,7 +61,10 @@
     if (said.get("token")) localStorage.setItem(KEY, said.get("token").trim());
     localStorage.setItem(NAME, said.get("by"));
     const body = { verdict: said.get("verdict"), by: said.get("by"), note: said.get("note") };
-    if (form.querySelector(".grids")) body.bad_channels = badChannels();
+    if (form.querySelector(".grids")) { // what is found is masked by itself; only where that is wrong a word is needed
+      body.bad_channels = boxes((box) => box.checked && !box.dataset.found);
+      body.good_channels = boxes((box) => !box.checked && box.dataset.found);
+    }
     const answer = await fetch(`/api/${kind}/${encodeURIComponent(name)}/verdicts`, {
       method: "POST",
       headers: { "Content-Type": "application/json", "X-Neuroloom-Token": localStorage.getItem(KEY) ?? "" },

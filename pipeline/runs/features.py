@@ -53,7 +53,7 @@ from neuroloom.pipeline.runs._binning import (
     signal_spans_s,
 )
 from neuroloom.pipeline.runs._labels import Place, areas, is_answer, is_saccades, latest, positions_mm, saccades_known
-from neuroloom.pipeline.verdicts import REVIEWED
+from neuroloom.pipeline.verdicts import APPROVED, REVIEWED
 
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
@@ -226,7 +226,9 @@ def _file_digest(session: Session) -> str | None:
 
 def _key(session: Session, digest: str, config: FeatureConfig) -> str:
     reviewed = {name: found[REVIEWED] for name, found in session.quality.items() if found.get(REVIEWED)}
-    said = json.dumps([FORMAT_VERSION, digest, asdict(config), *([reviewed] if reviewed else [])], sort_keys=True)
+    approved = {name: found[APPROVED] for name, found in session.quality.items() if found.get(APPROVED)}
+    judged = [reviewed, approved] if approved else [reviewed] if reviewed else []
+    said = json.dumps([FORMAT_VERSION, digest, asdict(config), *judged], sort_keys=True)
     return f"{session.id}_{hashlib.sha256(said.encode()).hexdigest()[:16]}"
 
 
@@ -472,14 +474,17 @@ class _Builder:
         source = str(signal.provenance.get("source", signal.name))
         usable &= ~box(self._artefacts_s(source), self.grid)
         made.valid[:] &= usable[:, None]
-        bad = self._bad(signal.name) | self._bad(source)
+        bad = self._bad(signal.name, source)
         made.valid[:, [name in bad for name in signal.channel_names]] = False
         made.values[:] = np.where(made.valid, made.values, 0)
 
-    def _bad(self, stream: str) -> set[str]:
-        """Channels that the quality checks, and channels or units that reviewers call bad."""
-        found = self.session.quality.get(stream, {})
-        return {*found.get("bad_channels", ()), *found.get(REVIEWED, ())}
+    def _bad(self, *streams: str) -> set[str]:
+        """Channels that files and quality checks call bad and no reviewer calls good, and those reviewers call bad."""
+        found = [self.session.quality.get(stream, {}) for stream in streams]
+        called, bad, good = (
+            {name for of in found for name in of.get(key, ())} for key in ("bad_channels", REVIEWED, APPROVED)
+        )
+        return (called - good) | bad
 
     def _artefacts_s(self, source: str) -> NDArray[np.float64]:
         """Marks of an EEG, and of what was made from it, that the config does not want to train on."""

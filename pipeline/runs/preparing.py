@@ -42,9 +42,11 @@ def prepare_run(config: RunConfig, store: Store) -> Path:
         why = "; ".join(f"{name}: {said}" for name, said in left_out.items()) or "ingest recordings first"
         raise StoreError(f"{store.root}: no session to train on; {why}")
     bad = {session_id: verdicts.bad_channels_of(store, session_id) for session_id in chosen}
+    good = {session_id: verdicts.good_channels_of(store, session_id) for session_id in chosen}
     now: dict[str, Any] = {"versions": {session_id: store.latest(session_id).name for session_id in chosen}}
     now |= {
         "bad_channels": {name: found for name, found in bad.items() if found},
+        "good_channels": {name: found for name, found in good.items() if found},
         "left_out": {**config.left_out, **left_out},
     }
     folder = store.run_folder(config.name)

@@ -16,7 +16,7 @@ from neuroloom.pipeline.catalog import DONE, Catalog
 from neuroloom.pipeline.runs import preparing, run_config
 from neuroloom.pipeline.scores import judging
 from neuroloom.pipeline.store import Store
-from neuroloom.pipeline.verdicts import bad_channels_of
+from neuroloom.pipeline.verdicts import bad_channels_of, good_channels_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,9 @@ def prepare_retraining(store: Store, config: str) -> Prepared:
     if not versions:
         return Prepared(run="", why="there is no session to train on yet")
     bad = {session: found for session in sessions if (found := bad_channels_of(store, session))}
-    of = {"versions": versions, "asked": json.loads(asked.model_dump_json())} | ({"bad_channels": bad} if bad else {})
+    good = {session: found for session in sessions if (found := good_channels_of(store, session))}
+    of = {"versions": versions, "asked": json.loads(asked.model_dump_json(exclude={"good_channels"}))}
+    of |= ({"bad_channels": bad} if bad else {}) | ({"good_channels": good} if good else {})
     name = f"{asked.name}-{_digest(of)}"
     if _is_done(store, name):
         return Prepared(run="", why=f"nothing is new since {name}")

@@ -59,8 +59,8 @@ class RunConfig(Config):
     """What a training run is asked for. inputs, targets: port names; all where they are left out.
 
     use_extrapolated, max_uncertainty_ms: which times are good enough to train on; see `WindowConfig`.
-    versions: session -> version; bad_channels: session -> stream -> what reviewers call bad; left_out: session -> why,
-        of those that were not named: all as they were when the run was prepared, and not for the config file.
+    versions: session -> version; bad_channels, good_channels: session -> stream -> what reviewers call so; left_out:
+        session -> why, of those not named: all as they were when the run was prepared, and not for the config file.
     """
 
     name: str = ""
@@ -97,6 +97,7 @@ class RunConfig(Config):
     loggers: tuple[str, ...] = ("tensorboard",)
     versions: dict[str, str] = Field(default_factory=dict)
     bad_channels: dict[str, dict[str, tuple[str, ...]]] = Field(default_factory=dict)
+    good_channels: dict[str, dict[str, tuple[str, ...]]] = Field(default_factory=dict)
     left_out: dict[str, str] = Field(default_factory=dict)
 
 

@@ -101,7 +101,8 @@ def predict_run(name: str, session_id: str, store: Store) -> Path:
 
     run = open_run(store, name)
     with _opened(store, session_id) as session:
-        masked = verdicts.reviewed(session, verdicts.bad_channels_of(store, session_id))
+        said = verdicts.bad_channels_of(store, session_id), verdicts.good_channels_of(store, session_id)
+        masked = verdicts.reviewed(session, *said)
         predicted = run.predict(masked)[session_id]
     path = store.run_folder(name) / PREDICTED.format(session=session_id)
     with durable.new_file(path) as temporary, new_hdf5(temporary) as (file, _):
@@ -155,7 +156,9 @@ def windows_of(config: RunConfig, store: Store) -> Windows:
     data = windows(
         [
             verdicts.reviewed(
-                _opened(store, session_id, config.versions.get(session_id)), config.bad_channels.get(session_id, {})
+                _opened(store, session_id, config.versions.get(session_id)),
+                config.bad_channels.get(session_id, {}),
+                config.good_channels.get(session_id, {}),
             )
             for session_id in config.sessions
         ],

@@ -49,7 +49,7 @@ from neuroloom.pipeline.store import Store, StoreError
 REQUEST, STORAGE, TRIALS, TRIAL, RESULTS = "search.json", "search.sqlite", "trials", "trial.json", "trials.json"
 FAILED = "failed.json"  # of a trial: why it came to nothing
 OF_THE_RUN = ("config.json", "topology.toml", "metrics.jsonl", "checkpoint.pt", running.PLACED)
-BEGAN_WITH = ("sessions", "versions", "bad_channels", "left_out")  # as they were when it was prepared
+BEGAN_WITH = ("sessions", "versions", "bad_channels", "good_channels", "left_out")  # as they were when it was prepared
 # What the validation loss means depends on them: losses could not be compared.
 FIXED = (
     *BEGAN_WITH, "name", "length_s", "bin_s", "targets", "kinds", "held_out", "validation", "held_out_units",
@@ -148,6 +148,8 @@ def prepare_search(config: SearchConfig, store: Store) -> Path:
     """
     folder = store.create().run_folder(config.name)
     there = document_of(folder / REQUEST)
+    if there:
+        there = {"good_channels": {}, **there}  # of before there were any
     if not there and (folder / preparing.REQUEST).is_file():
         raise ConfigError(f"{folder}: holds a run; give this search another name")
     if there:

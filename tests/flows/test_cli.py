@@ -240,6 +240,9 @@ def test_verdicts_are_given_and_shown_in_the_terminal(neuroloom, person):
     assert (said["verdict"], said["bad_channels"]) == ("accept", {"eeg": ["Fz"]})
     assert said["history"][0]["by"] == "anna"
     assert "rejected by anna" in neuroloom("verdict", session).out
+    said = neuroloom("verdict", session, "accept", "--good-channels", "eeg:T7", "--json").document
+    assert (said["bad_channels"], said["good_channels"]) == ({"eeg": ["Fz"]}, {"eeg": ["T7"]})
+    assert "(bad: eeg: Fz)  (good: eeg: T7)" in neuroloom("verdict", session).out
     assert neuroloom("verdict", session, "accept", "--bad-channels", "none", "--json").document["bad_channels"] == {}
 
 

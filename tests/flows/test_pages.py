@@ -100,6 +100,7 @@ def test_a_run_is_judged_too(store, said):
         ({"note": "x" * 5000}, 400),
         ({"bad_channels": {"eeg": ["nobody"]}}, 400),
         ({"bad_channels": ["Fp1"]}, 400),
+        ({"good_channels": ["Fp1"]}, 400),
         ({"path": "sessions/sub-99_ses-01"}, 404),
         ({"path": "sessions/.."}, 404),
         ({"path": "stores/x"}, 404),

@@ -117,3 +117,17 @@ def test_a_recording_that_no_format_knows_is_refused_by_name(dataset):
     (dataset.parent / "sub-01_task-rest_run-2_eeg.edf").write_bytes(b"no EDF at all")
     with pytest.raises(FormatError, match=r"run-2_eeg\.edf: its name says it is a recording \(BIDS\)"):
         read(dataset.parents[2])
+
+
+def test_channels_named_otherwise_are_taken_in_the_order_of_the_file_over_all_its_signals(dataset):
+    for file in (dataset.parent / "sub-01_task-rest_channels.tsv", dataset.parent / "sub-01_electrodes.tsv"):
+        text = file.read_text()
+        for own, other in (("\nFz", "\nA1"), ("\nVEOG\t", "\nA2\t"), ("\nPz", "\nA3")):
+            text = text.replace(own, other)
+        file.write_text(text)
+    (recording,) = read(dataset)
+    assert (recording["eeg"].channel_names, recording["eog"].channel_names) == (("Fz", "Pz"), ("VEOG",))
+    assert recording["eeg"].table["sidecar_name"] == ("A1", "A3")
+    assert recording["eog"].table["sidecar_name"] == ("A2",)
+    assert recording["eeg"].table["bad_in_file"] == (False, True)
+    assert recording["eeg"].table["y_mm"][0] == pytest.approx(80)

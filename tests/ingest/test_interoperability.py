@@ -14,6 +14,7 @@ from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Events, Intervals, Segment, Signal, Stream, Units
 from neuroloom.ingest.timebase import Timebase, Timestamps
 
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "open_in_mne.py"
 RATE_HZ = 29999.123456789
 N = 30000
 HEAD = """
@@ -40,7 +41,9 @@ def _streams() -> tuple[Stream, ...]:
     gaze_s = np.array([0.0, 0.101, 0.2])
     return (
         _signal("eeg", "eeg", _ramp(500, 2), Timebase(rate_hz=250.0007, start_s=0.25, n_samples=500),
-                gain=np.array([0.1, 0.2]), offset=np.array([5.0, 5.0])),
+                gain=np.array([0.1, 0.2]), offset=np.array([5.0, 5.0]),
+                table={"kind": ("eeg", "eog"), "x_mm": (-30.0, np.nan), "y_mm": (80.0, np.nan),
+                       "z_mm": (5.0, np.nan)}),
         _signal("probe", "wideband", _ramp(N, 4), Timebase(rate_hz=RATE_HZ, start_s=1.5, n_samples=N),
                 gain=np.full(4, 2.34375)),
         _signal("gaze", "gaze", np.arange(6.0).reshape(3, 2), Timestamps(times_s=gaze_s), unit="deg"),
@@ -54,7 +57,8 @@ def _streams() -> tuple[Stream, ...]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("published") / "s"
-    Session(subject="01", clock="amp", streams=_streams()).save(target)
+    streams, found = _streams(), {"eeg": {"bad_channels": ["c1"]}}
+    Session(subject="01", clock="amp", streams=streams, quality=found).save(target)
     return target
 
 
@@ -145,6 +149,27 @@ print(json.dumps({
     assert found["snr"] == [4.5, 2.5]
     assert (found["trials"], found["labels"]) == ([[0.0, 1.0], [1.5, 2.0]], ["a", "b"])
     assert found["triggers"] == [0.5, 0.75]
+
+
+def test_mne_gets_values_types_bad_channels_places_and_annotations(elsewhere: Callable[[str], Any]) -> None:
+    found = elsewhere(f"""
+import runpy
+raw = runpy.run_path({str(EXAMPLE)!r})["raw_of"](f"{{folder}}/session.nwb")
+places = raw.get_montage().get_positions()
+marks = raw.annotations
+print(json.dumps({{
+    "volts": raw[:, 1][0][:, 0].tolist(), "n": int(raw.n_times), "rate": raw.info["sfreq"], "names": raw.ch_names,
+    "types": raw.get_channel_types(), "bads": raw.info["bads"], "frame": places["coord_frame"],
+    "places": {{name: place.tolist() for name, place in places["ch_pos"].items()}},
+    "marks": [[float(a), float(b), str(c)] for a, b, c in zip(marks.onset, marks.duration, marks.description)],
+}}))
+""")
+    assert found["volts"] == pytest.approx([(2 * 0.1 + 5) * 1e-6, (3 * 0.2 + 5) * 1e-6], rel=1e-12)
+    assert (found["n"], found["rate"], found["names"]) == (500, 250.0007, ["c0", "c1"])
+    assert (found["types"], found["bads"], found["frame"]) == (["eeg", "eog"], ["c1"], "head")
+    assert found["places"]["c0"] == pytest.approx([-0.03, 0.08, 0.005])
+    # Of the trials from 0 to 1 s and 1.5 to 2 s, MNE cuts off what lies before the EEG, which begins at 0.25 s.
+    assert found["marks"] == [[0.0, 0.75, "a"], [0.25, 0.0, "go"], [0.5, 0.0, "stop"], [1.25, 0.5, "b"]]
 
 
 def test_pynwb_reads_labels_and_electrodes(elsewhere: Callable[[str], Any]) -> None:

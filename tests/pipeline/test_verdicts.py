@@ -1,6 +1,7 @@
 """What reviewers say is kept, survives, and is gone by."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from neuroloom.ingest import manifest
+from neuroloom.ingest.quality import quality
 from neuroloom.pipeline import verdicts
 from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.noting import rebuild
@@ -102,6 +104,21 @@ def test_bad_channels_are_names_that_exist_and_stay_until_said_anew(store, a):
     assert verdicts.bad_channels_of(store, a) == {}
 
 
+def test_a_channel_is_bad_or_good_as_it_was_called_last(store, a):
+    first, *_ = channels(store, a)
+    judge_session(store, a, "accept", by="anna", good_channels={"lfp": [first]})
+    assert verdicts.good_channels_of(store, a) == {"lfp": (first,)}
+    judge_session(store, a, "accept", by="ben", bad_channels={"lfp": [first]})
+    assert (verdicts.good_channels_of(store, a), verdicts.bad_channels_of(store, a)) == ({}, {"lfp": (first,)})
+    with pytest.raises(VerdictError, match="is called bad and good; one of them is wanted"):
+        judge_session(store, a, "accept", by="ben", bad_channels=[first], good_channels=[first])
+
+
+def test_a_line_without_good_channels_is_spelled_as_before_there_were_any(store, a):
+    said = judge_session(store, a, "accept", by="anna")
+    assert set(verdicts.row(said)) == {"verdict", "by", "at", "note", "bad_channels", "version"}
+
+
 @pytest.mark.parametrize(
     ("said", "told"),
     [
@@ -170,6 +187,21 @@ def test_features_with_and_without_reviewers_are_two_caches(store, a, tmp_path: 
     judged = verdicts.reviewed(session, {"lfp": [first]})
     assert not build_features(judged, folder=tmp_path)["lfp"].valid[:, 0].any()
     assert build_features(session, folder=tmp_path)["lfp"].valid[:, 0].any()
+
+
+def test_what_a_file_calls_bad_is_masked_until_a_reviewer_calls_it_good(store, a, turning):
+    session = turning(session="01", day=1)
+    _, second, *others = session["lfp"].channel_names
+    table = {**session["lfp"].table, "bad_in_file": (True, True, *(False for _ in others))}
+    streams = [replace(s, table=table) if s.name == "lfp" else s for s in session.streams]
+    told = replace(session, streams=tuple(streams), quality=quality(streams))
+    told.save(store.session_folder(a) / "v002")
+    judge_session(store, a, "accept", by="anna", good_channels={"lfp": [second]})
+    preparing.prepare_run(asked(store, RUN + f'sessions = ["{a}"]\n'), store)
+    data = running.windows_of(preparing.requested(store, "run"), store)
+    batch = data.train.random_batch(0, batch_size=2)
+    assert batch.masks["lfp"].any(dim=(0, 1)).tolist() == [False, True] + [True] * len(others)
+    assert f"{a} v002 – lfp: {second}" in words(review_run(store, "run"))
 
 
 def test_units_that_reviewers_call_bad_are_masked():

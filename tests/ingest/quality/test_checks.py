@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -42,6 +43,7 @@ STREAMS = (
     sampled("gaze", unit="deg", regular=False),
     sampled("pupil", unit="a.u."),
     sampled("sync", unit="a.u."),
+    replace(sampled("emg"), table={"bad_in_file": (False, True, False)}),
     Events(name="events", times_s=np.array([1.0]), labels=("go",)),
     Intervals(name="trials", bounds_s=np.array([[0.0, 1.0]]), labels=("1",)),
     Units(name="units", unit_names=("u0", "u1"), spike_times_s=(np.array([0.1, 0.2]), np.array([]))),
@@ -82,3 +84,10 @@ def test_a_new_file_in_the_folder_is_a_check(tmp_path, monkeypatch):
     finally:
         checks.cache_clear()
         sys.modules.pop("neuroloom.ingest.quality.channel_count", None)
+
+
+def test_channels_that_the_file_calls_bad_are_bad_in_its_words():
+    table = {"bad_in_file": (False, True, True), "status_description": ("", "loose", "")}
+    found = quality([replace(sampled("eeg"), table=table)])["eeg"]
+    assert found["bad_channels"] == ["b", "c"]
+    assert found["reasons"] == {"b": ["said by the file: loose"], "c": ["said by the file"]}
