@@ -1,6 +1,7 @@
 """Networks beside their peers on recordings whose truth is known: bits per spike of units that were never heard.
 
     python benchmarks/models.py [--sets chaotic lorenz areas] [--steps 300] [--seeds 3] [--ways ...]
+                                [--draw N]
 
 Three sets are made on the spot (`model_parts/sets.py`). Every way hears the held-in units of a trial, all of it, learns
 on the training trials, chooses on validation trials, and is scored by nlb_tools on held-out units of held-out trials.
@@ -72,17 +73,17 @@ def truth(trials: Trials, seed: int, steps: int) -> Matrix:
 def smoothing(trials: Trials, seed: int, steps: int) -> Matrix:
     """Held-in counts, smoothed by 50 ms, and a Poisson regression on them."""
     heard = trials.counts[:, :, ~trials.held_out]
-    return _on_latents(trials, gaussian_filter1d(heard, SMOOTHING_BINS, axis=1, mode="nearest"))
+    return on_latents(trials, gaussian_filter1d(heard, SMOOTHING_BINS, axis=1, mode="nearest"))
 
 
 def gpfa(trials: Trials, seed: int, steps: int) -> Matrix:
     """GPFA's latents, and a Poisson regression on them."""
-    return _on_latents(trials, _peer("gpfa", heard=trials.counts[:, :, ~trials.held_out], part=trials.part)["latents"])
+    return on_latents(trials, _peer("gpfa", heard=trials.counts[:, :, ~trials.held_out], part=trials.part)["latents"])
 
 
 def cebra(trials: Trials, seed: int, steps: int) -> Matrix:
     """CEBRA's latents, and a Poisson regression on them."""
-    return _on_latents(trials, _peer("cebra", heard=trials.counts[:, :, ~trials.held_out], part=trials.part)["latents"])
+    return on_latents(trials, _peer("cebra", heard=trials.counts[:, :, ~trials.held_out], part=trials.part)["latents"])
 
 
 def lfads(trials: Trials, seed: int, steps: int) -> Matrix:
@@ -92,8 +93,8 @@ def lfads(trials: Trials, seed: int, steps: int) -> Matrix:
 
 
 def ridge(trials: Trials, seed: int, steps: int) -> Matrix:
-    """neuroloom's ridge regression on lagged counts."""
-    return _predicted(trials, ridge_baseline(windows_of(trials)))
+    """neuroloom's ridge regression on counts of 10 bins to either side."""
+    return _predicted(trials, ridge_baseline(windows_of(trials), n_lags=2 * AHEAD_BINS + 1))
 
 
 def kalman(trials: Trials, seed: int, steps: int) -> Matrix:
@@ -101,11 +102,12 @@ def kalman(trials: Trials, seed: int, steps: int) -> Matrix:
     return _predicted(trials, kalman_baseline(windows_of(trials)))
 
 
-def one_area(kind: str) -> Callable[[Trials, int, int], Matrix]:
-    """neuroloom, all units in one area of 96."""
+def one_area(kind: str, size: int = 96, **settings: float) -> Callable[[Trials, int, int], Matrix]:
+    """neuroloom, all units in one area."""
 
     def way(trials: Trials, seed: int, steps: int) -> Matrix:
-        return _network(trials, Topology(name="one", areas=(Area(name="all", size=96),)), seed, steps, kind)[0]
+        one = Topology(name="one", areas=(Area(name="all", size=size),))
+        return _network(trials, one, seed, steps, kind, **settings)[0]
 
     return way
 
@@ -121,11 +123,12 @@ WAYS: dict[str, tuple[Way, bool]] = {  # and whether it depends on the seed
     "LFADS-style": (lfads, True),
     "neuroloom, one area, leaky": (one_area("leaky"), True),
     "neuroloom, one area, gru": (one_area("gru"), True),
+    "neuroloom, one area, gru of 256": (one_area("gru", 256, learning_rate=3e-3, weight_decay=1.0), True),
     "true rates": (truth, False),
 }
 
 
-def _on_latents(trials: Trials, latents: Matrix) -> Matrix:
+def on_latents(trials: Trials, latents: Matrix) -> Matrix:
     out = trials.counts[:, :, trials.held_out]
 
     def flat(values: Matrix, *parts: int) -> Matrix:
@@ -139,10 +142,13 @@ def _on_latents(trials: Trials, latents: Matrix) -> Matrix:
 # neuroloom ---------------------------------------------------------------------------------------------------------
 
 
-def windows_of(trials: Trials) -> Windows:
-    """Every trial a block of time, with as long a silence between two as a window: nothing reaches across."""
+def windows_of(trials: Trials, ahead_bins: int = AHEAD_BINS) -> Windows:
+    """Every trial a block of time, with as long a silence between two as a window: nothing reaches across.
+
+    ahead_bins: what is heard ends that many bins after the bin it is to tell of, before it where negative.
+    """
     n_trials, length, _ = trials.counts.shape
-    config = WindowConfig(length_s=length * BIN_S, bin_s=BIN_S, lag_bins=-AHEAD_BINS, inputs=(HEARD,), targets=(ASKED,))
+    config = WindowConfig(length_s=length * BIN_S, bin_s=BIN_S, lag_bins=-ahead_bins, inputs=(HEARD,), targets=(ASKED,))
     n_bins = 2 * n_trials * length + length
     known = np.zeros(n_bins, dtype=np.bool_)
     starts = length + 2 * length * np.arange(n_trials)
@@ -181,13 +187,14 @@ def _predicted(trials: Trials, predictor: Any) -> Matrix:
     return found
 
 
-def _network(trials: Trials, topology: Topology, seed: int, steps: int, kind: str) -> tuple[Matrix, Any]:
+def _network(
+    trials: Trials, topology: Topology, seed: int, steps: int, kind: str, **settings: float
+) -> tuple[Matrix, Any]:
     data = windows_of(trials)
     network = ModularNetwork(topology, kind=kind, bin_s=BIN_S, tau_s=0.04, seed=seed)
     attach(network, data)
-    run = train(
-        network, data, steps=steps, batch_size=32, learning_rate=1e-2, warm_up_s=0.0, validate_every=25, seed=seed
-    )
+    chosen: dict[str, Any] = {"learning_rate": 1e-2, **settings}
+    run = train(network, data, steps=steps, batch_size=32, warm_up_s=0.0, validate_every=25, seed=seed, **chosen)
     return _predicted(trials, run), run
 
 
@@ -305,9 +312,9 @@ def ranged(values: list[float]) -> str:
     return middle if len(values) == 1 else f"{middle} ({min(values):.3f} to {max(values):.3f})"
 
 
-def compare(name: str, ways: list[str], steps: int, seeds: int) -> None:
+def compare(name: str, ways: list[str], steps: int, seeds: int, draw: int | None) -> None:
     """A line for every way on one set."""
-    trials: Trials = sets.SETS[name]()
+    trials: Trials = sets.SETS[name]() if draw is None else sets.SETS[name](seed=draw)
     n_spikes = int(trials.counts[trials.of(TEST)][:, :, trials.held_out].sum())
     print(f"\n{name}: {trials.counts.shape[0]} trials, {int((~trials.held_out).sum())} units heard, "
           f"{int(trials.held_out.sum())} held out, {n_spikes} spikes scored")  # fmt: skip
@@ -340,11 +347,12 @@ def main() -> None:
     parser.add_argument("--ways", nargs="*", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--draw", type=int, help="the seed that the sets themselves are drawn with, instead of theirs")
     args = parser.parse_args()
     torch.set_num_threads(1)
     peers()
     for name in args.sets:
-        compare(name, args.ways, args.steps, args.seeds)
+        compare(name, args.ways, args.steps, args.seeds, args.draw)
 
 
 if __name__ == "__main__":
