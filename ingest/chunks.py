@@ -195,7 +195,7 @@ def _deflated(rows: NDArray[Any]) -> Bytes:
     from isal import isal_zlib
 
     planes = _shuffled(rows)
-    parts = [ZLIB_HEAD]
+    parts: list[Bytes] = [ZLIB_HEAD]
     for plane in planes:
         parts += _stored_blocks(plane) if _is_noise(plane) else [_deflated_blocks(plane)]
     return b"".join([*parts, LAST_BLOCK, isal_zlib.adler32(planes.data).to_bytes(4, "big")])
