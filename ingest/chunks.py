@@ -195,7 +195,7 @@ def _deflated(rows: NDArray[Any]) -> Bytes:
     from isal import isal_zlib
 
     planes = _shuffled(rows)
-    parts: list[Bytes] = [ZLIB_HEAD]
+    parts = [ZLIB_HEAD]
     for plane in planes:
         parts += _stored_blocks(plane) if _is_noise(plane) else [_deflated_blocks(plane)]
     return b"".join([*parts, LAST_BLOCK, isal_zlib.adler32(planes.data).to_bytes(4, "big")])
@@ -217,12 +217,12 @@ def _deflated_blocks(plane: NDArray[np.uint8]) -> bytes:
     return bytes(deflating.compress(plane.data) + deflating.flush(isal_zlib.Z_SYNC_FLUSH))
 
 
-def _stored_blocks(plane: NDArray[np.uint8]) -> Iterator[Bytes]:
+def _stored_blocks(plane: NDArray[np.uint8]) -> Iterator[bytes]:
     """The same of bytes as they are (RFC 1951, 3.2.4): a zero, the length, its complement, the bytes."""
     for at in range(0, len(plane), MOST_STORED):
         part = plane[at : at + MOST_STORED]
         yield b"\0" + len(part).to_bytes(2, "little") + (MOST_STORED - len(part)).to_bytes(2, "little")
-        yield part.data
+        yield part.tobytes()
 
 
 def _inflated(body: Bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
