@@ -166,7 +166,7 @@ def reingest(
 
 def _trained_again(place: Any, sessions: list[str], train: bool) -> list[dict[str, str]]:
     """Runs on older versions of these sessions; where asked for, trained again on the newest."""
-    from neuroloom.pipeline.care.retraining import outdated, prepare_again
+    from neuroloom.pipeline.care.outdated_runs import outdated, prepare_again
     from neuroloom.pipeline.reviewing import run_shown
     from neuroloom.pipeline.runs.running import train_run
 

@@ -9,8 +9,8 @@ import neuroloom.ingest.formats as formats_folder
 from neuroloom.ingest import Session, manifest
 from neuroloom.ingest.manifest import verify
 from neuroloom.pipeline.care.amending import amend
+from neuroloom.pipeline.care.outdated_runs import outdated, prepare_again
 from neuroloom.pipeline.care.reingesting import reingest
-from neuroloom.pipeline.care.retraining import outdated, prepare_again
 from neuroloom.pipeline.care.tracing import Touch, affected
 from neuroloom.pipeline.drops.ingesting import ingest_path
 from neuroloom.pipeline.runs import preparing, run_config

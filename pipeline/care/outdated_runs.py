@@ -12,7 +12,8 @@ from typing import Any
 from neuroloom.pipeline.runs import preparing
 from neuroloom.pipeline.store import Store
 
-AS_FOUND: dict[str, Any] = {"versions": {}, "bad_channels": {}, "left_out": {}}  # what is looked up at each training
+# What is looked up at each training.
+AS_FOUND: dict[str, Any] = dict.fromkeys(("versions", "bad_channels", "good_channels", "left_out"), {})
 
 
 def outdated(store: Store, sessions: Collection[str]) -> list[str]:
