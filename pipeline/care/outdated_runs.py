@@ -13,7 +13,7 @@ from neuroloom.pipeline.runs import preparing
 from neuroloom.pipeline.store import Store
 
 # What is looked up at each training.
-AS_FOUND: dict[str, Any] = dict.fromkeys(("versions", "bad_channels", "good_channels", "left_out"), {})
+AS_FOUND: dict[str, Any] = {key: {} for key in ("versions", "bad_channels", "good_channels", "left_out")}
 
 
 def outdated(store: Store, sessions: Collection[str]) -> list[str]:
