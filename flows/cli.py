@@ -240,9 +240,12 @@ def inbox(
 ) -> None:
     """Every drop, its state, and why it waits."""
     from neuroloom.pipeline.catalog import Catalog
+    from neuroloom.pipeline.noting import rebuild
 
     place = _store(store).existing()
     catalog = Catalog.of(place)
+    if not catalog.knows_all():  # a new one, or one that was lost: the files tell
+        rebuild(place, catalog)
     n_shown = last if as_json or last is not None else 500
     drops = catalog.drops() if n_shown is None else catalog.newest_drops(n_shown)[::-1]
     rows = [drop.as_dict() for drop in drops]

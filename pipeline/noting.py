@@ -2,27 +2,32 @@
 
 note_new         versions that it does not know, the others are not read   } a session's truth is its manifest
 note_published   those of some sessions, or all                            }
-rebuild          these, and the drops that originals and quarantine tell of
+rebuild          these, the drops that originals and quarantine tell of, and the runs that their folders tell of
 noted_run        a run while it goes on
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from neuroloom.ingest import durable
 from neuroloom.pipeline.catalog import DONE, OPEN, QUARANTINED, RETRY, RUNNING, Catalog
 from neuroloom.pipeline.dates import days_in
 from neuroloom.pipeline.documents import readable_document_of
 from neuroloom.pipeline.store import AMENDED, Store
 
 AT_ONCE = 500  # sessions that are noted in one transaction
+RUN_RECORD = "noted.json"  # in the folder of a run
+RUN_FIELDS = ("kind", "state", "reason", "summary", "started_at")
 
 
 def rebuild(store: Store, catalog: Catalog) -> int:
-    """Note every published session and every accepted or refused drop the files tell of; gives the number of sessions.
+    """Note every published session, every accepted or refused drop and every run the files tell of; gives the number of
+    sessions.
 
     Digests are taken from the files written at ingest and never computed anew: that would bless damage.
     """
@@ -32,6 +37,11 @@ def rebuild(store: Store, catalog: Catalog) -> int:
     for record in _records(store.originals, "drop.json"):
         if record["name"] not in still_open and (record["name"], str(record.get("digest", ""))) not in done:
             _restore(catalog, record, DONE, "")
+    runs = catalog.run_states()
+    for name in store.run_names():
+        said = readable_document_of(store.run_folder(name) / RUN_RECORD)
+        if said and name not in runs:
+            catalog.put_run(name, **{key: said[key] for key in RUN_FIELDS if key in said})
     known = {(drop.name, drop.digest) for drop in catalog.drops(QUARANTINED)}
     for record in _records(store.quarantine, "reason.json"):
         if record["name"] not in still_open and (record["name"], str(record.get("digest", ""))) not in known:
@@ -43,15 +53,25 @@ def rebuild(store: Store, catalog: Catalog) -> int:
 def noted_run(store: Store, name: str, kind: str) -> Iterator[dict[str, Any]]:
     """A run is RUNNING while the block lasts, then DONE with the summary that it fills in, or RETRY and why."""
     catalog, summary = Catalog.of(store), dict[str, Any]()
-    catalog.put_run(name, kind=kind, state=RUNNING, reason="")
+    note_run(store, catalog, name, kind=kind, state=RUNNING, reason="")
     try:
         yield summary
-        catalog.put_run(name, state=DONE, summary=summary)
+        note_run(store, catalog, name, state=DONE, summary=summary)
     except BaseException as error:
-        catalog.put_run(name, state=RETRY, reason=f"stopped: {' '.join(str(error).split()) or type(error).__name__}")
+        reason = f"stopped: {' '.join(str(error).split()) or type(error).__name__}"
+        note_run(store, catalog, name, state=RETRY, reason=reason)
         raise
     finally:
         catalog.close()
+
+
+def note_run(store: Store, catalog: Catalog, name: str, **fields: Any) -> None:
+    """Note a run, or change what is noted of it, in its folder too: a catalog can be lost."""
+    catalog.put_run(name, **fields)
+    folder = store.run_folder(name)
+    if folder.is_dir():
+        began = {"started_at": time.time(), "summary": {}} | readable_document_of(folder / RUN_RECORD)
+        durable.write_json(folder / RUN_RECORD, began | fields)
 
 
 def note_published(store: Store, catalog: Catalog, session_ids: Sequence[str] | None = None) -> int:

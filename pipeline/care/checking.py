@@ -1,4 +1,4 @@
-"""Published versions read again to the byte, the one that waited longest first, for as long as there is time.
+"""Published versions, and originals, read again to the byte, what waited longest first, for as long as there is time.
 
     checked_some(store, catalog, budget_s=3600)      what the nightly `verify` does
     health(store, catalog)                           what the front page says of it
@@ -22,6 +22,7 @@ from typing import Any
 
 from neuroloom.pipeline._tables import CheckRow
 from neuroloom.pipeline.boxed.sniffing import verified
+from neuroloom.pipeline.care.originals import Originals
 from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.store import Store
 
@@ -54,10 +55,10 @@ class Health:
 
 def checked(store: Store, catalog: Catalog, folders: Iterable[Path], progress: Progress | None = None) -> list[Any]:
     """Read these version folders now and note it; results as `verify --json` has them."""
-    before = catalog.checks()
+    before, originals = catalog.checks(), Originals(store)
     results = []
     for folder in folders:
-        results.append(_checked(catalog, folder, before.get((folder.parent.name, folder.name))))
+        results.append(_checked(catalog, folder, before.get((folder.parent.name, folder.name)), originals))
         if progress is not None:
             progress(results[-1])
     return results
@@ -70,14 +71,14 @@ def checked_some(
 
     budget_s: seconds; a version that was begun is read to its end.
     """
-    before = catalog.checks()
+    before, originals = catalog.checks(), Originals(store)
     waiting = sorted(_published(store), key=lambda folder: _last_s(before, folder))
     ends_s = time.monotonic() + budget_s
     results: list[dict[str, Any]] = []
     for folder in waiting:
         if results and time.monotonic() >= ends_s:
             break
-        results.append(_checked(catalog, folder, before.get((folder.parent.name, folder.name))))
+        results.append(_checked(catalog, folder, before.get((folder.parent.name, folder.name)), originals))
         if progress is not None:
             progress(results[-1])
     return results
@@ -112,15 +113,23 @@ def _damaged(store: Store, row: CheckRow, rows: dict[tuple[str, str], CheckRow])
     newest = store.latest(row.id).name
     sound = newest != row.version and (row.id, newest) in rows and not rows[row.id, newest].damage
     told = {"session": row.id, "version": row.version, "damage": row.damage, "checked_at": row.checked_at}
+    if all(str(each["file"]).startswith(f"{store.originals.name}/") for each in row.damage):
+        return told | {
+            "advice": f"{row.id} is sound; restore {row.damage[0]['file']} from a backup, then look at the disk"
+        }
     return told | {"advice": advice(store, row.id, row.version, newer_is_sound=sound)}
 
 
-def _checked(catalog: Catalog, folder: Path, before: CheckRow | None) -> dict[str, Any]:
+def _checked(catalog: Catalog, folder: Path, before: CheckRow | None, originals: Originals) -> dict[str, Any]:
+    """One version, and with the newest of a session its originals."""
     validator = f"pynwb {version('pynwb')}"
     known_valid = before is not None and before.validator == validator and not before.damage
     n_bytes = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
     began_s = time.monotonic()
     result = verified(folder, validate=not known_valid)
+    if folder == originals.store.versions(folder.parent.name)[-1]:
+        damage = [*result["damage"], *originals.damage(folder.parent.name)]
+        result = result | {"sound": not damage, "damage": damage}
     seconds = time.monotonic() - began_s
     catalog.note_check(
         folder.parent.name,

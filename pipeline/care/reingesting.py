@@ -12,11 +12,12 @@ from typing import Any
 from neuroloom.ingest import manifest
 from neuroloom.ingest.folders import dataset_root
 from neuroloom.pipeline.boxed.box import Inside, Unboxed
+from neuroloom.pipeline.care.originals import Originals
 from neuroloom.pipeline.config import AS_SET
 from neuroloom.pipeline.drops import making
 from neuroloom.pipeline.drops.ingesting import adopt, next_version, publish_after
 from neuroloom.pipeline.drops.origins import origins_of
-from neuroloom.pipeline.store import Store
+from neuroloom.pipeline.store import Store, StoreError
 
 Progress = Callable[[str], None]
 
@@ -37,6 +38,8 @@ def reingest(
     """
     inside = inside or Unboxed()
     before = store.latest(session_id)
+    for row in Originals(store).damage(session_id):
+        raise StoreError(f"{session_id}: {row['file']} {row['problem']}; what was dropped is wanted")
     paths = [origin.paths for origin in origins_of(store, session_id)]
     readable = {path if path.is_dir() else path.parent for several in paths for path in several}
     roots = {root for folder in readable if (root := dataset_root(folder)) is not None}

@@ -44,6 +44,7 @@ from neuroloom.pipeline.catalog import (
 )
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.drops import custody, inbox
+from neuroloom.pipeline.drops.growing import being_written, growing, waits_for
 from neuroloom.pipeline.drops.identity import grouped
 from neuroloom.pipeline.drops.inbox import Found, Scanner
 from neuroloom.pipeline.noting import note_new, note_published
@@ -236,6 +237,9 @@ class Reconciler:
                     self._refuse(drop, lies.problem)
                 elif not lies.marked and still_s < settle_s:
                     moving += [drop.id] if drop.state == SEEN else []
+                elif not lies.marked and (file := being_written(self.store.inbox, drop.files)):
+                    if drop.reason != waits_for(file):
+                        self.catalog.move(drop.id, SETTLING, frm=WAITING, reason=waits_for(file))
                 elif drop.name in subjects.FILE_NAMES:
                     self._take_up(drop)
                 else:
@@ -368,6 +372,9 @@ def _seen(lies: Found, now: float) -> dict[str, Any]:
 
 def finish_known(store: Store, catalog: Catalog, drop: Drop) -> None:
     """End a drop whose content is in the store already: its files join the originals."""
+    if why := growing(Path(drop.folder), drop):
+        catalog.move(drop.id, SETTLING, frm=(READY, RUNNING), reason=why, fingerprint="")
+        return
     earlier = catalog.done_with(drop.digest)
     sessions = list(earlier.sessions) if earlier is not None else []
     custody.archive(store, drop, sessions)
@@ -433,6 +440,9 @@ def _record(store: Store, catalog: Catalog, drop: Drop, results: Sequence[dict[s
     sessions = [result["session"] for result in results if result["session"]]
     refused = [str(result["reason"]) for result in results if result["state"] == "quarantined"]
     note_published(store, catalog, sessions)
+    if why := growing(Path(drop.folder), drop):  # what was read stays published; all of it becomes the next version
+        catalog.move(drop.id, SETTLING, frm=(RUNNING,), owner=drop.owner, reason=why, fingerprint="")
+        return
     if refused and not sessions:
         reason = inbox.reason_of(refused[0], Path(drop.folder), drop.name)
         custody.quarantine(store, drop, reason)

@@ -35,6 +35,7 @@ from torch import Tensor
 from neuroloom.ingest import durable
 from neuroloom.pipeline.catalog import DONE, Catalog
 from neuroloom.pipeline.config import Config, ConfigError, read_config
+from neuroloom.pipeline.noting import note_run
 from neuroloom.pipeline.runs import preparing, run_config, running
 from neuroloom.pipeline.runs._runs import CHECKPOINT, METRICS, Run, write_checkpoint
 from neuroloom.pipeline.runs._trainer import said_of, write_settings
@@ -229,7 +230,7 @@ def reinforce_run(
     _write(config, asked, policy, data, folder, found, (before, after))
     catalog = Catalog.of(store)
     summary = {"sessions": list(asked.sessions), "words": found.words()}
-    catalog.put_run(config.name, kind="reinforce", state=DONE, reason="", summary=summary)
+    note_run(store, catalog, config.name, kind="reinforce", state=DONE, reason="", summary=summary)
     catalog.close()
     return found, before, after
 

@@ -17,7 +17,7 @@ from neuroloom.pipeline.catalog import (
     SUBMITTED,
     Catalog,
 )
-from neuroloom.pipeline.noting import note_new, rebuild
+from neuroloom.pipeline.noting import note_new, noted_run, rebuild
 
 from .. import servers
 
@@ -135,6 +135,28 @@ def test_a_lost_catalog_comes_back_from_the_files(store, catalog):
     assert [(row.id, row.version, row.manifest) for row in catalog.sessions()] == [
         ("sub-01_ses-01", "v001", {"subject": "01"})
     ]
+
+
+def runs_of(store):
+    catalog = Catalog.of(store)
+    rebuild(store, catalog)
+    found = [(run.name, run.kind, run.state, run.reason, run.summary) for run in catalog.runs()]
+    catalog.close()
+    return found
+
+
+def test_runs_come_back_from_their_folders_as_they_were_noted(store):
+    for name in ("done", "stopped"):
+        store.run_folder(name).mkdir(parents=True)
+    with noted_run(store, "done", "study") as summary:
+        summary["best"] = 3
+    with pytest.raises(ValueError, match="no room"), noted_run(store, "stopped", "train"):
+        raise ValueError("no room")
+    before = runs_of(store)
+    assert [row[2] for row in before] == [DONE, RETRY]
+    for path in store.root.glob("catalog*"):
+        path.unlink()
+    assert runs_of(store) == before
 
 
 def test_submitted_is_a_state_of_its_own_so_a_lost_hand_over_is_found(catalog, ready):
