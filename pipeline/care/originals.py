@@ -27,7 +27,9 @@ class Originals:
         if self._by_session is None:
             self._by_session = {}
             for path in sorted(self.store.originals.glob(f"*/{DROP_RECORD}")):
-                for session in readable_document_of(path).get("sessions", ()):
+                sessions = readable_document_of(path).get("sessions", ())
+                # Somebody who withdrew may have been in it: then it was taken apart on purpose.
+                for session in sessions if all(map(self.store.versions, sessions)) else ():
                     self._by_session.setdefault(session, []).append(path)
         return self._by_session
 
