@@ -47,17 +47,21 @@ def continuous(
 ) -> list[Piece]:
     """Runs between boundaries; the samples of a boundary's duration lie between two of them."""
     gaps: dict[int, float] = {}
-    unknown = 0
+    unknown: list[int] = []
     for event in events:
         cut = _cut(event)
         if cut is None or not 0 < cut < shape.total:  # before the first or behind the last sample: nothing to part
             continue
         lost = _lost(event)
-        unknown += lost == 0
+        unknown += [cut + 1] if lost == 0 else []
         gaps[cut] = gaps.get(cut, 0.0) + lost
     if unknown:
         repairs.append(
-            Defect(f"{unknown} boundaries do not say how many samples were taken out: times go on as if none were")
+            Defect(
+                f"{len(unknown)} boundaries, the first before sample {min(unknown)}, do not say how many samples were "
+                "taken out",
+                "0: times go on as if none were",
+            )
         )
     if was_resampled and any(gaps.values()):
         repairs.append(

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from neuroloom.ingest.formats import FormatError
-from neuroloom.ingest.formats._channels import grouped_signals, kind_of, unique_names
+from neuroloom.ingest.formats._channels import grouped_signals, kind_of, numbered
 from neuroloom.ingest.formats._eeglab_fields import fields, is_eeglab, number, rows, text
 from neuroloom.ingest.formats._eeglab_samples import Shape, data_file, embedded, mapped
 from neuroloom.ingest.formats._eeglab_times import continuous, epochs, events_of, was_resampled
@@ -113,12 +113,12 @@ def _signals(eeg: Mapping[str, Any], segments: Sequence[Segment], shape: Shape, 
     """Channels in volts together, as recorded; others apart by unit."""
     places = rows(eeg.get("chanlocs"))
     if len(places) != shape.n_channels:
-        repairs.append(Defect(f"names {len(places)} of its {shape.n_channels} channels: numbered"))
+        repairs.append(
+            Defect(f"names {len(places)} of its {shape.n_channels} channels", f"'Ch1' to 'Ch{shape.n_channels}'")
+        )
         places = [{} for _ in range(shape.n_channels)]
     stated = [text(place.get("labels")) or f"Ch{i + 1}" for i, place in enumerate(places)]
-    names, _ = unique_names(stated)
-    if len(set(stated)) < len(stated):
-        repairs.append(Defect(f"{len(stated) - len(set(stated))} channels have the name of another: numbered"))
+    names = numbered(stated, repairs)
     kinds = [_kind(text(place.get("type")), name) for place, name in zip(places, names, strict=True)]
     units = [
         kept_unit(text(place.get("unit")) or ("" if kind == "misc" else "uV"))

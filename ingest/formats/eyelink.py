@@ -25,6 +25,7 @@ from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._eye_events import FIXATION_COLUMNS, SACCADE_COLUMNS, eye_intervals
 from neuroloom.ingest.formats._eyelink_screen import screen_told
 from neuroloom.ingest.formats._row_runs import runs, segments
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import HIGH, Events, Intervals, Segment, Signal, Stream
 
@@ -63,8 +64,8 @@ class _Found:
 
     @property
     def repairs(self) -> tuple[str, ...]:
-        short = f"{self.n_short} rows of samples are cut short: left out"
-        ends = "its last block has no END: the file was cut off; read as far as it goes"
+        short = Defect(f"{self.n_short} rows of samples that are cut short", "left out")
+        ends = Defect("its last block has no END, the file was cut off", "read as far as it goes")
         return (*([short] if self.n_short else []), *([ends] if self.is_open else []))
 
 

@@ -31,13 +31,17 @@ def told(inbox: str, items: Sequence[str], progress: Callable[[str], None]) -> N
             form = format_of(Path(inbox) / name)
             files = files_of(Path(inbox) / name, form) if form else ()
             beside = [file.name for file in files[1:] if file.parent == Path(inbox)]
-            progress(json.dumps([form or "", beside, True]))
+            is_sure = not (form and _awaited(Path(inbox) / name, form))
+            progress(json.dumps([form or "", beside, is_sure]))
         except READ_ERRORS:  # a companion may be on its way
             progress(json.dumps([form or "", [], False]))
 
 
 def probed(inbox: str, items: Sequence[Sequence[str]], progress: Callable[[str], None]) -> None:
-    """Says of each drop, by the paths that name its recordings, [formats, "" or why it is not whole]."""
+    """Says of each drop, by the paths that name its recordings, [formats, "" or why it is not whole, what it awaits].
+
+    Without what is awaited it is read all the same, once that has not come.
+    """
     for paths in items:
         progress(json.dumps(_probed(Path(inbox), paths)))
 
@@ -81,9 +85,9 @@ def _answer(text: str) -> list[Any] | BoxError:
     return answer if isinstance(answer, list) else BoxError("what came out of the box is not what a box says")
 
 
-def _probed(inbox: Path, paths: Sequence[str]) -> tuple[str, str]:
+def _probed(inbox: Path, paths: Sequence[str]) -> tuple[str, str, str]:
     known: list[str] = []
-    reason = ""
+    reason = awaits = ""
     for path in paths:
         try:
             for file in naming_files(inbox / path):
@@ -95,11 +99,18 @@ def _probed(inbox: Path, paths: Sequence[str]) -> tuple[str, str]:
                     known.append(form)
                     incomplete = getattr(formats()[form], "incomplete", None)
                     reason = str(incomplete(file)) if incomplete is not None else ""
+                    awaits = awaits or _awaited(file, form)
         except (FormatError, OSError) as error:
             reason = reason or str(error)
         except READ_ERRORS as error:
             reason = reason or f"{path}: cannot be told apart ({type(error).__name__}: {error})"
-    return ", ".join(dict.fromkeys(known)), reason
+    return ", ".join(dict.fromkeys(known)), reason, awaits
+
+
+def _awaited(file: Path, form: str) -> str:
+    """What would still belong to a recording that can be read without it, "" for nothing."""
+    awaited = getattr(formats()[form], "awaited", None)
+    return str(awaited(file)) if awaited is not None else ""
 
 
 def sniffed(path: Path) -> list[dict[str, Any]]:

@@ -207,7 +207,7 @@ def test_a_renamed_pair_is_read_and_said(tmp_path):
     path = fdt_file(tmp_path, name="y.fdt")
     (recording,) = read(path.rename(tmp_path / "y.set"))
     assert recording["eeg"].n_samples == 20
-    assert recording.repairs == ("names 'x.fdt' for its samples; 'y.fdt', which is beside it, is taken",)
+    assert recording.repairs == ("names 'x.fdt' for its samples, which is not beside it: 'y.fdt'",)
 
 
 @pytest.mark.parametrize("name", ["../x.fdt", "/etc/passwd", "..\\x.fdt", "a/x.fdt", ""])
@@ -249,7 +249,7 @@ def test_gaps_add_up(tmp_path):
 def test_a_boundary_of_unknown_length_parts_samples_and_is_said(tmp_path, duration):
     path = set_file(tmp_path, events=[event(8.5, "boundary", duration=duration)])
     assert runs(path) == [(0.0, 8), (0.8, 12)]
-    assert "1 boundaries do not say how many samples were taken out" in read(path)[0].repairs[0]
+    assert "1 boundaries, the first before sample 9, do not say how many samples" in read(path)[0].repairs[0]
 
 
 def test_a_boundary_that_was_a_marker_has_the_length_of_a_marker(tmp_path):

@@ -86,8 +86,8 @@ def test_a_file_that_was_cut_off_is_read_as_far_as_it_goes_and_that_is_said(tmp_
     (recording,) = read(asc(tmp_path / "a.asc", "100\t1\t2\t9\t...", "102\t1\t2\t9\t...", "104\t1"))
     assert recording["gaze"].n_samples == 2
     assert recording.repairs == (
-        "1 rows of samples are cut short: left out",
-        "its last block has no END: the file was cut off; read as far as it goes",
+        "1 rows of samples that are cut short left out",
+        "its last block has no END, the file was cut off: read as far as it goes",
     )
 
 
