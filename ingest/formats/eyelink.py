@@ -1,6 +1,6 @@
 """EyeLink ASC, as SR Research's edf2asc writes it: gaze samples and events as lines of text, on the tracker's clock.
 
-    START .. END     a block of recording: a segment, more where a second and more is missing in it
+    START .. END     a block of recording at the RATE of its SAMPLES line: a segment, more where samples are missing
     <time> x y pupil [x y pupil]        a sample; "." is a lost one and becomes NaN
     SBLINK/EBLINK, SSACC/ESACC, SFIX/EFIX    intervals, per eye
     MSG, INPUT, BUTTON                  events
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._eye_events import FIXATION_COLUMNS, SACCADE_COLUMNS, eye_intervals
 from neuroloom.ingest.formats._eyelink_screen import screen_told
-from neuroloom.ingest.formats._row_runs import runs, segments
+from neuroloom.ingest.formats._row_runs import segments, stated_runs
 from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import HIGH, Events, Intervals, Segment, Signal, Stream
@@ -35,6 +35,7 @@ KEEPS = "gaze and pupil as float32, blinks, saccades, fixations, messages, input
 TESTED_ON = "real files of MNE-Python's testing data and others"
 
 _BLOCK_LINES = 20_000
+MOST_STATED_HZ = 10_000.0
 _INTERVALS = {"EBLINK": "blinks", "ESACC": "saccades", "EFIX": "fixations"}
 
 
@@ -44,6 +45,7 @@ class _Block:
 
     eyes: tuple[str, ...]
     unit: str
+    rate_hz: float = 0.0  # as stated, 0 where that is not
     samples: list[NDArray[np.float64]] = field(default_factory=list)  # columns: ms, then x, y, pupil per eye
 
 
@@ -181,6 +183,7 @@ def _take_line(path: Path, found: _Found, line: str) -> None:
         case "SAMPLES" if found.blocks:
             block = found.blocks[-1]
             block.eyes = _eyes(parts) or block.eyes
+            block.rate_hz = _rate(parts)
             block.unit = {"GAZE": "px", "HREF": "href", "PUPIL": "camera"}.get(parts[1] if len(parts) > 1 else "", "px")
         case "MSG" if len(parts) > 1:
             text = line.rstrip("\n").split(None, 2)[-1] if len(parts) > 2 else ""
@@ -208,6 +211,12 @@ def _take_input(found: _Found, time_s: float, value: str) -> None:
         found.open_input = len(found.pulses)
         found.pulses.append((time_s, value))
         found.high_s.append(float("nan"))
+
+
+def _rate(parts: list[str]) -> float:
+    """What stands after RATE, 0 where nothing is stated."""
+    stated = _number(parts[parts.index("RATE") + 1]) if "RATE" in parts[:-1] else 0.0
+    return stated if 0 < stated <= MOST_STATED_HZ else 0.0
 
 
 def _eyes(parts: list[str]) -> tuple[str, ...]:
@@ -241,7 +250,7 @@ def _signals(
         table = np.concatenate(block.samples)
         if (np.diff(table[:, 0]) <= 0).any():
             raise FormatError(f"{path}: sample times repeat or jump back within a block; they must increase")
-        found = runs(table[:, 0] / 1e3)
+        found = stated_runs(table[:, 0] / 1e3, block.rate_hz)
         gaze += segments(table[:, gaze_columns].astype(np.float32), found)
         pupil += segments(table[:, pupil_columns].astype(np.float32), found)
     common: dict[str, Any] = {"gain": np.ones(len(gaze_columns)), "offset": np.zeros(len(gaze_columns))}

@@ -14,6 +14,7 @@ from typing import Any
 
 from neuroloom.ingest.folders import files_of, naming_files
 from neuroloom.ingest.formats import FormatError, format_of, formats
+from neuroloom.ingest.streams import Signal, Stream
 from neuroloom.pipeline.boxed.box import BoxAwayError, BoxError, HungError, Inside
 
 # What a vendor's reader may raise on a file that lies; anything else is a mistake of ours and is shown as one.
@@ -149,10 +150,17 @@ def _one(path: Path) -> dict[str, Any]:
         return _entry(path, reason=f"none of the {len(formats())} formats known here recognises it")
     form = formats()[name]
     try:
-        streams = [stream_summary(stream) for recording in form.read(path) for stream in recording.streams]
+        found = [stream for recording in form.read(path) for stream in recording.streams]
+        streams = [stream_summary(stream) | _gaps(stream) for stream in found]
     except READ_ERRORS as error:
         return _entry(path, form=name, modality=form.MODALITY, reason=" ".join(str(error).split()) or repr(error))
     return _entry(path, form=name, modality=form.MODALITY, streams=streams)
+
+
+def _gaps(stream: Stream) -> dict[str, Any]:
+    """How often and how long a signal pauses; nothing of other streams."""
+    gaps_s = stream.gaps_s if isinstance(stream, Signal) else []
+    return {"n_gaps": len(gaps_s), "gaps_s": sum(gaps_s), "longest_gap_s": max(gaps_s)} if gaps_s else {}
 
 
 def _entry(
