@@ -4,7 +4,8 @@
                 a sample together (X.dat: all samples of a channel together)
     event       latency counts samples from 1 and may lie between two; duration is in samples
     boundary    an event where samples were taken out: as many as its duration says, else an unknown number
-    urevent     the same events where they were before anything was taken out: they tell when an epoch was recorded
+    urevent     the same events where they were before anything was taken out: they tell when an epoch was recorded;
+                where they do not, epochs lie one after the other, a second apart
 
 Samples are in microvolts by EEGLAB's definition. X, Y and Z of an electrode have no stated unit: kept as stored.
 
@@ -36,12 +37,12 @@ from neuroloom.ingest.streams import Segment, Signal, Stream
 TITLE = "EEGLAB"
 MODALITY = "eeg"
 KEEPS = (
-    "samples as stored, gaps, epochs at their times, events with all their fields, positions; not ICA, not "
-    "rejection marks"
+    "samples as stored, gaps, epochs at their times (one after the other where these are not known, or overlap), "
+    "events with all their fields, positions; not ICA, not rejection marks"
 )
 TESTED_ON = (
-    "real files of MNE-Python's testing data, MATLAB 5 with and without .fdt; MATLAB 7.3, gaps and epochs that do not "
-    "overlap on files written by this project only"
+    "real files of MNE-Python's testing data, MATLAB 5 with and without .fdt, epochs that overlap; MATLAB 7.3, gaps "
+    "and epochs at their times on files written by this project only"
 )
 
 
@@ -75,7 +76,7 @@ def read(path: Path) -> list[Recording]:
     if shape.n_epochs == 1:
         pieces = continuous(events, shape, was_resampled(eeg), repairs)
     else:
-        pieces = epochs(path, events, urevents, shape, was_resampled(eeg))
+        pieces = epochs(events, urevents, shape, was_resampled(eeg), repairs)
     try:
         segments = [Segment(samples=samples.rows(p.first, p.n), timebase=p.timebase(shape.rate_hz)) for p in pieces]
         streams: list[Stream] = [*_signals(eeg, segments, shape, repairs), *events_of(events, pieces, shape, repairs)]
