@@ -17,7 +17,7 @@ from neuroloom.pipeline.catalog import (
     SUBMITTED,
     Catalog,
 )
-from neuroloom.pipeline.noting import note_new, rebuild
+from neuroloom.pipeline.noting import note_new, noted_run, rebuild
 
 from .. import servers
 
@@ -135,6 +135,21 @@ def test_a_lost_catalog_comes_back_from_the_files(store, catalog):
     assert [(row.id, row.version, row.manifest) for row in catalog.sessions()] == [
         ("sub-01_ses-01", "v001", {"subject": "01"})
     ]
+
+
+def test_runs_come_back_from_their_folders_as_they_were_noted(store, catalog):
+    for name in ("done", "stopped"):
+        store.run_folder(name).mkdir(parents=True)
+    with noted_run(store, "done", "study") as summary:
+        summary["best"] = 3
+    with pytest.raises(ValueError, match="no room"), noted_run(store, "stopped", "train"):
+        raise ValueError("no room")
+    before = [(run.name, run.kind, run.state, run.reason, run.summary) for run in catalog.runs()]
+    assert [row[2] for row in before] == [DONE, RETRY]
+    lost = Catalog(f"sqlite:///{store.root / 'another.db'}")
+    rebuild(store, lost)
+    assert [(run.name, run.kind, run.state, run.reason, run.summary) for run in lost.runs()] == before
+    lost.close()
 
 
 def test_submitted_is_a_state_of_its_own_so_a_lost_hand_over_is_found(catalog, ready):

@@ -1,12 +1,18 @@
 """Published versions are read again, the one that waited longest first, while there is time; damage has a name."""
 
+import json
+from unittest.mock import ANY
+
 import pytest
 
 from neuroloom.ingest import manifest
 from neuroloom.ingest.digest import digest_of_bytes
 from neuroloom.pipeline.boxed import sniffing
 from neuroloom.pipeline.care import checking
+from neuroloom.pipeline.care.reingesting import reingest
+from neuroloom.pipeline.drops.inbox import file_digest
 from neuroloom.pipeline.reviewing import review_index
+from neuroloom.pipeline.store import StoreError
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +41,34 @@ def test_with_no_time_one_is_read_and_the_next_call_goes_on_behind_it(store, cat
         publish(store, session)
     found = [names(checking.checked_some(store, catalog, budget_s=0)) for _ in range(4)]
     assert found == [["sub-a"], ["sub-b"], ["sub-c"], ["sub-a"]]
+
+
+def original(store, session, content=b"as it was dropped"):
+    folder = store.originals / "0123-a.rec"
+    (folder / "files").mkdir(parents=True)
+    (folder / "files" / "a.rec").write_bytes(content)
+    digest = file_digest(folder / "files" / "a.rec")
+    record = {"name": "a.rec", "files": ["a.rec"], "sessions": [session], "digest": digest, "moved": True}
+    (folder / "drop.json").write_text(json.dumps(record))
+    return folder / "files" / "a.rec"
+
+
+def test_originals_are_read_with_the_newest_version_and_one_that_was_altered_is_named(store, catalog):
+    folders = [publish(store, "sub-a"), publish(store, "sub-a", "v002", b"more")]
+    file = original(store, "sub-a")
+    assert all(result["sound"] for result in checking.checked(store, catalog, folders))
+    with file.open("ab") as more:
+        more.write(b" and later")
+    older, newest = checking.checked(store, catalog, folders)
+    assert older["sound"]
+    assert newest["damage"] == [{"file": "originals/0123-a.rec", "dataset": "", "problem": ANY}]
+    assert "digest differs" in newest["damage"][0]["problem"]
+    (found,) = checking.health(store, catalog).damaged
+    assert "restore originals/0123-a.rec from a backup" in found["advice"]
+    with pytest.raises(StoreError, match=r"originals/0123-a.rec is not what was dropped"):
+        reingest(store, "sub-a", why="a check")
+    file.unlink()
+    assert "a.rec is missing" in checking.checked(store, catalog, folders)[1]["damage"][0]["problem"]
 
 
 def test_what_was_never_read_comes_before_what_was(store, catalog):

@@ -170,6 +170,60 @@ def test_growth_between_hand_over_and_work_sends_it_back(place, ingested):
     assert (place.states(), ingested) == ({"a.rec": SETTLING}, [])
 
 
+def test_a_file_that_a_program_has_open_waits_however_long_it_lies_still(place, ingested):
+    with (place.store.inbox / "a.rec").open("w") as file:
+        file.write("REC")
+        file.flush()
+        place.after(0)
+        assert place.after(1000) == {SETTLING: 1}
+        (waiting,) = place.catalog.drops()
+        assert waiting.reason.startswith("another program has a.rec open for writing")
+        file.write("\n")
+    assert place.after(1) == {SETTLING: 1}
+    assert place.after(10) == {SUBMITTED: 1}
+    place.work()
+    assert place.states() == {"a.rec": DONE}
+
+
+def test_a_done_file_says_that_an_open_file_is_whole(place, ingested):
+    with (place.store.inbox / "a.rec").open("w") as file:
+        file.write("REC")
+        file.flush()
+        drop(place, "a.rec.done", "")
+        assert place.after(0) == {SUBMITTED: 1}
+        place.work()
+    assert place.states() == {"a.rec": DONE}
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_what_grows_while_it_is_read_is_read_again_and_never_moved(place, ingested, monkeypatch, is_open):
+    path = drop(place, "a.rec")
+    place.after(0)
+    place.after(10)
+    ingest, opened = ingesting.ingest_drop, []
+
+    def and_meanwhile(paths, store, **how):
+        opened.append(path.open("a"))
+        if not is_open:
+            opened[0].write("\n\n")
+            opened[0].close()
+        return ingest(paths, store, **how)
+
+    monkeypatch.setattr(ingesting, "ingest_drop", and_meanwhile)
+    place.work()
+    assert place.states() == {"a.rec": SETTLING}
+    assert path.is_file()
+    opened[0].close()
+    monkeypatch.setattr(ingesting, "ingest_drop", ingest)
+    place.after(0)
+    place.after(10)
+    place.work()
+    (done,) = place.catalog.drops()
+    kept = custody.archive_folder(place.store, done) / "files" / "a.rec"
+    assert (done.state, ingested) == (DONE, ["a.rec", "a.rec"])
+    assert inbox.file_digest(kept) == done.digest
+
+
 def test_a_done_file_beside_it_ends_the_waiting_and_goes_with_it(place, ingested):
     drop(place, "a.rec")
     drop(place, "a.rec.done", "")
