@@ -402,7 +402,7 @@ def _of(result: dict[str, Any]) -> str:
 
 
 def _stream_line(stream: dict[str, Any]) -> str:
-    """`eeg (eeg): 19 channels, 19700 samples at 500 Hz [uV], 0.000 to 39.400 s`."""
+    """`eeg (eeg): 19 channels, 19700 samples at 500 Hz [uV], 0.000 to 39.400 s, 1 gap, 2.500 s in all`."""
     from neuroloom.ingest.words import count
 
     counted = {"units": "spike", "intervals": "interval", "trials": "trial"}.get(
@@ -414,6 +414,8 @@ def _stream_line(stream: dict[str, Any]) -> str:
     parts = [*of, f"{count(stream['n_samples'], counted)}{rate}{unit}"]
     if stream["n_samples"]:
         parts.append(f"{stream['start_s']:.3f} to {stream['start_s'] + stream['duration_s']:.3f} s")
+    if stream.get("n_gaps"):
+        parts.append(f"{count(stream['n_gaps'], 'gap')}, {stream['gaps_s']:.3f} s in all")
     return f"{stream['name']} ({stream['modality']}): {', '.join(parts)}"
 
 

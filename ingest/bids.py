@@ -130,15 +130,16 @@ def _by_name(
     if not rows or set(rows) & set(names):
         unknown = [name for name in rows if name not in names]
         if unknown and rows:
-            repairs.append(Defect(f"channels.tsv: {shown(unknown)} not in the recording"))
+            repairs.append(Defect(f"channels.tsv: {shown(unknown)} not in the recording", "not applied"))
         return rows
     ordered = in_file_order(signals)
     if len(rows) == len(names) and ordered is not None:
-        repairs.append(Defect("channels.tsv: no name is the recording's own; taken in their order"))
+        first = f"{next(iter(rows))!r} for {ordered[0]!r}"
+        repairs.append(Defect("channels.tsv: no name is the recording's own", f"taken in their order, {first} first"))
         return {name: {**row, _SIDECAR_NAME: row["name"]} for name, row in zip(ordered, rows.values(), strict=True)}
     why = "" if ordered is not None else ", and their order in the file is not known"
     repairs.append(
-        Defect(f"channels.tsv: names {len(rows)} channels, none of the recording's {len(names)}{why}; not applied")
+        Defect(f"channels.tsv: names {len(rows)} channels, none of the recording's {len(names)}{why}", "not applied")
     )
     return {}
 

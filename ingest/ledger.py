@@ -1,7 +1,7 @@
 """The ledger of a recording: what was not taken as it stands in its files.
 
     a line                    a remark: something of the file is left out, or is not known
-    Defect("found: used")     a fault of the file that was mended in the reading; refused where `strict` asks for it
+    Defect("found", "used")   a fault of the file that was mended in the reading; refused where `strict` asks for it
 
 Lines are kept in the provenance of a session, so that every number can be traced to what the file has. Originals are
 never altered: reading them again without the mending, or with another, takes nothing but another reader.
@@ -9,7 +9,7 @@ never altered: reading them again without the mending, or with another, takes no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -21,26 +21,38 @@ LEFT_OUT = " left out"
 
 
 class Defect(str):
-    """A line that tells of a fault: what was found, then after its last ": " what was used instead."""
+    """A line that tells of a fault: what was found and what was used instead, with the values of both.
 
-    __slots__ = ()
+    found: what the file has. used: what was taken instead. In one line they are "found: used", or "found left out".
+    Where the line is all that is given, used is what stands behind its last ": ", or "left out" at its end.
+    """
 
-    @property
-    def found(self) -> str:
-        """What the file has."""
-        return self._parts[0]
+    __slots__ = ("found", "used")
+    found: str
+    used: str
 
-    @property
-    def used(self) -> str:
-        """What was used instead."""
-        return self._parts[1]
+    def __new__(cls, found: str, used: str | None = None) -> Defect:
+        if used is None:
+            return cls(*_parts(found))
+        line = super().__new__(cls, f"{found}{LEFT_OUT}" if used == LEFT_OUT.strip() else f"{found}: {used}")
+        line.found, line.used = found, used
+        return line
 
-    @property
-    def _parts(self) -> tuple[str, str]:
-        found, _, used = self.rpartition(": ")
-        if not found or used.endswith(LEFT_OUT):  # "run.eeg: 3 bytes after the last whole sample left out"
-            return self.removesuffix(LEFT_OUT), LEFT_OUT.strip()
-        return found, used
+    def __reduce__(self) -> tuple[type[Defect], tuple[str, str]]:
+        return Defect, (self.found, self.used)
+
+
+def _parts(line: str) -> tuple[str, str]:
+    found, _, used = line.rpartition(": ")
+    if not found or used.endswith(LEFT_OUT):  # "run.eeg: 3 bytes after the last whole sample left out"
+        return line.removesuffix(LEFT_OUT), LEFT_OUT.strip()
+    return found, used
+
+
+def not_utf8(error: UnicodeDecodeError, where: str = "a text") -> Defect:
+    """Of a text that is read as Latin-1 since it is no UTF-8: the first byte that shows it, and the letter taken."""
+    byte = error.object[error.start : error.start + 1]
+    return Defect(f"{where} has byte 0x{byte.hex().upper()}, no UTF-8", f"{byte.decode('latin-1')!r}, read as Latin-1")
 
 
 @contextmanager
@@ -80,6 +92,6 @@ def told(entry: Mapping[str, Any] | str) -> str:
     return f"{entry['found']}: {entry['used']}" if is_defect(entry) else str(entry["remark"])
 
 
-def changed(line: str, words: str) -> str:
+def changed(line: str, words: Callable[[str], str]) -> str:
     """Another wording of a line, of the same kind."""
-    return Defect(words) if isinstance(line, Defect) else words
+    return Defect(words(line.found), words(line.used)) if isinstance(line, Defect) else words(line)

@@ -35,5 +35,5 @@ def _dated(recording: Recording) -> Recording:
     start = recording.start
     if start is None or start.year >= FIRST_YEAR:
         return recording
-    fault = Defect(f"a date in the year {start.year}: no date")
+    fault = Defect(f"start {start.isoformat()}", "start not known: no recording is that old")
     return replace(recording, start=None, repairs=(*recording.repairs, fault))

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -124,6 +125,13 @@ class Signal:
     def rate_hz(self) -> float:
         """The rate of the longest segment (segments of one stream differ by their measured drift only)."""
         return max(self.segments, key=lambda s: s.timebase.n_samples).timebase.rate_hz if self.segments else 0.0
+
+    @property
+    def gaps_s(self) -> list[float]:
+        """How long it pauses between segments, seconds; less than half a sample is no pause."""
+        bases = [segment.timebase for segment in self.segments]
+        between_s = [later.start_s - earlier.stop_s for earlier, later in pairwise(bases)]
+        return [gap_s for gap_s in between_s if gap_s > 0.5 / self.rate_hz]
 
     @property
     def is_regular(self) -> bool:

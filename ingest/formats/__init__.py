@@ -14,6 +14,7 @@ Every format file has
 (a `.eeg` beside its `.vhdr`) is nobody's: the file that names it is sniffed instead.
 `files` raises `FormatError` where one is missing or lies outside the folder of `path`. Of a recording that is a folder
 it gives the files in it; the Recording's own `files` is the folder then, which its name is taken from.
+It may offer `incomplete` and `awaited` too, which the inbox asks (`pipeline/drops/inbox.py`).
 `read` raises `FormatError` with one line naming the file, what was found and what was wanted.
 Files whose name starts with `_` are no formats: code that several share (`_channels.py`), or a part of one
 (`_xdf_chunks.py`). Vendor libraries are imported inside functions.

@@ -23,8 +23,6 @@ programs that write them export EDF, BDF, BrainVision, FIF or SNIRF, which are r
 |---|---|
 """
 NOT_READ = {
-    "EEGLAB epochs without their times (.set)": "nothing tells when each was recorded; continuous data are wanted, or "
-    "two events with urevents in each",
     "FIF epochs, averages, events or sources alone": "no continuous recording; refused by name of what is in it",
     "FIF, zipped (.fif.gz)": "cannot be read in part; refused with the advice to unpack it",
     "NIRx (folder with .hdr, .wl1, .wl2)": "no file at hand; several files whose layout differs between versions",

@@ -21,7 +21,7 @@ from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._companions import is_there
 from neuroloom.ingest.formats._json import read_object
 from neuroloom.ingest.formats._sidecars import small_bytes
-from neuroloom.ingest.ledger import Defect, note
+from neuroloom.ingest.ledger import not_utf8, note
 
 DATA = frozenset({"eeg", "ieeg", "meg", "emg", "nirs", "motion", "physio", "stim"})  # suffixes of recordings
 _ENDINGS = frozenset({
@@ -114,8 +114,8 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     raw = small_bytes(path)
     try:
         text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        note(Defect(f"{path.name}: text that is no UTF-8: read as Latin-1"))
+    except UnicodeDecodeError as error:
+        note(not_utf8(error, path.name))
         text = raw.decode("latin-1")
     lines = [(k, line.split("\t")) for k, line in enumerate(text.splitlines(), start=1) if line.strip()]
     if not lines:

@@ -29,7 +29,7 @@ from neuroloom.ingest.formats._blackrock_records import (
     text_of,
     unwrapped,
 )
-from neuroloom.ingest.formats._channels import columns_of, grouped, unique_names
+from neuroloom.ingest.formats._channels import columns_of, grouped, numbered
 from neuroloom.ingest.formats._row_runs import measured
 from neuroloom.ingest.formats._units import kept_unit
 from neuroloom.ingest.ledger import Defect
@@ -191,7 +191,7 @@ def _packets_21(path: Path, stated: Channels, repairs: list[str]) -> Packets:
     at = stated.n_bytes
     if rest == 9 and np.fromfile(path, "<u4", 2, offset=at + 1).tolist() == [0, n]:
         at += 9
-        repairs.append(Defect(f"{path.name}: the head of a data packet, which version 2.1 does not have, was skipped"))
+        repairs.append(Defect(f"{path.name}: the head of a data packet, which version 2.1 does not have", "skipped"))
     elif rest:
         repairs.append(Defect(f"{path.name}: {rest} bytes after the last whole sample left out"))
     return Packets(at=(at,), ticks=(0,), counts=(n,)) if n else Packets()
@@ -347,10 +347,7 @@ def _measured(ticks: NDArray[Any], stated: Channels, day_s: int) -> Times:
 
 def signals_of(path: Path, stated: Channels, runs: list[Run], repairs: list[str]) -> list[Signal]:
     """One Signal per kind of channel and unit: "ns5 wideband", "ns2 lfp", "ns2 aux"."""
-    names, repeated = unique_names(stated.labels)
-    repairs += [
-        Defect(f"{path.name}: channel name {name!r} occurs more than once: numbered") for name in sorted(repeated)
-    ]
+    names = numbered(stated.labels, repairs, where=f"{path.name}: ")
     electrode = "wideband" if stated.rate_hz > _LFP_HZ else "lfp"
     modalities = ["aux" if analog else electrode for analog in stated.is_analog]
     return [

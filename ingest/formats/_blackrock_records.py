@@ -72,7 +72,5 @@ def last_part(path: Path, spans_s: Sequence[float], repairs: list[str]) -> int:
         )
     if len(spans_s) > 1:
         lost_s = sum(spans_s[:-1])
-        repairs.append(
-            Defect(f"{path.name}: its clock was set back: the {lost_s:.3f} s recorded before that are left out")
-        )
+        repairs.append(Defect(f"{path.name}: {lost_s:.3f} s recorded before its clock was set back", "left out"))
     return len(spans_s) - 1

@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from neuroloom.ingest.formats._channels import columns_of, grouped, unique_names
-from neuroloom.ingest.ledger import Defect
+from neuroloom.ingest.formats._channels import columns_of, grouped, numbered
 from neuroloom.ingest.streams import Segment, Signal
 
 # Kind of a channel: name of the Signal, modality.
@@ -46,8 +45,7 @@ class Channel:
 
 def uniquely(channels: Sequence[Channel], repairs: list[str]) -> list[Channel]:
     """The channels; those that have the name of another are numbered, and that is said."""
-    names, repeated = unique_names([channel.name for channel in channels])
-    repairs += [Defect(f"channel name {name!r} occurs more than once: numbered") for name in repeated]
+    names = numbered([channel.name for channel in channels], repairs)
     return [replace(channel, name=name) for channel, name in zip(channels, names, strict=True)]
 
 

@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.streams import ChannelSubset, Samples, Segment, Signal, Stream
+
+MOST_SHOWN = 8  # names of one repair
 
 
 def unique_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
     """Names of which those that occur more than once are numbered, and these, each once: the reader says it."""
-    counts, seen = Counter(names), Counter[str]()
+    counts, numbers = Counter(names), {name: count() for name in names}
     unique = []
     for name in names:
-        unique.append(f"{name}-{seen[name]}" if counts[name] > 1 else name)
-        seen[name] += 1
+        own = name
+        while counts[name] > 1 and own in counts:  # "a-0" may be another's name
+            own = f"{name}-{next(numbers[name])}"
+        unique.append(own)
     return unique, [name for name, n in counts.items() if n > 1]
+
+
+def numbered(names: Sequence[str], repairs: list[str], *, where: str = "", but: Collection[str] = ()) -> list[str]:
+    """The names of channels, those that occur more than once numbered, which is told. but: names that may repeat."""
+    unique, repeated = unique_names(names)
+    for name in repeated:
+        if name not in but:
+            own = [repr(new) for old, new in zip(names, unique, strict=True) if old == name]
+            more = f" and {len(own) - MOST_SHOWN} more" if len(own) > MOST_SHOWN else ""
+            what = f"{where}{len(own)} channels are named {name!r}"
+            repairs.append(Defect(what, ", ".join(own[:MOST_SHOWN]) + more))
+    return unique
 
 
 def unique_streams(streams: Sequence[Stream]) -> tuple[Stream, ...]:

@@ -97,7 +97,7 @@ def data_file(path: Path, data: Any, repairs: list[str]) -> Path | None:
         return None
     what, name, renamed = "the file of its samples", data.strip(), path.with_suffix(".fdt")
     if not is_there(plainly_named(path, name, what)) and is_there(renamed):
-        repairs.append(Defect(f"names {name!r} for its samples; {renamed.name!r}, which is beside it, is taken"))
+        repairs.append(Defect(f"names {name!r} for its samples, which is not beside it", repr(renamed.name)))
         return renamed
     return beside(path, name, what)
 

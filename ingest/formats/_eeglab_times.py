@@ -1,8 +1,9 @@
-"""When samples and events of an EEGLAB file were taken: boundaries are gaps, epochs lie where they were cut from.
+"""When samples and events of an EEGLAB file were taken: boundaries are gaps, epochs lie where they were cut
+from, as far as the file tells.
 
 Piece           an unbroken run of samples
 continuous      runs between boundaries
-epochs          one run each, placed by urevents
+epochs          one run each, placed by urevents, or one after the other
 events_of       events at their times
 """
 
@@ -11,17 +12,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._eeglab_fields import number, text
 from neuroloom.ingest.formats._eeglab_samples import Shape
 from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.streams import Events
 from neuroloom.ingest.timebase import FloatArray, Timebase
+
+EPOCHS_APART_S = 1.0  # between epochs whose times are not known: enough for no filter and no window to join them
 
 
 @dataclass(frozen=True)
@@ -47,17 +48,21 @@ def continuous(
 ) -> list[Piece]:
     """Runs between boundaries; the samples of a boundary's duration lie between two of them."""
     gaps: dict[int, float] = {}
-    unknown = 0
+    unknown: list[int] = []
     for event in events:
         cut = _cut(event)
         if cut is None or not 0 < cut < shape.total:  # before the first or behind the last sample: nothing to part
             continue
         lost = _lost(event)
-        unknown += lost == 0
+        unknown += [cut + 1] if lost == 0 else []
         gaps[cut] = gaps.get(cut, 0.0) + lost
     if unknown:
         repairs.append(
-            Defect(f"{unknown} boundaries do not say how many samples were taken out: times go on as if none were")
+            Defect(
+                f"{len(unknown)} boundaries, the first before sample {min(unknown)}, do not say how many samples were "
+                "taken out",
+                "0: times go on as if none were",
+            )
         )
     if was_resampled and any(gaps.values()):
         repairs.append(
@@ -86,39 +91,46 @@ def _lost(event: Mapping[str, Any]) -> float:
 
 
 def epochs(
-    path: Path,
     events: Sequence[Mapping[str, Any]],
     urevents: Sequence[Mapping[str, Any]],
     shape: Shape,
     was_resampled: bool,
+    repairs: list[str],
 ) -> list[Piece]:
     """Each epoch at the time it was recorded, in order of time; the clock is that of the recording it was cut from.
 
-    Raises FormatError where the file does not tell that time beyond doubt, or where two epochs share samples: one
-    stretch of time would be there twice.
+    Where the file does not tell that time beyond doubt, or two epochs share samples, so that one stretch of time would
+    be there twice, they lie one after the other with gaps between them, and that is told.
 
     Design rationale: `pop_resample` of older versions moves only as many urevents as there are events. Two events of
     an epoch show whether theirs were; without two, an epoch of resampled data may lie anywhere.
     """
     found = _starts(events, urevents, shape)
+    doubt = _doubt(found, shape, was_resampled)
+    if doubt:
+        apart_s = EPOCHS_APART_S
+        repairs.append(f"{doubt}: its {shape.n_epochs} epochs are put {apart_s:g} s apart, their true times not known")
+        step = shape.n_samples + int(np.ceil(apart_s * shape.rate_hz))
+        return [Piece(k * shape.n_samples, shape.n_samples, k * step) for k in range(shape.n_epochs)]
+    order = sorted(range(shape.n_epochs), key=lambda k: found[k][0])
+    return [Piece(k * shape.n_samples, shape.n_samples, found[k][0]) for k in order]
+
+
+def _doubt(found: Mapping[int, Sequence[float]], shape: Shape, was_resampled: bool) -> str:
+    """Why the times of epochs cannot be those that their events state, "" where they can."""
     wanted = 2 if was_resampled else 1
-    lost = [k + 1 for k in range(shape.n_epochs) if len(found.get(k, [])) < wanted]
-    if lost:
-        what = "two events with urevents in each, as the data were resampled," if was_resampled else "urevents in each"
-        raise FormatError(
-            f"{path}: {shape.n_epochs} epochs, and nothing tells when number {lost[0]} was recorded; {what} or "
-            "continuous data are wanted"
-        )
-    for k, starts in found.items():
-        if max(starts) - min(starts) > 1:
-            raise FormatError(
-                f"{path}: the events of epoch {k + 1} do not agree when it was recorded; continuous data are wanted"
-            )
+    lost = next((k + 1 for k in range(shape.n_epochs) if len(found.get(k, [])) < wanted), None)
+    if lost is not None:
+        why = ", as the data were resampled and it has no two events with urevents" if was_resampled else ""
+        return f"nothing tells when epoch {lost} was recorded{why}"
+    unlike = next((k + 1 for k, starts in found.items() if max(starts) - min(starts) > 1), None)
+    if unlike is not None:
+        return f"the events of epoch {unlike} do not agree when it was recorded"
     order = sorted(range(shape.n_epochs), key=lambda k: found[k][0])
     for k, following in pairwise(order):
         if found[following][0] < found[k][0] + shape.n_samples - 0.5:
-            raise FormatError(f"{path}: epochs {k + 1} and {following + 1} overlap in time; continuous data are wanted")
-    return [Piece(k * shape.n_samples, shape.n_samples, found[k][0]) for k in order]
+            return f"epochs {k + 1} and {following + 1} overlap in time"
+    return ""
 
 
 def _starts(

@@ -44,7 +44,10 @@ def pieces_of(
         if pieces and expected is not None and pieces[0].first < expected:
             shift = expected - pieces[0].first
             repairs.append(
-                Defect(f"{part.path.name}: counts its samples from {pieces[0].first}; taken to follow the last part")
+                Defect(
+                    f"{part.path.name}: counts its samples from {pieces[0].first}",
+                    f"from {expected}, where the part before it ends",
+                )
             )
             pieces = [piece._replace(first=piece.first + shift) for piece in pieces]
         found += pieces
@@ -69,7 +72,7 @@ def _pieces(part: Part, tags: Sequence[Tag], k: int, row_bytes: int, repairs: li
             there = min(n, (part.raw.size - tag.at - 16) // row_bytes)
             if there < n:
                 repairs.append(
-                    Defect(f"{part.path.name}: is cut off; {n - there} samples of its last buffer are missing")
+                    Defect(f"{part.path.name}: its last buffer states {n} samples", f"{there}, as many as there are")
                 )
             first += skipped * n
             skipped = 0

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from neuroloom.ingest.formats import FormatError
-from neuroloom.ingest.ledger import Defect, note
+from neuroloom.ingest.ledger import not_utf8, note
 
 MAX_TEXT_BYTES = 1 << 24
 
@@ -29,8 +29,8 @@ def decoded(raw: bytes) -> str:
     """UTF-8, with or without a mark; what is none was written before that was usual, in Latin-1."""
     try:
         return raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        note(Defect("text that is no UTF-8: read as Latin-1"))
+    except UnicodeDecodeError as error:
+        note(not_utf8(error))
         return raw.decode("latin-1")
 
 

@@ -5,6 +5,7 @@ Blocks      a map of shape (blocks, C, samples of a block), as many formats writ
 Records     a map of records in which each channel has a stretch of its own
 SampleRange some samples, one after another, of others
 mapped      a map of so many samples of a file, which must be there
+whole_samples   how many there are in a file that is nothing but samples
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from neuroloom.ingest.formats import FormatError
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.streams import Samples
 
 CACHED_BYTES = 1 << 18
@@ -147,3 +149,23 @@ def mapped(path: Path, dtype: DTypeLike, shape: tuple[int, ...], *, offset: int 
         what = " x ".join(map(str, shape))
         raise FormatError(f"{path}: {found} bytes; {what} numbers of {kind.name} from byte {offset} on take {wanted}")
     return np.memmap(path, kind, mode="r", offset=offset, shape=shape)
+
+
+def whole_samples(path: Path, n_channels: int, itemsize: int, repairs: list[str], *, offset: int = 0) -> int:
+    """How many samples of so many channels a file holds from byte `offset` on; what is left of one at its end is told.
+
+    Raises FormatError where it holds none, or where its bytes fit one channel more and not those stated: cut off by
+    chance or not, samples of the wrong width are noise, and nobody sees that from the numbers.
+    """
+    n_bytes = max(path.stat().st_size - offset, 0)
+    n, rest = divmod(n_bytes, n_channels * itemsize)
+    if n == 0:
+        raise FormatError(f"{path}: {n_bytes} bytes; at least one sample of {n_channels} channels is wanted")
+    if rest and n_bytes % ((n_channels + 1) * itemsize) == 0:
+        raise FormatError(
+            f"{path}: {n_bytes} bytes are no whole number of samples of {n_channels} channels, but one of "
+            f"{n_channels + 1}; a header that lists all channels is wanted, or a file that ends with a whole sample"
+        )
+    if rest:
+        repairs.append(Defect(f"{path.name}: {rest} bytes after the last whole sample left out"))
+    return n

@@ -58,7 +58,7 @@ def signal_of(path: Path, repairs: list[str]) -> SignalFile:
         elif flag != 0 or not blocks:
             raise FormatError(f"{path}: {flag} at byte {at}; the flag of a block, 0 or 1, is wanted")
         if start + header[0] > raw.size:
-            repairs.append(Defect(f"{path.name}: its last block is cut off, and left out"))
+            repairs.append(Defect(f"{path.name}: its last block, which is cut off, left out"))
             break
         blocks.append(Block(start, header[0] // (4 * header[1])))
         at = start + header[0]

@@ -154,7 +154,8 @@ def eeg_channels(path: Path, n_channels: int, bad: set[int], repairs: list[str])
     layout = [s for s in _sensors(path, "sensorLayout.xml") if text_of(s, "type") in ("0", "1")]
     numbers = [text_of(sensor, "number") for sensor in layout]
     if len(numbers) != n_channels:
-        repairs.append(Defect(f"sensorLayout.xml lists {len(numbers)} electrodes for {n_channels} channels: numbered"))
+        what = f"sensorLayout.xml lists {len(numbers)} electrodes for {n_channels} channels"
+        repairs.append(Defect(what, f"numbers 1 to {n_channels}, in their order"))
         numbers, layout = [str(k + 1) for k in range(n_channels)], []
     placed = {text_of(sensor, "number"): sensor for sensor in _sensors(path, "coordinates.xml")}
     found = []
@@ -176,7 +177,7 @@ def pns_channels(path: Path, n_channels: int, bad: set[int], repairs: list[str])
     sensors = _sensors(path, "pnsSet.xml")
     if len(sensors) != n_channels:
         repairs.append(
-            Defect(f"pnsSet.xml lists {len(sensors)} channels, {n_channels} are there: numbered, without a unit")
+            Defect(f"pnsSet.xml lists {len(sensors)} channels", f"{n_channels}, as many as there are, without a unit")
         )
         sensors = []
     found = []

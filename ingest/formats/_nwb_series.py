@@ -165,7 +165,8 @@ def _unique(walk: Walk, here: Object, names: list[str]) -> tuple[str, ...]:
     """Two channels of one name get a number each, and that is noted."""
     unique, repeated = unique_names(names)
     if repeated:
-        walk.notes.append(f"{here.path}: channel name {repeated[0]!r} occurs more than once: numbered")
+        own = next(new for old, new in zip(names, unique, strict=True) if old == repeated[0])
+        walk.notes.append(f"{here.path}: channel name {repeated[0]!r} occurs more than once: numbered from {own!r} on")
     return tuple(unique)
 
 

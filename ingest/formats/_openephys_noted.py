@@ -29,7 +29,7 @@ def events_of(structure: Structure, noted: Noted, name: str, repairs: list[str])
     """The events of a folder, None where it holds none, or of a kind that has no label."""
     folder = inner(structure.folder, noted.folder, "events")
     if not folder.is_dir():
-        repairs.append(Defect(f"events/{noted.folder}: is not there"))
+        repairs.append(Defect(f"events/{noted.folder} is not there", "read without"))
         return None
     if (folder / "text.npy").is_file():
         return _messages(folder, noted, name)
@@ -102,7 +102,7 @@ def units_of(structure: Structure, noted: Noted, name: str, repairs: list[str]) 
     """Spikes cut while recording: a unit per electrode and cluster; cluster 0 is what was sorted to none."""
     folder = inner(structure.folder, noted.folder, "spikes")
     if not folder.is_dir():
-        repairs.append(Defect(f"spikes/{noted.folder}: is not there"))
+        repairs.append(Defect(f"spikes/{noted.folder} is not there", "read without"))
         return None
     times_s = _seconds(folder, _numbers(folder), noted)
     clusters = _first(folder, ("clusters.npy", "spike_clusters.npy"), times_s.size)

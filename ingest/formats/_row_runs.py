@@ -16,6 +16,9 @@ from neuroloom.ingest.timebase import MAX_SHIFT_S, FloatArray, Timebase, Times, 
 BLOCK_ROWS = 1 << 20
 PAUSE_S, PAUSE_INTERVALS = 1.0, 10  # a longer wait than both is a pause: a new segment begins after it
 
+MOST_STATED_HZ = 10_000.0  # of any eye tracker
+MAX_RUNS = 1000  # of one block: more would be files of thousands of series
+
 
 def runs(times_s: FloatArray) -> list[tuple[slice, Times]]:
     """Unbroken runs of rows, from increasing times of shape (T,), and the times of each.
@@ -30,6 +33,26 @@ def runs(times_s: FloatArray) -> list[tuple[slice, Times]]:
         cuts += (np.flatnonzero(np.diff(times_s[at : at + BLOCK_ROWS + 1]) > longest_s) + at + 1).tolist()
     spans = [slice(first, last) for first, last in pairwise([*cuts, times_s.size])]
     return [(span, times_of(times_s[span])) for span in spans]
+
+
+def stated_runs(times_s: FloatArray, rate_hz: float) -> list[tuple[slice, Times]]:
+    """As `runs`, of a tracker that states its rate: every sample that is missing ends a run, which has that rate.
+
+    As `runs` where none is stated (0 or NaN), where no two samples are that far apart, or where more than MAX_RUNS
+    are left.
+    """
+    if not (0 < rate_hz <= MOST_STATED_HZ and times_s.size):
+        return runs(times_s)
+    cuts = np.flatnonzero(np.abs(np.diff(times_s) - 1 / rate_hz) > MAX_SHIFT_S) + 1
+    if cuts.size > MAX_RUNS or 0 < cuts.size == times_s.size - 1 or (np.diff(times_s) < 0.5 / rate_hz).any():
+        return runs(times_s)
+    found: list[tuple[slice, Times]] = []
+    for first, last in pairwise([0, *cuts.tolist(), times_s.size]):
+        base = Timebase(rate_hz=rate_hz, start_s=float(times_s[first]), n_samples=last - first)
+        if np.abs(base.seconds(np.arange(last - first)) - times_s[first:last]).max() > MAX_SHIFT_S:
+            return runs(times_s)
+        found.append((slice(first, last), base))
+    return found
 
 
 def segments(samples: Samples, found: Sequence[tuple[slice, Times]]) -> tuple[Segment, ...]:

@@ -95,7 +95,10 @@ class SampleRows:
             raise FormatError(f"{path}: number {k + 1} of the {what} has no time; one is wanted for each")
         steps = np.diff(times_s)
         if (steps < 0).any():
-            repairs.append(Defect(f"{int((steps < 0).sum())} {what} earlier than the one before: sorted by time"))
+            first = int((steps < 0).argmax())
+            shown = f"the first at {times_s[first + 1]:.6f} after {times_s[first]:.6f} s"
+            n_back = int((steps < 0).sum())
+            repairs.append(Defect(f"{n_back} {what} earlier than the one before, {shown}", "sorted by time"))
             order = np.argsort(times_s, kind="stable")
             times_s, values = times_s[order], values[order]
         kept = np.concatenate([[True], np.diff(times_s) > 0])

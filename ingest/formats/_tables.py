@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._messages import shown
-from neuroloom.ingest.ledger import Defect, note
+from neuroloom.ingest.ledger import not_utf8, note
 from neuroloom.ingest.timebase import FloatArray
 
 HEAD_BYTES = 1 << 16  # the header lies within these
@@ -119,9 +119,9 @@ def _head_lines(path: Path) -> tuple[list[str], str] | None:
     encoding = _encoding(raw)
     try:
         text = codecs.getincrementaldecoder(encoding)().decode(raw, not cut)
-    except UnicodeDecodeError:
+    except UnicodeDecodeError as error:
         encoding = "latin-1"
-        note(Defect(f"{path.name}: text that is no UTF-8: read as Latin-1"))
+        note(not_utf8(error, path.name))
         text = raw.decode(encoding)
     if re.search(r"[\x00-\x08\x0e-\x1f\x7f]", text):
         return None
@@ -197,9 +197,9 @@ def whole(table: TextTable, *, max_bytes: int) -> tuple[TextTable, int]:
             if encoding == "utf-8":
                 try:
                     decoder.decode(block)
-                except UnicodeDecodeError:
+                except UnicodeDecodeError as error:
                     encoding = "latin-1"
-                    note(Defect(f"{table.path.name}: text that is no UTF-8: read as Latin-1"))
+                    note(not_utf8(error, table.path.name))
     return replace(table, encoding=encoding), n_lines
 
 

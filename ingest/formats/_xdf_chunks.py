@@ -115,7 +115,10 @@ def sources_of(path: Path, raw: mmap.mmap, repairs: list[str]) -> tuple[list[Sou
     for source in sources.values():
         if source.stated_count not in (None, source.n_samples):
             repairs.append(
-                Defect(f"{source.name}: its footer counts {source.stated_count} samples, {source.n_samples} are there")
+                Defect(
+                    f"{source.name}: its footer counts {source.stated_count} samples",
+                    f"{source.n_samples}, as many as there are",
+                )
             )
     return list(sources.values()), start
 

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from neuroloom.ingest.formats._channels import grouped_signals, unique_names
+from neuroloom.ingest.formats._channels import grouped_signals, numbered
 from neuroloom.ingest.formats._triggers import triggers
 from neuroloom.ingest.formats._units import kept_unit
 from neuroloom.ingest.formats._xdf_chunks import MAX_TEXTS, Samples, Source, plain, said
@@ -104,16 +104,15 @@ def _channels(source: Source, repairs: list[str]) -> tuple[list[str], list[tuple
     found = source.info.findall("desc/channels/channel")
     if len(found) not in (0, source.n_channels):
         repairs.append(
-            Defect(f"{source.name}: describes {len(found)} of its {source.n_channels} channels: left unnamed")
+            Defect(
+                f"{source.name}: describes {len(found)} of its {source.n_channels} channels",
+                f"'ch1' to 'ch{source.n_channels}'",
+            )
         )
     if len(found) != source.n_channels:
         found = [ElementTree.Element("channel") for _ in range(source.n_channels)]
     names = [plain(said(channel, "label")) or f"ch{i + 1}" for i, channel in enumerate(found)]
-    if len(set(names)) < len(names):
-        repairs.append(
-            Defect(f"{source.name}: {len(names) - len(set(names))} channels have the name of another: numbered")
-        )
-        names, _ = unique_names(names)
+    names = numbered(names, repairs, where=f"{source.name}: ")
     units = [kept_unit(plain(said(channel, "unit"))) for channel in found]
     return names, units, [plain(said(channel, "type")) for channel in found]
 

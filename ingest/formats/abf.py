@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._abf_header import EPISODIC, MAGIC_1, MAGIC_2, Header, header_of
-from neuroloom.ingest.formats._channels import columns_of, grouped, unique_names
+from neuroloom.ingest.formats._channels import columns_of, grouped, numbered
 from neuroloom.ingest.formats._units import kept_unit
 from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
@@ -134,8 +134,7 @@ def _unstated(path: Path, stated: Header, repairs: list[str]) -> tuple[NDArray[A
 
 
 def _signals(path: Path, stated: Header, segments: list[Segment], repairs: list[str]) -> list[Signal]:
-    names, repeated = unique_names([channel.name for channel in stated.channels])
-    repairs += [Defect(f"channel name {name!r} occurs more than once: numbered") for name in repeated]
+    names = numbered([channel.name for channel in stated.channels], repairs)
     kept = [kept_unit(channel.unit) for channel in stated.channels]
     signals = []
     for _, unit, suffix, columns in grouped(["adc"] * len(names), [unit for unit, _ in kept]):

@@ -2,14 +2,20 @@
 
     X.vhdr  -> X.eeg (or .dat) and X.vmrk      (V-Amp writes X.ahdr, X.eeg, X.amrk)
 
-The header's DataFile and MarkerFile must be plain names beside it: a path that leads elsewhere is refused.
+The header's DataFile and MarkerFile must be plain names beside it: a path that leads elsewhere is refused. Where a name
+leads to nothing, since the three were renamed, the file of the header's own stem is taken, and that is told.
+
+A V-Amp stores one channel more than its header lists, as MNE-Python knows too: it has no name, gain or unit, and is
+left out.
+
+Design rationale: markers that are damaged or missing cost no samples. They are read without what is lost, which the
+ledger shows and `strict` refuses; in the inbox a marker file that is named is waited for (`awaited`).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,10 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
-from neuroloom.ingest.formats._channels import columns_of, grouped, kind_of, unique_names
-from neuroloom.ingest.formats._companions import beside
+from neuroloom.ingest.formats._brainvision_markers import Marker, markers_of
+from neuroloom.ingest.formats._channels import columns_of, grouped, kind_of, numbered
+from neuroloom.ingest.formats._companions import beside, is_there, plainly_named
+from neuroloom.ingest.formats._mapped import whole_samples
 from neuroloom.ingest.formats._units import kept_unit
-from neuroloom.ingest.ledger import Defect, note
+from neuroloom.ingest.ledger import Defect, not_utf8, note
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Events, Segment, Signal, Stream
 from neuroloom.ingest.timebase import Timebase
@@ -28,7 +36,10 @@ from neuroloom.ingest.timebase import Timebase
 TITLE = "BrainVision"
 MODALITY = "eeg"
 KEEPS = "int16, int32 or float32, gaps, markers, channel units; not positions, not filters"
-TESTED_ON = "real files of MNE-Python and its testing data"
+TESTED_ON = (
+    "every header of MNE-Python and its testing data (multiplexed, vectorised, V-Amp); int32, gaps, renamed files "
+    "and damaged markers on files written by this project only"
+)
 
 _SIGNATURE = re.compile(rb"^(\xef\xbb\xbf)?\s*(Brain ?Vision|BrainVision) (Data Exchange|V-Amp Data) Header File", re.I)
 _DTYPES = {"INT_16": "<i2", "INT_32": "<i4", "IEEE_FLOAT_32": "<f4"}
@@ -41,24 +52,30 @@ def sniff(path: Path, head: bytes) -> bool:
 
 
 def files(path: Path) -> tuple[Path, ...]:
-    """Header, data, markers. Raises FormatError where one is named but missing or lies elsewhere."""
+    """Header, data, markers where they are there. Raises FormatError where data are missing, or a name leads away."""
     common = _sections(path)["common infos"]
-    named = [_named(path, common, key) for key in ("datafile", "markerfile")]
-    return (path, *(file for file in named if file is not None))
+    return tuple(file for file in (path, _data_file(path, common, []), _marker_file(path, common, [])) if file)
+
+
+def awaited(path: Path) -> str:
+    """That its markers are not beside it, "" where they are: a header need not name them, and they come last."""
+    common = _sections(path)["common infos"]
+    if _marker_file(path, common, []) is not None:
+        return ""
+    name = _name(path, common, "markerfile") or path.with_suffix(".vmrk").name
+    return f"{path.name}: {name}, its markers, is not beside it"
 
 
 def read(path: Path) -> list[Recording]:
     """One Recording; a Signal per unit, and the markers as events."""
     sections = _sections(path)
     common = sections["common infos"]
-    data = _named(path, common, "datafile")
-    if data is None:
-        raise FormatError(f"{path}: names no DataFile; one is wanted")
     repairs: list[str] = []
+    data = _data_file(path, common, repairs)
     samples = _samples(path, data, sections, repairs)
     rate_hz = 1e6 / _number(path, common, "samplinginterval")
-    marker_file = _named(path, common, "markerfile")
-    markers = _markers(marker_file) if marker_file else []
+    marker_file = _marker_file(path, common, repairs)
+    markers = markers_of(marker_file.name, _text(marker_file), repairs) if marker_file else []
     segments = _segments(samples, rate_hz, markers)
     streams: list[Stream] = list(_signals(path, sections["channel infos"], segments, repairs))
     if markers:
@@ -67,9 +84,9 @@ def read(path: Path) -> list[Recording]:
         Recording(
             clock=path.stem,
             format="brainvision",
-            files=files(path),
+            files=(path, data, *([marker_file] if marker_file else [])),
             streams=tuple(streams),
-            start=next((when for _, _, _, when in markers if when), None),
+            start=next((marker.when for marker in markers if marker.when), None),
             repairs=tuple(repairs),
         )
     ]
@@ -79,9 +96,9 @@ def _text(path: Path) -> str:
     raw = path.read_bytes()
     try:
         return raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
+    except UnicodeDecodeError as error:
         if b"Codepage=UTF-8" in raw:
-            note(Defect(f"{path.name}: states UTF-8 and is none: read as Latin-1"))
+            note(not_utf8(error, f"{path.name}, which states UTF-8,"))
         return raw.decode("latin-1")  # what the vendor wrote before it stated a code page
 
 
@@ -97,15 +114,48 @@ def _sections(path: Path) -> dict[str, dict[str, str]]:
             key, _, value = line.partition("=")
             section.setdefault(key.strip().lower(), value.strip())
     for name in ("common infos", "channel infos"):
-        if name not in found and path.suffix.lower() not in (".vmrk", ".amrk"):
+        if name not in found:
             raise FormatError(f"{path}: no [{name}] section; a BrainVision header has one")
     return found
 
 
-def _named(path: Path, common: Mapping[str, str], key: str) -> Path | None:
-    """The file of that entry, in the header's own folder; None where the header names none."""
-    name = common.get(key, "").replace("$b", path.stem)
-    return beside(path, name, key) if name else None
+def _name(path: Path, common: Mapping[str, str], key: str) -> str:
+    """What the header calls that file, "" where it names none; `$b` stands for its own stem."""
+    return common.get(key, "").replace("$b", path.stem)
+
+
+def _data_file(path: Path, common: Mapping[str, str], repairs: list[str]) -> Path:
+    """The file of samples. Raises FormatError where none is named, or it is not beside the header."""
+    name = _name(path, common, "datafile")
+    if not name:
+        raise FormatError(f"{path}: names no DataFile; one is wanted")
+    return _renamed(path, name, "DataFile", (".eeg", ".dat"), repairs) or beside(path, name, "datafile")
+
+
+def _marker_file(path: Path, common: Mapping[str, str], repairs: list[str]) -> Path | None:
+    """The file of markers, None where there is none. Raises FormatError where the name leads away."""
+    name = _name(path, common, "markerfile")
+    suffixes = (".amrk", ".vmrk") if path.suffix.lower() == ".ahdr" else (".vmrk", ".amrk")
+    if name:
+        found = _renamed(path, name, "MarkerFile", suffixes, repairs)
+        if found is None:
+            repairs.append(Defect(f"MarkerFile={name}, which is not beside it: read without markers"))
+        return found
+    own = next((own for suffix in suffixes if is_there(own := path.with_suffix(suffix))), None)
+    if own is not None:
+        repairs.append(Defect(f"no MarkerFile line: MarkerFile={own.name}, which is beside it"))
+    return own
+
+
+def _renamed(path: Path, name: str, what: str, suffixes: tuple[str, ...], repairs: list[str]) -> Path | None:
+    """The file of that name beside the header, else that of the header's stem; None where neither is there."""
+    named = plainly_named(path, name, what.lower())
+    if is_there(named):
+        return named
+    own = next((own for suffix in suffixes if is_there(own := path.with_suffix(suffix))), None)
+    if own is not None:
+        repairs.append(Defect(f"{what}={name}, which is not beside it: {what}={own.name}"))
+    return own
 
 
 def _number(path: Path, section: Mapping[str, str], key: str) -> float:
@@ -128,15 +178,38 @@ def _samples(path: Path, data: Path, sections: Mapping[str, Mapping[str, str]], 
     if kind not in _DTYPES:
         raise FormatError(f"{path}: BinaryFormat is {kind}; one of {', '.join(_DTYPES)} is wanted")
     dtype = np.dtype(_DTYPES[kind])
+    is_by_channel = common.get("dataorientation", "MULTIPLEXED").upper() == "VECTORIZED"
+    stored = _stored_channels(path, data, n_channels, dtype.itemsize)
+    n_samples = whole_samples(data, stored, dtype.itemsize, repairs)
+    _check_points(path, common, n_samples, is_by_channel, repairs)
+    if is_by_channel and data.stat().st_size % (stored * dtype.itemsize):
+        raise FormatError(f"{data}: not the same number of samples for each of {stored} channels; the file is cut off")
+    shape = (stored, n_samples) if is_by_channel else (n_samples, stored)
+    samples = np.memmap(data, dtype, mode="r", shape=shape)
+    if stored > n_channels:
+        repairs.append(f"{data.name}: column {stored}, which a V-Amp stores and its header does not list, left out")
+    return (samples.T if is_by_channel else samples)[:, :n_channels]
+
+
+def _stored_channels(path: Path, data: Path, n_channels: int, itemsize: int) -> int:
+    """How many channels lie in the file of samples: of a V-Amp one more than are listed, unless only these fit."""
+    if b"V-Amp" not in path.read_bytes()[:80]:
+        return n_channels
     n_bytes = data.stat().st_size
-    n_samples, rest = divmod(n_bytes, n_channels * dtype.itemsize)
-    if rest:
-        repairs.append(Defect(f"{data.name}: {rest} bytes after the last whole sample left out"))
-    if n_samples == 0:
-        raise FormatError(f"{data}: {n_bytes} bytes; at least one sample of {n_channels} channels is wanted")
-    if common.get("dataorientation", "MULTIPLEXED").upper() == "VECTORIZED":
-        return np.memmap(data, dtype, mode="r", shape=(n_channels, n_samples)).T
-    return np.memmap(data, dtype, mode="r", shape=(n_samples, n_channels))
+    fits_listed, fits_more = (n_bytes % (n * itemsize) == 0 for n in (n_channels, n_channels + 1))
+    return n_channels if fits_listed and not fits_more else n_channels + 1
+
+
+def _check_points(path: Path, common: Mapping[str, str], n_there: int, is_by_channel: bool, repairs: list[str]) -> None:
+    """Compare with DataPoints, where the header has it. Raises FormatError where that says channels lie elsewhere."""
+    stated = common.get("datapoints", "")
+    if not stated.isascii() or not stated.isdigit() or int(stated[:15]) == n_there:
+        return
+    if is_by_channel:
+        raise FormatError(
+            f"{path}: DataPoints={stated[:15]}, {n_there} of each channel are there; as many as stated are wanted"
+        )
+    repairs.append(Defect(f"DataPoints={stated[:15]}: DataPoints={n_there}, as many as there are"))
 
 
 class _Row(NamedTuple):
@@ -154,8 +227,7 @@ def _signals(
     """One Signal per unit and what it measures, named after both."""
     n_channels = segments[0][0].shape[1]
     rows = [_channel(path, channels.get(f"ch{i}", ""), i) for i in range(1, n_channels + 1)]
-    names, repeated = unique_names([row.name for row in rows])
-    repairs += [Defect(f"channel name {name!r} occurs more than once: numbered") for name in repeated]
+    names = numbered([row.name for row in rows], repairs)
     kinds = [(kind_of(name) or "eeg") if row.unit == "uV" else "aux" for name, row in zip(names, rows, strict=True)]
     signals = []
     for modality, unit, _, columns in grouped(kinds, [row.unit for row in rows]):
@@ -187,42 +259,12 @@ def _channel(path: Path, text: str, number: int) -> _Row:
     return _Row(name=parts[0] or f"Ch{number}", reference=parts[1], gain=resolution * factor, unit=unit)
 
 
-Marker = tuple[int, str, int, datetime | None]  # first sample (from 0), label, samples it lasts, date of a new segment
-
-
-def _markers(path: Path) -> list[Marker]:
-    """The markers in order of time."""
-    found: list[Marker] = []
-    for key, value in _sections(path).get("marker infos", {}).items():
-        if not re.fullmatch(r"mk\d+", key):
-            continue
-        parts = [part.replace("\\1", ",") for part in value.split(",")] + [""] * 6
-        try:
-            position = int(parts[2]) - 1
-            length = int(parts[3] or 1)
-        except ValueError as error:
-            raise FormatError(f"{path}: {key} is at {parts[2]!r}; a sample number is wanted") from error
-        found.append((max(position, 0), f"{parts[0]}/{parts[1]}", length, _date(parts[5])))
-    return sorted(found, key=lambda marker: marker[0])
-
-
-def _date(text: str) -> datetime | None:
-    """`20131113161403794232`: year to microseconds, local time without a zone."""
-    digits = text.strip()
-    if len(digits) != 20 or not digits.isdigit() or digits[:4] == "0000":
-        return None
-    try:
-        return datetime.strptime(digits, "%Y%m%d%H%M%S%f")
-    except ValueError:
-        return None
-
-
 def _segments(samples: NDArray[Any], rate_hz: float, markers: list[Marker]) -> list[tuple[NDArray[Any], Timebase]]:
     """The unbroken runs between "New Segment" markers; a gap lasts as long as their dates tell.
 
     Where a later segment states no date, the gap is of unknown length: samples go on without one, as the file counts.
     """
-    news = [(at, when) for at, label, _, when in markers if label.startswith("New Segment") and at < len(samples)]
+    news = [(marker.at, marker.when) for marker in markers if marker.is_new_segment and marker.at < len(samples)]
     first = next((when for at, when in news if at == 0), None)
     cuts = [(0, 0.0)]
     for at, when in news:
@@ -241,15 +283,13 @@ def _segments(samples: NDArray[Any], rate_hz: float, markers: list[Marker]) -> l
 
 def _events(markers: list[Marker], rate_hz: float) -> Events:
     """Markers as events, labelled by description; their type and length in the table."""
-    shown = [m for m in markers if not m[1].startswith("New Segment")]
-    times_s = np.array([m[0] / rate_hz for m in shown])
-    kinds = tuple(m[1].partition("/")[0] for m in shown)
-    labels = tuple(m[1].partition("/")[2] or m[1].partition("/")[0] for m in shown)
+    shown = [marker for marker in markers if not marker.is_new_segment]
+    kinds = tuple(marker.kind for marker in shown)
     is_sync = any(kind.lower() in _PULSES for kind in kinds)
     return Events(
         name="markers",
         modality="sync" if is_sync else "events",
-        times_s=times_s,
-        labels=labels,
-        table={"kind": kinds, "duration_s": tuple(m[2] / rate_hz for m in shown)},
+        times_s=np.array([marker.at / rate_hz for marker in shown]),
+        labels=tuple(marker.text or marker.kind for marker in shown),
+        table={"kind": kinds, "duration_s": tuple(marker.lasts / rate_hz for marker in shown)},
     )

@@ -132,7 +132,8 @@ def _marked(path: Path, res4: Res4, repairs: list[str]) -> tuple[Any, ...]:
     bad = set(bad_channels(path))
     known = {channel.name.partition("-")[0] for channel in res4.channels} | {c.name for c in res4.channels}
     if bad - known:
-        repairs.append(Defect(f"BadChannels names {len(bad - known)} channels that are not there"))
+        names = ", ".join(repr(name[:40]) for name in sorted(bad - known)[:10])
+        repairs.append(Defect(f"BadChannels names {len(bad - known)} channels that are not there, {names}", "left out"))
     return tuple(
         replace(c, about={**c.about, "bad_in_file": c.name in bad or c.name.partition("-")[0] in bad})
         for c in res4.channels
@@ -162,7 +163,7 @@ def _maps(res4: Res4, repairs: list[str]) -> list[NDArray[Any]]:
         found.append(np.memmap(file, ">i4", mode="r", offset=_HEAD_BYTES, shape=shape))
     n_found = sum(len(one) for one in found)
     if n_found != res4.n_trials:
-        repairs.append(Defect(f"{res4.path.name} states {res4.n_trials} trials, {n_found} are there"))
+        repairs.append(Defect(f"{res4.path.name} states {res4.n_trials} trials", f"{n_found}, as many as there are"))
     return found
 
 

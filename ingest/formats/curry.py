@@ -131,7 +131,9 @@ def _rate(path: Path, stated: Mapping[str, str], repairs: list[str]) -> float:
     if interval_us <= 0 and rate_hz <= 0:
         raise FormatError(f"{path}: SampleTimeUsec and SampleFreqHz are {interval_us:g} and {rate_hz:g}; one is wanted")
     if interval_us > 0 and abs(1e6 / interval_us - rate_hz) > 1e-4 * rate_hz:
-        repairs.append(Defect(f"SampleFreqHz is {rate_hz:g}, SampleTimeUsec {interval_us:g}: the latter is taken"))
+        repairs.append(
+            Defect(f"SampleFreqHz={rate_hz:g}", f"{1e6 / interval_us:g} Hz, as SampleTimeUsec={interval_us:g} says")
+        )
     return 1e6 / interval_us if interval_us > 0 else rate_hz
 
 
@@ -155,9 +157,9 @@ def _samples(
             f"{data}: {data.stat().st_size} bytes; whole samples of {n_channels} float32 are wanted: still being "
             "copied, cut off, or of another type"
         )
-    if n_stated not in (-1, there):
-        repairs.append(Defect(f"{path.name} states {n_stated} samples, {there} are there"))
     n = there if n_stated < 1 else min(there, n_stated)
+    if n_stated not in (-1, there):
+        repairs.append(Defect(f"{path.name} states {n_stated} samples, {there} are there", f"{n} samples"))
     kind = ">f4" if stated.get("DataByteOrder") == "MOTOROLA" else "<f4"
     if stated.get("DataSampOrder") == "CHAN":
         return np.memmap(data, kind, mode="r", shape=(n_channels, there)).T[:n]

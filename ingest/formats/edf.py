@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._annotations import Note, annotated
-from neuroloom.ingest.formats._channels import kind_of, unique_names
+from neuroloom.ingest.formats._channels import kind_of, numbered
 from neuroloom.ingest.formats._dates import later
 from neuroloom.ingest.formats._mapped import Records
 from neuroloom.ingest.formats._subjects import subject_of
@@ -215,13 +215,14 @@ def _whole_records(path: Path, header: _Header, repairs: list[str]) -> int:
     there, rest = divmod(path.stat().st_size - header.n_bytes, record_bytes)
     if there < 1:
         raise FormatError(f"{path}: no whole data record of {record_bytes} bytes; at least one is wanted")
+    n = there if header.n_records == -1 else min(there, header.n_records) or there
     if header.n_records not in (-1, there):
-        repairs.append(Defect(f"header states {header.n_records} data records, {there} are there: those were read"))
+        repairs.append(Defect(f"header states {header.n_records} data records, {there} are there", f"{n} data records"))
     if rest:
         repairs.append(Defect(f"{rest} bytes after the last whole data record left out"))
     if header.record_s <= 0 and any(label not in _ANNOTATIONS for label in header.labels):
         raise FormatError(f"{path}: a data record lasts {header.record_s} s; more than 0 is wanted")
-    return there if header.n_records == -1 else min(there, header.n_records) or there
+    return n
 
 
 def _annotations(path: Path, header: _Header, raw: NDArray[np.uint8]) -> tuple[list[Note], NDArray[np.float64]]:
@@ -259,9 +260,11 @@ def _tals(data: bytes) -> Iterator[tuple[float, float, list[str]]]:
 def _decoded(text: bytes) -> str:
     try:
         return text.decode("utf-8")
-    except UnicodeDecodeError:
-        note(Defect("an annotation that is no UTF-8: read as Latin-1"))
-        return text.decode("latin-1")
+    except UnicodeDecodeError as error:
+        read_as = text.decode("latin-1")
+        byte = text[error.start : error.start + 1].hex().upper()
+        note(Defect(f"an annotation with byte 0x{byte}, no UTF-8", f"{read_as[:80]!r}, read as Latin-1"))
+        return read_as
 
 
 Run = tuple[int, int, float]  # first record, past the last, time of the first sample
@@ -280,11 +283,7 @@ def _runs(header: _Header, n_records: int, onsets_s: NDArray[np.float64]) -> lis
 
 
 def _signals(header: _Header, raw: NDArray[np.uint8], runs: list[Run], repairs: list[str]) -> list[Signal]:
-    names, repeated = unique_names(header.labels)
-    repairs += [
-        Defect(f"channel name {name!r} occurs more than once: numbered")
-        for name in sorted({*repeated} - {*_ANNOTATIONS})
-    ]
+    names = numbered(header.labels, repairs, but=_ANNOTATIONS)
     starts = np.concatenate([[0], np.cumsum(header.counts)])
     groups: dict[tuple[int, str, str], list[int]] = {}
     units = [kept_unit(unit) for unit in header.units]

@@ -4,7 +4,8 @@
                 a sample together (X.dat: all samples of a channel together)
     event       latency counts samples from 1 and may lie between two; duration is in samples
     boundary    an event where samples were taken out: as many as its duration says, else an unknown number
-    urevent     the same events where they were before anything was taken out: they tell when an epoch was recorded
+    urevent     the same events where they were before anything was taken out: they tell when an epoch was recorded;
+                where they do not, epochs lie one after the other, a second apart
 
 Samples are in microvolts by EEGLAB's definition. X, Y and Z of an electrode have no stated unit: kept as stored.
 
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from neuroloom.ingest.formats import FormatError
-from neuroloom.ingest.formats._channels import grouped_signals, kind_of, unique_names
+from neuroloom.ingest.formats._channels import grouped_signals, kind_of, numbered
 from neuroloom.ingest.formats._eeglab_fields import fields, is_eeglab, number, rows, text
 from neuroloom.ingest.formats._eeglab_samples import Shape, data_file, embedded, mapped
 from neuroloom.ingest.formats._eeglab_times import continuous, epochs, events_of, was_resampled
@@ -36,12 +37,12 @@ from neuroloom.ingest.streams import Segment, Signal, Stream
 TITLE = "EEGLAB"
 MODALITY = "eeg"
 KEEPS = (
-    "samples as stored, gaps, epochs at their times, events with all their fields, positions; not ICA, not "
-    "rejection marks"
+    "samples as stored, gaps, epochs at their times (one after the other where these are not known, or overlap), "
+    "events with all their fields, positions; not ICA, not rejection marks"
 )
 TESTED_ON = (
-    "real files of MNE-Python's testing data, MATLAB 5 with and without .fdt; MATLAB 7.3, gaps and epochs that do not "
-    "overlap on files written by this project only"
+    "real files of MNE-Python's testing data, MATLAB 5 with and without .fdt, epochs that overlap; MATLAB 7.3, gaps "
+    "and epochs at their times on files written by this project only"
 )
 
 
@@ -75,7 +76,7 @@ def read(path: Path) -> list[Recording]:
     if shape.n_epochs == 1:
         pieces = continuous(events, shape, was_resampled(eeg), repairs)
     else:
-        pieces = epochs(path, events, urevents, shape, was_resampled(eeg))
+        pieces = epochs(events, urevents, shape, was_resampled(eeg), repairs)
     try:
         segments = [Segment(samples=samples.rows(p.first, p.n), timebase=p.timebase(shape.rate_hz)) for p in pieces]
         streams: list[Stream] = [*_signals(eeg, segments, shape, repairs), *events_of(events, pieces, shape, repairs)]
@@ -113,12 +114,12 @@ def _signals(eeg: Mapping[str, Any], segments: Sequence[Segment], shape: Shape, 
     """Channels in volts together, as recorded; others apart by unit."""
     places = rows(eeg.get("chanlocs"))
     if len(places) != shape.n_channels:
-        repairs.append(Defect(f"names {len(places)} of its {shape.n_channels} channels: numbered"))
+        repairs.append(
+            Defect(f"names {len(places)} of its {shape.n_channels} channels", f"'Ch1' to 'Ch{shape.n_channels}'")
+        )
         places = [{} for _ in range(shape.n_channels)]
     stated = [text(place.get("labels")) or f"Ch{i + 1}" for i, place in enumerate(places)]
-    names, _ = unique_names(stated)
-    if len(set(stated)) < len(stated):
-        repairs.append(Defect(f"{len(stated) - len(set(stated))} channels have the name of another: numbered"))
+    names = numbered(stated, repairs)
     kinds = [_kind(text(place.get("type")), name) for place, name in zip(places, names, strict=True)]
     units = [
         kept_unit(text(place.get("unit")) or ("" if kind == "misc" else "uV"))

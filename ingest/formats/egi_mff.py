@@ -179,13 +179,15 @@ def _segments(path: Path, source: SignalFile, found: Sequence[Epoch], repairs: l
         blocks = source.blocks[epoch.first_block - 1 : epoch.last_block]
         if not blocks or epoch.first_block < 1:
             repairs.append(
-                Defect(f"{source.path.name}: blocks {epoch.first_block} to {epoch.last_block} are not there")
+                Defect(f"{source.path.name}: blocks {epoch.first_block} to {epoch.last_block} are not there", "a gap")
             )
             continue
         there = sum(block.n for block in blocks)
         stated = round((epoch.stop_s - epoch.start_s) * source.rate_hz)
         if abs(stated - there) > 1:  # physiology may have a sample less
-            repairs.append(Defect(f"{source.path.name}: an epoch states {stated} samples, {there} are there"))
+            repairs.append(
+                Defect(f"{source.path.name}: an epoch states {stated} samples", f"{there}, as many as there are")
+            )
         base = Timebase(rate_hz=source.rate_hz, start_s=epoch.start_s, n_samples=there)
         segments.append(Segment(samples=BlockRows(source, blocks, there), timebase=base))
     for one, other in pairwise(segments):

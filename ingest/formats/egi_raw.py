@@ -81,9 +81,9 @@ def read(path: Path) -> list[Recording]:
     there = (path.stat().st_size - header.data_at) // frame_bytes
     if there < 1:
         raise FormatError(f"{path}: no whole sample of {frame_bytes} bytes; at least one is wanted")
-    if there != header.n_samples:
-        repairs.append(Defect(f"header states {header.n_samples} samples, {there} are there"))
     n_samples = min(there, header.n_samples) if header.n_samples > 0 else there
+    if there != header.n_samples:
+        repairs.append(Defect(f"header states {header.n_samples} samples, {there} are there", f"{n_samples} samples"))
     frames = mapped(path, header.dtype, (n_samples, width), offset=header.data_at)
     base = Timebase(rate_hz=header.rate_hz, n_samples=n_samples)
     channels = [Channel(name=f"E{k + 1}", kind="eeg", unit="uV", gain=header.gain_uV) for k in range(header.n_channels)]

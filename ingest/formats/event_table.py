@@ -176,13 +176,13 @@ def _rows(table: TextTable, onset: int, seconds: float, repairs: list[str]) -> t
         raise FormatError(f"{table.path}: no row with an onset; at least one event is wanted")
     if without:
         repairs.append(
-            Defect(f"{len(without)} rows without an onset left out: lines {', '.join(map(str, without[:20]))}")
+            Defect(f"{len(without)} rows without an onset, lines {', '.join(map(str, without[:20]))}, left out")
         )
     onsets_s = np.array([onset_s for onset_s, _ in kept])
-    if (np.diff(onsets_s) < 0).any():
-        repairs.append(
-            Defect(f"{int((np.diff(onsets_s) < 0).sum())} rows earlier than the row before: sorted by onset")
-        )
+    back = np.flatnonzero(np.diff(onsets_s) < 0)
+    if back.size:
+        shown_s = f"the first at {onsets_s[back[0] + 1]:g} after {onsets_s[back[0]]:g} s"
+        repairs.append(Defect(f"{back.size} rows earlier than the row before, {shown_s}", "sorted by onset"))
     order = np.argsort(onsets_s, kind="stable")
     return onsets_s[order], [kept[i][1] for i in order]
 

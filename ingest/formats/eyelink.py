@@ -1,6 +1,6 @@
 """EyeLink ASC, as SR Research's edf2asc writes it: gaze samples and events as lines of text, on the tracker's clock.
 
-    START .. END     a block of recording: a segment, more where a second and more is missing in it
+    START .. END     a block of recording at the RATE of its SAMPLES line: a segment, more where samples are missing
     <time> x y pupil [x y pupil]        a sample; "." is a lost one and becomes NaN
     SBLINK/EBLINK, SSACC/ESACC, SFIX/EFIX    intervals, per eye
     MSG, INPUT, BUTTON                  events
@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._eye_events import FIXATION_COLUMNS, SACCADE_COLUMNS, eye_intervals
 from neuroloom.ingest.formats._eyelink_screen import screen_told
-from neuroloom.ingest.formats._row_runs import runs, segments
+from neuroloom.ingest.formats._row_runs import segments, stated_runs
+from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import HIGH, Events, Intervals, Segment, Signal, Stream
 
@@ -43,6 +44,7 @@ class _Block:
 
     eyes: tuple[str, ...]
     unit: str
+    rate_hz: float = 0.0  # as stated
     samples: list[NDArray[np.float64]] = field(default_factory=list)  # columns: ms, then x, y, pupil per eye
 
 
@@ -63,8 +65,8 @@ class _Found:
 
     @property
     def repairs(self) -> tuple[str, ...]:
-        short = f"{self.n_short} rows of samples are cut short: left out"
-        ends = "its last block has no END: the file was cut off; read as far as it goes"
+        short = Defect(f"{self.n_short} rows of samples that are cut short", "left out")
+        ends = Defect("its last block has no END, the file was cut off", "read as far as it goes")
         return (*([short] if self.n_short else []), *([ends] if self.is_open else []))
 
 
@@ -180,6 +182,7 @@ def _take_line(path: Path, found: _Found, line: str) -> None:
         case "SAMPLES" if found.blocks:
             block = found.blocks[-1]
             block.eyes = _eyes(parts) or block.eyes
+            block.rate_hz = _rate(parts)
             block.unit = {"GAZE": "px", "HREF": "href", "PUPIL": "camera"}.get(parts[1] if len(parts) > 1 else "", "px")
         case "MSG" if len(parts) > 1:
             text = line.rstrip("\n").split(None, 2)[-1] if len(parts) > 2 else ""
@@ -207,6 +210,11 @@ def _take_input(found: _Found, time_s: float, value: str) -> None:
         found.open_input = len(found.pulses)
         found.pulses.append((time_s, value))
         found.high_s.append(float("nan"))
+
+
+def _rate(parts: list[str]) -> float:
+    """What stands after RATE, 0 where nothing does."""
+    return _number(parts[parts.index("RATE") + 1]) if "RATE" in parts[:-1] else 0.0
 
 
 def _eyes(parts: list[str]) -> tuple[str, ...]:
@@ -240,7 +248,7 @@ def _signals(
         table = np.concatenate(block.samples)
         if (np.diff(table[:, 0]) <= 0).any():
             raise FormatError(f"{path}: sample times repeat or jump back within a block; they must increase")
-        found = runs(table[:, 0] / 1e3)
+        found = stated_runs(table[:, 0] / 1e3, block.rate_hz)
         gaze += segments(table[:, gaze_columns].astype(np.float32), found)
         pupil += segments(table[:, pupil_columns].astype(np.float32), found)
     common: dict[str, Any] = {"gain": np.ones(len(gaze_columns)), "offset": np.zeros(len(gaze_columns))}

@@ -227,7 +227,7 @@ def _whole_records(path: Path, header: _Header, repairs: list[str]) -> int:
     if there < 1:
         raise FormatError(f"{path}: no whole record of {header.record_bytes} bytes; at least one is wanted")
     if header.n_records > there:
-        repairs.append(Defect(f"header states {header.n_records} records, {there} are there: those were read"))
+        repairs.append(Defect(f"header states {header.n_records} records", f"{there}, as many as there are"))
     return there if header.n_records <= 0 else min(there, header.n_records)
 
 
@@ -271,7 +271,7 @@ def _events(path: Path, header: _Header, n_records: int, repairs: list[str]) -> 
             raise FormatError(f"{path}: {n} events; up to {MAX_EVENTS} are wanted")
         table = file.read(n * width)
     if len(table) < n * width:
-        repairs.append(Defect(f"table of events is cut off: {len(table)} of its {n * width} bytes are there; left out"))
+        repairs.append(Defect(f"table of events, of which {len(table)} of {n * width} bytes are there, left out"))
         return []
     at, codes = np.frombuffer(table, "<u4", n), np.frombuffer(table, "<u2", n, 4 * n).tolist()
     about = np.frombuffer(table, "<u2", n, 6 * n).tolist() if mode == 3 else [0] * n

@@ -179,7 +179,7 @@ def _n_samples(path: Path, header: _Header, repairs: list[str]) -> int:
     if there < 1:
         raise FormatError(f"{path}: no whole sample of {frame_bytes} bytes; at least one is wanted")
     if header.n_samples > there:
-        repairs.append(Defect(f"header states {header.n_samples} samples, {there} are there: those were read"))
+        repairs.append(Defect(f"header states {header.n_samples} samples", f"{there}, as many as there are"))
     return there if header.n_samples < 1 else min(there, header.n_samples)
 
 

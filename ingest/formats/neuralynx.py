@@ -224,7 +224,7 @@ def _blocks(path: Path, rows: NDArray[Any], stated: Header, repairs: list[str]) 
         raise FormatError(f"{path}: records of {len(of_record)} rates, {sorted(of_record)} Hz; one is wanted")
     if abs(max(of_record) - rate_hz) > max(1.0, rate_hz * 0.01):
         repairs.append(
-            Defect(f"{path.name}: records state {max(of_record)} Hz, the header {rate_hz:g}: its rate is kept")
+            Defect(f"{path.name}: records state {max(of_record)} Hz", f"{rate_hz:g} Hz, as the header states")
         )
     if not rate_hz > 0:
         raise FormatError(f"{path}: a rate of {rate_hz} Hz; one above 0 is wanted")

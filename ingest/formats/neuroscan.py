@@ -218,7 +218,7 @@ def _n_samples(path: Path, header: _Header, frame_bytes: int, repairs: list[str]
     if stated <= 0 or there < 1:
         raise FormatError(f"{path}: no whole sample of {frame_bytes} bytes; at least one is wanted")
     if stated > there:
-        repairs.append(Defect(f"header states {stated} samples, {there} are there: those were read"))
+        repairs.append(Defect(f"header states {stated} samples, {there} are there", f"{min(stated, there)} samples"))
     return min(stated, there)
 
 
@@ -263,14 +263,18 @@ def _table(path: Path, header: _Header, repairs: list[str]) -> tuple[int, list[_
         file.seek(header.table_at)
         kind, n_bytes, _ = struct.unpack("<Bii", file.read(9))
         if kind not in _EVENTS or n_bytes < 0:
-            repairs.append(Defect(f"no table of events at byte {header.table_at}, which the header states"))
+            repairs.append(
+                Defect(f"no table of events at byte {header.table_at}, as the header states", "read without events")
+            )
             return 0, []
         layout = _EVENTS[kind]
         if n_bytes > MAX_EVENTS * layout.size:
             raise FormatError(f"{path}: {n_bytes // layout.size} events; up to {MAX_EVENTS} are wanted")
         content = file.read(n_bytes)
     if len(content) < n_bytes:
-        repairs.append(Defect(f"table of events is cut off: {len(content)} of {n_bytes} bytes are there"))
+        repairs.append(
+            Defect(f"table of events of {n_bytes} bytes is cut off", f"the whole events in {len(content)} bytes")
+        )
     rows = layout.iter_unpack(content[: len(content) // layout.size * layout.size])
     return kind, [_Event(row[0], row[1], row[2] & 0xF, row[2] >> 4, row[3]) for row in rows]
 

@@ -206,7 +206,7 @@ def _segments(path: Path, blocks: Sequence[_Block], repairs: list[str]) -> list[
         there = min(block.n_samples, (path.stat().st_size - block.first) // (2 * width))
         if there < block.n_samples:
             repairs.append(
-                Defect(f"a data block states {block.n_samples} samples, {max(there, 0)} are there: those were read")
+                Defect(f"a data block states {block.n_samples} samples", f"{max(there, 0)}, as many as there are")
             )
         if there < 1:
             continue

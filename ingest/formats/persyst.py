@@ -25,7 +25,7 @@ from neuroloom.ingest.formats._channels import columns_of, kind_of
 from neuroloom.ingest.formats._companions import beside
 from neuroloom.ingest.formats._dates import later
 from neuroloom.ingest.formats._header_text import count, lines_of, real
-from neuroloom.ingest.formats._mapped import Mapped, mapped
+from neuroloom.ingest.formats._mapped import Mapped, mapped, whole_samples
 from neuroloom.ingest.formats._subjects import subject_of
 from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
@@ -115,7 +115,7 @@ def _data(path: Path, sections: Sections, repairs: list[str]) -> Path:
     stated = sections.get("fileinfo", {}).get("file", "")
     name = re.split(r"[\\/]", stated)[-1]
     if name != stated:
-        repairs.append(Defect(f"names {stated!r} for its samples; {name!r} beside it is taken"))
+        repairs.append(Defect(f"names {stated!r} for its samples", f"{name!r}, which is beside it"))
     return beside(path, name, "the file of its samples")
 
 
@@ -127,12 +127,7 @@ def _samples(path: Path, data: Path, info: Mapping[str, str], n_channels: int, r
             "is wanted"
         )
     offset = count(path, info, "headerlength", least=0) if info.get("headerlength") else 0
-    frame_bytes = n_channels * np.dtype(_DTYPES[kind]).itemsize
-    n_samples, rest = divmod(max(data.stat().st_size - offset, 0), frame_bytes)
-    if n_samples == 0:
-        raise FormatError(f"{data}: no whole sample of {frame_bytes} bytes; at least one is wanted")
-    if rest:
-        repairs.append(Defect(f"{data.name}: {rest} bytes after the last whole sample left out"))
+    n_samples = whole_samples(data, n_channels, np.dtype(_DTYPES[kind]).itemsize, repairs, offset=offset)
     return Mapped(mapped(data, _DTYPES[kind], (n_samples, n_channels), offset=offset))
 
 

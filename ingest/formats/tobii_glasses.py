@@ -135,7 +135,7 @@ def _lines(path: Path, repairs: list[str]) -> Iterator[tuple[int, dict[str, Any]
                 if line.strip():
                     yield number, _json(path, line, f"line {number}: ")
     except (EOFError, zlib.error):
-        repairs.append(Defect(f"{path.name}: its end is missing; read as far as it goes"))
+        repairs.append(Defect(f"{path.name}: its end is missing", "read as far as it goes"))
 
 
 def _json(path: Path, text: bytes, where: str = "") -> dict[str, Any]:

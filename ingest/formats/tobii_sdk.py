@@ -119,7 +119,8 @@ def _rows(table: TextTable, fields: Sequence[_Field], repairs: list[str]) -> tup
     except FormatError as error:
         if not _is_cut_short(table, str(error)):
             raise
-        repairs.append(Defect(f"last row left out, it is cut short: {str(error).partition(': ')[2].partition(';')[0]}"))
+        said = str(error).partition(": ")[2].partition(";")[0]
+        repairs.append(Defect(f"the last row is cut short, {said}", "left out"))
     return samples, system
 
 

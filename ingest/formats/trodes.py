@@ -210,7 +210,7 @@ def _frames(
         return None
     alike = np.all([raw[name][again] == raw[name][again - 1] for name in fields], axis=0)
     repairs.append(
-        Defect(f"records at the time of the one before left out: {again.size}, {int((~alike).sum())} of another place")
+        Defect(f"{again.size} records at the time of the one before, {int((~alike).sum())} of another place, left out")
     )
     return np.delete(np.arange(len(raw), dtype=np.int64), again)
 

@@ -1,4 +1,4 @@
-"""Any sampled signal: channels that stand still, values that are not finite, values stuck at the converter's limit."""
+"""Any sampled signal: channels that stand still, values not finite, impossible, or stuck at the converter's limit."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from neuroloom.ingest.streams import Signal, Stream
 from ._finding import Finding
 from ._stretches import stretches
 
-TITLE = "constant, saturated or missing values"
+TITLE = "constant, saturated, impossible or missing values"
 MAX_MISSING_SHARE = 0.05
 MAX_SATURATED_SHARE = 0.01
+MOST = {"uV": 1e8}  # 100 V: no electrode gives more, and no converter of a laboratory takes it
+MOST_OF_ANY = 1e30  # in any unit: bytes that are no numbers, read as such
 MIN_RUN = 3  # a converter at its limit repeats its extreme value; a lone extreme sample is just the largest
 MAY_STAND_STILL = (
     "sync",
@@ -37,19 +39,21 @@ class _Tally:
     high: NDArray[np.float64]
     at_low: NDArray[np.int64]
     at_high: NDArray[np.int64]
+    largest: NDArray[np.float64]  # of the values, whatever their sign
 
     @classmethod
     def of(cls, n_channels: int) -> _Tally:
         """Nothing seen yet."""
         zeros = np.zeros(n_channels, dtype=np.int64)
         inf = np.full(n_channels, np.inf)
-        return cls(0, zeros.copy(), inf.copy(), -inf, zeros.copy(), zeros.copy())
+        return cls(0, zeros.copy(), inf.copy(), -inf, zeros.copy(), zeros.copy(), np.zeros(n_channels))
 
     def add(self, originals: NDArray[Any], values: NDArray[np.float64]) -> None:
         """Count a stretch of originals and values, both (T, C)."""
         self.seen += len(values)
         finite = np.isfinite(values)
         self.missing += (~finite).sum(axis=0)
+        self.largest = np.maximum(self.largest, np.abs(values).max(axis=0, initial=0.0, where=finite))
         as_float = np.where(finite, originals.astype(np.float64), np.nan)
         low = np.where(finite, as_float, np.inf).min(axis=0, initial=np.inf)
         high = np.where(finite, as_float, -np.inf).max(axis=0, initial=-np.inf)
@@ -64,7 +68,9 @@ def applies(stream: Stream) -> bool:
 
 
 def check(stream: Stream) -> Finding:
-    """Shares per channel; a channel is bad when it never moves, or when too much of it is missing or saturated."""
+    """Shares per channel; a channel is bad when it never moves, when too much of it is missing or saturated, and when a
+    value of it is more than anything measured has.
+    """
     if not isinstance(stream, Signal):
         raise ValueError(f"{stream.name}: a {type(stream).__name__}; this check is for a Signal")
     tally = _Tally.of(len(stream.channel_names))
@@ -74,10 +80,15 @@ def check(stream: Stream) -> Finding:
     constant = tally.low >= tally.high
     saturated = np.where(constant, 0.0, (tally.at_low + tally.at_high) / max(1, tally.seen))
     two_level = stream.modality in MAY_STAND_STILL
+    most = MOST.get(stream.unit, MOST_OF_ANY)
     bad: dict[str, str] = {}
     for i, name in enumerate(stream.channel_names):
         if missing[i] == 1:
             bad[name] = "no finite value"
+        elif tally.largest[i] > most:
+            bad[name] = (
+                f"reaches {tally.largest[i]:.2g} {stream.unit}, more than can be measured; its bytes may be no numbers"
+            )
         elif constant[i] and not two_level:
             bad[name] = "constant"
         elif missing[i] > MAX_MISSING_SHARE and not two_level:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 
 from neuroloom.ingest.streams import Signal, Stream
@@ -25,8 +23,7 @@ def check(stream: Stream) -> Finding:
     if not isinstance(stream, Signal):
         raise ValueError(f"{stream.name}: a {type(stream).__name__}; this check is for a Signal")
     bases = [segment.timebase for segment in stream.segments]
-    gaps_s = [later.start_s - earlier.stop_s for earlier, later in pairwise(bases)]
-    gaps_s = [gap_s for gap_s in gaps_s if gap_s > 0.5 / stream.rate_hz]
+    gaps_s = stream.gaps_s
     values = {
         "n_segments": len(bases),
         "n_gaps": len(gaps_s),

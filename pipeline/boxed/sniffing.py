@@ -14,6 +14,7 @@ from typing import Any
 
 from neuroloom.ingest.folders import files_of, naming_files
 from neuroloom.ingest.formats import FormatError, format_of, formats
+from neuroloom.ingest.streams import Signal, Stream
 from neuroloom.pipeline.boxed.box import BoxAwayError, BoxError, HungError, Inside
 
 # What a vendor's reader may raise on a file that lies; anything else is a mistake of ours and is shown as one.
@@ -31,13 +32,17 @@ def told(inbox: str, items: Sequence[str], progress: Callable[[str], None]) -> N
             form = format_of(Path(inbox) / name)
             files = files_of(Path(inbox) / name, form) if form else ()
             beside = [file.name for file in files[1:] if file.parent == Path(inbox)]
-            progress(json.dumps([form or "", beside, True]))
+            is_sure = not (form and _awaited(Path(inbox) / name, form))
+            progress(json.dumps([form or "", beside, is_sure]))
         except READ_ERRORS:  # a companion may be on its way
             progress(json.dumps([form or "", [], False]))
 
 
 def probed(inbox: str, items: Sequence[Sequence[str]], progress: Callable[[str], None]) -> None:
-    """Says of each drop, by the paths that name its recordings, [formats, "" or why it is not whole]."""
+    """Says of each drop, by the paths that name its recordings, [formats, "" or why it is not whole, what it awaits].
+
+    Without what is awaited it is read all the same, once that has not come.
+    """
     for paths in items:
         progress(json.dumps(_probed(Path(inbox), paths)))
 
@@ -81,9 +86,9 @@ def _answer(text: str) -> list[Any] | BoxError:
     return answer if isinstance(answer, list) else BoxError("what came out of the box is not what a box says")
 
 
-def _probed(inbox: Path, paths: Sequence[str]) -> tuple[str, str]:
+def _probed(inbox: Path, paths: Sequence[str]) -> tuple[str, str, str]:
     known: list[str] = []
-    reason = ""
+    reason = awaits = ""
     for path in paths:
         try:
             for file in naming_files(inbox / path):
@@ -95,11 +100,18 @@ def _probed(inbox: Path, paths: Sequence[str]) -> tuple[str, str]:
                     known.append(form)
                     incomplete = getattr(formats()[form], "incomplete", None)
                     reason = str(incomplete(file)) if incomplete is not None else ""
+                    awaits = awaits or _awaited(file, form)
         except (FormatError, OSError) as error:
             reason = reason or str(error)
         except READ_ERRORS as error:
             reason = reason or f"{path}: cannot be told apart ({type(error).__name__}: {error})"
-    return ", ".join(dict.fromkeys(known)), reason
+    return ", ".join(dict.fromkeys(known)), reason, awaits
+
+
+def _awaited(file: Path, form: str) -> str:
+    """What would still belong to a recording that can be read without it, "" for nothing."""
+    awaited = getattr(formats()[form], "awaited", None)
+    return str(awaited(file)) if awaited is not None else ""
 
 
 def sniffed(path: Path) -> list[dict[str, Any]]:
@@ -138,10 +150,17 @@ def _one(path: Path) -> dict[str, Any]:
         return _entry(path, reason=f"none of the {len(formats())} formats known here recognises it")
     form = formats()[name]
     try:
-        streams = [stream_summary(stream) for recording in form.read(path) for stream in recording.streams]
+        found = [stream for recording in form.read(path) for stream in recording.streams]
+        streams = [stream_summary(stream) | _gaps(stream) for stream in found]
     except READ_ERRORS as error:
         return _entry(path, form=name, modality=form.MODALITY, reason=" ".join(str(error).split()) or repr(error))
     return _entry(path, form=name, modality=form.MODALITY, streams=streams)
+
+
+def _gaps(stream: Stream) -> dict[str, Any]:
+    """How often and how long a signal pauses; nothing of other streams."""
+    gaps_s = stream.gaps_s if isinstance(stream, Signal) else []
+    return {"n_gaps": len(gaps_s), "gaps_s": sum(gaps_s), "longest_gap_s": max(gaps_s)} if gaps_s else {}
 
 
 def _entry(

@@ -8,7 +8,8 @@
       -> probe: does a format know it, are its companions there, does it have the length it states? (`sniffing.py`)
       -> digest of the content: the same content is ingested once
 
-Nothing here changes a file. A format file may offer `incomplete(path) -> str`: "" or why the recording is not whole.
+Nothing here changes a file. A format file may offer `incomplete(path) -> str`: "" or why the recording is not whole,
+and `awaited(path) -> str`: "" or what would still belong to it, which is waited for and then done without.
 A file `NAME.done` beside a drop (or `.done` in a folder) says the copy is finished, so nobody waits for it to settle.
 """
 

@@ -58,7 +58,7 @@ class Privacy:
             files=tuple(file.with_name(self.text(file.name)) for file in recording.files),
             streams=tuple(self._stream(stream) for stream in recording.streams),
             start=self.date(recording.start),
-            repairs=tuple(ledger.changed(line, self.text(line)) for line in recording.repairs),
+            repairs=tuple(ledger.changed(line, self.text) for line in recording.repairs),
             subject=self._subject(recording),
             leads_to=None if recording.leads_to is None else self._map(recording.leads_to),
             started_with=together and (self.text(together[0]), together[1]),

@@ -12,7 +12,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,10 +80,11 @@ class Runs(Protocol):
 
 @dataclass(frozen=True)
 class _Answer:
-    """What was said, and when, of a drop that lies still: formats, and "" or why it is not whole."""
+    """What was said, and when, of a drop that lies still: formats, "" or why it is not whole, and what it awaits."""
 
     form: str
     reason: str
+    awaits: str
     at: float
     is_final: bool
 
@@ -91,9 +92,10 @@ class _Answer:
     def of(cls, said: list[Any] | BoxError, folder: Path, name: str, now: float) -> _Answer:
         """A reader that has ended is not asked again; what is missing may come without a change of the drop."""
         if isinstance(said, BoxError):
-            return cls("", inbox.reason_of(f"while it was told apart: {said}", folder, name), now, True)
-        form, reason = said
-        return cls(str(form), inbox.reason_of(str(reason), folder, name) if reason else "", now, False)
+            return cls("", inbox.reason_of(f"while it was told apart: {said}", folder, name), "", now, True)
+        form, *words = said
+        reason, awaits = (inbox.reason_of(str(word), folder, name) if word else "" for word in words)
+        return cls(str(form), reason, awaits, now, False)
 
     def holds(self, now: float) -> bool:
         """True where it need not be asked again yet."""
@@ -225,6 +227,7 @@ class Reconciler:
     def _settle(self, found: dict[str, Found], now: float) -> None:
         settle_s = self.settings.inbox.settle_s
         moving, still = [], []
+        marked: set[int] = set()
         for drop in self.catalog.drops(*WAITING):
             lies = found.get(drop.name)
             if lies is None or lies.fingerprint != drop.fingerprint:
@@ -244,11 +247,15 @@ class Reconciler:
                     self._take_up(drop)
                 else:
                     still.append(drop)
+                    marked |= {drop.id} if lies.marked else set()
         self.catalog.note(moving, frm=(SEEN,), state=SETTLING, reason=f"must lie still for {settle_s:g} s")
-        self._probe(still, now)
+        self._probe(still, marked, now)
 
-    def _probe(self, still: Sequence[Drop], now: float) -> None:
-        """What has settled is told apart; it goes on where it is whole, else it waits, and in the end is refused."""
+    def _probe(self, still: Sequence[Drop], marked: Set[int], now: float) -> None:
+        """What has settled is told apart; it goes on where it is whole, else it waits, and in the end is refused.
+
+        Where it only lacks what it can be read without, it goes on in the end, or at once where a `.done` marks it.
+        """
         self._answers = {d.fingerprint: self._answers[d.fingerprint] for d in still if d.fingerprint in self._answers}
         due = [d for d in still if not (d.fingerprint in self._answers and self._answers[d.fingerprint].holds(now))]
         n_files = sum(len(drop.files) for drop in due)
@@ -259,11 +266,15 @@ class Reconciler:
         wait_min = self.settings.inbox.orphan_s / 60
         for drop in still:
             answered = self._answers[drop.fingerprint]
-            waits = f"{answered.reason}; refused unless more of it comes within {wait_min:g} min"
+            in_the_end = "refused" if answered.reason else "read without it"
+            waits = (
+                f"{answered.reason or answered.awaits}; {in_the_end} unless more of it comes within {wait_min:g} min"
+            )
+            has_waited = now - drop.stable_since >= self.settings.inbox.orphan_s
             with self._keep_going(drop):
-                if not answered.reason:
+                if not answered.reason and (has_waited or drop.id in marked or not answered.awaits):
                     self._is_whole(drop, answered.form)
-                elif now - drop.stable_since >= self.settings.inbox.orphan_s:
+                elif has_waited:
                     self._refuse(drop, answered.reason)
                 elif drop.reason != waits:
                     changes = {"reason": waits, "format": answered.form}

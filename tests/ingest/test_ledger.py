@@ -1,11 +1,13 @@
 """What was wrong with a file is kept as found and used; `strict` refuses it."""
 
+import copy
 import shutil
 from pathlib import Path
 
 import pytest
 
 from neuroloom.ingest import FormatError, read
+from neuroloom.ingest.formats._channels import numbered
 from neuroloom.ingest.ledger import Defect, changed, collecting, entries, is_defect, note, told
 
 SAMPLE = Path(__file__).parents[2] / "sample_data" / "person"
@@ -42,8 +44,15 @@ def test_an_entry_reads_as_its_line_did():
 
 
 def test_other_words_keep_the_kind():
-    assert isinstance(changed(Defect("Meier: 07"), "07: 07"), Defect)
-    assert not isinstance(changed("a remark", "another"), Defect)
+    line = changed(Defect("a: Meier", "b: Meier"), lambda text: text.replace("Meier", "07"))
+    assert (line, line.found, line.used) == ("a: 07: b: 07", "a: 07", "b: 07")
+    assert not isinstance(changed("a remark", str.upper), Defect)
+
+
+def test_what_was_used_may_hold_a_colon():
+    line = Defect("2 channels are named 'Aux: 1'", "'Aux: 1-0', 'Aux: 1-1'")
+    assert entries([line]) == [{"found": "2 channels are named 'Aux: 1'", "used": "'Aux: 1-0', 'Aux: 1-1'"}]
+    assert entries([copy.copy(line)]) == entries([line])
 
 
 def test_notes_are_collected_once_and_only_within():
@@ -77,7 +86,29 @@ def test_text_that_is_no_utf8_is_told(cut_off):
     shutil.copy(SAMPLE / f"{EEG}.eeg", cut_off.parent)
     text = cut_off.read_bytes().replace(b"[Common Infos]", b"; Universit\xe4t\n[Common Infos]\nCodepage=UTF-8")
     cut_off.write_bytes(text)
-    assert read(cut_off)[0].repairs == (f"{EEG}.vhdr: states UTF-8 and is none: read as Latin-1",)
+    assert read(cut_off)[0].repairs == (
+        f"{EEG}.vhdr, which states UTF-8, has byte 0xE4, no UTF-8: 'ä', read as Latin-1",
+    )
+
+
+def test_a_name_that_was_changed_is_shown_as_it_was_and_as_it_is(recordings_dir):
+    (recording,) = read(recordings_dir / "eeg/edf/mne-python/duplicate_channel_labels.edf")
+    (entry,) = entries(recording.repairs)
+    assert entry == {"found": "2 channels are named 'EEG F1-Ref'", "used": "'EEG F1-Ref-0', 'EEG F1-Ref-1'"}
+    assert recording["eeg"].channel_names == ("EEG F1-Ref-0", "EEG F2-Ref", "EEG F1-Ref-1")
+
+
+def test_a_number_is_none_that_another_channel_has():
+    repairs = []
+    assert numbered(["a", "a-0", "a"], repairs) == ["a-1", "a-0", "a-2"]
+    assert entries(repairs) == [{"found": "2 channels are named 'a'", "used": "'a-1', 'a-2'"}]
+
+
+def test_of_many_channels_of_one_name_eight_are_shown():
+    repairs = []
+    numbered(["a"] * 11, repairs, where="x.ns5: ")
+    assert repairs[0].found == "x.ns5: 11 channels are named 'a'"
+    assert repairs[0].used.endswith("'a-7' and 3 more")
 
 
 def test_a_start_that_is_no_date_is_told(recordings_dir, tmp_path):

@@ -24,6 +24,15 @@ def motion_file(folder, *, rows=ROWS, channels=CHANNELS, packed=True, stated=Non
     return path
 
 
+def test_a_real_plain_table_equals_what_pandas_reads(recordings_dir):
+    folder = recordings_dir / "odd/bids/emg_Multimodal/sub-01/motion"
+    path = folder / "sub-01_task-pullstand_tracksys-mocap_motion.tsv"
+    signal = read(path)[0]["position"]
+    theirs = pd.read_csv(path, sep="\t", header=None).to_numpy()
+    assert np.allclose(signal.values()[0], theirs, rtol=1e-15)
+    assert signal.channel_names == tuple(pd.read_csv(next(folder.glob("*_channels.tsv")), sep="\t")["name"])
+
+
 def test_a_real_file_equals_what_pandas_reads(recordings_dir):
     path = recordings_dir / REAL
     assert format_of(path) == "bids_motion"

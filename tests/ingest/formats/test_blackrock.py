@@ -384,7 +384,7 @@ def test_a_file_still_growing_is_refused_and_incomplete(tmp_path):
 def test_duplicate_labels_are_numbered(tmp_path):
     recording = read(nsx(tmp_path / "x.ns5", (0, counting(1)), channels=(("e", b"uV"), ("e", b"uV"))))[0]
     assert recording["ns5 wideband"].channel_names == ("e-0", "e-1")
-    assert "'e' occurs more than once" in recording.repairs[0]
+    assert recording.repairs[0] == "x.ns5: 2 channels are named 'e': 'e-0', 'e-1'"
 
 
 @pytest.mark.parametrize(

@@ -193,4 +193,4 @@ def test_fewer_trials_than_stated_are_said(tmp_path):
     raw = bytearray((path / "x.res4").read_bytes())
     struct.pack_into(">h", raw, 1312, 9)
     (path / "x.res4").write_bytes(bytes(raw))
-    assert "x.res4 states 9 trials, 2 are there" in read(path)[0].repairs
+    assert "x.res4 states 9 trials: 2, as many as there are" in read(path)[0].repairs

@@ -91,7 +91,7 @@ def test_places_equal_those_of_mne(recordings_dir):
 def test_a_rate_of_0_is_that_of_the_interval_and_said(recordings_dir):
     (recording,) = read(recordings_dir / REAL[4])
     assert recording["eeg"].rate_hz == 500
-    assert recording.repairs == ("SampleFreqHz is 0, SampleTimeUsec 2000: the latter is taken",)
+    assert recording.repairs == ("SampleFreqHz=0: 500 Hz, as SampleTimeUsec=2000 says",)
 
 
 @pytest.mark.parametrize("name", ["c,rfDC Curry 7.dap", "c,rfDC Curry 8.cdt.dpa"])
@@ -170,7 +170,7 @@ def test_samples_that_are_a_link_are_refused(tmp_path):
 def test_fewer_samples_than_stated_are_read_and_said(tmp_path):
     (recording,) = read(cdt_file(tmp_path, NumSamples="1000000000"))
     assert recording["eeg"].n_samples == 10
-    assert "x.cdt.dpa states 1000000000 samples, 10 are there" in recording.repairs
+    assert "x.cdt.dpa states 1000000000 samples, 10 are there: 10 samples" in recording.repairs
 
 
 @pytest.mark.parametrize(

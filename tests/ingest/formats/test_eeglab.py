@@ -8,6 +8,7 @@ from scipy.io import loadmat, savemat
 
 from neuroloom.ingest import FormatError, format_of, read
 from neuroloom.ingest.formats import _eeglab_fields, eeglab, head_of
+from neuroloom.ingest.ledger import Defect
 
 REAL = ("test_raw_2021.set", "test_raw_chanloc.set", "test_raw_chanloc_fids.set", "test_raw_event_duration.set")
 COUNTING = np.arange(40, dtype=np.float32).reshape(20, 2).T  # two channels, 20 samples: 0, 2, 4 ... and 1, 3, 5 ...
@@ -153,12 +154,6 @@ def _shown(row):
     }
 
 
-def test_real_epochs_that_share_samples_are_refused(recordings_dir):
-    """Event 17 lies in epochs 1 and 2 of this file, alone in the second; and the data were resampled."""
-    with pytest.raises(FormatError, match="4 epochs, and nothing tells when number 2 was recorded; two events"):
-        read(recordings_dir / "eeg/eeglab/mne-testing-data/test_epochs_onefile.set")
-
-
 def test_a_real_file_whose_fdt_is_missing_names_it(recordings_dir):
     path = recordings_dir / "odd/eeglab_missing_fdt/mne-testing-data/test_raw_h5.set"
     assert format_of(path) == "eeglab"
@@ -207,7 +202,7 @@ def test_a_renamed_pair_is_read_and_said(tmp_path):
     path = fdt_file(tmp_path, name="y.fdt")
     (recording,) = read(path.rename(tmp_path / "y.set"))
     assert recording["eeg"].n_samples == 20
-    assert recording.repairs == ("names 'x.fdt' for its samples; 'y.fdt', which is beside it, is taken",)
+    assert recording.repairs == ("names 'x.fdt' for its samples, which is not beside it: 'y.fdt'",)
 
 
 @pytest.mark.parametrize("name", ["../x.fdt", "/etc/passwd", "..\\x.fdt", "a/x.fdt", ""])
@@ -249,7 +244,7 @@ def test_gaps_add_up(tmp_path):
 def test_a_boundary_of_unknown_length_parts_samples_and_is_said(tmp_path, duration):
     path = set_file(tmp_path, events=[event(8.5, "boundary", duration=duration)])
     assert runs(path) == [(0.0, 8), (0.8, 12)]
-    assert "1 boundaries do not say how many samples were taken out" in read(path)[0].repairs[0]
+    assert "1 boundaries, the first before sample 9, do not say how many samples" in read(path)[0].repairs[0]
 
 
 def test_a_boundary_that_was_a_marker_has_the_length_of_a_marker(tmp_path):
@@ -285,10 +280,33 @@ def test_epochs_sorted_by_something_else_are_put_in_order_of_time(tmp_path):
     assert read(path)[0]["eeg"].segments[0].samples[0:1].tolist() == [[30, 31]]
 
 
-def test_epochs_that_share_samples_are_refused(tmp_path):
+ONE_AFTER_THE_OTHER = [(0.0, 5), (1.5, 5), (3.0, 5), (4.5, 5)]  # five samples at 10 Hz, then a second
+
+
+def test_real_epochs_equal_those_of_mne(recordings_dir):
+    """Two of them share an event, so that they overlap in the recording: they lie one after the other here."""
+    path = recordings_dir / "eeg/eeglab/mne-testing-data/test_epochs_onefile.set"
+    stock = mne.read_epochs_eeglab(path, verbose="error")
+    (recording,) = read(path)
+    ours = np.stack(recording["eeg"].values()).transpose(0, 2, 1)
+    assert np.allclose(ours * 1e-6, stock.get_data(), rtol=1e-9)
+    assert runs(path) == [(pytest.approx(1.16 * k), 8) for k in range(4)]
+    assert recording.repairs[-1].endswith("its 4 epochs are put 1 s apart, their true times not known")
+    events = recording["events"]
+    assert events.labels == ("S255", "S  8", "S  8", "S255", "S  9", "S255", "S  9")
+    assert [events.times_s[k] for k in (0, 2, 3, 5)] == pytest.approx([0.06, 1.16 + 0.06, 2.32 + 0.06, 3.48 + 0.036])
+    assert not any(isinstance(line, Defect) for line in recording.repairs)
+
+
+def test_epochs_that_share_samples_lie_one_after_the_other(tmp_path):
     near = [{"latency": latency} for latency in (103.0, 107.0, 303.0, 403.0)]
-    with pytest.raises(FormatError, match="epochs 1 and 2 overlap in time"):
-        read(set_file(tmp_path, data=EPOCHS, events=epoch_events(1, 2, 3, 4), urevent=near))
+    path = set_file(tmp_path, data=EPOCHS, events=epoch_events(1, 2, 3, 4), urevent=near)
+    assert runs(path) == ONE_AFTER_THE_OTHER
+    (recording,) = read(path)
+    assert recording["events"].times_s == pytest.approx([0.2, 1.7, 3.2, 4.7])
+    assert recording.repairs == (
+        "epochs 1 and 2 overlap in time: its 4 epochs are put 1 s apart, their true times not known",
+    )
 
 
 def test_resampled_epochs_need_two_events_that_agree(tmp_path):
@@ -298,8 +316,9 @@ def test_resampled_epochs_need_two_events_that_agree(tmp_path):
         epoch_events(1, 2, 3, 4),
         [event(e["latency"] + 2, urevent=e["urevent"] + 4, epoch=e["epoch"]) for e in epoch_events(1, 2, 3, 4)],
     )
-    with pytest.raises(FormatError, match="as the data were resampled"):
-        read(set_file(tmp_path, events=single, history="EEG = pop_resample( EEG, 10);", **content))
+    path = set_file(tmp_path, events=single, history="EEG = pop_resample( EEG, 10);", **content)
+    assert runs(path) == ONE_AFTER_THE_OTHER
+    assert "as the data were resampled and it has no two events with urevents" in read(path)[0].repairs[0]
     path = set_file(tmp_path, events=[*single, *later], history="EEG = pop_resample( EEG, 10);", **content)
     assert runs(path) == [(10.0, 5), (20.0, 5), (30.0, 5), (40.0, 5)]
 
@@ -310,9 +329,13 @@ def test_gaps_of_resampled_data_are_doubted(tmp_path):
     assert "was resampled" in recording.repairs[0]
 
 
-def test_an_epoch_without_a_known_time_is_refused(tmp_path):
-    with pytest.raises(FormatError, match="nothing tells when number 4 was recorded"):
-        read(set_file(tmp_path, data=EPOCHS, events=epoch_events(1, 2, 3), urevent=UREVENTS))
+@WRITERS
+def test_epochs_without_a_known_time_lie_one_after_the_other(tmp_path, write):
+    path = write(tmp_path, data=EPOCHS, events=epoch_events(1, 2, 3), urevent=UREVENTS)
+    assert runs(path) == ONE_AFTER_THE_OTHER
+    assert "nothing tells when epoch 4 was recorded: its 4 epochs are put 1 s apart" in read(path)[0].repairs[0]
+    samples = [segment.samples[0:1].tolist() for segment in read(path)[0]["eeg"].segments]
+    assert samples == [[[0, 1]], [[10, 11]], [[20, 21]], [[30, 31]]]
 
 
 @pytest.mark.parametrize("urevent", [1.0, 5.0])
@@ -323,10 +346,11 @@ def test_an_event_in_no_epoch_says_nothing_about_any(tmp_path, urevent):
     assert len(runs(set_file(tmp_path, data=EPOCHS, events=events, urevent=urevents))) == 4
 
 
-def test_epochs_whose_events_contradict_each_other_are_refused(tmp_path):
+def test_epochs_whose_events_contradict_each_other_lie_one_after_the_other(tmp_path):
     events = [*epoch_events(1, 2, 3, 4), event(4, urevent=3.0, epoch=1.0)]
-    with pytest.raises(FormatError, match="epoch 1 do not agree"):
-        read(set_file(tmp_path, data=EPOCHS, events=events, urevent=UREVENTS))
+    path = set_file(tmp_path, data=EPOCHS, events=events, urevent=UREVENTS)
+    assert runs(path) == ONE_AFTER_THE_OTHER
+    assert "the events of epoch 1 do not agree" in read(path)[0].repairs[0]
 
 
 def test_kinds_are_those_stated(tmp_path):

@@ -178,7 +178,7 @@ def test_a_last_block_that_is_cut_is_left_out_and_said(tmp_path):
     (path / "signal1.bin").write_bytes((path / "signal1.bin").read_bytes()[:-1])
     (recording,) = read(path)
     assert recording["eeg"].n_samples == 5
-    assert any("its last block is cut off" in line for line in recording.repairs)
+    assert any("its last block, which is cut off, left out" in line for line in recording.repairs)
 
 
 @pytest.mark.parametrize("name", ["info.xml", "epochs.xml", "signal1.bin"])

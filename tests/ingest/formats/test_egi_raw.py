@@ -71,7 +71,7 @@ def test_a_cut_file_gives_its_whole_samples_and_says_so(tmp_path):
     path.write_bytes(path.read_bytes()[:-3])
     (recording,) = read(path)
     assert recording["eeg"].n_samples == 9
-    assert recording.repairs == ("header states 10 samples, 9 are there",)
+    assert recording.repairs == ("header states 10 samples, 9 are there: 9 samples",)
 
 
 @pytest.mark.parametrize(

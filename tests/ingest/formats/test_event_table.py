@@ -108,13 +108,13 @@ def test_columns_keep_their_types(tmp_path):
 def test_rows_out_of_order_are_sorted_and_said(tmp_path):
     (recording,) = read(table(tmp_path, "onset\ttrial_type\n3\tc\n1\ta\n2\tb\n"))
     assert recording["events"].labels == ("a", "b", "c")
-    assert recording.repairs == ("1 rows earlier than the row before: sorted by onset",)
+    assert recording.repairs == ("1 rows earlier than the row before, the first at 1 after 3 s: sorted by onset",)
 
 
 def test_a_row_without_an_onset_is_left_out_and_said(tmp_path):
     (recording,) = read(table(tmp_path, "onset\ttrial_type\n1\ta\nn/a\tb\n2\tc\n"))
     assert recording["events"].labels == ("a", "c")
-    assert recording.repairs == ("1 rows without an onset left out: lines 3",)
+    assert recording.repairs == ("1 rows without an onset, lines 3, left out",)
 
 
 @pytest.mark.parametrize(

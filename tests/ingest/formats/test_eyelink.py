@@ -3,11 +3,14 @@ import numpy as np
 import pytest
 
 from neuroloom.ingest import FormatError, read
+from neuroloom.pipeline.boxed.sniffing import sniffed
 
 REAL = (
     "gaze/eyelink_asc/mne-testing-data/test_eyelink.asc",
     "gaze/eyelink_asc/pymovements/eyelink_binocular_example.asc",
     "gaze/eyelink_asc/pymovements/eyelink_monocular_2khz_example.asc",
+    "gaze/eyelink_asc/pymovements/eyelink_monocular_example.asc",
+    "gaze/eyelink_asc/mne-testing-data/test_eyelink_HREF.asc",
 )
 
 
@@ -24,14 +27,40 @@ def asc(path, *lines):
 @pytest.mark.filterwarnings("ignore:The inplace keyword:DeprecationWarning")  # in MNE's own use of pandas
 @pytest.mark.parametrize("name", REAL)
 def test_gaze_equals_that_of_mne(recordings_dir, name):
+    """The tracker's own HREF units are kept; MNE turns them into radians (the arc sine of 15,000ths)."""
     stock = mne.io.read_raw_eyelink(recordings_dir / name, create_annotations=False, verbose="error")
     recording = read(recordings_dir / name)[0]
     ours = np.vstack([s.samples[:] for s in recording["gaze"].segments])
     eyes = [name.partition("_")[2] for name in recording["gaze"].channel_names[::2]]
     picks = [f"{axis}pos_{eye}" for eye in eyes for axis in ("x", "y")]
     theirs = stock.get_data(picks=picks).T
+    ours = np.arcsin(ours / 15_000) if recording["gaze"].unit == "href" else ours
     assert ours.shape == theirs.shape
     assert np.allclose(ours, theirs, equal_nan=True, rtol=1e-6)
+
+
+def test_samples_that_were_taken_out_are_gaps_at_the_stated_rate(recordings_dir):
+    """16 of its samples are left, in ten runs: their mean rate is no rate of the tracker. MNE takes 1000 Hz, too."""
+    (recording,) = read(recordings_dir / "gaze/eyelink_asc/pymovements/eyelink_monocular_example.asc")
+    gaze = recording["gaze"]
+    assert (gaze.rate_hz, gaze.is_regular, gaze.n_samples) == (1000.0, True, 16)
+    starts_ms = [round(segment.timebase.start_s * 1000) - 2154556 for segment in gaze.segments]
+    assert starts_ms == [0, 4, 8, 40, 42, 139, 184671, 184689, 184715, 184734]
+    assert (len(gaze.gaps_s), max(gaze.gaps_s)) == (9, pytest.approx(184.53, abs=0.01))
+
+
+def test_the_pauses_of_a_recording_are_said_when_it_is_sniffed(recordings_dir):
+    (said,) = sniffed(recordings_dir / "gaze/eyelink_asc/pymovements/eyelink_monocular_example.asc")
+    gaze = said["streams"][0]
+    assert (gaze["rate_hz"], gaze["n_gaps"], round(gaze["gaps_s"], 2)) == (1000.0, 9, 184.72)
+
+
+@pytest.mark.parametrize("stated", ["1000.00", "x", "0"])
+def test_a_rate_that_the_samples_do_not_have_is_not_taken(tmp_path, stated):
+    path = asc(tmp_path / "a.asc", *(f"{t}\t1\t2\t9\t..." for t in (100, 102, 104.5, 107)))
+    path.write_text(path.read_text().replace(" 500.00", stated))
+    (segment,) = read(path)[0]["gaze"].segments
+    assert segment.timebase.times_s == pytest.approx([0.1, 0.102, 0.1045, 0.107])
 
 
 def test_blocks_are_segments(tmp_path):
@@ -86,8 +115,8 @@ def test_a_file_that_was_cut_off_is_read_as_far_as_it_goes_and_that_is_said(tmp_
     (recording,) = read(asc(tmp_path / "a.asc", "100\t1\t2\t9\t...", "102\t1\t2\t9\t...", "104\t1"))
     assert recording["gaze"].n_samples == 2
     assert recording.repairs == (
-        "1 rows of samples are cut short: left out",
-        "its last block has no END: the file was cut off; read as far as it goes",
+        "1 rows of samples that are cut short left out",
+        "its last block has no END, the file was cut off: read as far as it goes",
     )
 
 

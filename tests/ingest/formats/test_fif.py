@@ -282,7 +282,7 @@ def test_a_cut_file_gives_its_whole_samples_and_says_so(tmp_path):
     path.write_bytes(data[: at + 5])
     (recording,) = read(path)
     assert recording["eeg"].n_samples == 95
-    assert any("5 samples of its last buffer are missing" in line for line in recording.repairs)
+    assert any("its last buffer states 10 samples: 5, as many" in line for line in recording.repairs)
 
 
 @pytest.mark.parametrize(

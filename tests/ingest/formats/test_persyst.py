@@ -86,7 +86,7 @@ def test_a_time_that_goes_back_is_no_gap(tmp_path):
 def test_a_path_gives_only_the_name_that_is_looked_for_beside(tmp_path, name):
     (recording,) = read(lay_file(tmp_path, File=name))
     assert recording.files == (tmp_path / "x.lay", tmp_path / "x.dat")
-    assert any("beside it is taken" in line for line in recording.repairs)
+    assert any(line.endswith(": 'x.dat', which is beside it") for line in recording.repairs)
 
 
 def test_missing_samples_are_named(tmp_path):
@@ -99,8 +99,9 @@ def test_missing_samples_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("lie", "match"),
     [
-        ({"WaveformCount": "1000000000"}, r"x\.dat: no whole sample"),
-        ({"WaveformCount": "3"}, "3 channels but 2 places"),
+        ({"WaveformCount": "1000000000"}, r"x\.dat: 80 bytes; at least one sample of 1000000000"),
+        ({"WaveformCount": "3"}, "no whole number of samples of 3 channels, but one of 4"),
+        ({"WaveformCount": "4"}, "4 channels but 2 places"),
         ({"channels": ("Cz-Ref=1", "Pz-Ref=1")}, "2 channels but 2 places"),
         ({"SamplingRate": "0"}, "samplingrate is '0'"),
         ({"SamplingRate": "1e999"}, "samplingrate is '1e999'"),

@@ -77,7 +77,10 @@ def test_samples_of_two_eyes_out_of_order_are_sorted_and_said(tmp_path):
     path.write_text(GAZE + "1.0,0,1,0.1,0,a\n1.2,0,1,0.3,0,b\n1.1,0,1,0.2,0,c\n1.1,0,1,0.2,0,c\n")
     (recording,) = read(path)
     assert recording["gaze"].values()[0][:, 0] == pytest.approx([0.1, 0.2, 0.3])
-    assert "1 samples of gaze earlier than the one before: sorted by time" in recording.repairs
+    assert (
+        "1 samples of gaze earlier than the one before, the first at 1.100000 after 1.200000 s: sorted by time"
+        in recording.repairs
+    )
     assert "1 samples of gaze at the time of the one before left out" in recording.repairs
 
 

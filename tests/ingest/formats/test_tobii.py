@@ -57,16 +57,28 @@ def test_a_log_of_events_is_read_below_its_preamble(recordings_dir):
     assert recording.start == datetime(2011, 9, 27, 13, 13, 39)
 
 
-def test_fixations_are_intervals(recordings_dir):
-    path = recordings_dir / EMDAT / "P61-Fixation-Data.tsv"
+@pytest.mark.parametrize(
+    ("name", "n_rows"),
+    [("P61-Fixation-Data.tsv", 4664), ("P62-Fixation-Data.tsv", 1482), ("P63-Fixation-Data.tsv", 1482)],
+)
+def test_fixations_are_intervals(recordings_dir, name, n_rows):
+    path = recordings_dir / EMDAT / name
     text = path.read_text().split("\n\n")[-1].partition("FixationIndex")
     rows = list(csv.DictReader(io.StringIO("FixationIndex" + text[2]), delimiter="\t"))
     fixations = read(path)[0]["fixations"]
-    assert len(fixations.labels) == len(rows) == 4664
+    assert len(fixations.labels) == len(rows) == n_rows
     assert np.allclose(fixations.bounds_s[:, 0] * 1e3, [float(r["Timestamp"]) for r in rows])
     assert np.allclose(np.diff(fixations.bounds_s)[:, 0] * 1e3, [float(r["FixationDuration"]) for r in rows])
     assert fixations.table["y_mean"] == tuple(float(r["MappedFixationPointY"]) for r in rows)
     assert set(fixations.labels) == {"both"}  # Eye: Average
+
+
+def test_a_shorter_log_of_events_has_every_row(recordings_dir):
+    path = recordings_dir / EMDAT / "P62-Event-Data.tsv"
+    rows = path.read_text().splitlines()
+    first = next(k for k, row in enumerate(rows) if row.startswith("Timestamp"))
+    times_ms = [float(row.split("\t")[0]) for row in rows[first + 1 :] if row.strip()]
+    assert read(path)[0]["events"].times_s * 1e3 == pytest.approx(times_ms)
 
 
 def test_exports_of_one_recording_share_its_clock(recordings_dir):

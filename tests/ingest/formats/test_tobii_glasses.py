@@ -87,7 +87,7 @@ def test_an_end_that_is_missing_is_said(real, tmp_path):
     (tmp_path / "livedata.json.gz").write_bytes(raw[: len(raw) // 2])
     (recording,) = read(tmp_path / "livedata.json.gz")
     assert 2000 < recording["gaze"].n_samples < 5000
-    assert "livedata.json.gz: its end is missing; read as far as it goes" in recording.repairs
+    assert "livedata.json.gz: its end is missing: read as far as it goes" in recording.repairs
 
 
 def test_a_number_that_is_none_is_refused_by_line(tmp_path):

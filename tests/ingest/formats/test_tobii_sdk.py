@@ -44,7 +44,7 @@ def test_samples_are_on_the_trackers_clock_and_the_computers_is_kept(real):
 
 
 def test_a_last_row_that_was_cut_short_is_left_out_and_said(real):
-    assert "last row left out, it is cut short" in read(real[0])[0].repairs[0]
+    assert "the last row is cut short, line 909 has 11 cells left out" in read(real[0])[0].repairs[0]
 
 
 def test_a_column_per_coordinate_serves_as_well(tmp_path):

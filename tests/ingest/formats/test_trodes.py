@@ -39,7 +39,7 @@ def test_positions_equal_the_packed_records(recordings_dir):
 def test_a_frame_written_twice_is_kept_once_and_said(recordings_dir):
     (recording,) = read(recordings_dir / REAL)
     assert recording["position"].n_samples == 118_964  # of 118965
-    assert "left out: 1, 0 of another place" in recording.repairs[1]
+    assert "1 records at the time of the one before, 0 of another place, left out" in recording.repairs[1]
 
 
 def test_seconds_are_samples_over_the_clock_rate(tmp_path):
@@ -57,7 +57,7 @@ def test_a_second_light_is_kept_where_it_was_seen(tmp_path):
 def test_a_second_place_at_one_time_is_left_out_and_said(tmp_path):
     (recording,) = read(export(tmp_path / "a.dat", places((0, 1, 1), (500, 2, 2), (500, 9, 9), (1000, 3, 3))))
     assert recording["position"].values()[0].tolist() == [[1, 1], [2, 2], [3, 3]]
-    assert "left out: 1, 1 of another place" in recording.repairs[-1]
+    assert "1 records at the time of the one before, 1 of another place, left out" in recording.repairs[-1]
 
 
 def test_a_pause_is_a_gap(tmp_path):

@@ -281,7 +281,7 @@ def test_the_last_offset_of_a_sender_that_vanished_is_left_out(tmp_path):
     assert (recording.leads_to.n_matched, recording.leads_to.n_extra) == (60, 1)
     assert recording.leads_to.drift_ppm == pytest.approx(50)
     assert recording.leads_to.span_s == (0.0, 295.0)
-    assert recording.repairs == ("amp: its footer counts 2 samples, 3 are there",)
+    assert recording.repairs == ("amp: its footer counts 2 samples: 3, as many as there are",)
 
 
 def test_two_offsets_give_no_drift_and_no_perfect_residual(tmp_path):
@@ -374,7 +374,7 @@ def test_channels_of_one_name_are_numbered(tmp_path):
     path = xdf_file(tmp_path, header(desc=channels(("a", "", ""), ("a", "", ""))), samples([0, 0.01], counting(2)))
     (recording,) = read(path)
     assert recording["eeg"].channel_names == ("a-0", "a-1")
-    assert recording.repairs == ("amp: 1 channels have the name of another: numbered",)
+    assert recording.repairs == ("amp: 2 channels are named 'a': 'a-0', 'a-1'",)
 
 
 def test_more_texts_than_stated_are_refused(tmp_path, monkeypatch):
@@ -455,7 +455,7 @@ def test_a_cut_file_gives_its_whole_chunks_and_says_so(tmp_path):
 
 def test_a_footer_that_counts_otherwise_is_told(tmp_path):
     (recording,) = read(xdf_file(tmp_path, header(), samples([0, 0.01], counting(2)), footer(3)))
-    assert recording.repairs == ("amp: its footer counts 3 samples, 2 are there",)
+    assert recording.repairs == ("amp: its footer counts 3 samples: 2, as many as there are",)
 
 
 def test_a_zipped_file_is_known_and_refused_with_advice(tmp_path):

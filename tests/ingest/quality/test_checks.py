@@ -91,3 +91,18 @@ def test_channels_that_the_file_calls_bad_are_bad_in_its_words():
     found = quality([replace(sampled("eeg"), table=table)])["eeg"]
     assert found["bad_channels"] == ["b", "c"]
     assert found["reasons"] == {"b": ["said by the file: loose"], "c": ["said by the file"]}
+
+
+def test_values_beyond_anything_measured_make_a_channel_bad():
+    """Bytes that are no float32, as of a recording whose header counts its channels wrongly."""
+    samples = np.random.default_rng(0).normal(0, 10, (500, 3)).astype(np.float32)
+    samples[7, 1] = -9.3e36
+    samples[:, 2] += 3e5  # an offset of 0.3 V is possible
+    base = Timebase(rate_hz=250.0, n_samples=500)
+    signal = Signal(
+        name="eeg", modality="eeg", segments=(Segment(samples=samples, timebase=base),), unit="uV",
+        channel_names=("A", "B", "C"), gain=np.ones(3), offset=np.zeros(3),
+    )  # fmt: skip
+    found = quality([signal])["eeg"]
+    assert found["reasons"]["B"][0] == "reaches 9.3e+36 uV, more than can be measured; its bytes may be no numbers"
+    assert found["bad_channels"] == ["B"]

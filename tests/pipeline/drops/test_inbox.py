@@ -28,7 +28,7 @@ from neuroloom.pipeline.store import Store
 
 
 class PlainFormat:
-    """A file that starts with `REC`; each further line names a companion beside it."""
+    """A file that starts with `REC`; each further line names a companion beside it, after `?` one it can be without."""
 
     TITLE, MODALITY, KEEPS, TESTED_ON = "plain", "eeg", "all", "files written by this project only"
 
@@ -36,11 +36,17 @@ class PlainFormat:
         return head.startswith(b"REC")
 
     def files(self, path):
-        companions = [path.parent / name for name in path.read_text().split("\n")[1:] if name]
-        missing = [file.name for file in companions if not file.is_file()]
-        if missing:
-            raise FormatError(f"{path.name}: {missing[0]} is missing; it must lie beside it")
-        return (path, *companions)
+        names = [name for name in path.read_text().split("\n")[1:] if name]
+        companions = [path.parent / name.removeprefix("?") for name in names]
+        missing = [name for name, file in zip(names, companions, strict=True) if not file.is_file()]
+        for name in missing:
+            if not name.startswith("?"):
+                raise FormatError(f"{path.name}: {name} is missing; it must lie beside it")
+        return (path, *(file for file in companions if file.is_file()))
+
+    def awaited(self, path):
+        names = [name[1:] for name in path.read_text().split("\n")[1:] if name.startswith("?")]
+        return next((f"{name} is not beside it" for name in names if not (path.parent / name).is_file()), "")
 
 
 @pytest.fixture(autouse=True)
@@ -291,6 +297,40 @@ def test_a_missing_companion_is_refused_by_name_after_its_time(place):
     assert place.after(1) == {QUARANTINED: 1}
     (entry,) = custody.refused(place.store)
     assert (entry.id, entry.reason) == ("head.rec", "y.raw is missing; it must lie beside it")
+
+
+def test_what_a_recording_can_be_without_is_waited_for_and_then_done_without(place, ingested):
+    drop(place, "head.rec", "REC\nx.raw\n?marks")
+    drop(place, "x.raw", "samples")
+    place.after(0)
+    place.after(59)
+    (waits,) = place.catalog.drops()
+    assert (waits.name, waits.state) == ("head.rec", SETTLING)
+    assert waits.reason == "marks is not beside it; read without it unless more of it comes within 1 min"
+    place.after(1)
+    place.work()
+    assert ingested == ["head.rec"]
+
+
+def test_what_a_recording_can_be_without_joins_it_when_it_comes(place, ingested):
+    drop(place, "head.rec", "REC\n?marks")
+    place.after(0)
+    place.after(30)
+    drop(place, "marks", "markers")
+    place.after(0)
+    place.after(10)
+    place.work()
+    (done,) = place.catalog.drops(DONE)
+    assert (done.files, ingested) == (["head.rec", "marks"], ["head.rec"])
+
+
+def test_a_done_mark_ends_the_wait_for_what_a_recording_can_be_without(place, ingested):
+    drop(place, "head.rec", "REC\n?marks")
+    drop(place, "head.rec.done", "")
+    place.after(0)
+    place.after(0)
+    place.work()
+    assert ingested == ["head.rec"]
 
 
 def test_what_no_format_knows_is_refused_and_the_rest_goes_on(place, ingested):
