@@ -57,7 +57,7 @@ def quarantine(store: Store, drop: Drop, reason: str) -> Path:
     path = str(Path(drop.folder) / drop.name)
     accepted(store, drop.name, path)
     folder = store.quarantine / slug(drop.name)
-    if folder.exists():
+    if folder.exists() and not _is_begun(folder, drop):
         folder = store.quarantine / f"{slug(drop.name)}-{drop.id}"
     _move(drop, folder, REASON_RECORD, {**_record(drop), "path": path, "reason": reason})
     return folder
@@ -87,6 +87,13 @@ def _entries(store: Store, name: str, path: str) -> list[Path]:
 def _is_of(folder: Path, path: str) -> bool:
     """Whether it is an entry of what lies at `path`, and no more than that."""
     return not (folder / FILES).exists() and readable_document_of(folder / REASON_RECORD).get("path") == path
+
+
+def _is_begun(folder: Path, drop: Drop) -> bool:
+    """True where a move of this drop was cut short before its first file."""
+    is_empty = all(path.is_dir() for path in (folder / FILES).rglob("*"))
+    was = readable_document_of(folder / REASON_RECORD).get("path")
+    return is_empty and was == str(Path(drop.folder) / drop.name)
 
 
 def ended(store: Store, drop: Drop) -> dict[str, Any]:

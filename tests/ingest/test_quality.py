@@ -83,6 +83,17 @@ def test_a_saturated_channel_is_named():
     }
 
 
+@pytest.mark.parametrize("kind", ["int16", "uint8", "int32", ">i2"])
+def test_integers_are_judged_as_the_same_numbers_are_that_are_not(kind):
+    samples = np.random.default_rng(0).integers(0, 9, (3000, 4))
+    samples[:, 1] = 3
+    samples[1000:1200, 2] = 8
+    samples[1000:1002, 3] = 9
+    integers, floats = (found(signal(samples.astype(k), modality="wideband")) for k in (kind, "float64"))
+    assert integers == floats
+    assert set(integers["reasons"]) == {"c1", "c2"}
+
+
 def test_missing_values_are_counted_per_channel():
     samples = noise()
     samples[:1000, 0] = np.nan

@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from neuroloom.pipeline.catalog import Drop
 from neuroloom.pipeline.drops import custody
 from neuroloom.pipeline.store import Store
 
@@ -75,3 +76,30 @@ def test_what_came_into_a_folder_meanwhile_stays(store):
     (store.inbox / "study" / "later.eeg").write_bytes(b"more")
     assert custody.finish_moves(store) == 1
     assert [path.name for path in (store.inbox / "study").iterdir()] == ["later.eeg"]
+
+
+def dropped(store, number):
+    (store.inbox / "x").mkdir()
+    (store.inbox / "x" / "x.eeg").write_bytes(b"%d" % number)
+    return Drop(id=number, name="x", folder=str(store.inbox), files=["x/x.eeg"], paths=["x"])
+
+
+def test_a_drop_that_the_disk_did_not_let_into_quarantine_is_there_once_in_the_end(store, monkeypatch):
+    drop, real = dropped(store, 1), os.mkdir
+
+    def mkdir(path, *how, **more):
+        if os.fspath(path).endswith("files/x") and os.path.isdir(os.path.dirname(path)):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(path))
+        real(path, *how, **more)
+
+    with monkeypatch.context() as failing:
+        failing.setattr(os, "mkdir", mkdir)
+        with pytest.raises(OSError, match="No space left"):
+            custody.quarantine(store, drop, "no samples")
+    assert custody.quarantine(store, drop, "no samples") == store.quarantine / "x"
+    assert [(entry.id, entry.kept) for entry in custody.refused(store)] == [("x", True)]
+
+
+def test_two_drops_of_one_name_are_kept_apart_in_quarantine(store):
+    folders = [custody.quarantine(store, dropped(store, number), "no samples") for number in (1, 2)]
+    assert [(folder / custody.FILES / "x/x.eeg").read_bytes() for folder in folders] == [b"1", b"2"]
