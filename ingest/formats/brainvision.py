@@ -61,7 +61,7 @@ def read(path: Path) -> list[Recording]:
     markers = _markers(marker_file) if marker_file else []
     segments = _segments(samples, rate_hz, markers)
     streams: list[Stream] = list(_signals(path, sections["channel infos"], segments, repairs))
-    if markers:
+    if any(not label.startswith("New Segment") for _, label, _, _ in markers):
         streams.append(_events(markers, rate_hz))
     return [
         Recording(
