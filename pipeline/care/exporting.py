@@ -15,14 +15,10 @@ not write it: that knows of events as labels alone, of channels as good, and of 
 from __future__ import annotations
 
 import gzip
-import os
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +30,7 @@ from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Events, Intervals, Segment, Signal
 from neuroloom.ingest.timebase import FloatArray, Timebase
 from neuroloom.pipeline.care import _bids_tables as tables
+from neuroloom.pipeline.care._bids_dataset import PEOPLE, added
 from neuroloom.pipeline.care._bids_events import Marks, marks_of, screen_of, write_events
 from neuroloom.pipeline.care._bids_text import cell, json_text, table_text, write_json, write_table
 
@@ -45,11 +42,6 @@ ROWS = 1 << 14  # of text, written at once
 BLOCK_VALUES = 1 << 21
 MOST_HALVED = 8  # times: 1/512 of the least step an original sample can make is little enough
 BINARY = {"int16": "INT_16", "int32": "INT_32", "float32": "IEEE_FLOAT_32"}
-BIDS_VERSION = "1.11.0"
-STAGING = ".neuroloom-export-"  # of a folder in the dataset while an export is under way; BIDS looks at no such name
-PEOPLE, ABOUT_PEOPLE, DESCRIPTION, README = (
-    "participants.tsv", "participants.json", "dataset_description.json", "README",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +84,7 @@ def export_bids(session: Session, root: Path) -> Exported:
     marks = marks_of(session, main)
     if not plan.files and not plan.physio:
         raise ValueError(f"{session.id}: holds no EEG, iEEG, EMG, gaze or pupil; BIDS has no place for the rest")
-    with _added(root, session.id) as staging:
+    with added(root, session.id) as staging:
         written: list[Path] = []
         for one in plan.files:
             written += _write_electric(session, one, plan, marks, root, staging)
@@ -218,92 +210,6 @@ def _stems(session: Session, one: _File, plan: _Plan) -> list[str]:
     acquisition = _plain(one.first.name) if several else None
     n = len(one.first.segments)
     return [_stem(session, one.datatype, acquisition, _run(session, k, n)) for k in range(1, n + 1)]
-
-
-# A dataset that gets all of it or nothing ----------------------------------------------------------------------------
-
-
-@contextmanager
-def _added(root: Path, session_id: str) -> Iterator[Path]:
-    """A folder whose files are added to the dataset at the end; where anything fails, the dataset is as it was."""
-    was_there = root.is_dir()
-    durable.make_folder(root)
-    staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=root))
-    try:
-        yield staging
-        _add(staging, root, session_id)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        if not was_there and not any(root.iterdir()):
-            root.rmdir()
-        raise
-    shutil.rmtree(staging)
-
-
-def _add(staging: Path, root: Path, session_id: str) -> None:
-    texts = _shared_texts(staging, root)
-    files = [path.relative_to(staging) for path in sorted(staging.rglob("*")) if path.is_file()]
-    files = [name for name in files if name not in texts]
-    if there := [name for name in files if os.path.lexists(root / name)]:
-        raise FileExistsError(f"{root}: {session_id} is in that dataset already ({there[0]}); another is wanted")
-    before = {name: (root / name).read_bytes() if (root / name).is_file() else None for name in texts}
-    done: list[Path] = []
-    try:
-        for name in files:
-            durable.make_folder((root / name).parent)
-            durable.sync_file(staging / name)
-            (staging / name).rename(root / name)
-            done.append(name)
-        for name, text in texts.items():
-            durable.write_text(root / name, text)
-    except BaseException:
-        _undo(root, done, before)
-        raise
-    for folder in {(root / name).parent for name in done}:
-        durable.sync_folder(folder)
-
-
-def _undo(root: Path, done: Sequence[Path], before: Mapping[Path, bytes | None]) -> None:
-    for name in done:
-        (root / name).unlink()
-    for name, content in before.items():
-        if content is None:
-            (root / name).unlink(missing_ok=True)
-        else:
-            durable.write_bytes(root / name, content)
-    for folder in sorted({parent for name in done for parent in name.parents}, reverse=True):
-        if (root / folder).is_dir() and not any((root / folder).iterdir()):
-            (root / folder).rmdir()
-
-
-def _shared_texts(staging: Path, root: Path) -> dict[Path, str]:
-    """What a dataset has one of for all its sessions, as it reads with this one in it."""
-    found: dict[Path, str] = {}
-    for path in (staging / PEOPLE, *staging.rglob("*_scans.tsv")):
-        names, *rows = (line.split("\t") for line in path.read_text(encoding="utf-8").splitlines())
-        name = path.relative_to(staging)
-        text = (root / name).read_text(encoding="utf-8") if (root / name).is_file() else ""
-        for row in rows:
-            text = tables.merged(text, dict(zip(names, row, strict=True)), names[0])
-        found[name] = text
-    for shared, text in _of_a_dataset().items():
-        if not (root / shared).exists() and not (shared == README and any(root.glob(f"{README}*"))):
-            found[Path(shared)] = text
-    return found
-
-
-def _of_a_dataset() -> dict[str, str]:
-    said = {
-        "Name": "handed on by neuroloom",
-        "BIDSVersion": BIDS_VERSION,
-        "DatasetType": "raw",
-        "GeneratedBy": [{"Name": "neuroloom", "Version": version("neuroloom")}],
-    }
-    return {
-        DESCRIPTION: json_text(said),
-        ABOUT_PEOPLE: json_text(tables.participants_json()),
-        README: "Sessions that `neuroloom export` handed on. sourcedata/ has each as NWB, with all that it holds.\n",
-    }
 
 
 # Electric signals ----------------------------------------------------------------------------------------------------

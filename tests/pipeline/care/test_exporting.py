@@ -213,6 +213,20 @@ def test_an_export_that_fails_leaves_no_trace_and_can_be_asked_for_again(module,
     export_bids(recorded(EEG, session="2"), root)
 
 
+def test_an_export_that_was_killed_while_it_added_its_files_is_undone_by_the_next(tmp_path):
+    whole, root = tmp_path / "whole", tmp_path / "out"
+    export_bids(recorded(EEG), whole)
+    names = sorted(path.relative_to(whole) for path in (whole / "sub-07" / "ses-1" / "eeg").iterdir())
+    staging = root / ".neuroloom-export-x"
+    for k, name in enumerate(names):  # the first three are in place, the others still where they were written
+        target = (root if k < 3 else staging / "files") / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(whole / name, target)
+    (staging / "names.json").write_text(json.dumps({"names": [str(name) for name in names]}))
+    export_bids(recorded(EEG), root)
+    assert contents(root) == contents(whole)
+
+
 def test_a_session_that_is_there_is_refused_by_name(tmp_path):
     export_bids(recorded(EEG), tmp_path)
     before = contents(tmp_path)
