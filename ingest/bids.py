@@ -3,7 +3,7 @@
     X_channels.tsv        type -> the signal a channel is of; status -> column bad_in_file; other columns as they are
     *_electrodes.tsv      with *_coordsystem.json, which states the unit: columns x_mm, y_mm, z_mm, NaN where not known
     X_eeg.json            mains frequency and reference, into the provenance of signals
-    participants.tsv      sex, age and species of the subject
+    participants.tsv      sex, age, handedness and species of the subject
     *_scans.tsv           acq_time: when a recording began, where its own header does not say
     X_events.tsv          is a recording of its own (`event_table`), on the clock of X
 
@@ -50,6 +50,7 @@ _PER_M = {"m": 1e3, "cm": 10.0, "mm": 1.0}
 _SEXES = {"m": "M", "male": "M", "f": "F", "female": "F", "o": "O", "other": "O"}
 _AGES = {"year": "Y", "years": "Y", "month": "M", "months": "M", "week": "W", "weeks": "W", "day": "D", "days": "D"}
 _READ = frozenset({"name", "type", "status", "units"})
+_IN_WORDS = ("coordinates", "not measured")  # how a description ends that says by itself what places are
 _SIDECAR_NAME = "sidecar_name"  # column of what channels.tsv calls a channel whose own file calls it otherwise
 VOLTS = ("V", "uV", "mV", "nV")
 MAX_RATE_ERROR = 0.01
@@ -259,12 +260,12 @@ def _placed(path: Path, signal: Signal, rows: Mapping[str, Mapping[str, str]], r
 
 def _electrode(electrodes: Sequence[Mapping[str, str]], channel: str, row: Mapping[str, str]) -> Mapping[str, str]:
     """Of a channel: the one that channels.tsv names, in its group, else the one of its own name; {} for none."""
-    channel = row.get(_SIDECAR_NAME, channel)
     named, group = row.get("signal_electrode", ""), row.get("group", "")
     for electrode in electrodes:
         if is_said(named) and electrode.get("name") == named and electrode.get("group", group) == group:
             return electrode
-    return next((electrode for electrode in electrodes if electrode.get("name") == channel), {})
+    names = (channel, row.get(_SIDECAR_NAME, channel))
+    return next((electrode for electrode in electrodes if electrode.get("name") in names), {})
 
 
 def _space(electrode: Mapping[str, str]) -> str:
@@ -283,8 +284,11 @@ def _unit(path: Path, table: Path, space: str) -> tuple[str, str] | None:
         said = read_object(file)
         units = next((str(v) for key, v in said.items() if key.endswith("CoordinateUnits")), "")
         system = next((str(v) for key, v in said.items() if key.endswith("CoordinateSystem")), "")
+        words = next((str(v) for key, v in said.items() if key.endswith("CoordinateSystemDescription")), "")
+        if is_said(units) and system in ("", "Other"):
+            return units, wanted or (words if words.endswith(_IN_WORDS) else system)
         if is_said(units):
-            return units, wanted if system in ("", "Other") and wanted else system
+            return units, system
     return None
 
 
@@ -305,7 +309,8 @@ def _columns_of_places(found: Sequence[Mapping[str, str]], units: Mapping[str, t
     columns: dict[str, tuple[Any, ...]] = {f"{a}_{unit}": tuple(places[:, k].tolist()) for k, a in enumerate("xyz")}
     if len(systems) > 1:
         columns["coordinate_system"] = tuple(_space(row) for row in found)
-    return _Place(columns, f"{' and '.join(s for s in systems if s) or 'unnamed'} coordinates")
+    told = " and ".join(s for s in systems if s) or "unnamed"
+    return _Place(columns, told if told.endswith(_IN_WORDS) else f"{told} coordinates")
 
 
 def _coordinate(text: str) -> float:
@@ -336,7 +341,7 @@ def _said_of(row: Mapping[str, str], about: Mapping[str, Any]) -> dict[str, str]
     sex = _SEXES.get(row.get("sex", "").lower())
     if sex:
         said["sex"] = sex
-    for key in ("species", "strain"):
+    for key in ("handedness", "species", "strain"):
         if is_said(row.get(key)):
             said[key] = row[key]
     column = about.get("age")

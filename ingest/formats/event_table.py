@@ -13,8 +13,9 @@
     # clock = "rig"
     # start = 2024-05-01T10:00:00     when the first event happened
 
-One stream "events" holds every column: whole numbers as int, numbers as float with NaN for what is not known, others as
-text as it stands. A column of durations becomes `duration_s`; one whose unit is not stated stays what it is.
+One stream "events" holds every column (several do where the JSON of a BIDS table says so: `_bids_streams.py`): whole
+numbers as int, numbers as float with NaN for what is not known, others as text as it stands. A column of durations
+becomes `duration_s`; one whose unit is not stated stays what it is.
 Rows are sorted by time. A row without any onset ("n/a") is no moment and is left out; both are said in `repairs`. A row
 with another number of cells, or an onset that is no number, is damage: the file is refused by the line.
 """
@@ -29,6 +30,8 @@ from typing import Any, Literal
 import numpy as np
 
 from neuroloom.ingest.formats import FormatError
+from neuroloom.ingest.formats._bids import stated
+from neuroloom.ingest.formats._bids_streams import COLUMN, parted
 from neuroloom.ingest.formats._column_names import SECONDS, is_gaze, time_unit, words
 from neuroloom.ingest.formats._companions import is_there
 from neuroloom.ingest.formats._messages import shown
@@ -103,6 +106,8 @@ def read(path: Path) -> list[Recording]:
     onsets_s, rows = _rows(table, onset, seconds, repairs)
     if beside is None and not _is_bids(path):
         _check_no_samples(table, onsets_s)
+    is_several = _is_bids(path) and beside is None and COLUMN in table.names
+    streams = parted(stated(path), table.names, onsets_s, rows) if is_several else ()
     events = Events(
         name="events",
         times_s=onsets_s,
@@ -114,7 +119,7 @@ def read(path: Path) -> list[Recording]:
             clock=side.clock or path.stem,
             format=_FORM,
             files=files(path),
-            streams=(events,),
+            streams=streams or (events,),
             start=side.start,
             repairs=tuple(repairs),
         )
