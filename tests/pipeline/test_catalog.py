@@ -137,7 +137,6 @@ def test_a_lost_catalog_comes_back_from_the_files(store, catalog):
     ]
 
 
-<<<<<<< HEAD
 def runs_of(store):
     catalog = Catalog.of(store)
     rebuild(store, catalog)
@@ -147,29 +146,17 @@ def runs_of(store):
 
 
 def test_runs_come_back_from_their_folders_as_they_were_noted(store):
-=======
-def test_runs_come_back_from_their_folders_as_they_were_noted(store, catalog):
->>>>>>> ready-d
     for name in ("done", "stopped"):
         store.run_folder(name).mkdir(parents=True)
     with noted_run(store, "done", "study") as summary:
         summary["best"] = 3
     with pytest.raises(ValueError, match="no room"), noted_run(store, "stopped", "train"):
         raise ValueError("no room")
-<<<<<<< HEAD
     before = runs_of(store)
     assert [row[2] for row in before] == [DONE, RETRY]
     for path in store.root.glob("catalog*"):
         path.unlink()
     assert runs_of(store) == before
-=======
-    before = [(run.name, run.kind, run.state, run.reason, run.summary) for run in catalog.runs()]
-    assert [row[2] for row in before] == [DONE, RETRY]
-    lost = Catalog(f"sqlite:///{store.root / 'another.db'}")
-    rebuild(store, lost)
-    assert [(run.name, run.kind, run.state, run.reason, run.summary) for run in lost.runs()] == before
-    lost.close()
->>>>>>> ready-d
 
 
 def test_submitted_is_a_state_of_its_own_so_a_lost_hand_over_is_found(catalog, ready):
