@@ -78,7 +78,7 @@ def read(path: Path) -> list[Recording]:
     markers = markers_of(marker_file.name, _text(marker_file), repairs) if marker_file else []
     segments = _segments(samples, rate_hz, markers)
     streams: list[Stream] = list(_signals(path, sections["channel infos"], segments, repairs))
-    if any(not label.startswith("New Segment") for _, label, _, _ in markers):
+    if any(not marker.is_new_segment for marker in markers):
         streams.append(_events(markers, rate_hz))
     return [
         Recording(
