@@ -16,6 +16,7 @@ from neuroloom.ingest.timebase import MAX_SHIFT_S, FloatArray, Timebase, Times, 
 BLOCK_ROWS = 1 << 20
 PAUSE_S, PAUSE_INTERVALS = 1.0, 10  # a longer wait than both is a pause: a new segment begins after it
 
+MOST_STATED_HZ = 10_000.0  # of any eye tracker
 MAX_RUNS = 1000  # of one block: more would be files of thousands of series
 
 
@@ -37,9 +38,10 @@ def runs(times_s: FloatArray) -> list[tuple[slice, Times]]:
 def stated_runs(times_s: FloatArray, rate_hz: float) -> list[tuple[slice, Times]]:
     """As `runs`, of a tracker that states its rate: every sample that is missing ends a run, which has that rate.
 
-    As `runs` where none is stated (0), where no two samples are that far apart, or where more than MAX_RUNS are left.
+    As `runs` where none is stated (0 or NaN), where no two samples are that far apart, or where more than MAX_RUNS
+    are left.
     """
-    if not rate_hz or not times_s.size:
+    if not (0 < rate_hz <= MOST_STATED_HZ and times_s.size):
         return runs(times_s)
     cuts = np.flatnonzero(np.abs(np.diff(times_s) - 1 / rate_hz) > MAX_SHIFT_S) + 1
     if cuts.size > MAX_RUNS or 0 < cuts.size == times_s.size - 1 or (np.diff(times_s) < 0.5 / rate_hz).any():

@@ -35,7 +35,6 @@ KEEPS = "gaze and pupil as float32, blinks, saccades, fixations, messages, input
 TESTED_ON = "real files of MNE-Python's testing data and others"
 
 _BLOCK_LINES = 20_000
-MOST_STATED_HZ = 10_000.0
 _INTERVALS = {"EBLINK": "blinks", "ESACC": "saccades", "EFIX": "fixations"}
 
 
@@ -45,7 +44,7 @@ class _Block:
 
     eyes: tuple[str, ...]
     unit: str
-    rate_hz: float = 0.0  # as stated, 0 where that is not
+    rate_hz: float = 0.0  # as stated
     samples: list[NDArray[np.float64]] = field(default_factory=list)  # columns: ms, then x, y, pupil per eye
 
 
@@ -214,9 +213,8 @@ def _take_input(found: _Found, time_s: float, value: str) -> None:
 
 
 def _rate(parts: list[str]) -> float:
-    """What stands after RATE, 0 where nothing is stated."""
-    stated = _number(parts[parts.index("RATE") + 1]) if "RATE" in parts[:-1] else 0.0
-    return stated if 0 < stated <= MOST_STATED_HZ else 0.0
+    """What stands after RATE, 0 where nothing does."""
+    return _number(parts[parts.index("RATE") + 1]) if "RATE" in parts[:-1] else 0.0
 
 
 def _eyes(parts: list[str]) -> tuple[str, ...]:

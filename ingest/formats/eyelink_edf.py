@@ -25,7 +25,7 @@ from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._eye_events import FIXATION_COLUMNS, SACCADE_COLUMNS, eye_intervals
 from neuroloom.ingest.formats._eyelink_edf_child import row_dtype
 from neuroloom.ingest.formats._eyelink_screen import screen_told
-from neuroloom.ingest.formats._row_runs import runs, segments
+from neuroloom.ingest.formats._row_runs import segments, stated_runs
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import Events, Intervals, Segment, Signal, Stream
 
@@ -52,6 +52,7 @@ class _Block:
     eyes: tuple[str, ...]
     unit: str
     pupil: str
+    rate_hz: float  # as stated
     samples: list[NDArray[Any]] = field(default_factory=list)
 
 
@@ -144,7 +145,8 @@ def _take(found: _Found, frame: dict[str, Any] | bytes) -> None:
     elif "end" in frame:
         found.is_open = frame["is_open"]
     elif "block" in frame:
-        found.blocks.append(_Block(eyes=tuple(frame["block"]), unit=frame["unit"], pupil=frame["pupil"]))
+        eyes, said = tuple(frame["block"]), (frame["unit"], frame["pupil"], float(frame["rate_hz"]))
+        found.blocks.append(_Block(eyes, *said))
     elif frame["kind"] in _COLUMNS:
         found.intervals.setdefault(frame["kind"], []).append(frame)
     elif frame["kind"] != "input" or frame["label"] != "0":  # the line going down again
@@ -177,7 +179,7 @@ def _signals(
         rows = np.concatenate(block.samples)
         if (np.diff(rows["ms"]) <= 0).any():
             raise FormatError(f"{path}: sample times repeat or jump back within a block; they must increase")
-        found = runs(rows["ms"] / 1e3)
+        found = stated_runs(rows["ms"] / 1e3, block.rate_hz)
         gaze += segments(rows["values"][:, gaze_columns], found)
         pupil += segments(rows["values"][:, pupil_columns], found)
     on = {"screen": dict(screen)} if screen and unit == "px" else {}
