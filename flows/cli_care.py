@@ -159,7 +159,11 @@ def reingest(
             lines(f"{row['session']}: {row['state']}{became}")
             lines(*[f"  {name}" for name in row["changed"][:20]])
         for run in runs:
-            became = f"trained again as {run['again']}" if run["again"] else "was trained on older versions; --train trains it again"
+            became = (
+                f"trained again as {run['again']}"
+                if run["again"]
+                else "was trained on older versions; --train trains it again"
+            )
             lines(f"{run['run']}: {became}")
     raise typer.Exit(3 if any(row["state"] == "failed" for row in results) else 0)
 
