@@ -164,7 +164,7 @@ def _why_not(stream: Any) -> str:
     if stream.unit not in VOLTS:
         return f"is in {stream.unit}; BIDS wants volts of {stream.modality}"
     if not all(isinstance(segment.timebase, Timebase) for segment in stream.segments):
-        return "has timestamps instead of a rate, which BIDS has no place for"
+        return "has times of its own instead of one rate, which BIDS has no place for"
     return ""
 
 

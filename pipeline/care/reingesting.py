@@ -11,6 +11,7 @@ from typing import Any
 
 from neuroloom.ingest import manifest
 from neuroloom.ingest.folders import dataset_root
+from neuroloom.ingest.session import Session
 from neuroloom.pipeline.boxed.box import Inside, Unboxed
 from neuroloom.pipeline.care.originals import Originals
 from neuroloom.pipeline.config import AS_SET
@@ -31,7 +32,7 @@ def reingest(
     inside: Inside | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """{"session", "state": "reingested" | "unchanged", "version", "changed": datasets that differ}.
+    """{"session", "state": "reingested" | "unchanged", "version", "changed": datasets and quality that differ}.
 
     inside: where files are read. Raises StoreError where the originals are not there, and what a first ingest raises
     where they cannot be read.
@@ -55,7 +56,11 @@ def reingest(
         staged = folder / making.STAGED
         adopt(staged, store)
         # A version that has gone bad on its disk is replaced also by one that holds what it once held.
-        changed = _changed(before, staged) or [f"{d.file} {d.dataset}: damaged" for d in manifest.verify(before)]
+        changed = (
+            _changed(before, staged)
+            or _judged(before, staged)
+            or [f"{d.file} {d.dataset}: damaged" for d in manifest.verify(before)]
+        )
         if not changed:
             return {"session": session_id, "state": "unchanged", "version": before.name, "changed": []}
         version = next_version(store, made["session"])
@@ -67,6 +72,16 @@ def _changed(before: Path, after: Path) -> list[str]:
     """Datasets whose content, shape or type differs, and those that only one version has; not the index's own text."""
     old, new = (_datasets(folder) for folder in (before, after))
     return sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+
+
+def _judged(before: Path, after: Path) -> list[str]:
+    """Streams of which other channels are bad, or for other reasons: training masks by that, and it is the index's."""
+    found = []
+    for folder in (before, after):
+        with Session.open(folder) as session:
+            found.append({name: dict(of.get("reasons", {})) for name, of in session.quality.items()})
+    old, new = found
+    return sorted(f"quality of {name}" for name in old.keys() & new.keys() if old[name] != new[name])
 
 
 def _datasets(folder: Path) -> dict[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import neuroloom.ingest.formats as formats_folder
-from neuroloom.ingest import Session, manifest
+from neuroloom.ingest import Session, manifest, quality
 from neuroloom.ingest.manifest import verify
 from neuroloom.pipeline.care.amending import amend
 from neuroloom.pipeline.care.outdated_runs import outdated, prepare_again
@@ -194,6 +194,16 @@ def test_nothing_to_look_for_and_no_version_are_refused():
 
 
 # reingest ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_check_that_came_later_makes_a_new_version_of_the_sessions_it_finds_something_in(store, person, monkeypatch):
+    known = quality.checks()
+    with monkeypatch.context() as before:
+        before.setattr(quality, "checks", lambda: {"timing": known["timing"]})
+        ingest_path(person, store, sorter=None, in_place=True)
+    found = reingest(store, ID, why="new checks", sorter=None)
+    assert (found["state"], found["changed"]) == ("reingested", ["quality of eeg"])
+    assert reingest(store, ID, why="again", sorter=None)["state"] == "unchanged"
 
 
 def test_the_same_readers_change_nothing_and_publish_nothing(store, published):
