@@ -56,6 +56,17 @@ def other_delays(topology: Topology) -> Topology:
     return replace(topology, pathways=tuple(replace(p, length_mm=longest - p.length_mm) for p in pathways))
 
 
+def wrongly_rewired(trials: Trials, true: Topology, seed: int) -> Topology:
+    """Rewired so that no area of which nothing is heard keeps a pathway that it truly has: swaps may give it back."""
+    heard = {area for area, held_out in zip(trials.area, trials.held_out, strict=True) if not held_out}
+    needed = {(p.source, p.target) for p in true.pathways if p.target not in heard}
+    for other in range(seed, seed + 10_000, 100):
+        found = true.rewired(seed=other)
+        if not needed & {(p.source, p.target) for p in found.pathways}:
+            return found
+    raise ValueError(f"{trials.name}: every rewiring keeps a pathway into an unheard area")
+
+
 def estimated(trials: Trials, true: Topology) -> Topology:
     """As many pathways as there truly are, by what each area's past tells of another's in training; a mean delay."""
     found = strengths(trials)
@@ -74,7 +85,7 @@ def strengths(trials: Trials) -> dict[tuple[str, str], float]:
 TOPOLOGIES: Mapping[str, Callable[[Trials, Topology, int], Topology]] = {
     "true": lambda trials, true, seed: true,
     "true, other delays": lambda trials, true, seed: other_delays(true),
-    "rewired": lambda trials, true, seed: true.rewired(seed=seed),
+    "rewired": wrongly_rewired,
     "all pathways": lambda trials, true, seed: true.dense(),
     "none": lambda trials, true, seed: true.none(),
     "estimated": lambda trials, true, seed: estimated(trials, true),
