@@ -65,8 +65,9 @@ def quarantine(store: Store, drop: Drop, reason: str) -> Path:
 
 def note_refused(store: Store, name: str, path: str, reason: str) -> None:
     """Say why what lies at `path` was refused, and leave it there. An entry of something else is never replaced."""
-    folder = next((one for one in _entries(store, name, path) if _is_of(one, path)), None)
-    folder = folder or next(one for one in _entries(store, name, path) if not one.exists())
+    entries = _entries(store, name, path)
+    free = [one for one in entries if not one.exists()] or entries[-1:]
+    folder = next((one for one in entries if _is_of(one, path)), free[0])
     durable.make_folder(folder)
     durable.write_json(folder / REASON_RECORD, {"path": path, "reason": reason})
 
