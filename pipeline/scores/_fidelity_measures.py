@@ -221,7 +221,10 @@ def of_movements(moves: Movements, seed: int = 0) -> list[Measure]:
         inside = np.abs(moves.chance - 0.5) <= share / 2
         covered = pieces.means(inside.astype(np.float64), known).mean(axis=1)
         name = f"falls into the middle {share:.0%} of what it expects"
-        found.append(_measure("calibration", name, covered, np.full_like(covered, share)))
+        measure = _measure("calibration", name, covered, np.full_like(covered, share))
+        # Where all lies inside, pieces do not differ at all; an exact copy would be that far off.
+        exact = float(np.sqrt(share * (1 - share) / max(1, known.sum())))
+        found.append(replace(measure, error=max(measure.error, exact)))
     found += _repeats_of_movements(pieces, moves)
     found.append(_slope(pieces, moves))
     bias_RC = pieces.means(-error, known)
@@ -236,9 +239,7 @@ def of_movements(moves: Movements, seed: int = 0) -> list[Measure]:
     return judged([*found, drift], pieces.n, int(any_known.sum()))
 
 
-def judged(
-    measures: Sequence[Measure], n_pieces: int, n_acts: int, drawn_SM: Matrix | None = None
-) -> list[Measure]:
+def judged(measures: Sequence[Measure], n_pieces: int, n_acts: int, drawn_SM: Matrix | None = None) -> list[Measure]:
     """The measures that can be known, each with its verdict. drawn_SM: departures of answers drawn from the copy."""
     from scipy.stats import t
 
@@ -248,14 +249,14 @@ def judged(
         return [replace(m, low=float("nan"), high=float("nan")) for m in known]
     few = float(np.sqrt(n_pieces / (n_pieces - 1)))  # a bootstrap's spread is that much too small
     known = [_widened(m, few * float(t.ppf(0.975, n_pieces - 1)) / NORMAL) for m in known]
-    tested = np.array([m.tested and m.error > MINUTE for m in known])
+    tested = np.array([m.tested and np.isfinite(m.error) for m in known])
     if not tested.any():
         return known
     limit = few * float(t.ppf(1 - ALARMS / tested.sum() / 2, n_pieces - 1))
     middle, away = _limits_of_drawn(drawn_SM[:, keep], tested) if drawn_SM is not None else (0.0 * keep[keep],) * 2
     found = []
     for m, is_tested, usual, far in zip(known, tested, middle, away, strict=True):
-        departs = abs(m.departure) > limit * m.error and abs(m.departure - usual) > far
+        departs = abs(m.departure) > max(limit * m.error, LEAST) and abs(m.departure - usual) > far
         least = max(limit * m.error, far + abs(usual))
         found.append(replace(m, departs=bool(departs), least=float(least)) if is_tested else m)
     return found
@@ -272,8 +273,8 @@ def _widened(measure: Measure, factor: float) -> Measure:
 
 
 def _limits_of_drawn(drawn_SM: Matrix, tested: NDArray[np.bool_]) -> tuple[Matrix, Matrix]:
-    """Per measure the middle of what answers drawn from the copy come to, and how far from it none of them all lies, but
-    for ALARMS of the draws."""
+    """Per measure the middle of what drawn answers come to, and how far from it none of all measures lies, but for
+    ALARMS of the draws."""
     middle, spread = drawn_SM.mean(axis=0), np.maximum(drawn_SM.std(axis=0), MINUTE)
     largest = np.sort((np.abs(drawn_SM - middle) / spread)[:, tested].max(axis=1))
     return middle, spread * largest[-max(1, int(ALARMS * (len(largest) + 1)))]
@@ -420,7 +421,7 @@ _Share = tuple[int, str, NDArray[np.bool_]]  # class, what it is called, of whic
 
 
 def _compared_shares(acts: Acts) -> Iterator[_Share]:
-    """The answers whose share is compared, in all and after each kind of event: those that somebody gives often enough."""
+    """The answers whose share is compared, in all and after each kind of event: what somebody gives often enough."""
     classes = np.eye(acts.said.shape[1])[acts.done]
     kinds: list[tuple[str, NDArray[np.bool_]]] = [("", np.ones(len(acts.done), dtype=np.bool_))]
     events = np.unique(acts.event[acts.event >= 0])

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from neuroloom.pipeline.scores._fidelity_measures import FEWEST_ANSWERS, FEWEST_PIECES, Measure, PortFidelity
+from neuroloom.pipeline.scores._fidelity_measures import FEWEST_ANSWERS, FEWEST_PIECES, LEAST, Measure, PortFidelity
 from neuroloom.pipeline.scores.damage import Damage
 
 _SAID: Mapping[str, tuple[str, str]] = {  # too large, too small
@@ -86,8 +86,8 @@ def port_words(port: PortFidelity) -> Iterator[str]:
     n_tested = sum(measure.tested for measure in port.measures)
     if not port.can_tell:
         yield (
-            f"{where}: too few {_acts(port)} to tell: {port.n_acts} in {port.n_pieces} pieces of held-out time; at least "
-            f"{FEWEST_ANSWERS} in {FEWEST_PIECES} are wanted."
+            f"{where}: too few {_acts(port)} to tell: {port.n_acts} in {port.n_pieces} pieces of held-out time; at "
+            f"least {FEWEST_ANSWERS} in {FEWEST_PIECES} are wanted."
         )
         return
     over = f"{n_tested} comparisons over {port.n_acts} {_acts(port)} in {port.n_pieces} pieces of held-out time"
@@ -95,7 +95,7 @@ def port_words(port: PortFidelity) -> Iterator[str]:
         yield f"{where}: no departure was found in {over}{_missed(port)}."
         return
     yield f"{where}: departs from its person in {len(port.departures)} of {over}."
-    for measure in sorted(port.departures, key=lambda m: -abs(m.departure) / m.error):
+    for measure in sorted(port.departures, key=lambda m: -abs(m.departure) / max(m.error, LEAST)):
         yield f"{where}: it {departure_words(measure)}."
 
 

@@ -1,7 +1,7 @@
 """Copies whose departures are known: an exact one, and ones that are off in one way each."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -122,9 +122,9 @@ def n_accused(n: int, *size: int, say: Callable[[Matrix], Matrix] = lambda p: p)
     return sum(any(m.departs for m in of_answers(acts(seed, *size, say))) for seed in range(n))
 
 
-@pytest.mark.parametrize("size", [(8, 3), (20, 1), (10, 6)])
+@pytest.mark.parametrize("size", [(8, 3), (20, 1)])
 def test_exact_copies_are_not_accused_where_there_is_little_data(size: tuple[int, int]) -> None:
-    assert n_accused(25, *size) <= 2  # 0.5 are promised; three or more would happen in one of 75 such tests
+    assert n_accused(15, *size) <= 1  # 0.3 are promised; two or more would happen in one of 27 such tests
 
 
 @pytest.mark.slow
@@ -138,12 +138,12 @@ def test_a_copy_that_is_too_certain_is_found_in_few_answers() -> None:
 
 
 def test_an_interval_over_few_pieces_holds_nothing_in_as_many_exact_copies_as_it_says() -> None:
-    found = [of_answers(acts(seed, 8, 6)) for seed in range(60)]
+    found = [of_answers(acts(seed, 8, 6)) for seed in range(25)]
     holds = [m.low <= 0 <= m.high for measures in found for m in measures if m.name.startswith("chance given")]
-    assert np.mean(holds) >= 0.87  # 95 % less three standard deviations
+    assert np.mean(holds) >= 0.8  # 95 % less three standard deviations
 
 
-@pytest.mark.parametrize("n_trials", [16, 24])
+@pytest.mark.parametrize("n_trials", [36, 48])
 def test_of_too_few_answers_nothing_is_said(n_trials: int) -> None:
     found = compared(person(n_trials=n_trials), lambda p, at: p[:, ::-1])  # always wrong
     (port,) = found.ports
@@ -155,16 +155,25 @@ def test_of_too_few_answers_nothing_is_said(n_trials: int) -> None:
     ]
 
 
-def test_two_copies_of_a_person_are_compared_in_the_same_things() -> None:
-    def never(p: Matrix, at: Matrix) -> Matrix:
-        return np.tile([0.999, 0.001], (len(p), 1))
+def test_two_copies_of_a_person_are_compared_in_the_same_things(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cue in BY_CUE:
+        monkeypatch.setitem(BY_CUE, cue, (0.99, 0.01))  # so rare that the share of "l" is not compared by itself
+    someone = person(n_trials=80)
 
-    someone = person(n_trials=120)
-    someone = Person(session=someone.session, data=someone.data, truth=someone.truth, by_cue=someone.by_cue)
-    alone, with_other = (compared(someone, never, beside).ports[0] for beside in (None, lambda p, at: p[:, ::-1]))
-    other = compared(someone, lambda p, at: p[:, ::-1], never).ports[0]
-    what = [[(m.name, m.what) for m in port.measures] for port in (with_other, other, alone)]
-    assert what[0] == what[1] != what[2]
+    def often(p: Matrix, at: Matrix) -> Matrix:
+        return np.full_like(p, 0.5)
+
+    alone = compared(someone, lambda p, at: p).ports[0]
+    before = compared(someone, lambda p, at: p, often).ports[0]
+    after = compared(someone, often, lambda p, at: p).ports[0]
+    what = [{(m.name, m.what) for m in port.measures} for port in (alone, before, after)]
+    assert what[1] == what[2] > what[0]
+
+
+def test_a_copy_that_is_sure_and_always_wrong_departs_though_nothing_varies() -> None:
+    always = replace(acts(0, 10, 4), said=np.tile([0.9, 0.1], (40, 1)), done=np.ones(40, dtype=np.int64))
+    departing = {m.name.partition(",")[0] for m in of_answers(always) if m.departs}
+    assert {"chance given to the answer", "share of the answer"} <= departing
 
 
 @pytest.mark.slow
