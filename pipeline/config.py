@@ -381,6 +381,8 @@ def parsed_config(text: str, model: type[C], where: str) -> C:
 def fault(model: type[BaseModel], error: ValidationError) -> str:
     """The first fault that was found: which setting, what is wrong with it, what it is; or what is known there."""
     first = error.errors()[0]
+    if not first["loc"]:  # of settings that do not fit together; all of them would be found
+        return str(first["msg"])
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"{where}: {_unknown(model, first['loc'])}"

@@ -15,9 +15,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from neuroloom.ingest import durable
 from neuroloom.pipeline import verdicts
-from neuroloom.pipeline.config import Config, ConfigError, parsed_config, read_config
+from neuroloom.pipeline.config import Config, ConfigError, fault, parsed_config, read_config
 from neuroloom.pipeline.documents import document_of
 from neuroloom.pipeline.noting import noted_run
 from neuroloom.pipeline.profiles import FULL, QUICK, profile_file
@@ -49,7 +51,7 @@ def prepare_study(
     given = [read_config(path, part.Settings) for path in (file, config) if path is not None]
     given += [parsed_config(text, part.Settings, "settings")] if text.strip() else []
     for more in given:
-        settings = settings.model_validate({**settings.model_dump(), **more.model_dump(exclude_unset=True)})
+        settings = _changed(settings, more)
     name = slug(name or (config.stem if config is not None else f"{own}-{profile}"))
     folder = store.create().run_folder(name)
     asked = {"study": own, "settings": _plain(settings)}
@@ -77,8 +79,9 @@ def solve_cells(name: str, store: Store, progress: Progress | None = None) -> No
     missing = cells.missing(wanted)
     if not missing:
         return
+    place = told(settings.place)  # said before a teacher is trained for minutes
     bench = part.opened(settings, store, _told(progress))
-    facts = bench.facts() | {"device": _devices(document_of(store.run_folder(name) / FACTS), told(settings.place))}
+    facts = bench.facts() | {"device": _devices(document_of(store.run_folder(name) / FACTS), place)}
     durable.write_json(store.run_folder(name) / FACTS, facts)
     done = len(wanted) - len(missing)
     for batch in part.together(missing):
@@ -118,6 +121,14 @@ def progress_of(name: str, store: Store) -> tuple[int, int]:
 def _facts(name: str, store: Store, n_found: int, n_wanted: int) -> dict[str, Any]:
     facts = document_of(store.run_folder(name) / FACTS)
     return facts | {"cells": f"{n_found} of {n_wanted}", "torch": version("torch"), "python": platform.python_version()}
+
+
+def _changed(settings: Config, more: Config) -> Config:
+    """With what is said in `more`. Raises ConfigError where the two do not fit together."""
+    try:
+        return settings.model_validate({**settings.model_dump(), **more.model_dump(exclude_unset=True)})
+    except ValidationError as error:
+        raise ConfigError(f"settings beside the profile's: {fault(type(settings), error)}") from error
 
 
 def _devices(before: Mapping[str, Any], now: str) -> str:

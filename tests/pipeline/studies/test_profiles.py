@@ -36,5 +36,9 @@ def test_a_profile_that_is_not_there_is_refused_with_those_that_are(store):
 def test_a_fault_in_settings_as_text_is_told_as_in_a_file(store):
     with pytest.raises(ConfigError, match=r"settings: sedes: no such setting \(seeds\?\)"):
         studying.prepare_study("distill", store, text="sedes = 1\n", name="wrong")
+    with pytest.raises(
+        ConfigError, match=r"settings beside the profile's: .*4096 sequences with electrodes, but the curve .* without$"
+    ):
+        studying.prepare_study("tradeoff", store, profile="full", text="curve = [16, 64, 256, 1024]\n", name="wrong")
     with pytest.raises(ConfigError, match="settings: is not TOML"):
         studying.prepare_study("distill", store, text="seeds = \n", name="wrong")
