@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -304,9 +305,10 @@ def _measured(measure: Any) -> str:
 
 
 def _beside(measure: Any) -> tuple[str, str, str, str]:
+    known = math.isfinite(measure.low)
     if not measure.tested:
-        return f"{measure.copy:.3f}", "", f"({measure.low:.3f} to {measure.high:.3f})", ""
-    away = f"{measure.departure:+.3f} ({measure.low:+.3f} to {measure.high:+.3f})"
+        return f"{measure.copy:.3f}", "", f"({measure.low:.3f} to {measure.high:.3f})" if known else "", ""
+    away = f"{measure.departure:+.3f}" + (f" ({measure.low:+.3f} to {measure.high:+.3f})" if known else "")
     return f"{measure.copy:.3f}", f"{measure.person:.3f}", away, "departs" if measure.departs else ""
 
 

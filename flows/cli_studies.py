@@ -10,6 +10,7 @@ import typer
 
 from neuroloom.flows.options import JsonOption, StoreOption
 from neuroloom.flows.printing import document, lines, say, seldom
+from neuroloom.pipeline.profiles import FULL, profile_words
 
 
 def register(app: typer.Typer) -> None:
@@ -48,7 +49,8 @@ def record_teacher(
 def study(
     name: Annotated[str, typer.Argument(metavar="STUDY", help="A name that is not known lists those that are.")],
     full: Annotated[bool, typer.Option("--full", help="The full grid: hours instead of minutes.")] = False,
-    config: Annotated[Path | None, typer.Option("--config", help="A TOML file with other settings.")] = None,
+    profile: Annotated[str, typer.Option("--profile", help=f"Settings that come along: {profile_words()}.")] = "",
+    config: Annotated[Path | None, typer.Option("--config", help="A TOML file with settings of your own.")] = None,
     as_json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
@@ -61,7 +63,9 @@ def study(
     from neuroloom.pipeline.store import Store
 
     place = Store.here(store).create()
-    run = studying.prepare_study(name, place, full=full, config=config)
+    if full and profile not in ("", FULL):
+        raise typer.BadParameter(f"--full and --profile {profile}; one of them is wanted")
+    run = studying.prepare_study(name, place, profile=FULL if full else profile, config=config)
     report = studying.run_study(run, place, progress=lambda done, wanted, what: say(f"{done} of {wanted}: {what}"))
     review_index(place)
     folder, page = place.run_folder(run), place.review / f"run-{run}.html"

@@ -5,23 +5,51 @@ What studies need is imported when one runs: torch takes longer to import than e
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from neuroloom.flows.artifacts import Bar, study_page
 from neuroloom.flows.telling import tell_failure
+from neuroloom.pipeline.config import ConfigError
+from neuroloom.pipeline.profiles import FULL
 from neuroloom.pipeline.reviewing import review_index
 from neuroloom.pipeline.store import Store
 
 
 @flow(name="study", flow_run_name="study {name}", on_crashed=[tell_failure])
-def study(name: str, full: bool = False) -> None:
-    """Run a study's cells that are missing, then write its report and page."""
+def study(
+    name: str, full: bool = False, profile: str = "", settings: str = "", config: str = "", run_name: str = ""
+) -> None:
+    """Run a study's cells that are missing, then write its report and page.
+
+    profile: quick where it is left out. config: a TOML file in the store's folder with other settings than the
+    profile's; settings: the same as text, which counts before the file. run_name: of the run, which settings of one's
+    own need where no file has a name.
+    """
     from neuroloom.pipeline import studying
 
-    run = studying.prepare_study(name, Store.here(), full=full)
+    if full and profile not in ("", FULL):
+        raise ConfigError(f"full, and the profile {profile!r}; one of them is wanted")
+    if settings.strip() and not (run_name or config):
+        raise ConfigError("settings without a name; give run_name, or they would be taken for the profile's own")
+    store = Store.here()
+    run = studying.prepare_study(
+        name, store, profile=FULL if full else profile, config=_within(store, config), text=settings, name=run_name
+    )
     cells(run)
     conclusion(run)
+
+
+def _within(store: Store, config: str) -> Path | None:
+    """A file of the store's folder: whoever reaches the dashboard reads no other file of the machine by it."""
+    if not config:
+        return None
+    path = (store.root / config).resolve()
+    if not path.is_relative_to(store.root.resolve()):
+        raise ConfigError(f"{config}: is not in the store's folder; a file there is wanted")
+    return path
 
 
 @task(task_run_name="cells of {run}", cache_policy=NO_CACHE, persist_result=False)

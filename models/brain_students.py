@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -81,6 +81,12 @@ class BrainStudents(nn.Module):
         self.electrode_weight = _normal(generators, n, k)
         self.electrode_bias = nn.Parameter(torch.zeros(len(seeds), k))
         self.forcing = _normal(generators, k, n)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        """What moves the students moves what they share, too."""
+        self.template[0]._apply(fn)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     def run(
         self, x_GBTI: Tensor, *, cut: Cut | int = 0, electrodes_GBTK: Tensor | None = None, force: float = 0.0

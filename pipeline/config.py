@@ -358,20 +358,31 @@ def _time_zone(name: str) -> str:
 def read_config(path: Path, model: type[C]) -> C:
     """A TOML file as `model`. Raises ConfigError: one line with the file, the field, and what is wrong with it."""
     try:
-        found: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or 'cannot be read'}; a TOML file is wanted") from error
-    except ValueError as error:
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not TOML ({error})") from error
+    return parsed_config(text, model, str(path))
+
+
+def parsed_config(text: str, model: type[C], where: str) -> C:
+    """TOML as `model`. where: what a fault is said to be in. Raises ConfigError as `read_config` does."""
+    try:
+        found: dict[str, Any] = tomllib.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"{where}: is not TOML ({error})") from error
     try:
         return model.model_validate(found)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {fault(model, error)}") from error
+        raise ConfigError(f"{where}: {fault(model, error)}") from error
 
 
 def fault(model: type[BaseModel], error: ValidationError) -> str:
     """The first fault that was found: which setting, what is wrong with it, what it is; or what is known there."""
     first = error.errors()[0]
+    if not first["loc"]:  # of settings that do not fit together; all of them would be found
+        return str(first["msg"])
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"{where}: {_unknown(model, first['loc'])}"

@@ -15,14 +15,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from neuroloom.ingest import durable
 from neuroloom.pipeline import verdicts
-from neuroloom.pipeline.config import Config, ConfigError, read_config
+from neuroloom.pipeline.config import Config, ConfigError, fault, parsed_config, read_config
 from neuroloom.pipeline.documents import document_of
 from neuroloom.pipeline.noting import noted_run
+from neuroloom.pipeline.profiles import FULL, QUICK, profile_file
 from neuroloom.pipeline.store import Store, StoreError, slug
 from neuroloom.pipeline.studies import study_of
 from neuroloom.pipeline.studies._cells import FILES, REQUEST, Cells, Key
+from neuroloom.pipeline.studies._device import told
 from neuroloom.pipeline.studies._report import Report
 
 FACTS = "facts.json"
@@ -30,19 +34,25 @@ ARITHMETIC = 1  # part of every cell's name: raise it where the same settings wo
 Progress = Callable[[int, int, str], None]
 
 
-def prepare_study(study: str, store: Store, *, full: bool = False, config: Path | None = None) -> str:
+def prepare_study(
+    study: str, store: Store, *, profile: str = "", config: Path | None = None, text: str = "", name: str = ""
+) -> str:
     """Write down what is asked for; gives the run's name.
 
-    Raises ValueError for a study that is not there, ConfigError for settings it does not have or a name that is taken
-    by a study with other settings; those that only its report reads may change.
+    profile: one of `profiles_of`, quick where it is left out. config, text: a TOML file, and then TOML, with other
+    settings than that. name: of the run; else the file's, else study-profile.
+    Raises ValueError for a study or profile that is not there, ConfigError for settings it does not have or a name that
+    is taken by a study with other settings; those that only its report reads, and the device, may change.
     """
     own, part = study_of(study)
-    settings = part.FULL if full else part.Settings()
-    name = f"{own}-{'full' if full else 'quick'}"
-    if config is not None:
-        given = read_config(config, part.Settings).model_dump(exclude_unset=True)
-        settings = settings.model_validate({**settings.model_dump(), **given})
-        name = slug(config.stem)
+    profile = profile or QUICK
+    file = profile_file(own, profile)
+    settings = part.FULL if profile == FULL else part.Settings()
+    given = [read_config(path, part.Settings) for path in (file, config) if path is not None]
+    given += [parsed_config(text, part.Settings, "settings")] if text.strip() else []
+    for more in given:
+        settings = _changed(settings, more)
+    name = slug(name or (config.stem if config is not None else f"{own}-{profile}"))
     folder = store.create().run_folder(name)
     asked = {"study": own, "settings": _plain(settings)}
     there = document_of(folder / REQUEST)
@@ -69,8 +79,10 @@ def solve_cells(name: str, store: Store, progress: Progress | None = None) -> No
     missing = cells.missing(wanted)
     if not missing:
         return
+    place = told(settings.place)  # said before a teacher is trained for minutes
     bench = part.opened(settings, store, _told(progress))
-    durable.write_json(store.run_folder(name) / FACTS, bench.facts())
+    facts = bench.facts() | {"device": _devices(document_of(store.run_folder(name) / FACTS), place)}
+    durable.write_json(store.run_folder(name) / FACTS, facts)
     done = len(wanted) - len(missing)
     for batch in part.together(missing):
         for key, result in zip(batch, part.solve(bench, settings, batch), strict=True):
@@ -111,6 +123,20 @@ def _facts(name: str, store: Store, n_found: int, n_wanted: int) -> dict[str, An
     return facts | {"cells": f"{n_found} of {n_wanted}", "torch": version("torch"), "python": platform.python_version()}
 
 
+def _changed(settings: Config, more: Config) -> Config:
+    """With what is said in `more`. Raises ConfigError where the two do not fit together."""
+    try:
+        return settings.model_validate({**settings.model_dump(), **more.model_dump(exclude_unset=True)})
+    except ValidationError as error:
+        raise ConfigError(f"settings beside the profile's: {fault(type(settings), error)}") from error
+
+
+def _devices(before: Mapping[str, Any], now: str) -> str:
+    """Where the cells of a study were made; those made before it was noted are said to be."""
+    known = before.get("device", "not noted" if before else "")
+    return known if now in known.split(", ") else ", ".join(filter(None, (known, now)))
+
+
 def _cells(name: str, store: Store, settings: Config) -> Cells:
     asked = document_of(store.run_folder(name) / REQUEST)
     common = {**_deciding(asked), "arithmetic": ARITHMETIC}
@@ -126,8 +152,8 @@ def _asked(name: str, store: Store) -> tuple[Any, Any]:
 
 
 def _deciding(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides the cells: all but the settings that only the report reads."""
-    only_read = getattr(study_of(asked["study"])[1], "ONLY_READ", ())
+    """What decides the cells: all but the settings that only the report reads, and where students learn."""
+    only_read = {"device", *getattr(study_of(asked["study"])[1], "ONLY_READ", ())}
     settings = {name: value for name, value in asked["settings"].items() if name not in only_read}
     return {"study": asked["study"], "settings": settings}
 

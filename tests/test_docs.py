@@ -27,7 +27,6 @@ def _read(name: str, path: Path) -> object:
     from neuroloom.pipeline.runs.features import FeatureConfig
     from neuroloom.pipeline.runs.run_config import read_run_config
     from neuroloom.pipeline.studies.distill import Settings as Distill
-    from neuroloom.pipeline.studies.stabilise import Settings as Stabilise
     from neuroloom.pipeline.studies.tradeoff import Settings as Tradeoff
     from neuroloom.pipeline.subjects import Subjects
     from neuroloom.pipeline.synthetic.teacher_recording import read_recording_config
@@ -45,12 +44,8 @@ def _read(name: str, path: Path) -> object:
             return read_recording_config(path)
         case "from-session.toml":
             return read_config(path, Distill)
-        case "distill-default.toml":
-            return read_config(path, Distill)
         case "prices.toml" | "teams.toml":
             return read_config(path, Tradeoff)
-        case "toggle-middle.toml":
-            return read_config(path, Stabilise)
         case _:
             config = read_run_config(path)
             return FeatureConfig(**config.features) if config.features else config

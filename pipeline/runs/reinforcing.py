@@ -225,8 +225,9 @@ def reinforce_run(
     policy = reinforce(run, data, config, progress)
     found = reached(run, policy, data.held_out, config)
     how: dict[str, Any] = {"events": config.events, "damage": False}
-    before = fidelity(replace(run, name=config.copy_), data.held_out, **how)
-    after = fidelity(replace(policy, name=config.name), data.held_out, **how, against=replace(run, name=config.copy_))
+    old, new = replace(run, name=config.copy_), replace(policy, name=config.name)
+    before = fidelity(old, data.held_out, **how, beside=[new])
+    after = fidelity(new, data.held_out, **how, beside=[old], against=old)
     _write(config, asked, policy, data, folder, found, (before, after))
     catalog = Catalog.of(store)
     summary = {"sessions": list(asked.sessions), "words": found.words()}

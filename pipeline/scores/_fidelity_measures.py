@@ -9,17 +9,24 @@ what the person did with what follows from the copy's own chances; what no copy 
     errors         what it does too often or too rarely: in all, after each kind of event, after its last answer
     drift          whether it becomes worse from the beginning to the end
 
-Intervals are bootstraps over pieces of time (blocks of held-out time). A departure is said where a difference lies
-further from 0 than chance would put one of *all* differences of that port in one of fifty exact copies (Bonferroni,
-t of as many degrees of freedom as there are pieces less one).
+Intervals are bootstraps over pieces of time (blocks of held-out time), as much wider as few pieces make them too narrow
+(t of as many degrees of freedom as there are pieces less one). A departure is said where a difference lies further from
+0 than chance would put one of *all* differences of that port in one of fifty exact copies, by both of
+
+    the pieces     Bonferroni, t as above: right where neighbouring acts are alike for reasons that nobody knows
+    the copy       answers only: what answers drawn from the copy's own chances, many times, come to, the largest of all
+                   differences each time (Westfall & Young 1993): right where there are few answers
+
+and of fewer than FEWEST_ANSWERS in FEWEST_PIECES nothing is said.
 
 Shapes: N acts (answers, or bins of a movement), K classes, C channels, P pieces, R resamplings (the first is the data
-as they are), E kinds of event.
+as they are), E kinds of event, S sets of drawn answers, M measures.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy as copied
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,12 +38,16 @@ Matrix = NDArray[np.float64]
 Whole = NDArray[np.int64]
 
 LEAST = 1e-9  # a chance below this counts as this
+MINUTE = 1e-12  # a spread below this is rounding
+NORMAL = 1.959964  # standard deviations that hold 95 %
 ALARMS = 0.02  # share of exact copies of which anything is said
 STRETCH = np.geomspace(0.1, 10.0, 81)  # factors on log odds that are tried
 FEWEST_REPEATS = 3  # of a kind of event
 FEWEST_ACTS = 8  # of a class or after a kind of event, below which nothing is said of it alone
 N_BINS = 10  # of a calibration curve
 N_SIMULATED = 200
+MOST_SIMULATED = 20_000  # acts times classes; of more, the pieces alone decide: differences are normal then
+FEWEST_PIECES, FEWEST_ANSWERS = 8, 20  # below either nothing can be told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +56,7 @@ class Measure:
 
     low, high: 95 % interval of the departure. error: its standard error. what: which class, channel or event, where it
     is about one. departs: whether chance alone does not explain it. least: the smallest departure that would have been
-    said. tested: False for what is only told.
+    said. tested: False for what is only told. low, high and least are NaN where there is too little to tell.
     """
 
     aspect: str
@@ -65,13 +76,15 @@ class Measure:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Acts:
     """Answers. said: (N, K) chances; done: (N,) classes; piece: (N,); time_s: (N,); event: (N,) kind of the last one
-    before, -1 for none."""
+    before, -1 for none. beside: what other copies say of the same answers, each (N, K): what any of them gives often
+    enough is compared, so that what is said of each of them is of the same differences."""
 
     said: Matrix
     done: Whole
     piece: Whole
     time_s: Matrix
     event: Whole
+    beside: Sequence[Matrix] = ()
     class_names: Sequence[str] = ()
     event_names: Sequence[str] = ()
 
@@ -111,6 +124,11 @@ class PortFidelity:
     over_time: Matrix
 
     @property
+    def can_tell(self) -> bool:
+        """Whether there is enough for any verdict."""
+        return _is_enough(self.n_pieces, self.n_acts)
+
+    @property
     def departures(self) -> list[Measure]:
         """What chance does not explain."""
         return [measure for measure in self.measures if measure.departs]
@@ -131,6 +149,12 @@ class Pieces:
         self.n = len(self.names)
         self.weights = resampling(self.n, seed)
 
+    def as_they_are(self) -> Pieces:
+        """The same without any resampling."""
+        alone = copied(self)
+        alone.weights = self.weights[:1]
+        return alone
+
     def each(self, values: Matrix, rows: Whole | None = None) -> Matrix:
         """Sums over each piece, (P, ...), of all acts, or of those of `rows`."""
         total = np.zeros((self.n, *values.shape[1:]))
@@ -150,22 +174,38 @@ class Pieces:
 def of_answers(acts: Acts, seed: int = 0) -> list[Measure]:
     """All measures of answers."""
     pieces = Pieces(acts.piece, seed)
+    shares, log_sums = list(_compared_shares(acts)), _log_sums(pieces, acts.said)
+    found = list(_measures_of_answers(pieces, acts, shares, log_sums))
+    curve, alone = _CalibrationCurve(acts.said), pieces.as_they_are()
+    errors, drawn = [], []
+    for done in _drawn_answers(acts.said, seed):
+        errors.append(curve.error(done))
+        if acts.said.size <= MOST_SIMULATED:
+            again = _measures_of_answers(alone, replace(acts, done=done), shares, log_sums[:1])
+            drawn.append([measure.departure for measure in again])
+    found.append(_calibration_error(curve.error(acts.done), np.array(errors)))
+    if not drawn:
+        return judged(found, pieces.n, len(acts.done))
+    drawn_SM = np.column_stack([np.array(drawn), np.array(errors) - np.mean(errors)])
+    return judged(found, pieces.n, len(acts.done), drawn_SM)
+
+
+def _measures_of_answers(
+    pieces: Pieces, acts: Acts, shares: Sequence[_Share], log_sums_RG: Matrix
+) -> Iterator[Measure]:
+    """All but the calibration error, which needs answers that were drawn."""
     p, rows = acts.said, np.arange(len(acts.done))
     given = np.maximum(p[rows, acts.done], LEAST)
     entropy = -(p * np.log2(np.maximum(p, LEAST))).sum(axis=1)
     surprise = -np.log2(given)
-    found = [
-        _told("agreement", "likeliest answer is the person's", pieces.means((p.argmax(1) == acts.done).astype(float))),
-        _measure("agreement", "chance given to the answer", pieces.means(given), pieces.means((p**2).sum(axis=1))),
-        _measure("agreement", "surprise, bits per answer", pieces.means(surprise), pieces.means(entropy)),
-        _certainty(pieces, p, acts.done),
-        _calibration_error(p, acts.done, seed),
-    ]
-    found += _repeats_of_answers(pieces, acts)
-    found += _shares(pieces, acts)
-    found += _habit(pieces, acts)
-    found.append(_drift(pieces, surprise - entropy, acts.time_s, "surprise gained over the time, bits per answer"))
-    return judged(found, pieces.n)
+    yield _told("agreement", "likeliest answer is the person's", pieces.means((p.argmax(1) == acts.done).astype(float)))
+    yield _measure("agreement", "chance given to the answer", pieces.means(given), pieces.means((p**2).sum(axis=1)))
+    yield _measure("agreement", "surprise, bits per answer", pieces.means(surprise), pieces.means(entropy))
+    yield _certainty(pieces, p, acts.done, log_sums_RG)
+    yield from _repeats_of_answers(pieces, acts)
+    yield from _shares(pieces, acts, shares)
+    yield from _habit(pieces, acts)
+    yield _drift(pieces, surprise - entropy, acts.time_s, "surprise gained over the time, bits per answer")
 
 
 def of_movements(moves: Movements, seed: int = 0) -> list[Measure]:
@@ -181,7 +221,10 @@ def of_movements(moves: Movements, seed: int = 0) -> list[Measure]:
         inside = np.abs(moves.chance - 0.5) <= share / 2
         covered = pieces.means(inside.astype(np.float64), known).mean(axis=1)
         name = f"falls into the middle {share:.0%} of what it expects"
-        found.append(_measure("calibration", name, covered, np.full_like(covered, share)))
+        measure = _measure("calibration", name, covered, np.full_like(covered, share))
+        # Where all lies inside, pieces do not differ at all; an exact copy would be that far off.
+        exact = float(np.sqrt(share * (1 - share) / max(1, known.sum())))
+        found.append(replace(measure, error=max(measure.error, exact)))
     found += _repeats_of_movements(pieces, moves)
     found.append(_slope(pieces, moves))
     bias_RC = pieces.means(-error, known)
@@ -193,23 +236,48 @@ def of_movements(moves: Movements, seed: int = 0) -> list[Measure]:
     drift = _drift(
         some, mean_square[any_known], moves.time_s[any_known], "error over the expected one, gained over the time"
     )
-    return judged([*found, drift], pieces.n)
+    return judged([*found, drift], pieces.n, int(any_known.sum()))
 
 
-def judged(measures: Sequence[Measure], n_pieces: int) -> list[Measure]:
-    """The measures that can be known, each with its verdict."""
+def judged(measures: Sequence[Measure], n_pieces: int, n_acts: int, drawn_SM: Matrix | None = None) -> list[Measure]:
+    """The measures that can be known, each with its verdict. drawn_SM: departures of answers drawn from the copy."""
     from scipy.stats import t
 
-    known = [m for m in measures if np.isfinite(m.departure)]
-    n_tested = sum(m.tested and m.error > 0 for m in known)
-    if n_pieces < 2 or not n_tested:
+    keep = np.array([np.isfinite(m.departure) for m in measures])
+    known = [m for m, kept in zip(measures, keep, strict=True) if kept]
+    if not _is_enough(n_pieces, n_acts):
+        return [replace(m, low=float("nan"), high=float("nan")) for m in known]
+    few = float(np.sqrt(n_pieces / (n_pieces - 1)))  # a bootstrap's spread is that much too small
+    known = [_widened(m, few * float(t.ppf(0.975, n_pieces - 1)) / NORMAL) for m in known]
+    tested = np.array([m.tested and np.isfinite(m.error) for m in known])
+    if not tested.any():
         return known
-    limit = float(t.ppf(1 - ALARMS / n_tested / 2, n_pieces - 1))
-    limit *= float(np.sqrt(n_pieces / (n_pieces - 1)))  # a bootstrap's spread is that much too small
-    return [
-        replace(m, departs=abs(m.departure) > limit * m.error, least=limit * m.error) if m.tested and m.error > 0 else m
-        for m in known
-    ]
+    limit = few * float(t.ppf(1 - ALARMS / tested.sum() / 2, n_pieces - 1))
+    middle, away = _limits_of_drawn(drawn_SM[:, keep], tested) if drawn_SM is not None else (0.0 * keep[keep],) * 2
+    found = []
+    for m, is_tested, usual, far in zip(known, tested, middle, away, strict=True):
+        departs = abs(m.departure) > max(limit * m.error, LEAST) and abs(m.departure - usual) > far
+        least = max(limit * m.error, far + abs(usual))
+        found.append(replace(m, departs=bool(departs), least=float(least)) if is_tested else m)
+    return found
+
+
+def _is_enough(n_pieces: int, n_acts: int) -> bool:
+    return n_pieces >= FEWEST_PIECES and n_acts >= FEWEST_ANSWERS
+
+
+def _widened(measure: Measure, factor: float) -> Measure:
+    """Its interval so many times as far from the departure."""
+    low, high = (measure.departure + factor * (end - measure.departure) for end in (measure.low, measure.high))
+    return replace(measure, low=low, high=high)
+
+
+def _limits_of_drawn(drawn_SM: Matrix, tested: NDArray[np.bool_]) -> tuple[Matrix, Matrix]:
+    """Per measure the middle of what drawn answers come to, and how far from it none of all measures lies, but for
+    ALARMS of the draws."""
+    middle, spread = drawn_SM.mean(axis=0), np.maximum(drawn_SM.std(axis=0), MINUTE)
+    largest = np.sort((np.abs(drawn_SM - middle) / spread)[:, tested].max(axis=1))
+    return middle, spread * largest[-max(1, int(ALARMS * (len(largest) + 1)))]
 
 
 def reliability(said: Matrix, happened: Matrix) -> Matrix:
@@ -250,16 +318,21 @@ def _told(aspect: str, name: str, value_R: Matrix) -> Measure:
     return replace(measure, person=float("nan"), tested=False)
 
 
-def _certainty(pieces: Pieces, said: Matrix, done: Whole) -> Measure:
-    """By which factor log odds are too large: what best stretches them (Guo et al. 2017), turned over; 1 if exact."""
-    log_p, rows = np.log(np.maximum(said, LEAST)), np.arange(len(done))
-    fit = np.empty((len(pieces.weights), len(STRETCH)))
+def _log_sums(pieces: Pieces, said: Matrix) -> Matrix:
+    """Logarithms of what stretched chances sum to, for every factor, (R, G)."""
+    log_p = np.log(np.maximum(said, LEAST))
+    found = np.empty((len(pieces.weights), len(STRETCH)))
     for g, factor in enumerate(STRETCH):
         stretched = factor * log_p
         best = stretched.max(axis=1, keepdims=True)
-        log_sum = best[:, 0] + np.log(np.exp(stretched - best).sum(axis=1))
-        fit[:, g] = pieces.sums(stretched[rows, done] - log_sum)
-    over = 1 / np.exp(_peaks(fit))
+        found[:, g] = pieces.sums(best[:, 0] + np.log(np.exp(stretched - best).sum(axis=1)))
+    return found
+
+
+def _certainty(pieces: Pieces, said: Matrix, done: Whole, log_sums_RG: Matrix) -> Measure:
+    """By which factor log odds are too large: what best stretches them (Guo et al. 2017), turned over; 1 if exact."""
+    given_R = pieces.sums(np.log(np.maximum(said[np.arange(len(done)), done], LEAST)))
+    over = 1 / np.exp(_peaks(STRETCH * given_R[:, None] - log_sums_RG))
     return _measure("calibration", "certainty, factor on log odds", over, np.ones_like(over))
 
 
@@ -273,27 +346,36 @@ def _peaks(fit_RG: Matrix) -> Matrix:
     return np.asarray(np.log(STRETCH[at]) + np.clip(shift, -1, 1) * step)
 
 
-def _calibration_error(said: Matrix, done: Whole, seed: int) -> Measure:
+class _CalibrationCurve:
+    """The chances of all answers in tenths."""
+
+    def __init__(self, said: Matrix) -> None:
+        rank = np.empty(said.size, dtype=np.int64)
+        rank[np.argsort(said.ravel(), kind="stable")] = np.arange(said.size)
+        self.tenth = (rank * N_BINS // said.size).reshape(said.shape)
+        self.expected = np.bincount(self.tenth.ravel(), said.ravel(), N_BINS)
+
+    def error(self, done: Whole) -> float:
+        """Mean distance of the curve from the diagonal."""
+        found = np.bincount(self.tenth[np.arange(len(done)), done], minlength=N_BINS)
+        return float(np.abs(found - self.expected).sum() / self.tenth.size)
+
+
+def _drawn_answers(said: Matrix, seed: int) -> Iterator[Whole]:
+    """Answers of an exact copy, N_SIMULATED times, each (N,)."""
+    rng, below = np.random.default_rng([seed, 1]), said.cumsum(axis=1)
+    for _ in range(N_SIMULATED):
+        passed = (rng.random((len(said), 1)) * below[:, -1:] > below).sum(axis=1)
+        yield np.minimum(passed, said.shape[1] - 1)
+
+
+def _calibration_error(own: float, drawn_S: Matrix) -> Measure:
     """Mean distance of the calibration curve from the diagonal, beside that of answers drawn from the copy itself."""
-    rng = np.random.default_rng([seed, 1])
-    rank = np.empty(said.size, dtype=np.int64)
-    rank[np.argsort(said.ravel(), kind="stable")] = np.arange(said.size)
-    tenth = (rank * N_BINS // said.size).reshape(said.shape)
-    expected = np.bincount(tenth.ravel(), said.ravel(), N_BINS)
-    rows, below = np.arange(len(done)), said.cumsum(axis=1)
-
-    def error(answer: Whole) -> float:
-        return float(np.abs(np.bincount(tenth[rows, answer], minlength=N_BINS) - expected).sum() / said.size)
-
-    drawn = [
-        error(np.minimum((rng.random((len(done), 1)) * below[:, -1:] > below).sum(axis=1), said.shape[1] - 1))
-        for _ in range(N_SIMULATED)
-    ]
-    own, exact = error(done), float(np.mean(drawn))
-    low, high = own - np.percentile(drawn, 97.5), own - np.percentile(drawn, 2.5)
+    exact = float(drawn_S.mean())
+    low, high = own - np.percentile(drawn_S, 97.5), own - np.percentile(drawn_S, 2.5)
     return Measure(
         aspect="calibration", name="calibration error", copy=own, person=exact, departure=own - exact,
-        low=float(low), high=float(high), error=float(np.std(drawn)),
+        low=float(low), high=float(high), error=float(drawn_S.std()),
     )  # fmt: skip
 
 
@@ -335,22 +417,29 @@ class _Pairs:
         return _ratio(self.product, self.n)
 
 
-def _shares(pieces: Pieces, acts: Acts) -> Iterator[Measure]:
-    """How often each answer is given: in all, and after each kind of event."""
+_Share = tuple[int, str, NDArray[np.bool_]]  # class, what it is called, of which acts (N,)
+
+
+def _compared_shares(acts: Acts) -> Iterator[_Share]:
+    """The answers whose share is compared, in all and after each kind of event: what somebody gives often enough."""
     classes = np.eye(acts.said.shape[1])[acts.done]
     kinds: list[tuple[str, NDArray[np.bool_]]] = [("", np.ones(len(acts.done), dtype=np.bool_))]
     events = np.unique(acts.event[acts.event >= 0])
     if len(events) > 1:
-        names = {int(kind): acts.event_names[kind] for kind in events}
-        kinds += [(f" after {name}", acts.event == kind) for kind, name in names.items()]
+        kinds += [(f" after {acts.event_names[kind]}", acts.event == kind) for kind in events]
     for words, inside in kinds:
         if inside.sum() < FEWEST_ACTS:
             continue
         for k, name in enumerate(acts.class_names[: acts.said.shape[1] - (acts.said.shape[1] == 2)]):
-            if max(classes[inside, k].sum(), acts.said[inside, k].sum()) < FEWEST_ACTS / 2:
-                continue
-            copy, person = (pieces.means(values[:, k], inside) for values in (acts.said, classes))
-            yield _measure("errors", "share of the answer", copy, person, what=f"{name}{words}")
+            if max(each[inside, k].sum() for each in (classes, acts.said, *acts.beside)) >= FEWEST_ACTS / 2:
+                yield k, f"{name}{words}", inside
+
+
+def _shares(pieces: Pieces, acts: Acts, shares: Sequence[_Share]) -> Iterator[Measure]:
+    """How often each answer is given."""
+    for k, what, inside in shares:
+        copy, person = (pieces.means(v, inside) for v in (acts.said[:, k], (acts.done == k).astype(np.float64)))
+        yield _measure("errors", "share of the answer", copy, person, what=what)
 
 
 def _habit(pieces: Pieces, acts: Acts) -> Iterator[Measure]:

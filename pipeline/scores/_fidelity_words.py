@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from neuroloom.pipeline.scores._fidelity_measures import Measure, PortFidelity
+from neuroloom.pipeline.scores._fidelity_measures import FEWEST_ANSWERS, FEWEST_PIECES, LEAST, Measure, PortFidelity
 from neuroloom.pipeline.scores.damage import Damage
 
 _SAID: Mapping[str, tuple[str, str]] = {  # too large, too small
@@ -84,12 +84,18 @@ def port_words(port: PortFidelity) -> Iterator[str]:
     """The comparison of one port, one sentence, and one per departure, the surest first."""
     where = f"{port.port} of {port.session}"
     n_tested = sum(measure.tested for measure in port.measures)
+    if not port.can_tell:
+        yield (
+            f"{where}: too few {_acts(port)} to tell: {port.n_acts} in {port.n_pieces} pieces of held-out time; at "
+            f"least {FEWEST_ANSWERS} in {FEWEST_PIECES} are wanted."
+        )
+        return
     over = f"{n_tested} comparisons over {port.n_acts} {_acts(port)} in {port.n_pieces} pieces of held-out time"
     if not port.departures:
         yield f"{where}: no departure was found in {over}{_missed(port)}."
         return
     yield f"{where}: departs from its person in {len(port.departures)} of {over}."
-    for measure in sorted(port.departures, key=lambda m: -abs(m.departure) / m.error):
+    for measure in sorted(port.departures, key=lambda m: -abs(m.departure) / max(m.error, LEAST)):
         yield f"{where}: it {departure_words(measure)}."
 
 

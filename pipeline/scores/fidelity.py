@@ -100,21 +100,24 @@ def fidelity(
     noise: Sequence[float] = NOISE,
     damage: bool = True,
     against: Run | None = None,
+    beside: Sequence[Run] = (),
     seed: int = 0,
 ) -> Fidelity:
     """Compare a copy with its person on a split, usually `data.held_out`.
 
     events: the port of stimuli after whose kinds behaviour is compared; the trials, or the first there is, where "".
     noise: levels, as shares of each unit's own spread. against: the teacher, where that is a run.
+    beside: other copies that are compared with the same person: what any of them gives often enough is compared.
     Raises ValueError where no target is behaviour.
     """
-    said, chances = run.predict(split), run.chances(split)
+    said, chances, others = run.predict(split), run.chances(split), [other.predict(split) for other in beside]
     ports: list[PortFidelity] = []
     notes: list[str] = []
     for session, data in split.sessions.items():
         for name in behaviour_ports(data):
             task = Task(split=split, session=session, port=name)
-            found = list(_compared(task, split, said[session][name], chances[session].get(name), events, seed))
+            also = [other[session][name] for other in others]
+            found = list(_compared(task, split, (said[session][name], *also), chances[session].get(name), events, seed))
             ports += found
             if not found:
                 notes.append(f"{name} of {session}: nothing to compare in {split.name.replace('_', '-')} time.")
@@ -180,18 +183,24 @@ def distances(
 
 
 def _compared(
-    task: Task, split: Split, said: Matrix, chances: tuple[Matrix, Matrix] | None, events: str, seed: int
+    task: Task,
+    split: Split,
+    each: Sequence[Matrix],
+    chances: tuple[Matrix, Matrix] | None,
+    events: str,
+    seed: int,
 ) -> Iterator[PortFidelity]:
+    """each: what the copy says, then those beside it."""
     port, length = task.made.port, split.config.n_bins
     bins = np.concatenate([np.arange(start, start + length) for start in split.tiles(task.session)])
     if port.is_classes:
-        acts = _answers(task, said, bins, events)
+        acts = _answers(task, each, bins, events)
         yield from _of_acts(task, acts, "", seed)
     elif port.kind == "saccades":
         for c, channel in enumerate(port.channel_names):
-            yield from _of_acts(task, _happenings(task, said, bins, c), f"/{channel}", seed)
+            yield from _of_acts(task, _happenings(task, each, bins, c), f"/{channel}", seed)
     elif chances is not None and task.mask.any():
-        moves = _movements(task, said, chances, bins, events)
+        moves = _movements(task, each[0], chances, bins, events)
         excess = np.where(moves.known, (moves.done - moves.said) ** 2 / np.maximum(moves.variance, 1e-9) - 1, 0.0)
         shown = moves.known.any(axis=1)
         yield PortFidelity(
@@ -223,7 +232,7 @@ def _of_acts(task: Task, acts: Acts, part: str, seed: int) -> Iterator[PortFidel
     )
 
 
-def _answers(task: Task, said: Matrix, bins: NDArray[np.int64], events: str) -> Acts:
+def _answers(task: Task, each: Sequence[Matrix], bins: NDArray[np.int64], events: str) -> Acts:
     """One act per answer: of neighbouring bins that ask for the same one, the chances are averaged."""
     known = np.flatnonzero(task.mask[:, 0])
     done = task.target[known, 0].astype(np.int64)
@@ -231,23 +240,23 @@ def _answers(task: Task, said: Matrix, bins: NDArray[np.int64], events: str) -> 
     if task.made.port.kind == "choice":
         new[1:] = (np.diff(bins[known]) != 1) | (np.diff(done) != 0)
     first = np.flatnonzero(new)
-    chances = np.add.reduceat(said[known], first, axis=0) if len(first) else said[known]
-    chances = chances / np.maximum(chances.sum(axis=1, keepdims=True), 1e-12)
+    chances = [np.add.reduceat(said[known], first, axis=0) if len(first) else said[known] for said in each]
+    chances = [sums / np.maximum(sums.sum(axis=1, keepdims=True), 1e-12) for sums in chances]
     return _thinned(task, chances, done[first], known[first], bins, events)
 
 
-def _happenings(task: Task, said: Matrix, bins: NDArray[np.int64], channel: int) -> Acts:
+def _happenings(task: Task, each: Sequence[Matrix], bins: NDArray[np.int64], channel: int) -> Acts:
     """Whether an event begins, bin by bin, as two classes."""
     known = np.flatnonzero(task.mask[:, channel])
-    chance = np.clip(said[known, channel], 0.0, 1.0)
+    chance = [np.clip(said[known, channel], 0.0, 1.0) for said in each]
     done = (task.target[known, channel] > 0).astype(np.int64)
     names = (f"no {task.made.port.channel_names[channel]}", task.made.port.channel_names[channel])
-    return _thinned(task, np.stack([1 - chance, chance], axis=1), done, known, bins, None, names)
+    return _thinned(task, [np.stack([1 - p, p], axis=1) for p in chance], done, known, bins, None, names)
 
 
 def _thinned(
     task: Task,
-    chances: Matrix,
+    each: Sequence[Matrix],
     done: NDArray[np.int64],
     rows: NDArray[np.int64],
     bins: NDArray[np.int64],
@@ -255,6 +264,7 @@ def _thinned(
     names: Sequence[str] = (),
 ) -> Acts:
     """Acts at these rows of the split's windows, at most so many. events: None where none are compared."""
+    chances, *beside = each
     some = np.arange(0, len(done), max(1, -(-chances.size // MOST_CHANCES)))
     at = bins[rows[some]]
     kind, event_names = np.full(len(at), -1), tuple[str, ...]()
@@ -265,6 +275,7 @@ def _thinned(
     return Acts(
         said=chances[some], done=done[some], piece=task.piece[rows[some]], event=kind, class_names=names,
         time_s=features.start_s + at.astype(np.float64) * features.bin_s, event_names=event_names,
+        beside=[also[some] for also in beside],
     )  # fmt: skip
 
 
@@ -321,7 +332,7 @@ def _by_piece(piece: NDArray[np.int64], time_s: Matrix, excess: Matrix) -> Matri
 
 
 def _port_json(port: PortFidelity) -> dict[str, Any]:
-    said = {key: getattr(port, key) for key in ("session", "port", "kind", "n_acts", "n_pieces")}
+    said = {key: getattr(port, key) for key in ("session", "port", "kind", "n_acts", "n_pieces", "can_tell")}
     said["measures"] = [
         {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in asdict(m).items()}
         | {"words": departure_words(m) if m.departs else ""}

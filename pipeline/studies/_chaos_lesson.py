@@ -18,7 +18,7 @@ from torch import Tensor
 from neuroloom.models.chaotic_rates import ChaoticRates
 from neuroloom.models.lyapunov import exponents
 from neuroloom.models.recurrent_students import RecurrentStudents
-from neuroloom.pipeline.studies._stabilise_school import Arm, with_arm
+from neuroloom.pipeline.studies._stabilise_school import Arm, place_of, with_arm
 
 VALID = 0.5  # root mean square error, in standard deviations of behaviour, up to which a prediction is valid
 KNOWN = 0.1  # mean squared error at which a curriculum goes on
@@ -59,7 +59,7 @@ class ChaosLesson:
     ) -> tuple[Tensor, Tensor]:
         """Mean squared error of the next step and what the arm adds; known where the last step is right."""
         parts = [self._drawn(self.warm + length, size, generator) for generator in generators]
-        behaviour, electrodes = (torch.stack(each) for each in zip(*parts, strict=True))
+        behaviour, electrodes = (torch.stack(each).to(place_of(students)) for each in zip(*parts, strict=True))
         n_read = self.warm + length if arm.open_loop else self.warm
         states, predicted = closed(
             students, behaviour[:, :, :n_read], self.warm + length, cut=arm.cut,
@@ -110,9 +110,9 @@ def closed(
 def foretold(students: RecurrentStudents, behaviour_NTC: Tensor, settle: int) -> tuple[Tensor, Tensor]:
     """What came (T, 1, N, C) and what each student said would (T, G, N, C), after `settle` steps that were read."""
     n_steps = behaviour_NTC.shape[1] - 1
-    read = behaviour_NTC[:, :settle].expand(len(students.seeds), -1, -1, -1)
+    read = behaviour_NTC[:, :settle].expand(len(students.seeds), -1, -1, -1).to(place_of(students))
     _, predicted = closed(students, read, n_steps)
-    return behaviour_NTC[:, settle:].transpose(0, 1)[:, None], predicted[settle - 1 :]
+    return behaviour_NTC[:, settle:].transpose(0, 1)[:, None], predicted[settle - 1 :].cpu()
 
 
 @torch.no_grad()
@@ -125,7 +125,7 @@ def valid_steps(students: RecurrentStudents, behaviour_NTC: Tensor, settle: int)
 
 def student_exponents(students: RecurrentStudents, behaviour_NTC: Tensor, settle: int, *, steps: int) -> list[Tensor]:
     """The largest exponents of each student in closed loop, per step, (K,) each."""
-    double = copy.deepcopy(students).double()
+    double = copy.deepcopy(students).cpu().double()  # one small state at a time: an accelerator would only be slower
     n, H = len(students.seeds), students.shape.units
     states, _ = closed(double, behaviour_NTC[:1, :settle].double().expand(n, -1, -1, -1), settle)
     generator = torch.Generator().manual_seed(0)

@@ -71,7 +71,7 @@ def solve(known: Known, settings: Settings, asked: Sequence[Key]) -> list[Result
         n_inputs=own.outputs, n_electrodes=own.n_channels, n_answers=own.outputs, units=settings.units,
         gain=float(first["gain"] or 1.0), cell=cell,
     )  # fmt: skip
-    students = RecurrentStudents(shape, tuple(int(key["seed"]) for key in asked))
+    students = RecurrentStudents(shape, tuple(int(key["seed"]) for key in asked)).to(settings.place)
     found = teach(students, lesson, settings.arm(first["arm"], "chaotic"), Schooling(**own.schooling))
     load(students, [one.weights for one in found])
     largest = float(known.exponents[0])

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from neuroloom.models.speaker import Shape, Speaker
 from neuroloom.models.teachers import Teacher, Watched, sampled
 from neuroloom.pipeline.studies._decoders import Scaler
+from neuroloom.pipeline.studies._device import AUTO, place_of
 from neuroloom.pipeline.studies._students import masked_nats
 from neuroloom.pipeline.synthetic.synthesis import ElectrodeConfig, Electrodes, implant, shuffled
 
@@ -48,14 +49,12 @@ class Schooling:
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     averaging: float = 0.98
-    device: str = "auto"
+    device: str = AUTO
 
     @property
     def place(self) -> torch.device:
         """The device: an accelerator where there is one and nothing else is asked for."""
-        if self.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return torch.device(self.device)
+        return place_of(self.device)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -51,8 +51,8 @@ class Scaler:
 
 def linear(x_RF: Tensor, y_R: Tensor, n_classes: int, penalty: float, iterations: int = 60) -> Classifier:
     """Multinomial logistic regression by L-BFGS. penalty: of squared weights, over a mean loss."""
-    weight = torch.zeros(x_RF.shape[1], n_classes, requires_grad=True)
-    bias = torch.zeros(n_classes, requires_grad=True)
+    weight = torch.zeros(x_RF.shape[1], n_classes, device=x_RF.device, requires_grad=True)
+    bias = torch.zeros(n_classes, device=x_RF.device, requires_grad=True)
     optimizer = torch.optim.LBFGS([weight, bias], max_iter=iterations, history_size=10, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
@@ -87,7 +87,7 @@ def mlp(
         torch.manual_seed(seed)
         network = nn.Sequential(
             nn.Linear(x.shape[1], units), nn.GELU(), nn.Dropout(0.2), nn.Linear(units, n_classes), nn.LogSoftmax(dim=-1)
-        )
+        ).to(x.device)
         optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.05)
         best, kept, stale = float("inf"), {name: v.clone() for name, v in network.state_dict().items()}, 0
         for _ in range(epochs):

@@ -142,6 +142,11 @@ def with_arm(
     return loss_G
 
 
+def place_of(students: Students) -> torch.device:
+    """Where students are, and what they are shown has to be."""
+    return next(students.parameters()).device
+
+
 def stretching(students: RecurrentStudents, states_TGBH: Tensor, generator: torch.Generator) -> Tensor:
     """(stretch - 1)^2 of one step drawn at random, per student (G,)."""
     place = int(torch.randint(len(states_TGBH), (1,), generator=generator))

@@ -61,6 +61,7 @@ class Schooling:
     """How students are trained. validate_every: steps; patience: validations without a better one.
 
     bf16: products of matrices in bfloat16, on processors that have them; sums and weights stay in single precision.
+    device: as torch names it; a study says which (`_device.py`).
     """
 
     steps: int = 1500

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from neuroloom.models.brain_students import BrainStudents
 from neuroloom.models.recurrence import Cut
 from neuroloom.models.teachers.toggle import as_bits
-from neuroloom.pipeline.studies._stabilise_school import SOLVED, Arm, Students, with_arm
+from neuroloom.pipeline.studies._stabilise_school import SOLVED, Arm, Students, place_of, with_arm
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,7 +63,7 @@ class ToggleLesson:
     ) -> tuple[Tensor, Tensor]:
         """Nats of the answer at the end and what the arm adds; known where the batch counts as solved."""
         batch = [_drawn(self.pool, length, size, generator) for generator in generators]
-        x, answer, electrodes = (torch.stack(parts) for parts in zip(*batch, strict=True))
+        x, answer, electrodes = (torch.stack(parts).to(place_of(students)) for parts in zip(*batch, strict=True))
         states = _run(students, x, arm, electrodes, force)
         logit = students.answer(states[-1])[..., 0]
         loss = nn.functional.binary_cross_entropy_with_logits(logit, answer, reduction="none").mean(dim=1)
@@ -88,8 +88,8 @@ def accuracy(students: Students, symbols_NT: Tensor, bits_NTC: Tensor) -> list[f
     """Share of right answers at the end of sequences, each asked for every bit; per student. No electrodes."""
     channels, right = bits_NTC.shape[-1], torch.zeros(len(students.seeds))
     for channel in range(channels):
-        x = seen(symbols_NT, torch.full((len(symbols_NT),), channel), channels)
-        logit = students.answer(students.run(x.expand(len(students.seeds), *x.shape))[-1])[..., 0]
+        x = seen(symbols_NT, torch.full((len(symbols_NT),), channel), channels).to(place_of(students))
+        logit = students.answer(students.run(x.expand(len(students.seeds), *x.shape))[-1])[..., 0].cpu()
         right += ((logit > 0) == (bits_NTC[:, -1, channel] > 0)).double().mean(dim=1)
     return [float(value) for value in right / channels]
 

@@ -46,7 +46,7 @@ def solve(teacher: Teacher, settings: Settings, asked: Sequence[Key]) -> list[Re
         whole = replace(whole, electrodes_NTK=torch.as_tensor(mixed).view_as(whole.electrodes_NTK))
     n_held = max(1, settings.pool // 10)
     lesson = ToggleLesson(pool=whole.part(slice(None, -n_held)), held=whole.part(slice(-n_held, None)))
-    students = _students(settings, asked, 2 * whole.channels)
+    students = _students(settings, asked, 2 * whole.channels).to(settings.place)
     is_brain = first["system"] == "brain"
     schooling = Schooling(**settings.schooling | (settings.brain.schooling if is_brain else {}))
     found = teach(students, lesson, settings.arm(first["arm"], first["system"]), schooling)

@@ -40,6 +40,7 @@ from neuroloom.pipeline.studies._converting import (
     convert,
     stream,
 )
+from neuroloom.pipeline.studies._device import Placed
 from neuroloom.pipeline.studies._lessons import open_teacher
 from neuroloom.pipeline.studies._report import Report
 from neuroloom.pipeline.synthetic.synthesis import ElectrodeConfig
@@ -98,7 +99,7 @@ def _conversions(width: int, blocks: int, length: int, text: int, *, every: bool
     }
 
 
-class Settings(Config):
+class Settings(Placed):
     """What is asked. Defaults are the quick profile.
 
     teachers: by name, a kind with its settings. headline: the conversion that the sentence tells.
@@ -235,7 +236,7 @@ def report(settings: Settings, found: Sequence[tuple[Key, Result]], facts: Mappi
 
 def _solved(bench: Bench, settings: Settings, key: Key) -> Result:
     asked, seed = settings.conversions[key["conversion"]], int(key["seed"])
-    schooling = Schooling(**settings.schooling)
+    schooling = Schooling(**settings.schooling | {"device": str(settings.place)})
     lessons, teacher = bench.stream(asked, schooling.batch, seed), bench.teacher(asked.teacher)
     strengths = (0.0,) if key["arm"] in STRENGTHLESS else settings.strengths
     config = electrodes_of(settings, key, sum(s.shape[-1] for s in lessons.calibration.states.values()))

@@ -32,10 +32,10 @@ from torch import Tensor
 
 from neuroloom.models.student_group import StudentShape
 from neuroloom.models.student_speaker import student_bytes
-from neuroloom.pipeline.config import Config
 from neuroloom.pipeline.store import Store
 from neuroloom.pipeline.studies import _decoders, _distill_report
 from neuroloom.pipeline.studies._cells import FILES, NETWORKS, Key, Result
+from neuroloom.pipeline.studies._device import Placed
 from neuroloom.pipeline.studies._lessons import Lessons, lessons_for, split
 from neuroloom.pipeline.studies._report import Report, plain
 from neuroloom.pipeline.studies._students import (
@@ -60,7 +60,7 @@ UPPER_BOUNDS = ("soft", "full")
 WINDOWS = (2, 4)  # steps that a decoder of answers may see; held-out answers choose
 
 
-class Settings(Config):
+class Settings(Placed):
     """What is asked. Defaults are the quick profile.
 
     curve: sequences of behaviour alone. budgets: sequences with electrodes. channels x snr_db: the grid; at: its cell
@@ -182,8 +182,8 @@ def solve(lessons: Lessons, settings: Settings, asked: Sequence[Key]) -> list[Re
         units=settings.units,
         reads_symbols=lessons.reads_symbols,
     )
-    found = school(shape, students, Schooling(**settings.schooling))
-    scores = test_scores(lessons, shape, found)
+    found = school(shape, students, Schooling(**settings.schooling | {"device": str(settings.place)}))
+    scores = test_scores(lessons, shape, found, str(settings.place))
     rows = [
         {"strength": c.strength, "soft": c.soft, "validation_nats": f.validation_nats, "best_step": f.best_step} | score
         for c, f, score in zip(candidates * len(asked), found, scores, strict=True)
@@ -203,9 +203,11 @@ def report(settings: Settings, found: Sequence[tuple[Key, Result]], facts: Mappi
     return _distill_report.report(settings, found, facts)
 
 
-def test_scores(lessons: Lessons, shape: StudentShape, found: Sequence[Schooled]) -> list[dict[str, float]]:
+def test_scores(
+    lessons: Lessons, shape: StudentShape, found: Sequence[Schooled], device: str
+) -> list[dict[str, float]]:
     """On fresh sequences: nats per answer, and where the teacher can be asked, the divergence from it (nats)."""
-    answers = log_probs(shape, [one.weights for one in found], lessons.test_inputs)
+    answers = log_probs(shape, [one.weights for one in found], lessons.test_inputs, device)
     scores = []
     for log_prob in answers:
         nats = masked_nats(log_prob, lessons.test_answers_NT).sum() / (lessons.test_answers_NT != UNKNOWN).sum()

@@ -31,11 +31,11 @@ from pydantic import Field
 from torch import Tensor
 
 from neuroloom.models.teachers import hidden_markov
-from neuroloom.pipeline.config import Config
 from neuroloom.pipeline.store import Store
 from neuroloom.pipeline.studies import _decoders, _mindread_report
 from neuroloom.pipeline.studies._cells import Key, Result
 from neuroloom.pipeline.studies._decoders import Rows, Scaler, best_linear, mlp, windowed
+from neuroloom.pipeline.studies._device import Placed
 from neuroloom.pipeline.studies._lessons import Lessons, lessons_for
 from neuroloom.pipeline.studies._report import Report
 from neuroloom.pipeline.studies.distill import SMALL_TEACHER
@@ -46,7 +46,7 @@ ALSO = ("mindreading", "mind-reading")
 BITS = 1 / math.log(2)
 
 
-class Settings(Config):
+class Settings(Placed):
     """What is asked. Defaults are the quick profile.
 
     sequences: with electrodes, per seed; a fifth of them chooses, a fifth is the test. window: steps a decoder may look
@@ -124,7 +124,7 @@ def _cell(lessons: Lessons, settings: Settings, key: Key) -> Result:
     values = shuffled(tape.values_TK, int(key["seed"])) if "control" in key else tape.values_TK
     e_NTK = torch.as_tensor(values).view(len(rows), lessons.length, -1)
     parts = _parts(len(rows))
-    e_NTK = Scaler.of(e_NTK[parts[0]])(e_NTK)
+    e_NTK = Scaler.of(e_NTK[parts[0]])(e_NTK).to(settings.place)
     is_grid = not {"layer", "control"} & key.keys()
     read: list[dict[str, Any]] = []
     for name, (target_NT, n_classes, ceiling) in targets(lessons, rows, parts).items():
@@ -198,7 +198,7 @@ def _read(
     entropy = _entropy(target_NT[test], n_classes)
 
     def rows(features: Tensor, part: Tensor) -> Rows:
-        return features[part].flatten(0, 1), target_NT[part].flatten()
+        return features[part].flatten(0, 1), target_NT[part].flatten().to(features.device)
 
     wide = windowed(e_NTK, settings.window)
     decoders = {"linear, window": best_linear(rows(wide, train), rows(wide, choose), n_classes)[0]}
@@ -210,7 +210,7 @@ def _read(
         )
     found = []
     for decoder, classifier in decoders.items():
-        log_prob = classifier(rows(features[decoder], test)[0])
+        log_prob = classifier(rows(features[decoder], test)[0]).cpu()
         y = target_NT[test].flatten()
         bits = entropy + float(log_prob.gather(-1, y[:, None]).mean()) * BITS
         right = float((log_prob.argmax(dim=-1) == y).double().mean())
@@ -227,13 +227,14 @@ def _with_prior(
     symbols, n = lessons.inputs[rows], lessons.n_inputs
     if not lessons.reads_symbols:
         return {}
-    x = {i: (e_NTK[part].flatten(0, 1), symbols[part].flatten()) for i, part in enumerate((train, choose))}
+    shown = symbols.to(e_NTK.device)
+    x = [(e_NTK[part].flatten(0, 1), shown[part].flatten()) for part in (train, choose)]
     decoder, _ = best_linear(x[0], x[1], n)
     share = (torch.bincount(symbols[train].flatten(), minlength=n) + 1.0).log() - math.log(symbols[train].numel() + n)
     table = bigrams(symbols[train], n)
 
     def both(part: Tensor, weight: float) -> tuple[Tensor, Tensor]:
-        likelihood = decoder(e_NTK[part].flatten(0, 1)).view(len(part), lessons.length, n) - share
+        likelihood = decoder(e_NTK[part].flatten(0, 1)).cpu().view(len(part), lessons.length, n) - share
         return likelihood + share, filtered(likelihood * weight, share, table)
 
     weights = (0.25, 0.5, 0.75, 1.0)  # how far the decoder's evidence is trusted: it was fitted without a prior

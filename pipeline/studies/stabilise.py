@@ -39,6 +39,7 @@ from neuroloom.pipeline.config import Config
 from neuroloom.pipeline.store import Store
 from neuroloom.pipeline.studies import _chaos_system, _stabilise_report, _toggle_systems
 from neuroloom.pipeline.studies._cells import Key, Result
+from neuroloom.pipeline.studies._device import Placed
 from neuroloom.pipeline.studies._report import Report
 from neuroloom.pipeline.studies._stabilise_school import Arm
 
@@ -98,7 +99,7 @@ class ChaoticSettings(Config):
     )
 
 
-class Settings(Config):
+class Settings(Placed):
     """What is asked. Defaults are the quick profile.
 
     systems: those that are studied; an arm that a system does not have is left out there. teacher: of the toggle task.

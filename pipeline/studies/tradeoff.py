@@ -26,10 +26,10 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from neuroloom.models.student_group import StudentShape
-from neuroloom.pipeline.config import Config
 from neuroloom.pipeline.store import Store
 from neuroloom.pipeline.studies import _tradeoff_report
 from neuroloom.pipeline.studies._cells import Key, Result
+from neuroloom.pipeline.studies._device import Placed
 from neuroloom.pipeline.studies._lessons import GAZE
 from neuroloom.pipeline.studies._people import People, Test, pooled
 from neuroloom.pipeline.studies._portfolio import Costs, DeviceCosts
@@ -66,7 +66,7 @@ PRICES = {
 }
 
 
-class Settings(Config):
+class Settings(Placed):
     """What is asked. Defaults are the quick profile.
 
     teacher: of the people (settings of the `dialect` teacher). curve x people: sequences, and people they come from,
@@ -249,13 +249,13 @@ def solve(bench: Bench, settings: Settings, asked: Sequence[Key]) -> list[Result
         n_electrodes=0 if seen is None else seen.shape[-1],
         units=settings.units,
     )
-    found = school(shape, students, Schooling(**settings.schooling))
-    answers = log_probs(shape, [each.weights for each in found], bench.strangers.inputs)
+    found = school(shape, students, Schooling(**settings.schooling | {"device": str(settings.place)}))
+    answers = log_probs(shape, [each.weights for each in found], bench.strangers.inputs, str(settings.place))
     results = []
     for i, (key, pool) in enumerate(zip(asked, prepared, strict=True)):
         part = slice(i * len(strengths), (i + 1) * len(strengths))
         known = bench.people.acquaintances(int(key["seed"]), int(key["people"]))
-        of_known = log_probs(shape, [each.weights for each in found[part]], known.inputs)
+        of_known = log_probs(shape, [each.weights for each in found[part]], known.inputs, str(settings.place))
         candidates = [
             {
                 "strength": strength,

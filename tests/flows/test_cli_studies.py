@@ -102,3 +102,12 @@ def test_a_run_without_networks_has_nobody_to_speak(neuroloom, tmp_path):
     said = neuroloom("generate", "nobody")
     assert (said.code, said.err.count("\n")) == (2, 1)
     assert "no network that speaks" in said.err
+
+
+def test_a_profile_is_named_in_the_help_and_refused_beside_full(neuroloom):
+    assert "default of distill" in " ".join(neuroloom("study", "--help").out.replace("│", " ").split())
+    said = neuroloom("study", "distill", "--full", "--profile", "default")
+    assert (said.code, "one of them is wanted" in said.err) == (2, True)
+    said = neuroloom("study", "distill", "--profile", "vast")
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert "distill has no profile 'vast'; there are: quick, full, default" in said.err

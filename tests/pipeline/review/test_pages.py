@@ -100,6 +100,7 @@ def test_a_run_is_set_beside_whom_it_was_trained_on(tmp_path):
     seen = words(write_run(with_fidelity(run_folder(tmp_path / "reach")), tmp_path))
     assert "choice: it departs." in seen
     assert "errors share of the answer: left 0.700 0.500 0.200 0.100 to 0.300 yes" in seen
+    assert "– to –" not in seen  # an interval that is not known is no interval
 
 
 def test_runs_are_set_side_by_side_with_what_differs(tmp_path):

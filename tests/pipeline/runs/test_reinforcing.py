@@ -96,6 +96,8 @@ def test_a_policy_is_a_run_and_tells_how_far_it_is_from_its_person(someone: Pers
     found, before, after = reinforce_run(config, store)
     assert found.reward > found.copy_reward
     assert (before.distances, after.distances[0].bits > 0) == ((), True)
+    compared = [[(m.name, m.what) for m in one.ports[0].measures] for one in (before, after)]
+    assert compared[0] == compared[1]
     wrong = {m.what for m in after.ports[0].departures}
     assert {"l after hard", "l after turned"} & wrong
     assert preparing.sessions_behind(store, "better") == {someone.session.id}

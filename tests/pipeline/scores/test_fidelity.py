@@ -1,7 +1,7 @@
 """Copies whose departures are known: an exact one, and ones that are off in one way each."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from neuroloom.ingest import Events, Intervals, Segment, Session, Signal, Timebase
 from neuroloom.pipeline.runs.windowing import Split, Windows, windows
+from neuroloom.pipeline.scores._fidelity_measures import Acts, of_answers
 from neuroloom.pipeline.scores.fidelity import Fidelity, fidelity
 
 Matrix = NDArray[np.float64]
@@ -27,12 +28,12 @@ class Person:
     by_cue: Matrix  # the same, of who knows the cue alone
 
 
-def person(seed: int = 0, stay: float = 0.0) -> Person:
+def person(seed: int = 0, stay: float = 0.0, n_trials: int = N_TRIALS) -> Person:
     """One trial a second: a cue at its beginning, an answer of known chances at its end. stay: repeats its last one."""
     rng = np.random.default_rng(seed)
-    cues, answers, truth = [], [], np.full((N_TRIALS * 10, 2), 0.5)
+    cues, answers, truth = [], [], np.full((n_trials * 10, 2), 0.5)
     by_cue, usual = truth.copy(), np.mean(list(BY_CUE.values()), axis=0)
-    for n in range(N_TRIALS):
+    for n in range(n_trials):
         cues.append(list(BY_CUE)[rng.integers(3)])
         chances = np.array(BY_CUE[cues[-1]])
         if stay and answers:
@@ -40,14 +41,14 @@ def person(seed: int = 0, stay: float = 0.0) -> Person:
         truth[n * 10 : n * 10 + 10] = chances
         by_cue[n * 10 : n * 10 + 10] = (1 - stay) * np.array(BY_CUE[cues[-1]]) + stay * usual
         answers.append(int(rng.random() < chances[1]))
-    starts_s = np.arange(N_TRIALS, dtype=np.float64)
+    starts_s = np.arange(n_trials, dtype=np.float64)
     streams = (
         Events(name="cue", modality="events", times_s=starts_s + 0.05, labels=tuple(cues)),
         Intervals(
             name="trials",
             modality="trials",
             bounds_s=np.stack([starts_s, starts_s + 0.95], axis=1),
-            labels=("trial",) * N_TRIALS,
+            labels=("trial",) * n_trials,
             table={"choice": tuple("rl"[a] for a in answers)},
         ),
     )
@@ -75,9 +76,10 @@ class Copy:
         return {session: {} for session in split.sessions}
 
 
-def compared(someone: Person, say: Say) -> Fidelity:
+def compared(someone: Person, say: Say, beside: Say | None = None) -> Fidelity:
     copy: Any = Copy(someone.truth, say)
-    return fidelity(copy, someone.data.held_out, events="cue", damage=False)
+    others: list[Any] = [] if beside is None else [Copy(someone.truth, beside)]
+    return fidelity(copy, someone.data.held_out, events="cue", damage=False, beside=others)
 
 
 def names(found: Fidelity) -> set[str]:
@@ -102,6 +104,76 @@ def test_an_exact_copy_departs_in_nothing(someone: Person) -> None:
     assert found.sentences()[0].startswith("trials_choice of sub-01_ses-01: no departure was found in")
     assert port.get("certainty").low < 0 < port.get("certainty").high
     assert port.get("same answer").person == pytest.approx((0.82 + 0.52 + 0.625) / 3, abs=0.04)
+
+
+def acts(seed: int, n_pieces: int, per_piece: int, say: Callable[[Matrix], Matrix] = lambda p: p) -> Acts:
+    """Answers after cues, as of a person above, without any recording."""
+    rng = np.random.default_rng(seed)
+    cue = rng.integers(3, size=n_pieces * per_piece)
+    truth = np.array(list(BY_CUE.values()))[cue]
+    return Acts(
+        said=say(truth), done=(rng.random(len(cue)) < truth[:, 1]).astype(np.int64), event=cue,
+        piece=np.repeat(np.arange(n_pieces), per_piece), time_s=np.arange(len(cue), dtype=np.float64),
+        class_names=("r", "l"), event_names=tuple(BY_CUE),
+    )  # fmt: skip
+
+
+def n_accused(n: int, *size: int, say: Callable[[Matrix], Matrix] = lambda p: p) -> int:
+    return sum(any(m.departs for m in of_answers(acts(seed, *size, say))) for seed in range(n))
+
+
+@pytest.mark.parametrize("size", [(8, 3), (20, 1)])
+def test_exact_copies_are_not_accused_where_there_is_little_data(size: tuple[int, int]) -> None:
+    assert n_accused(15, *size) <= 1  # 0.3 are promised; two or more would happen in one of 27 such tests
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [(8, 3), (8, 10), (12, 2), (20, 1), (20, 4), (40, 4)])
+def test_one_of_fifty_exact_copies_is_accused_at_any_size(size: tuple[int, int]) -> None:
+    assert n_accused(200, *size) <= 9  # four are promised; ten or more would happen in one of 120 such tests
+
+
+def test_a_copy_that_is_too_certain_is_found_in_few_answers() -> None:
+    assert n_accused(10, 40, 4, say=lambda p: sharpened(p, 2.5)) >= 8
+
+
+def test_an_interval_over_few_pieces_holds_nothing_in_as_many_exact_copies_as_it_says() -> None:
+    found = [of_answers(acts(seed, 8, 6)) for seed in range(25)]
+    holds = [m.low <= 0 <= m.high for measures in found for m in measures if m.name.startswith("chance given")]
+    assert np.mean(holds) >= 0.8  # 95 % less three standard deviations
+
+
+@pytest.mark.parametrize("n_trials", [36, 48])
+def test_of_too_few_answers_nothing_is_said(n_trials: int) -> None:
+    found = compared(person(n_trials=n_trials), lambda p, at: p[:, ::-1])  # always wrong
+    (port,) = found.ports
+    assert (port.departures, port.can_tell) == ([], False)
+    assert all(np.isnan([m.low, m.high]).all() for m in port.measures)
+    assert found.sentences() == [
+        f"trials_choice of sub-01_ses-01: too few answers to tell: {port.n_acts} in {port.n_pieces} pieces of held-out "
+        "time; at least 20 in 8 are wanted."
+    ]
+
+
+def test_two_copies_of_a_person_are_compared_in_the_same_things(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cue in BY_CUE:
+        monkeypatch.setitem(BY_CUE, cue, (0.99, 0.01))  # so rare that the share of "l" is not compared by itself
+    someone = person(n_trials=80)
+
+    def often(p: Matrix, at: Matrix) -> Matrix:
+        return np.full_like(p, 0.5)
+
+    alone = compared(someone, lambda p, at: p).ports[0]
+    before = compared(someone, lambda p, at: p, often).ports[0]
+    after = compared(someone, often, lambda p, at: p).ports[0]
+    what = [{(m.name, m.what) for m in port.measures} for port in (alone, before, after)]
+    assert what[1] == what[2] > what[0]
+
+
+def test_a_copy_that_is_sure_and_always_wrong_departs_though_nothing_varies() -> None:
+    always = replace(acts(0, 10, 4), said=np.tile([0.9, 0.1], (40, 1)), done=np.ones(40, dtype=np.int64))
+    departing = {m.name.partition(",")[0] for m in of_answers(always) if m.departs}
+    assert {"chance given to the answer", "share of the answer"} <= departing
 
 
 @pytest.mark.slow
