@@ -2,8 +2,9 @@
 
     leases that ran out -> what lies there now -> what has settled -> what may start
 
-Called every few seconds by the watcher and every quarter of an hour by a flow, at the same time or not at all for a
-while: each step looks at how things are, not at what happened, so nothing is lost and nothing is done twice.
+Called every few seconds by the watcher and by the flow `sweep` when [schedules] says (each hour by default), at the
+same time or not at all for a while: each step looks at how things are, not at what happened, so nothing is lost and
+nothing is done twice.
 """
 
 from __future__ import annotations
@@ -252,10 +253,10 @@ class Reconciler:
         said = sniffing.answers(self.inside, sniffing.probed, self.store.inbox, paths, n_files=n_files) if due else []
         for drop, answer in zip(due, said, strict=True):
             self._answers[drop.fingerprint] = _Answer.of(answer, self.store.inbox, drop.name, now)
-        wait_min = self.settings.inbox.orphan_s / 60
+        patience = _in_words(self.settings.inbox.orphan_s)
         for drop in still:
             answered = self._answers[drop.fingerprint]
-            waits = f"{answered.reason}; refused unless more of it comes within {wait_min:g} min"
+            waits = f"{answered.reason}; refused unless more of it comes within {patience}"
             with self._keep_going(drop):
                 if not answered.reason:
                     self._is_whole(drop, answered.form)
@@ -354,6 +355,11 @@ class Reconciler:
         if run:
             self.catalog.hold([drop.id for drop in held], owner=run, lease_s=lease_s, now=now)
         return True
+
+
+def _in_words(seconds: float) -> str:
+    """ "20 s", "90 s", "10 min"."""
+    return f"{seconds / 60:g} min" if seconds and seconds % 60 == 0 else f"{seconds:g} s"
 
 
 def _seen(lies: Found, now: float) -> dict[str, Any]:

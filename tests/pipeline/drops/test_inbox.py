@@ -234,9 +234,15 @@ def test_a_missing_companion_is_refused_by_name_after_its_time(place):
     drop(place, "head.rec", "REC\ny.raw")
     place.after(0)
     assert place.after(59) == {SETTLING: 1}
+    assert place.catalog.drops()[0].reason.endswith("; refused unless more of it comes within 1 min")
     assert place.after(1) == {QUARANTINED: 1}
     (entry,) = custody.refused(place.store)
     assert (entry.id, entry.reason) == ("head.rec", "y.raw is missing; it must lie beside it")
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(20, "20 s"), (90, "90 s"), (600, "10 min"), (0, "0 s")])
+def test_how_long_it_waits_is_said_in_whole_numbers(seconds, words):
+    assert reconciling._in_words(seconds) == words
 
 
 def test_what_no_format_knows_is_refused_and_the_rest_goes_on(place, ingested):
