@@ -142,7 +142,8 @@ class Reconciler:
         custody.finish_moves(self.store)
 
     def step(self) -> dict[str, int]:
-        """Every step that is due now; gives how many drops are in each state."""
+        """Every step that is due now; gives how many drops are in each state. Raises StoreAwayError, BoxAwayError."""
+        self.store.check()
         now = self.clock()
         self._expire(now)
         found = self._look(now)
@@ -431,6 +432,7 @@ def ingest_claimed(
         )
     if not catalog.renew(drop.id, owner=drop.owner, lease_s=settings.ingest.lease_s):
         raise LeaseLostError(f"{drop.name}: another run has taken it over")
+    store.check()
     _record(store, catalog, drop, [result.to_dict() for result in results])
     return [result.to_dict() for result in results]
 

@@ -566,6 +566,32 @@ def test_what_could_lead_elsewhere_is_refused_at_once_and_never_followed(place, 
     assert secret.read_text() == "REC secret"
 
 
+@pytest.mark.parametrize("name", ["a.rec", "d/a.rec"])
+def test_a_file_with_a_second_name_elsewhere_is_refused_unless_that_goes_at_once(place, tmp_path, monkeypatch, name):
+    for drop_name in (name, "b.rec"):
+        drop(place, drop_name)
+    (tmp_path / "elsewhere.rec").hardlink_to(place.store.inbox / name)
+    assert place.after(0).get(QUARANTINED) is None
+    monkeypatch.setattr(inbox, "SECOND_NAME_S", 0.0)
+    assert place.after(10)[QUARANTINED] == 1
+    (entry,) = custody.refused(place.store)
+    assert entry.reason.endswith("a.rec: has 2 names on this disk (hard links); a copy of its own is wanted") or (
+        entry.reason.startswith("has 2 names")
+    )
+    assert place.states()["b.rec"] == SUBMITTED
+
+
+def test_a_file_that_loses_its_second_name_at_once_is_a_drop_like_any(place, tmp_path, ingested):
+    (tmp_path / "first.rec").write_text("REC")
+    (place.store.inbox / "a.rec").hardlink_to(tmp_path / "first.rec")
+    assert place.after(0) == {}
+    (tmp_path / "first.rec").unlink()
+    place.after(0)
+    place.after(10)
+    place.work()
+    assert place.states() == {"a.rec": DONE}
+
+
 def test_files_that_are_still_being_copied_under_another_name_are_left_alone(place):
     for name in (".a.rec.Xy12", "a.rec.part", "a.rec~"):
         drop(place, name)
