@@ -88,8 +88,8 @@ def withdraw(store: Store, catalog: Catalog, subject: str, *, who: str = "") -> 
     removed.remember(store, subject, contents, _ended_on(store, subject))
     # Before the person's names go, by which they may have been found.
     for entry in refused:
-        for drop in _told_of(catalog, entry.path):
-            catalog.forget_drop(drop)
+        for drop_id in _told_of(catalog, entry.path):
+            catalog.forget_drop(drop_id)
     retention.clean(store, catalog, refused, who=who)
     _mark(store, subject)
     # First: whoever is interrupted and starts again may find no session any more that tells which drops were theirs.
