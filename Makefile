@@ -4,6 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 STORE ?= store
+# What tests need besides Python; where one is missing, what needs it is skipped, and the summary says so.
+PROGRAMS := chromium:chromium chromedriver:chromium-driver strace:strace postgres:postgresql redis-server:redis-server
+TRUST := tests/trust tests/machines tests/pipeline/boxed tests/pipeline/runs/test_together.py tests/ingest/test_session_memory.py \
+	tests/flows/test_serving.py
 
 .PHONY: demo test check-all check-trust bench docs up clean
 .DELETE_ON_ERROR:
@@ -22,7 +26,7 @@ up: $(READY)
 	$(BIN)/neuroloom up --store $(STORE)
 
 test: $(READY)
-	@.ci/system-packages chromium:chromium chromedriver:chromium-driver strace:strace postgres:postgresql redis-server:redis-server
+	@.ci/system-packages $(PROGRAMS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -33,8 +37,8 @@ check-all: test
 	$(BIN)/python -m pytest -m slow
 
 check-trust: $(READY)
-	@.ci/system-packages chromium:chromium chromedriver:chromium-driver strace:strace
-	NEUROLOOM_EXAMPLES=3000 $(BIN)/python -m pytest tests/trust tests/pipeline/boxed/test_box.py tests/pipeline/boxed/test_boxed_ingest.py
+	@.ci/system-packages $(PROGRAMS)
+	NEUROLOOM_EXAMPLES=3000 $(BIN)/python -m pytest $(TRUST)
 
 bench: $(READY)
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

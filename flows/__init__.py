@@ -1,1 +1,7 @@
 """WHEN, WHERE, HOW OFTEN: the only folder that may import Prefect."""
+
+import os
+
+# Nothing that is published or dropped is written to while it is read, and many network mounts refuse locks. Said before
+# HDF5 is loaded; the boxes that readers run in have the same environment. Code that imports the library is left alone.
+os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")

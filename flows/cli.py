@@ -255,7 +255,8 @@ def inbox(
         document({"drops": rows})
         return
     shown = [(r["id"], r["name"], r["state"], r["reason"] or ", ".join(r["sessions"])) for r in rows]
-    table(("drop", "name", "state", ""), shown, f"nothing was dropped yet; `neuroloom up` watches {place.inbox}")
+    heading = ("drop", "name", "state", "reason, or session")
+    table(heading, shown, f"nothing was dropped yet; `neuroloom up` watches {place.inbox}")
     if n_earlier > 0:
         say(f"{n_earlier} earlier ones are not shown; --last {n_earlier + len(rows)} shows them")
 

@@ -41,9 +41,8 @@ def record_teacher(
     if as_json:
         document({"name": asked.name, "drop": str(drop), "truth": str(aside / teacher_recording.TRUTH)})
         return
-    lines(
-        f"{drop}: recorded", f"  truth: {aside}", f"  `neuroloom up` takes it from there, or `neuroloom ingest {drop}`"
-    )
+    way = "  `neuroloom up` takes it from there; for `neuroloom ingest` move it out of the inbox first"
+    lines(f"{drop}: recorded", f"  truth: {aside}", way)
 
 
 def study(

@@ -3,6 +3,9 @@
 recordings   ingest-recording, as many at once as are handed over (`reconciling.py`)
 verify, sweep, retrain, clean   when [schedules] says, see scheduling.py
 features, training, form (a training whose settings are typed in), evaluation, searches, studies   on request
+
+`runner --only training` takes what trains (retrain included) and nothing else, `--only recordings` the others: so that
+a machine with an accelerator can be kept for training.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 from prefect import serve
@@ -33,25 +37,34 @@ from neuroloom.flows.watcher import watch
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.store import Store
 
+ONLY = ("recordings", "training")
 
-def deployments(settings: Settings) -> list[RunnerDeployment]:
-    """Everything a store serves, found by module (a file path would put `flows/` first on the import path)."""
+
+def deployments(settings: Settings, only: str = "") -> list[RunnerDeployment]:
+    """Everything a store serves, found by module (a file path would put `flows/` first on the import path).
+
+    only: those of one of `ONLY`.
+    """
     by_the_clock = schedules_of(settings)
     clean_now = {"dry_run": False}  # by the clock it deletes; started by hand it shows, unless told otherwise
     by_the_clock["clean"] = replace(by_the_clock["clean"], parameters=clean_now)
-    return [
-        _deployment(ingest_recording, "recordings"),
-        _deployment(sweep, "sweep", schedule=by_the_clock["sweep"], concurrency_limit=ONE),
-        _deployment(verify, "verify", schedule=by_the_clock["verify"], concurrency_limit=ONE),
-        _deployment(retrain, "retrain", schedule=by_the_clock["retrain"], concurrency_limit=ONE),
-        _deployment(clean, "clean", schedule=by_the_clock["clean"], concurrency_limit=ONE),
-        _deployment(build_features, "features", concurrency_limit=1),
-        _deployment(train, "training", concurrency_limit=1),
-        _deployment(train_new, "form", concurrency_limit=1),
-        _deployment(evaluate, "evaluation", concurrency_limit=1),
-        _deployment(search, "searches", concurrency_limit=1),
-        _deployment(study, "studies", concurrency_limit=1),
+    recordings = [
+        partial(_deployment, ingest_recording, "recordings"),
+        partial(_deployment, sweep, "sweep", schedule=by_the_clock["sweep"], concurrency_limit=ONE),
+        partial(_deployment, verify, "verify", schedule=by_the_clock["verify"], concurrency_limit=ONE),
+        partial(_deployment, clean, "clean", schedule=by_the_clock["clean"], concurrency_limit=ONE),
     ]
+    training = [
+        partial(_deployment, retrain, "retrain", schedule=by_the_clock["retrain"], concurrency_limit=ONE),
+        partial(_deployment, build_features, "features", concurrency_limit=1),
+        partial(_deployment, train, "training", concurrency_limit=1),
+        partial(_deployment, train_new, "form", concurrency_limit=1),
+        partial(_deployment, evaluate, "evaluation", concurrency_limit=1),
+        partial(_deployment, search, "searches", concurrency_limit=1),
+        partial(_deployment, study, "studies", concurrency_limit=1),
+    ]
+    made = {"recordings": recordings, "training": training, "": [*recordings, *training]}[only]
+    return [make() for make in made]
 
 
 def _deployment(flow: Flow[Any, Any], name: str, **options: Any) -> RunnerDeployment:
@@ -63,7 +76,9 @@ def main() -> None:
     """Serve until interrupted."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("part", nargs="?", choices=("all", "runner", "watcher"), default="all")
-    part = parser.parse_args().part
+    parser.add_argument("--only", choices=ONLY, default="", help="what a runner takes; everything if it is left out")
+    asked = parser.parse_args()
+    part = asked.part
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     store = Store.here().create()
     settings = Settings.of(store)
@@ -78,7 +93,7 @@ def main() -> None:
         threading.Thread(target=watch, args=(store, stop), daemon=True, name="watcher").start()
     # More than the recordings may take, so that what runs by the clock and training never wait for them.
     limit = settings.ingest.in_flight + 3
-    serve(*deployments(settings), limit=limit, pause_on_shutdown=False, print_starting_message=False)
+    serve(*deployments(settings, asked.only), limit=limit, pause_on_shutdown=False, print_starting_message=False)
     stop.set()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from contextlib import ExitStack
@@ -20,6 +21,7 @@ from neuroloom.pipeline.reviewing import review_index
 from neuroloom.pipeline.store import Store
 
 DATABASE = "database"
+HEARTBEAT = "NEUROLOOM_HEARTBEAT"  # names a file whose time is that of the last look, well or not: for health checks
 log = logging.getLogger("neuroloom.watcher")
 
 
@@ -35,7 +37,7 @@ def watch(store: Store, stop: threading.Event) -> None:
     reconciler: Reconciler | None = None
     shown: object = None
     next_page_s = 0.0  # the front page of a large store takes a while: nine tenths of the time are the inbox's
-    complaint = ""
+    complaint, beat = "", os.environ.get(HEARTBEAT, "")
     with ExitStack() as box:
         while not stop.is_set():
             try:
@@ -61,6 +63,8 @@ def watch(store: Store, stop: threading.Event) -> None:
                 if str(error) != complaint:
                     log.exception("a look at the inbox was cut short")
                 complaint = str(error)
+            if beat:
+                Path(beat).touch()
             wake.wait(settings.inbox.scan_s)
             wake.clear()
 

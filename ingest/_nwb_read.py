@@ -27,6 +27,9 @@ class SessionFileError(ValueError):
     """A file is not a session file of ours, or is damaged: the message names it, what was found and what was wanted."""
 
 
+UNLOCKED = "its file system refuses locks; HDF5_USE_FILE_LOCKING=FALSE reads without them"
+
+
 class SessionFile:
     """An NWB file that is opened when something is read, stays open, and opens again after `close`.
 
@@ -51,9 +54,8 @@ class SessionFile:
                 # With HDF5's own locking: a file has one setting per process, and stock readers use that one.
                 self._handle = h5py.File(self.path, "r")
             except OSError as error:
-                raise SessionFileError(
-                    f"{self.path}: cannot be opened as HDF5 ({error}); a session file is wanted"
-                ) from error
+                wanted = UNLOCKED if "unable to lock file" in str(error) else "a session file is wanted"
+                raise SessionFileError(f"{self.path}: cannot be opened as HDF5 ({error}); {wanted}") from error
             self._process = os.getpid()
             self._datasets = {}
         return self._handle

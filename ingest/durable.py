@@ -8,6 +8,7 @@ A failed fsync is never tried again: the kernel may have dropped the data and wo
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import secrets
@@ -26,6 +27,7 @@ STAGING_PREFIX = ".staging-"
 _DISK = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ESTALE}
 )
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 
 
 def write_bytes(path: Path, data: bytes, *, verify: Callable[[Path], None] | None = None) -> None:
@@ -134,6 +136,18 @@ def sync_file(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def lock(descriptor: int, *, wait: bool = True) -> None:
+    """Hold an open file or folder for this process until it is closed; a file system without locks gives none.
+
+    Raises BlockingIOError where another process holds it and nobody is to wait.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
 
 
 def forget_cached(path: Path) -> None:

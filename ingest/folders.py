@@ -33,10 +33,14 @@ def naming_files(path: Path) -> list[Path]:
     if not path.is_dir():
         if (owner := _owner(path)) is not None:
             return [owner]
+        if not path.stat().st_size:
+            raise FormatError(f"{path}: is empty; a whole recording is wanted")
         if is_recording(path):
             raise FormatError(f"{path}: {UNKNOWN}")
         raise FormatError(f"{path}: none of the {len(formats())} formats known here recognises it")
     found = _within(path)
+    if not found and (empty := _empty_within(path)):
+        raise FormatError(f"{path}: no file in it holds anything ({empty.name} is empty); a whole recording is wanted")
     if not found:
         raise FormatError(f"{path}: no file in it is of a known format; none of {len(formats())} recognises one")
     return found
@@ -58,6 +62,13 @@ def _within(folder: Path) -> list[Path]:
         elif is_recording(inner) and inner.stat().st_size:
             named.append(inner)
     return [file for file in named if file not in companions]
+
+
+def _empty_within(folder: Path) -> Path | None:
+    """The first file in a folder or below where all are empty; None where one is not, or there is none."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
+    files = [path for path in files if not path.name.startswith(".") and path.suffix != ".toml"]
+    return files[0] if files and not any(path.stat().st_size for path in files) else None
 
 
 def _files_or_none(path: Path) -> tuple[Path, ...] | None:

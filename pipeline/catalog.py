@@ -74,7 +74,8 @@ class Catalog:
     @classmethod
     def of(cls, store: Store) -> Catalog:
         """Open the store's catalog; makes its tables where they are missing, and brings older ones up to date."""
-        store.create()
+        if not any(folder.is_dir() for folder in store.ways):  # one that is missing from a store is away
+            store.create()
         return cls.at(store.catalog_url)
 
     @classmethod

@@ -38,6 +38,10 @@ class StoreError(ValueError):
     """The store cannot be used as asked: the message names what was found and what was wanted."""
 
 
+class StoreAwayError(OSError):
+    """A folder of the store is away: whoever works on drops waits."""
+
+
 @dataclass(frozen=True)
 class Store:
     """The folders of one store. Nothing is created before `create()`."""
@@ -116,6 +120,18 @@ class Store:
                     f"{folder}: cannot be made ({reason}); a folder that can be written is wanted"
                 ) from error
         return self
+
+    @property
+    def ways(self) -> tuple[Path, ...]:
+        """The folders that drops go through."""
+        return (self.inbox, self.staging, self.originals, self.quarantine)
+
+    def check(self) -> None:
+        """Raises StoreAwayError naming a folder that drops go through, and that is gone or cannot be written to."""
+        for folder in self.ways:
+            if not os.access(folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+                found = "cannot be written to" if folder.is_dir() else "is not there"
+                raise StoreAwayError(f"{folder}: {found}; drops wait until it is as it was")
 
     def existing(self) -> Store:
         """This store, if there is one. Raises StoreError where the folder has no `sessions`."""

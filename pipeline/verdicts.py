@@ -17,7 +17,6 @@ manifests are the truth, a lost catalog loses no verdict.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -276,7 +275,7 @@ def _locked(folder: Path) -> Iterator[None]:
     """One writer at a time. A lock on the folder itself: it leaves no file behind, and ends with its holder."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        durable.lock(descriptor)
         yield
     finally:
         os.close(descriptor)

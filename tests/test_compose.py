@@ -3,6 +3,8 @@
 import os
 import shutil
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,28 @@ def test_what_others_wait_for_has_a_health_check(services):
     }
     assert waited_for == {"database", "redis", "server"}
     assert all("healthcheck" in services[name] for name in waited_for)
+
+
+def test_whatever_goes_on_running_has_a_health_check_that_is_python_or_its_own_program(services):
+    running = {name: service for name, service in services.items() if service.get("restart") != "no"}
+    assert running.keys() == services.keys() - {"migrate"}
+    for name, service in running.items():
+        kind, program, *arguments = service["healthcheck"]["test"]
+        if program == "python":
+            compile(arguments[-1], name, "exec")
+        assert (kind, program.split()[0]) in {("CMD", "python"), ("CMD", "redis-cli"), ("CMD-SHELL", "pg_isready")}
+
+
+def test_the_watcher_is_well_while_it_looks_and_ill_when_it_has_not_for_long(services, tmp_path):
+    *_, check = services["watcher"]["healthcheck"]["test"]
+    beat = tmp_path / "watcher"
+    assert services["watcher"]["environment"]["NEUROLOOM_HEARTBEAT"] == "/tmp/watcher"
+    check = check.replace("/tmp/watcher", str(beat))
+    for age_s, ends in ((None, 1), (0, 0), (301, 1)):
+        if age_s is not None:
+            beat.touch()
+            os.utime(beat, (time.time() - age_s,) * 2)
+        assert subprocess.run([sys.executable, "-c", check], capture_output=True).returncode == ends
 
 
 def test_docker_takes_the_file():

@@ -145,7 +145,7 @@ def sweep(store: Store) -> None:
 
 def _new_folder(parent: Path) -> Iterator[Path]:
     folder = parent / f"made-{secrets.token_hex(6)}"
-    folder.mkdir(parents=True)
+    folder.mkdir()  # in a store that is there, and not beneath one that is mounted again later
     try:
         yield folder
     finally:

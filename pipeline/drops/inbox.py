@@ -1,7 +1,7 @@
 """What lies in the inbox: drops, the files each is made of, and whether it is whole.
 
     file or folder at the top of the inbox
-      -> refused at once: links, devices, names nobody can type
+      -> refused at once: links, files with a second name (hard links), devices, names nobody can type
       -> grouped: a file and the companions it names are one drop, so are loose recordings whose names state the same
          subject, session, task and run; a folder is one drop
       -> fingerprint: sizes and times of all its files; unchanged for a while means settled
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,7 @@ from neuroloom.pipeline.store import printable
 MAX_FILES = 200_000
 MAX_DEPTH = 12
 READ_BYTES = 4 << 20
+SECOND_NAME_S = 3.0  # a tool that gives a file its name by a second one has taken the first away by then
 DONE_SUFFIX = ".done"
 PARTIAL_SUFFIXES = (".part", ".partial", ".tmp", ".crdownload", ".filepart", "~")
 
@@ -160,15 +162,24 @@ def _entries(inbox: Path) -> list[os.DirEntry[str]]:
 
 
 def entry_problem(entry: os.DirEntry[str]) -> str:
-    """Why something in the inbox is refused whatever it holds; "" where nothing is wrong with it."""
+    """Why something in the inbox is refused whatever it holds; "" where nothing is wrong with it.
+
+    A hard link is refused: an original that has a name elsewhere, too, could be altered there for ever. Raises
+    FileNotFoundError for one that was made just now, as for what is being moved in.
+    """
     problem = name_problem(entry.name)
     if problem:
         return problem
-    mode = entry.stat(follow_symlinks=False).st_mode
+    found = entry.stat(follow_symlinks=False)
+    mode = found.st_mode
     if stat.S_ISLNK(mode):
         return f"{entry.name}: is a link; a real file or folder is wanted"
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         return f"{entry.name}: is a device, pipe or socket; a real file or folder is wanted"
+    if stat.S_ISREG(mode) and found.st_nlink > 1:
+        if 0 <= time.time() - found.st_ctime < SECOND_NAME_S:
+            raise FileNotFoundError(f"{entry.name}: is being named")
+        return f"{entry.name}: has {found.st_nlink} names on this disk (hard links); a copy of its own is wanted"
     return ""
 
 

@@ -111,6 +111,7 @@ def _ingest(drop: Drop, store: Store, how: How) -> list[IngestResult]:
     try:
         parts = _or_once_more(lambda: _surveyed(drop, store, how))
     except _REFUSALS as error:
+        store.check()  # where that is away it is no fault of the recording
         if durable.is_of_disk(error):
             raise
         return [_refuse(drop, store, str(error))]
@@ -160,6 +161,7 @@ def _ingest_part(drop: Drop, part: Mapping[str, Any], store: Store, how: How) ->
             return _result(drop, "already", Session.open(known), known)
         folder = _or_once_more(lambda: _made_and_published(drop, digests, store, how))
     except _REFUSALS as error:
+        store.check()
         if durable.is_of_disk(error):
             raise  # no fault of the recording: it is tried again
         return _refuse(drop, store, str(error))
@@ -205,6 +207,7 @@ def _made_and_published(drop: Drop, digests: Mapping[str, str], store: Store, ho
 
 def _publish(staged: Path, made: Mapping[str, Any], store: Store) -> Path:
     """Give a staged session its place. Raises _OvertakenError where it was made to follow another version."""
+    store.check()  # folders that are missing would be made anew, beneath what is mounted there again later
     name = str(made["session"])
     newest = store.versions(name)[-1:]
     if [folder.name for folder in newest] != ([made["follows"]] if made["follows"] else []):

@@ -2,8 +2,9 @@
 
     leases that ran out -> what lies there now -> what has settled -> what may start
 
-Called every few seconds by the watcher and every quarter of an hour by a flow, at the same time or not at all for a
-while: each step looks at how things are, not at what happened, so nothing is lost and nothing is done twice.
+Called every few seconds by the watcher and by the flow `sweep` when [schedules] says (each hour by default), at the
+same time or not at all for a while: each step looks at how things are, not at what happened, so nothing is lost and
+nothing is done twice.
 """
 
 from __future__ import annotations
@@ -144,7 +145,8 @@ class Reconciler:
         custody.finish_moves(self.store)
 
     def step(self) -> dict[str, int]:
-        """Every step that is due now; gives how many drops are in each state."""
+        """Every step that is due now; gives how many drops are in each state. Raises StoreAwayError, BoxAwayError."""
+        self.store.check()
         now = self.clock()
         self._expire(now)
         found = self._look(now)
@@ -263,13 +265,11 @@ class Reconciler:
         said = sniffing.answers(self.inside, sniffing.probed, self.store.inbox, paths, n_files=n_files) if due else []
         for drop, answer in zip(due, said, strict=True):
             self._answers[drop.fingerprint] = _Answer.of(answer, self.store.inbox, drop.name, now)
-        wait_min = self.settings.inbox.orphan_s / 60
+        patience = _in_words(self.settings.inbox.orphan_s)
         for drop in still:
             answered = self._answers[drop.fingerprint]
             in_the_end = "refused" if answered.reason else "read without it"
-            waits = (
-                f"{answered.reason or answered.awaits}; {in_the_end} unless more of it comes within {wait_min:g} min"
-            )
+            waits = f"{answered.reason or answered.awaits}; {in_the_end} unless more of it comes within {patience}"
             has_waited = now - drop.stable_since >= self.settings.inbox.orphan_s
             with self._keep_going(drop):
                 if not answered.reason and (has_waited or drop.id in marked or not answered.awaits):
@@ -371,6 +371,11 @@ class Reconciler:
         return True
 
 
+def _in_words(seconds: float) -> str:
+    """ "20 s", "90 s", "10 min"."""
+    return f"{seconds / 60:g} min" if seconds and seconds % 60 == 0 else f"{seconds:g} s"
+
+
 def _seen(lies: Found, now: float) -> dict[str, Any]:
     return {
         "paths": list(lies.paths),
@@ -443,6 +448,7 @@ def ingest_claimed(
         )
     if not catalog.renew(drop.id, owner=drop.owner, lease_s=settings.ingest.lease_s):
         raise LeaseLostError(f"{drop.name}: another run has taken it over")
+    store.check()
     _record(store, catalog, drop, [result.to_dict() for result in results])
     return [result.to_dict() for result in results]
 

@@ -26,7 +26,6 @@ taken up first, at its checkpoint.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import multiprocessing
@@ -332,7 +331,7 @@ def _alone(folder: Path) -> Iterator[None]:
     """Only one process asks and tells; the lock goes with the process."""
     with (folder / ".lock").open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            durable.lock(file.fileno(), wait=False)
         except BlockingIOError as error:
             raise StoreError(f"{folder.name}: another process is at this search") from error
         yield

@@ -38,3 +38,20 @@ def test_a_link_beside_a_companion_is_not_followed(tmp_path):
     (tmp_path / "rest.vhdr").symlink_to(header)
     with pytest.raises(FormatError, match=r"none of the .* formats known here recognises it"):
         naming_files(tmp_path / "rest.eeg")
+
+
+@pytest.mark.parametrize("name", ["x.edf", "x.dat", "sub-01_task-rest_eeg.edf"])
+def test_an_empty_file_is_called_empty(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(FormatError, match=rf"{name}: is empty"):
+        naming_files(tmp_path / name)
+
+
+def test_a_folder_of_empty_files_is_called_that_and_one_that_holds_something_is_not(tmp_path):
+    (tmp_path / "session.toml").write_text('subject = "01"')
+    (tmp_path / "x.dat").touch()
+    with pytest.raises(FormatError, match=r"no file in it holds anything \(x.dat is empty\)"):
+        naming_files(tmp_path)
+    (tmp_path / "y.dat").write_text("?")
+    with pytest.raises(FormatError, match="no file in it is of a known format"):
+        naming_files(tmp_path)

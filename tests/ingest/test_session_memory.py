@@ -1,8 +1,11 @@
-"""A session is saved in bounded memory, whatever the length of what it holds."""
+"""A session is saved, and a recording ingested, in bounded memory, whatever the length of what it holds."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 SAVE_300_MB = """
 import resource, sys
@@ -46,3 +49,56 @@ def test_300_mb_are_saved_within_512_mib_and_add_less_than_100_mib(tmp_path: Pat
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 100
+
+
+INGEST = """
+import re, resource, shutil, sys
+from pathlib import Path
+from neuroloom.pipeline.boxed import _limits
+from neuroloom.pipeline.drops.ingesting import ingest_path
+from neuroloom.pipeline.store import Store
+from neuroloom.pipeline.synthetic.sample_devices import record_person
+
+root, sizes = Path(sys.argv[1]), [int(n) for n in sys.argv[2:]]
+record_person(root / "sample", duration_s=6, devices=("probe",))
+(meta,) = (root / "sample").glob("*.meta")
+store = Store(root / "store").create()
+
+def ingest(n_bytes):
+    # A recording of that length: the sample's own samples, over and over.
+    folder = root / f"probe{n_bytes}"
+    folder.mkdir()
+    text, piece = meta.read_text(), meta.with_suffix(".bin").read_bytes()
+    n_saved = int(re.search(r"nSavedChans=(\\d+)", text)[1])
+    n_times = max(1, n_bytes // len(piece))
+    text = re.sub(r"(?m)^fileSizeBytes=.*$", f"fileSizeBytes={n_times * len(piece)}", text)
+    text = re.sub(r"(?m)^fileTimeSecs=.*$", f"fileTimeSecs={6 * n_times}", text)
+    (folder / meta.name).write_text(text)
+    with (folder / meta.name).with_suffix(".bin").open("wb") as file:
+        for _ in range(n_times):
+            file.write(piece)
+    (folder / "session.toml").write_text(f'subject = "{n_bytes}"')
+    done = ingest_path(folder, store, sorter=None)
+    assert done.state == "ingested", done.reason
+    shutil.rmtree(folder)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+ingest(0)  # everything is imported now
+limit = _limits.data_bytes() + (512 << 20)
+resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+print(*[ingest(n_bytes) for n_bytes in sizes])
+"""
+MIB = 1 << 20
+
+
+@pytest.mark.trust
+@pytest.mark.parametrize("n_mib", [int(os.environ.get("NEUROLOOM_LARGE_MIB", "1024"))])
+def test_a_gigabyte_is_ingested_within_512_mib_and_its_length_adds_next_to_nothing(tmp_path: Path, n_mib: int) -> None:
+    sizes = [str(n_mib // 4 * MIB), str(n_mib * MIB)]
+    done = subprocess.run(
+        [sys.executable, "-c", INGEST, str(tmp_path), *sizes], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    quarter_mib, whole_mib = map(int, done.stdout.split()[-2:])
+    print(f"{n_mib} MiB: highest memory {whole_mib} MiB, {quarter_mib} MiB for a quarter of it")
+    assert whole_mib - quarter_mib < 64

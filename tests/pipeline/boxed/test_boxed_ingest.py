@@ -13,13 +13,14 @@ from neuroloom.ingest.formats import formats
 from neuroloom.pipeline.boxed import _landlock, sniffing
 from neuroloom.pipeline.boxed.box import BoxAwayError, BoxError, Unboxed, box_of
 from neuroloom.pipeline.care.reingesting import reingest
-from neuroloom.pipeline.catalog import QUARANTINED, SUBMITTED, Catalog
+from neuroloom.pipeline.catalog import DONE, QUARANTINED, SUBMITTED, Catalog
 from neuroloom.pipeline.config import BoxSettings, InboxSettings, IngestSettings, Settings
 from neuroloom.pipeline.drops.ingesting import ingest_path
 from neuroloom.pipeline.drops.reconciling import Reconciler, ingest_paths
 from neuroloom.pipeline.store import Store
 from neuroloom.pipeline.synthetic.sample_devices import record_person
 
+from ...trust.harness import SETTINGS, inbox_of
 from ...trust.hostile_paths import brainvision
 
 HERE = Path(__file__).parent
@@ -226,3 +227,22 @@ def test_where_there_is_no_box_the_inbox_waits(store, wild, monkeypatch):
     with box_of(store, BoxSettings(), for_inbox=True) as inside, pytest.raises(BoxAwayError):
         looked_at(store, inside)
     assert os.listdir(store.inbox) == ["a.wild"]
+
+
+@pytest.mark.parametrize("n_good", [9, pytest.param(99, marks=pytest.mark.trust)])
+def test_good_recordings_beside_one_that_crashes_and_one_that_hangs_are_all_ingested(tmp_path, wild, n_good):
+    settings = SETTINGS.model_copy(update={"box": BoxSettings(memory_mb=512, sorting_mb=512, wall_s=10)})
+    with inbox_of(tmp_path, settings=settings) as inbox:
+        for n in range(n_good):
+            inbox.put(f"good{n:02d}", lambda folder, n=n: drop(folder, "x", f"nothing {n}"))
+        for what in ("crash", "hang"):
+            inbox.put(what, lambda folder, what=what: drop(folder, "x", what))
+        drops = inbox.look()
+    bad = {name: drops.pop(name) for name in ("crash", "hang")}
+    assert {found.state for found in drops.values()} == {DONE}
+    assert len(drops) == n_good
+    assert {(name, found.state, found.attempts <= 2) for name, found in bad.items()} == {
+        ("crash", QUARANTINED, True), ("hang", QUARANTINED, True)
+    }  # fmt: skip
+    assert "crashed (SIGSEGV)" in bad["crash"].reason
+    assert "it was stopped" in bad["hang"].reason

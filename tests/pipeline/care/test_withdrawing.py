@@ -6,10 +6,12 @@ from datetime import date
 
 import pytest
 
+from neuroloom.ingest.digest import digest_of_bytes
 from neuroloom.ingest.durable import write_json
 from neuroloom.ingest.formats import FormatError
 from neuroloom.pipeline.care import retention, withdrawing
-from neuroloom.pipeline.catalog import DONE, Catalog
+from neuroloom.pipeline.catalog import DONE, QUARANTINED, Catalog
+from neuroloom.pipeline.drops import custody
 from neuroloom.pipeline.drops.ingesting import ingest_path
 from neuroloom.pipeline.runs import preparing, run_config, running
 from neuroloom.pipeline.store import AMENDED, Store, StoreError
@@ -127,6 +129,89 @@ def test_nothing_is_trained_on_from_what_was_learned_of_somebody_who_withdrew(st
     asked = run_config.RunConfig(name="third", sessions=("sub-08_ses-1",), start_from="after")
     with pytest.raises(StoreError, match="consent was withdrawn"):
         preparing.prepare_run(asked, store)
+
+
+# what was refused ----------------------------------------------------------------------------------------------------
+
+
+def refuse(store, catalog, name, texts):
+    """A drop in quarantine, with these files in its folder."""
+    for file, text in texts.items():
+        (store.inbox / name).mkdir(exist_ok=True)
+        (store.inbox / name / file).write_text(text)
+    files = [f"{name}/{file}" for file in texts]
+    drop_id = catalog.add_drop(name, folder=store.inbox, files=files, digest=name, state=QUARANTINED).id
+    return custody.quarantine(store, catalog.drop(drop_id), "bad header")
+
+
+def refused_of_07(store, catalog):
+    """By what tells it: `session.toml`, file name, name of the person."""
+    return [
+        refuse(store, catalog, "told", {"x.vhdr": "x", "session.toml": 'subject = "07"\n[broken\n'}),
+        refuse(store, catalog, "named", {"sub-07_ses-1_eeg.vhdr": "x"}),
+        refuse(store, catalog, "Mueller", {"mueller1.vhdr": "x"}),
+        refuse(store, catalog, "who", {"subject.toml": '[07]\nnames = ["Mueller"]\nsex = "?"\n'}),
+    ]
+
+
+def test_what_was_refused_of_them_goes_too_and_its_names_leave_the_catalog(store, catalog):
+    folders = refused_of_07(store, catalog)
+    other = refuse(store, catalog, "other", {"x.vhdr": "x", "session.toml": 'subject = "08"\n'})
+    found = withdrawing.withdraw(store, catalog, "07")
+    assert sorted(entry.path for kind, entry in found.entries if kind == "refused") == sorted(folders)
+    assert [folder for folder in (*folders, other) if folder.exists()] == [other]
+    assert [drop.name for drop in catalog.drops()] == ["other"]
+    assert digest_of_bytes(b"x") in json.loads((store.root / "withdrawn.json").read_text())["07"]["contents"]
+
+
+def test_somebody_of_whom_everything_was_refused_can_withdraw(store, catalog):
+    folder = refuse(store, catalog, "new", {"x.vhdr": "x", "session.toml": 'subject = "t01"\n'})
+    assert [entry.path for _, entry in withdrawing.derived_from(store, "t01").entries] == [folder]
+    withdrawing.withdraw(store, catalog, "t01")
+    assert not folder.exists()
+
+
+def test_interrupted_before_the_names_are_gone_what_they_told_is_found_again(store, catalog, monkeypatch):
+    folders = refused_of_07(store, catalog)
+    monkeypatch.setattr(retention, "clean", lambda *_, **__: pytest.fail("killed"))
+    with pytest.raises(pytest.fail.Exception):
+        withdrawing.withdraw(store, catalog, "07")
+    monkeypatch.undo()
+    withdrawing.withdraw(store, catalog, "07")
+    assert not any(folder.exists() for folder in folders)
+
+
+def test_refused_drops_of_several_or_of_nobody_stay_and_are_told(store, catalog):
+    both = {"sub-07_eeg.vhdr": "x", "sub-08_eeg.vhdr": "y"}
+    stay = [refuse(store, catalog, "both", both), refuse(store, catalog, "nobody", {"x.vhdr": "x"})]
+    left = withdrawing.withdraw(store, catalog, "07").left
+    assert all(folder.exists() for folder in stay)
+    assert "quarantine/both: speaks of 08, too; take out by hand what is not theirs" in left
+    assert "1 in quarantine that do not say whose they are (nobody): look at them by hand" in left
+
+
+def test_what_the_lab_wrote_of_them_goes_and_what_waits_in_the_inbox_is_told(store, catalog):
+    subject(store.inbox, '[07]\nnames = ["Mueller"]\n')
+    drop_id = catalog.add_drop(
+        "subject.toml", folder=store.inbox, files=["subject.toml"], digest="d" * 64, state=DONE
+    ).id
+    kept = custody.archive(store, catalog.drop(drop_id), [])
+    (store.inbox / "sub-07_ses-3_eeg.edf").write_text("x")
+    left = withdrawing.withdraw(store, catalog, "07").left
+    assert not kept.exists()
+    assert catalog.drop(drop_id) is None
+    assert [line for line in left if line.startswith(f"{store.inbox}/sub-07_ses-3_eeg.edf: waits in the inbox")]
+
+
+def test_a_place_in_the_inbox_that_is_empty_again_is_no_file_that_was_left(store, tmp_path):
+    places = {"a": store.inbox / "gone", "b": tmp_path / "outside.edf"}
+    (tmp_path / "outside.edf").write_text("x")
+    for name, path in places.items():
+        (store.originals / f"{name}-in-place").mkdir()
+        record = {"sessions": ["sub-07_ses-1"], "paths": [str(path)]}
+        write_json(store.originals / f"{name}-in-place" / "origin.json", record)
+    told = [line for line in withdrawing.derived_from(store, "07").left if "ingested where it lies" in line]
+    assert told == [f"{tmp_path}/outside.edf: was ingested where it lies, outside of the store"]
 
 
 # what comes in again -------------------------------------------------------------------------------------------------

@@ -294,6 +294,7 @@ def test_a_missing_companion_is_refused_by_name_after_its_time(place):
     drop(place, "head.rec", "REC\ny.raw")
     place.after(0)
     assert place.after(59) == {SETTLING: 1}
+    assert place.catalog.drops()[0].reason.endswith("; refused unless more of it comes within 1 min")
     assert place.after(1) == {QUARANTINED: 1}
     (entry,) = custody.refused(place.store)
     assert (entry.id, entry.reason) == ("head.rec", "y.raw is missing; it must lie beside it")
@@ -331,6 +332,11 @@ def test_a_done_mark_ends_the_wait_for_what_a_recording_can_be_without(place, in
     place.after(0)
     place.work()
     assert ingested == ["head.rec"]
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(20, "20 s"), (90, "90 s"), (600, "10 min"), (0, "0 s")])
+def test_how_long_it_waits_is_said_in_whole_numbers(seconds, words):
+    assert reconciling._in_words(seconds) == words
 
 
 def test_what_no_format_knows_is_refused_and_the_rest_goes_on(place, ingested):
@@ -652,6 +658,32 @@ def test_what_could_lead_elsewhere_is_refused_at_once_and_never_followed(place, 
     assert entry.reason.isprintable()
     assert "wanted" in entry.reason
     assert secret.read_text() == "REC secret"
+
+
+@pytest.mark.parametrize("name", ["a.rec", "d/a.rec"])
+def test_a_file_with_a_second_name_elsewhere_is_refused_unless_that_goes_at_once(place, tmp_path, monkeypatch, name):
+    for drop_name in (name, "b.rec"):
+        drop(place, drop_name)
+    (tmp_path / "elsewhere.rec").hardlink_to(place.store.inbox / name)
+    assert place.after(0).get(QUARANTINED) is None
+    monkeypatch.setattr(inbox, "SECOND_NAME_S", 0.0)
+    assert place.after(10)[QUARANTINED] == 1
+    (entry,) = custody.refused(place.store)
+    assert entry.reason.endswith("a.rec: has 2 names on this disk (hard links); a copy of its own is wanted") or (
+        entry.reason.startswith("has 2 names")
+    )
+    assert place.states()["b.rec"] == SUBMITTED
+
+
+def test_a_file_that_loses_its_second_name_at_once_is_a_drop_like_any(place, tmp_path, ingested):
+    (tmp_path / "first.rec").write_text("REC")
+    (place.store.inbox / "a.rec").hardlink_to(tmp_path / "first.rec")
+    assert place.after(0) == {}
+    (tmp_path / "first.rec").unlink()
+    place.after(0)
+    place.after(10)
+    place.work()
+    assert place.states() == {"a.rec": DONE}
 
 
 def test_files_that_are_still_being_copied_under_another_name_are_left_alone(place):
