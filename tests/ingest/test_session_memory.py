@@ -52,7 +52,7 @@ def test_300_mb_are_saved_within_512_mib_and_add_less_than_100_mib(tmp_path: Pat
 
 
 INGEST = """
-import re, resource, shutil, sys
+import re, resource, shutil, sys, threading
 from pathlib import Path
 from neuroloom.pipeline.boxed import _limits
 from neuroloom.pipeline.drops.ingesting import ingest_path
@@ -63,6 +63,15 @@ root, sizes = Path(sys.argv[1]), [int(n) for n in sys.argv[2:]]
 record_person(root / "sample", duration_s=6, devices=("probe",))
 (meta,) = (root / "sample").glob("*.meta")
 store = Store(root / "store").create()
+own_kib, over = [0], threading.Event()
+
+def look():
+    # Memory of its own: what is mapped from a file is the file's, and the kernel takes it back.
+    while not over.wait(0.01):
+        line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
+        own_kib[0] = max(own_kib[0], int(line.split()[1]))
+
+threading.Thread(target=look, daemon=True).start()
 
 def ingest(n_bytes):
     # A recording of that length: the sample's own samples, over and over.
@@ -81,12 +90,13 @@ def ingest(n_bytes):
     done = ingest_path(folder, store, sorter=None)
     assert done.state == "ingested", done.reason
     shutil.rmtree(folder)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return own_kib[0] // 1024
 
 ingest(0)  # everything is imported now
 limit = _limits.data_bytes() + (512 << 20)
 resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 print(*[ingest(n_bytes) for n_bytes in sizes])
+over.set()
 """
 MIB = 1 << 20
 
@@ -100,5 +110,5 @@ def test_a_gigabyte_is_ingested_within_512_mib_and_its_length_adds_next_to_nothi
     )
     assert done.returncode == 0, done.stderr[-2000:]
     quarter_mib, whole_mib = map(int, done.stdout.split()[-2:])
-    print(f"{n_mib} MiB: highest memory {whole_mib} MiB, {quarter_mib} MiB for a quarter of it")
+    print(f"{n_mib} MiB: highest memory {whole_mib} MiB, {quarter_mib} MiB for a quarter of it, imports included")
     assert whole_mib - quarter_mib < 64

@@ -55,6 +55,7 @@ class Machines:
     environment: dict[str, str]
     api: str
     workers: dict[Path, subprocess.Popen[bytes]]  # by log
+    health: list[int]  # ports at which they say whether they ask for work
 
     def working(self, drop_id: int) -> subprocess.Popen[bytes]:
         """The worker that works on a drop."""
@@ -145,9 +146,12 @@ def machines(tmp_path_factory):
         environment = os.environ | composed("worker", place) | here
         runner = ["-m", "neuroloom.flows.runner"]
         logs = [home / f"worker-{n}.log" for n in range(2)]
-        workers = {log: stack.enter_context(part([*runner, "runner"], environment, log)) for log in logs}
+        health, workers = [servers.free_port() for _ in logs], {}
+        for log, port_of_it in zip(logs, health, strict=True):
+            told = environment | {"PREFECT_RUNNER_SERVER_PORT": str(port_of_it)}
+            workers[log] = stack.enter_context(part([*runner, "runner"], told, log))
         stack.enter_context(part([*runner, "watcher"], environment, home / "watcher.log"))
-        yield Machines(store, environment, f"http://127.0.0.1:{port}/api", workers)
+        yield Machines(store, environment, f"http://127.0.0.1:{port}/api", workers, health)
 
 
 def test_the_schedule_makes_runs_here_too(machines):
@@ -158,6 +162,17 @@ def test_the_schedule_makes_runs_here_too(machines):
         return any(run["auto_scheduled"] and run["state"]["type"] == "COMPLETED" for run in runs)
 
     machines.wait(completed, timeout_s=120)
+
+
+def test_each_worker_says_that_it_asks_for_work(machines):
+    """The route of the health check in docker-compose.yml."""
+
+    def well(_catalog):
+        with suppress(httpx.TransportError):  # it starts after the worker
+            return all(httpx.get(f"http://localhost:{port}/health").status_code == 200 for port in machines.health)
+        return False
+
+    machines.wait(well, timeout_s=120)
 
 
 @pytest.fixture(scope="module")
