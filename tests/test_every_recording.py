@@ -246,5 +246,5 @@ def test_what_no_format_knows_is_refused(recordings_dir, pattern):
     paths = sorted(recordings_dir.glob(pattern))
     assert paths
     for path in paths:
-        with pytest.raises(FormatError, match=r"none of the \d+ formats known here recognises it"):
+        with pytest.raises(FormatError, match=r"none of the \d+ formats known here recognises it|is empty"):
             read(path)
