@@ -117,7 +117,7 @@ def ingest(
     """
     from neuroloom.pipeline.boxed.box import box_of
     from neuroloom.pipeline.config import AS_SET, Settings
-    from neuroloom.pipeline.drops.reconciling import ingest_paths
+    from neuroloom.pipeline.drops.in_place import ingest_paths
 
     _need(paths)
     place = _store(store).create()
@@ -149,7 +149,7 @@ def ingest(
 def sessions(as_json: JsonOption = False, store: StoreOption = None) -> None:
     """Every session, with its newest version."""
     place = _store(store).existing()
-    from neuroloom.pipeline.drops.reconciling import listed_sessions
+    from neuroloom.pipeline.listing import listed_sessions
 
     rows = listed_sessions(place)
     if as_json:

@@ -18,7 +18,7 @@ from neuroloom.flows import artifacts
 from neuroloom.pipeline.boxed.box import Inside, box_of
 from neuroloom.pipeline.catalog import Catalog, Drop
 from neuroloom.pipeline.config import Settings
-from neuroloom.pipeline.drops.reconciling import fail, held, ingest_claimed
+from neuroloom.pipeline.drops.claimed import fail, held, ingest_claimed
 from neuroloom.pipeline.reviewing import review_index, review_session
 from neuroloom.pipeline.store import Store
 

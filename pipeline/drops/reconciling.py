@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
@@ -19,13 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy.exc import DatabaseError
-
 from neuroloom.ingest.formats import FormatError
 from neuroloom.pipeline import subjects
 from neuroloom.pipeline.boxed import sniffing
 from neuroloom.pipeline.boxed.box import BoxError, Inside, Unboxed
-from neuroloom.pipeline.boxed.sniffing import READ_ERRORS
 from neuroloom.pipeline.catalog import (
     DONE,
     IGNORED,
@@ -34,21 +30,18 @@ from neuroloom.pipeline.catalog import (
     QUARANTINED,
     READY,
     RETRY,
-    RUNNING,
     SEEN,
     SETTLING,
     SUBMITTED,
     WAITING,
     Catalog,
     Drop,
-    SessionRow,
 )
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.drops import custody, inbox
-from neuroloom.pipeline.drops.growing import being_written, growing, waits_for
-from neuroloom.pipeline.drops.identity import grouped
+from neuroloom.pipeline.drops.claimed import fail, finish_known
+from neuroloom.pipeline.drops.growing import being_written, waits_for
 from neuroloom.pipeline.drops.inbox import Found, Scanner
-from neuroloom.pipeline.noting import note_new, note_published
 from neuroloom.pipeline.store import Store
 
 Submit = Callable[[Sequence[Drop]], str | None]  # gives the name of the run, where it has one
@@ -60,10 +53,6 @@ ASK_AGAIN_S, ASK_RUNS_S = 30.0, 5.0
 
 class SubmitError(RuntimeError):
     """Work could not be handed over (no server); it stays READY and is tried again at the next look."""
-
-
-class LeaseLostError(RuntimeError):
-    """Another run has taken this drop over: whatever was done here must not be recorded."""
 
 
 class Runs(Protocol):
@@ -386,186 +375,6 @@ def _seen(lies: Found, now: float) -> dict[str, Any]:
     }
 
 
-def finish_known(store: Store, catalog: Catalog, drop: Drop) -> None:
-    """End a drop whose content is in the store already: its files join the originals."""
-    if why := growing(Path(drop.folder), drop):
-        catalog.move(drop.id, SETTLING, frm=(READY, RUNNING), reason=why, fingerprint="")
-        return
-    earlier = catalog.done_with(drop.digest)
-    sessions = list(earlier.sessions) if earlier is not None else []
-    custody.archive(store, drop, sessions)
-    reason = f"already there: {', '.join(sessions)}"
-    catalog.move(drop.id, DONE, frm=(READY, RUNNING), reason=reason, sessions=sessions)
-
-
-def fail(
-    store: Store, catalog: Catalog, settings: Settings, drop: Drop, reason: str, *, now: float | None = None
-) -> str:
-    """Work on a drop ended without a result: RETRY, or after the last attempt QUARANTINED. Gives the new state.
-
-    now: when it ended; the pause before the next attempt is counted from then.
-    """
-    at = time.time() if now is None else now
-    if drop.attempts < settings.inbox.max_attempts:
-        line = f"{reason}; attempt {drop.attempts} of {settings.inbox.max_attempts}"
-        catalog.move(drop.id, RETRY, frm=IN_FLIGHT, owner=drop.owner, reason=line, changed_at=at, lease_until=0.0)
-        return RETRY
-    line = f"tried {drop.attempts} times, each time without a result: {reason}"
-    if catalog.move(drop.id, QUARANTINED, frm=IN_FLIGHT, owner=drop.owner, reason=line):
-        custody.quarantine(store, drop, line)
-    return QUARANTINED
-
-
-def ingest_claimed(
-    store: Store,
-    catalog: Catalog,
-    settings: Settings,
-    drop: Drop,
-    *,
-    inside: Inside | None = None,
-    progress: Progress | None = None,
-) -> list[dict[str, Any]]:
-    """Ingest a drop this run has claimed and record what became of it; gives the results as `ingest --json` has them.
-
-    inside: where its files are read. The originals move last, after the session is published and read back. Raises
-    LeaseLostError where another run has taken over, BoxError where reading ended without a word, and whatever a reader
-    raises that it should not have: the caller says `fail` then.
-    """
-    from neuroloom.pipeline.drops.ingesting import ingest_drop
-
-    if inbox.fingerprint_now(store.inbox, drop.files) != drop.fingerprint:
-        catalog.move(drop.id, SETTLING, frm=(RUNNING,), owner=drop.owner, reason="it is growing", fingerprint="")
-        return []
-    with held(catalog, [drop.id], owner=drop.owner, lease_s=settings.ingest.lease_s):
-        paths = [Path(drop.folder) / path for path in drop.paths]
-        results = ingest_drop(
-            paths,
-            store,
-            strict=settings.ingest.strict,
-            inside=inside or Unboxed(),
-            files=[Path(drop.folder) / file for file in drop.files],
-            progress=progress or (lambda _: None),
-        )
-    if not catalog.renew(drop.id, owner=drop.owner, lease_s=settings.ingest.lease_s):
-        raise LeaseLostError(f"{drop.name}: another run has taken it over")
-    store.check()
-    _record(store, catalog, drop, [result.to_dict() for result in results])
-    return [result.to_dict() for result in results]
-
-
-def _record(store: Store, catalog: Catalog, drop: Drop, results: Sequence[dict[str, Any]]) -> None:
-    sessions = [result["session"] for result in results if result["session"]]
-    refused = [str(result["reason"]) for result in results if result["state"] == "quarantined"]
-    note_published(store, catalog, sessions)
-    if why := growing(Path(drop.folder), drop):  # what was read stays published; all of it becomes the next version
-        catalog.move(drop.id, SETTLING, frm=(RUNNING,), owner=drop.owner, reason=why, fingerprint="")
-        return
-    if refused and not sessions:
-        reason = inbox.reason_of(refused[0], Path(drop.folder), drop.name)
-        custody.quarantine(store, drop, reason)
-        catalog.move(drop.id, QUARANTINED, frm=(RUNNING,), owner=drop.owner, reason=reason, sessions=sessions)
-        return
-    folder = custody.archive(store, drop, sessions)
-    known = all(result["state"] == "already" for result in results)
-    reason = f"already there: {', '.join(sessions)}" if known else ""
-    if refused:  # some of several sessions: the files stay together, and a retry finds them where they lie now
-        custody.refused_lies_at(store, Path(drop.folder) / drop.name, folder / custody.FILES / drop.name)
-        first = inbox.reason_of(refused[0], Path(drop.folder), drop.name)
-        reason = f"{len(refused)} of {len(results)} sessions refused: {first}"
-    catalog.move(drop.id, DONE, frm=(RUNNING,), owner=drop.owner, reason=reason, sessions=sessions)
-
-
-@contextmanager
-def held(catalog: Catalog, drop_ids: Sequence[int], *, owner: str, lease_s: float) -> Iterator[None]:
-    """Hold on to drops, by a thread, for as long as the block goes on: one that is worked on, others that wait for it.
-
-    A database that is away is asked again: nobody else can take the drops meanwhile either.
-    """
-    ended = threading.Event()
-
-    def hold() -> None:
-        pause_s = 0.0
-        while not ended.wait(pause_s):
-            try:
-                catalog.hold(drop_ids, owner=owner, lease_s=lease_s)
-                pause_s = lease_s / 4
-            except DatabaseError:
-                pause_s = min(1.0, lease_s / 4)
-
-    thread = threading.Thread(target=hold, daemon=True, name="leases")
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-
-
 def is_idle(store: Store, catalog: Catalog) -> bool:
     """True where nothing in the inbox is being worked on, or still to be looked at."""
     return not catalog.drops(*OPEN) and not inbox.names(store.inbox)
-
-
-def ingest_paths(
-    paths: Sequence[Path],
-    store: Store,
-    *,
-    sorter: str | None,
-    archive: bool = False,
-    strict: bool = False,
-    inside: Inside | None = None,
-    progress: Progress | None = None,
-) -> list[dict[str, Any]]:
-    """Ingest files where they lie, without inbox or server, and note the sessions; one that fails stops no other."""
-    from neuroloom.pipeline.drops.ingesting import IngestResult, ingest_drop
-
-    catalog = Catalog.of(store)
-    note_new(store, catalog)  # what was copied into the store, or came back with an older catalog
-    results: list[dict[str, Any]] = []
-    for group in grouped(paths):
-        try:
-            made = ingest_drop(
-                group,
-                store,
-                sorter=sorter,
-                archive=archive,
-                strict=strict,
-                inside=inside or Unboxed(),
-                progress=progress or (lambda _: None),
-                in_place=True,
-            )
-        except BoxError as error:
-            made = [IngestResult(path=str(path), state="quarantined", reason=f"{group[0]}: {error}") for path in group]
-        except READ_ERRORS as error:
-            reason = f"{group[0]}: the reader stopped ({type(error).__name__}: {inbox.one_line(error)})"
-            made = [IngestResult(path=str(path), state="quarantined", reason=reason) for path in group]
-        results += [result.to_dict() for result in made]
-    note_published(store, catalog, [result["session"] for result in results if result["session"]])
-    catalog.close()
-    return results
-
-
-def listed_sessions(store: Store) -> list[dict[str, Any]]:
-    """Every session's newest version, from the manifests: {"session", "version", "subject", "modalities", ...}."""
-    catalog = Catalog.of(store)
-    note_new(store, catalog)
-    rows = catalog.newest_sessions("subject", "streams")
-    versions: dict[str, list[str]] = {}
-    for session_id, version in sorted(catalog.known_versions(), key=lambda row: (row[0], int(row[1][1:]))):
-        versions.setdefault(session_id, []).append(version)
-    catalog.close()
-    return [_listed(store, row, versions[row.id]) for row in rows]
-
-
-def _listed(store: Store, row: SessionRow, versions: Sequence[str]) -> dict[str, Any]:
-    streams = [stream for stream in row.manifest.get("streams", ()) if isinstance(stream, dict)]
-    ends_s = [float(s.get("start_s") or 0) + float(s.get("duration_s") or 0) for s in streams]
-    return {
-        "session": row.id,
-        "version": row.version,
-        "versions": list(versions),
-        "subject": str(row.manifest.get("subject", "")),
-        "modalities": list(dict.fromkeys(str(s.get("modality", "")) for s in streams)),
-        "duration_s": max(ends_s, default=0.0),
-        "file": str(store.sessions / row.id / row.version / "session.nwb"),
-    }

@@ -30,7 +30,8 @@ from neuroloom.ingest.digest import digest_of_file
 from neuroloom.pipeline import catalog as catalogs
 from neuroloom.pipeline.catalog import DONE, OPEN, QUARANTINED, RUNNING, Catalog
 from neuroloom.pipeline.config import Settings
-from neuroloom.pipeline.drops.reconciling import NoRuns, fail, ingest_claimed
+from neuroloom.pipeline.drops.claimed import fail, ingest_claimed
+from neuroloom.pipeline.drops.reconciling import NoRuns
 from neuroloom.pipeline.store import Store
 
 from .. import servers

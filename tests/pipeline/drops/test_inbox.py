@@ -22,8 +22,9 @@ from neuroloom.pipeline.catalog import (
 )
 from neuroloom.pipeline.config import InboxSettings, IngestSettings, Settings
 from neuroloom.pipeline.drops import custody, inbox, ingesting, reconciling
+from neuroloom.pipeline.drops.claimed import LeaseLostError, fail, held, ingest_claimed
 from neuroloom.pipeline.drops.inbox import Scanner
-from neuroloom.pipeline.drops.reconciling import Reconciler, SubmitError, fail, held, ingest_claimed, is_idle
+from neuroloom.pipeline.drops.reconciling import Reconciler, SubmitError, is_idle
 from neuroloom.pipeline.store import Store
 
 
@@ -566,7 +567,7 @@ def test_a_run_that_lost_its_lease_moves_nothing(place, ingested):
     (waiting,) = place.catalog.drops()
     slow = place.catalog.claim(waiting.id, owner="slow", lease_s=100, now=place.now)
     place.after(100)
-    with pytest.raises(reconciling.LeaseLostError):
+    with pytest.raises(LeaseLostError):
         ingest_claimed(place.store, place.catalog, place.settings, slow)
     assert os.listdir(place.store.inbox) == ["a.rec"]
 

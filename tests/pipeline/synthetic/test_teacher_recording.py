@@ -8,7 +8,7 @@ import torch
 
 from neuroloom.ingest.session import Session
 from neuroloom.pipeline.config import ConfigError
-from neuroloom.pipeline.drops.reconciling import ingest_paths
+from neuroloom.pipeline.drops.in_place import ingest_paths
 from neuroloom.pipeline.store import Store, StoreError
 from neuroloom.pipeline.studies import mindread
 from neuroloom.pipeline.studies._session_lessons import of_session
