@@ -138,6 +138,17 @@ def sync_file(path: Path) -> None:
         os.close(descriptor)
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One process at a time. A lock on the folder itself: it leaves no file behind, and ends with its holder."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        lock(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def lock(descriptor: int, *, wait: bool = True) -> None:
     """Hold an open file or folder for this process until it is closed; a file system without locks gives none.
 

@@ -18,7 +18,6 @@ manifests are the truth, a lost catalog loses no verdict.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -127,7 +126,7 @@ def judge_session(
     of that name) or by stream; None leaves it as it stands. good_channels: likewise. Raises VerdictError for a name no
     stream has, and for one that is called both.
     """
-    with _locked(store.latest(session_id).parent):
+    with durable.locked(store.latest(session_id).parent):
         folder = store.latest(session_id)
         history = of_session(store, session_id)
         line = _line(verdict, by, note, at, history, version=folder.name)
@@ -144,7 +143,7 @@ def judge_session(
 def judge_run(store: Store, name: str, verdict: str, *, by: str, note: str = "", at: datetime | None = None) -> Verdict:
     """Add a verdict to a run, durably; gives the line."""
     folder = _run(store, name)
-    with _locked(folder):
+    with durable.locked(folder):
         history = of_run(store, name)
         line = _line(verdict, by, note, at, history)
         durable.write_json(folder / VERDICTS, {"verdicts": [row(one) for one in (*history, line)]})
@@ -155,7 +154,7 @@ def judge_run(store: Store, name: str, verdict: str, *, by: str, note: str = "",
 def publishing(session_folder: Path) -> Iterator[None]:
     """While a new version takes over what was said and gets its place, nobody adds a verdict to the old one."""
     durable.make_folder(session_folder)
-    with _locked(session_folder):
+    with durable.locked(session_folder):
         yield
 
 
@@ -268,17 +267,6 @@ def _run(store: Store, name: str) -> Path:
     if not folder.is_dir():
         raise StoreError(f"{name}: no such run in {store.root}; there are: {', '.join(store.run_names()) or 'none'}")
     return folder
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One writer at a time. A lock on the folder itself: it leaves no file behind, and ends with its holder."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        durable.lock(descriptor)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def row(verdict: Verdict) -> dict[str, Any]:

@@ -9,7 +9,6 @@ time adds to a dataset, since sessions share tables in it.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -38,7 +37,7 @@ def added(root: Path, session_id: str) -> Iterator[Path]:
     """
     was_there = root.is_dir()
     durable.make_folder(root)
-    with _locked(root):
+    with durable.locked(root):
         for left in root.glob(f"{STAGING}*"):
             _undo_killed(left, root)
         staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=root))
@@ -52,17 +51,6 @@ def added(root: Path, session_id: str) -> Iterator[Path]:
                 root.rmdir()
             raise
         shutil.rmtree(staging)
-
-
-@contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    """A lock on the folder itself: it leaves no file behind, and ends with its holder."""
-    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _add(staging: Path, root: Path, session_id: str) -> None:
