@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neuroloom.flows.options import JsonOption, StoreOption
-from neuroloom.flows.printing import document, lines
+from neuroloom.flows.printing import by_stream, document, lines
 
 if TYPE_CHECKING:
     from neuroloom.pipeline.store import Store
@@ -88,8 +88,7 @@ def _listed(names: str | None) -> list[str] | None:
 def _line(one: Verdict) -> str:
     line = one.sentence
     for word, of in (("bad", one.bad_channels), ("good", one.good_channels)):
-        said = "; ".join(f"{stream}: {', '.join(names)}" for stream, names in of.items())
-        line += f"  ({word}: {said})" if said else ""
+        line += f"  ({word}: {by_stream(of)})" if of else ""
     return line
 
 

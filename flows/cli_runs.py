@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from neuroloom.flows.options import JsonOption, RunArgument, SessionArgument, StoreOption
-from neuroloom.flows.printing import document, lines, say, seldom, table
+from neuroloom.flows.printing import by_stream, document, lines, say, seldom, table
 from neuroloom.ingest.words import short
 
 
@@ -44,11 +44,9 @@ def train(
     for session, why in policy.left_out.items():
         say(f"{session} is left out: {why}")
     for session, streams in policy.bad_channels.items():
-        bad = "; ".join(f"{stream}: {', '.join(names)}" for stream, names in streams.items())
-        say(f"{session}: masked, as reviewers call it bad: {bad}")
+        say(f"{session}: masked, as reviewers call it bad: {by_stream(streams)}")
     for session, streams in policy.good_channels.items():
-        good = "; ".join(f"{stream}: {', '.join(names)}" for stream, names in streams.items())
-        say(f"{session}: used, as reviewers call it good: {good}")
+        say(f"{session}: used, as reviewers call it good: {by_stream(streams)}")
     with run_shown(place, asked.name) as page:
         run = running.train_run(asked.name, place, progress=_progress())
     found: dict[str, Any] = {"run": asked.name, "folder": str(folder), "steps": asked.steps, "page": str(page)}

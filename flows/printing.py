@@ -33,6 +33,11 @@ def seldom(words: Callable[..., str]) -> Callable[..., None]:
     return tell
 
 
+def by_stream(channels: Mapping[str, Sequence[str]]) -> str:
+    """`eeg: Fz, Cz; lfp: 3`."""
+    return "; ".join(f"{stream}: {', '.join(names)}" for stream, names in channels.items())
+
+
 def document(content: Mapping[str, Any]) -> None:
     """One JSON document on stdout. What is not a number there (NaN, infinity) becomes null: JSON has no word for it."""
     typer.echo(json.dumps(_finite(content), indent=2, default=str, allow_nan=False))

@@ -16,7 +16,6 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any, cast
 
 from prefect import serve
@@ -49,22 +48,21 @@ def deployments(settings: Settings, only: str = "") -> list[RunnerDeployment]:
     clean_now = {"dry_run": False}  # by the clock it deletes; started by hand it shows, unless told otherwise
     by_the_clock["clean"] = replace(by_the_clock["clean"], parameters=clean_now)
     recordings = [
-        partial(_deployment, ingest_recording, "recordings"),
-        partial(_deployment, sweep, "sweep", schedule=by_the_clock["sweep"], concurrency_limit=ONE),
-        partial(_deployment, verify, "verify", schedule=by_the_clock["verify"], concurrency_limit=ONE),
-        partial(_deployment, clean, "clean", schedule=by_the_clock["clean"], concurrency_limit=ONE),
+        _deployment(ingest_recording, "recordings"),
+        _deployment(sweep, "sweep", schedule=by_the_clock["sweep"], concurrency_limit=ONE),
+        _deployment(verify, "verify", schedule=by_the_clock["verify"], concurrency_limit=ONE),
+        _deployment(clean, "clean", schedule=by_the_clock["clean"], concurrency_limit=ONE),
     ]
     training = [
-        partial(_deployment, retrain, "retrain", schedule=by_the_clock["retrain"], concurrency_limit=ONE),
-        partial(_deployment, build_features, "features", concurrency_limit=1),
-        partial(_deployment, train, "training", concurrency_limit=1),
-        partial(_deployment, train_new, "form", concurrency_limit=1),
-        partial(_deployment, evaluate, "evaluation", concurrency_limit=1),
-        partial(_deployment, search, "searches", concurrency_limit=1),
-        partial(_deployment, study, "studies", concurrency_limit=1),
+        _deployment(retrain, "retrain", schedule=by_the_clock["retrain"], concurrency_limit=ONE),
+        _deployment(build_features, "features", concurrency_limit=1),
+        _deployment(train, "training", concurrency_limit=1),
+        _deployment(train_new, "form", concurrency_limit=1),
+        _deployment(evaluate, "evaluation", concurrency_limit=1),
+        _deployment(search, "searches", concurrency_limit=1),
+        _deployment(study, "studies", concurrency_limit=1),
     ]
-    made = {"recordings": recordings, "training": training, "": [*recordings, *training]}[only]
-    return [make() for make in made]
+    return {"recordings": recordings, "training": training, "": [*recordings, *training]}[only]
 
 
 def _deployment(flow: Flow[Any, Any], name: str, **options: Any) -> RunnerDeployment:

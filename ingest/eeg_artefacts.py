@@ -141,14 +141,15 @@ def _muscle(eeg: Signal) -> Bounds:
     """Stretches in which the fast activity of all channels together is too large."""
     from scipy.signal import butter, sosfiltfilt
 
-    band_hz = MUSCLE_HZ if 0.47 * eeg.rate_hz >= MUSCLE_HZ[1] else tuple(s * eeg.rate_hz for s in MUSCLE_SHARES)
-    level = _level(eeg, lambda values: _envelope(values, eeg.rate_hz, (band_hz[0], band_hz[1])).values)
+    low, high = MUSCLE_HZ if 0.47 * eeg.rate_hz >= MUSCLE_HZ[1] else (s * eeg.rate_hz for s in MUSCLE_SHARES)
+    enveloped = partial(_envelope, rate_hz=eeg.rate_hz, band_hz=(low, high))
+    level = _level(eeg, lambda values: enveloped(values).values)
     alive = level.spread > 0
     if not alive.any():
         return []
     bounds: Bounds = []
     for block in blocks(eeg, MARGIN_S):
-        envelope = _envelope(block.values, eeg.rate_hz, (band_hz[0], band_hz[1]))
+        envelope = enveloped(block.values)
         z = ((envelope.values - level.centre) / np.where(alive, level.spread, 1))[:, alive]
         total = z.sum(axis=1) / np.sqrt(alive.sum())
         smoothing = butter(4, MUSCLE_SMOOTHING_HZ, "lowpass", fs=envelope.rate_hz, output="sos")

@@ -131,11 +131,19 @@ class Subjects(RootModel[dict[str, Subject]]):
         """
         if told in self.root:
             return told
-        told_and_texts = (told, *texts)
-        found = {code for code, subject in self.root.items() if any(_names(n, told_and_texts) for n in subject.names)}
+        found = self.named_in((told, *texts))
         if len(found) > 1:
             raise FormatError(f"{told}: names two subjects, {' and '.join(sorted(found))}; one is wanted")
         return found.pop() if found else told
+
+    def named_in(self, texts: Iterable[str]) -> set[str]:
+        """The codes of those whom one of the texts names."""
+        folded = [text.casefold() for text in texts]
+        return {
+            code
+            for code, subject in self.root.items()
+            if any(name.casefold() in text for name in subject.names for text in folded)
+        }
 
     def objection(self, session_id: str, today: date) -> str:
         """Why a session may not be trained on or handed on, or ""."""
@@ -174,7 +182,3 @@ def take_up(store: Store, path: Path) -> list[str]:
     durable.write_json(store.subjects_file, both.model_dump(mode="json", exclude_defaults=True))
     store.subjects_file.chmod(0o600)
     return list(new.root)
-
-
-def _names(name: str, texts: Iterable[str]) -> bool:
-    return any(name.casefold() in text.casefold() for text in texts)

@@ -67,7 +67,7 @@ def formats() -> dict[str, Format]:
 
 def package_of(name: str) -> str:
     """The package that a format comes from: neuroloom, or the one whose entry point it is."""
-    (*_, point) = (None, *entry_points(group=GROUP, name=name))
+    point = [None, *entry_points(group=GROUP, name=name)][-1]
     return point.dist.name if point is not None and point.dist is not None else "neuroloom"
 
 

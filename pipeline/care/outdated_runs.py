@@ -18,9 +18,9 @@ AS_FOUND: dict[str, Any] = {key: {} for key in ("versions", "bad_channels", "goo
 
 def outdated(store: Store, sessions: Collection[str]) -> list[str]:
     """Runs trained on an older version of one of these sessions, where the same on the newest is not there yet."""
-    behind = [name for name in store.run_names() if _lags(store, name, sessions)]
-    done = [_asked(store, name) for name in store.run_names() if _is_up_to_date(store, name)]
-    return [name for name in behind if _asked(store, name) not in done]
+    older = {name: _older(store, name) for name in store.run_names() if preparing.session_versions(store, name)}
+    done = [_asked(store, name) for name, behind in older.items() if not behind]
+    return [name for name, behind in older.items() if behind & set(sessions) and _asked(store, name) not in done]
 
 
 def prepare_again(store: Store, name: str) -> str:
@@ -33,15 +33,10 @@ def prepare_again(store: Store, name: str) -> str:
     return new
 
 
-def _lags(store: Store, name: str, sessions: Collection[str]) -> bool:
+def _older(store: Store, name: str) -> set[str]:
+    """The sessions of a run of whose newest version it knows nothing, or of which there is none any more."""
     used = preparing.session_versions(store, name)
-    return any(store.latest(session).name != version for session, version in used.items() if session in sessions)
-
-
-def _is_up_to_date(store: Store, name: str) -> bool:
-    used = preparing.session_versions(store, name)
-    there = set(store.session_ids(amended=True))
-    return bool(used) and all(s in there and store.latest(s).name == version for s, version in used.items())
+    return {session for session, version in used.items() if [f.name for f in store.versions(session)[-1:]] != [version]}
 
 
 def _asked(store: Store, name: str) -> dict[str, Any]:

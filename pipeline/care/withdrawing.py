@@ -30,6 +30,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from neuroloom.ingest import durable
 from neuroloom.ingest.digest import digest_of_file
@@ -115,7 +116,7 @@ def _contents(store: Store, sessions: Iterable[str]) -> set[str]:
 
 def _told_of(catalog: Catalog, folder: Path) -> list[int]:
     """The drops of the catalog that a folder of originals, or of the quarantine, is of."""
-    said = readable_document_of(folder / REASON_RECORD) or readable_document_of(folder / DROP_RECORD)
+    said = _record_in(folder)
     drops = catalog.drops(DONE, QUARANTINED)
     return [drop.id for drop in drops if (drop.name, drop.digest) == (said.get("name"), said.get("digest"))]
 
@@ -251,8 +252,13 @@ def _outside(folder: Path) -> list[Path]:
     return [path] if not (folder / FILES).is_dir() and path.is_absolute() and os.path.exists(path) else []
 
 
+def _record_in(folder: Path) -> dict[str, Any]:
+    """What is written of what was refused, or accepted."""
+    return readable_document_of(folder / REASON_RECORD) or readable_document_of(folder / DROP_RECORD)
+
+
 def _whom(known: Subjects, folder: Path) -> set[str]:
-    said = readable_document_of(folder / REASON_RECORD) or readable_document_of(folder / DROP_RECORD)
+    said = _record_in(folder)
     if (folder / FILES).is_dir():
         return _codes(known, [*_files_below(folder / FILES), Path(str(said.get("name", "")))], folder)
     outside = Path(str(said.get("path", "")))
@@ -277,19 +283,13 @@ def _codes(known: Subjects, files: Iterable[Path], base: Path) -> set[str]:
     found: set[str] = set()
     for file in files:
         name = file.relative_to(base) if file.is_relative_to(base) else file
-        found |= entities(name)["sub"] | _named(known, "/".join(name.parts[-MOST_NAMED:]))
+        found |= entities(name)["sub"] | known.named_in(["/".join(name.parts[-MOST_NAMED:])])
         if file.name == sidecar.FILE_NAME and os.path.isfile(file):
             for told in _SUBJECT.findall(file.read_text(encoding="utf-8", errors="replace")):
-                found |= {told} if told in known.root else _named(known, told) or {told}
+                found |= {told} if told in known.root else known.named_in([told]) or {told}
         elif file.name in FILE_NAMES and os.path.isfile(file):
             found |= set(_TABLE.findall(file.read_text(encoding="utf-8", errors="replace")))
     return found
-
-
-def _named(known: Subjects, text: str) -> set[str]:
-    """Known subjects whose names a text holds."""
-    text = text.casefold()
-    return {code for code, who in known.root.items() if any(name.casefold() in text for name in who.names)}
 
 
 def _drops(store: Store) -> Iterator[tuple[Path, set[str]]]:

@@ -20,7 +20,7 @@ import numpy as np
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Events, Signal, Stream
-from neuroloom.pipeline.drops.assembly import length_s
+from neuroloom.pipeline.drops.assembly import length_s, seconds_between
 from neuroloom.pipeline.drops.persons import unlike_there
 
 N_SAMPLES, N_EVENTS = 200, 10  # of the beginning that are compared
@@ -43,22 +43,13 @@ def objection(there: Session, recordings: Sequence[Recording], *, subject_told: 
 
 
 def _is_same(there: Session, source: Mapping[str, Any], recording: Recording, subject_told: bool) -> bool:
-    apart_s = _apart_s(source, recording)
-    if apart_s is None:
-        return _begin_alike(there, recording)
-    if apart_s <= max(length_s(recording), SHORTEST_S):
-        return subject_told or _begin_alike(there, recording)
-    return subject_told and _begin_alike(there, recording)
-
-
-def _apart_s(source: Mapping[str, Any], recording: Recording) -> float | None:
-    """Between the two starts, None where one is not known."""
-    if not source.get("start") or recording.start is None:
-        return None
-    before = datetime.fromisoformat(source["start"])
-    if (before.tzinfo is None) != (recording.start.tzinfo is None):
-        return None
-    return abs((recording.start - before).total_seconds())
+    before = datetime.fromisoformat(source["start"]) if source.get("start") else None
+    apart_s = seconds_between(before, recording.start)
+    if apart_s is not None:
+        at_once = abs(apart_s) <= max(length_s(recording), SHORTEST_S)
+        if at_once == subject_told:  # both speak for it, or both against
+            return at_once
+    return _begin_alike(there, recording)
 
 
 def _begin_alike(there: Session, recording: Recording) -> bool:
@@ -78,9 +69,9 @@ def _alike(one: Stream, other: Stream) -> bool | None:
     if isinstance(one, Signal) and isinstance(other, Signal):
         if not (one.segments and other.segments) or one.channel_names != other.channel_names:
             return False
-        first = [signal.segments[0].samples for signal in (one, other)]
-        n = min(N_SAMPLES, *(len(samples) for samples in (s[:N_SAMPLES] for s in first)))
-        return bool(np.array_equal(first[0][:n], first[1][:n], equal_nan=first[0].dtype.kind == "f"))
+        mine, theirs = (np.asarray(signal.segments[0].samples[:N_SAMPLES]) for signal in (one, other))
+        n = min(len(mine), len(theirs))
+        return bool(np.array_equal(mine[:n], theirs[:n], equal_nan=mine.dtype.kind == "f"))
     if isinstance(one, Events) and isinstance(other, Events):
         n = min(len(one.labels), len(other.labels), N_EVENTS)
         return one.labels[:n] == other.labels[:n] if n else None

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from neuroloom.ingest.clock_map import through
@@ -242,14 +243,19 @@ class _Finder:
         if together is not None and with_it is not None and together[0] == with_it[0]:
             uncertainty_s = max(together[1], with_it[1])
             return StartPrior(offset_s=theirs - mine, uncertainty_s=uncertainty_s, at_s=mine)
-        if recording.start is None or other.start is None:
-            return None
-        if (recording.start.tzinfo is None) != (other.start.tzinfo is None):
+        apart_s = seconds_between(other.start, recording.start)
+        if apart_s is None:
             return None
         stated_s = max(recording.start_uncertainty_s, other.start_uncertainty_s)
         known_s = stated_s if self.start_uncertainty_s is None else self.start_uncertainty_s
-        apart_s = (recording.start - other.start).total_seconds()
         return StartPrior(offset_s=apart_s + theirs - mine, uncertainty_s=known_s, at_s=mine)
+
+
+def seconds_between(one: datetime | None, other: datetime | None) -> float | None:
+    """From one to the other; None where one is not known, or only one has a time zone."""
+    if one is None or other is None or (one.tzinfo is None) != (other.tzinfo is None):
+        return None
+    return (other - one).total_seconds()
 
 
 def _counted_from(recording: Recording) -> str | None:

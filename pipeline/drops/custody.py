@@ -57,7 +57,7 @@ def quarantine(store: Store, drop: Drop, reason: str) -> Path:
     path = str(Path(drop.folder) / drop.name)
     accepted(store, drop.name, path)
     folder = store.quarantine / slug(drop.name)
-    if folder.exists() and not _is_begun(folder, drop):
+    if folder.exists() and not _is_begun(folder, path):
         folder = store.quarantine / f"{slug(drop.name)}-{drop.id}"
     _move(drop, folder, REASON_RECORD, {**_record(drop), "path": path, "reason": reason})
     return folder
@@ -90,11 +90,10 @@ def _is_of(folder: Path, path: str) -> bool:
     return not (folder / FILES).exists() and readable_document_of(folder / REASON_RECORD).get("path") == path
 
 
-def _is_begun(folder: Path, drop: Drop) -> bool:
-    """True where a move of this drop was cut short before its first file."""
-    is_empty = all(path.is_dir() for path in (folder / FILES).rglob("*"))
-    was = readable_document_of(folder / REASON_RECORD).get("path")
-    return is_empty and was == str(Path(drop.folder) / drop.name)
+def _is_begun(folder: Path, path: str) -> bool:
+    """True where a move of what lies at `path` was cut short before its first file."""
+    is_empty = all(inner.is_dir() for inner in (folder / FILES).rglob("*"))
+    return is_empty and readable_document_of(folder / REASON_RECORD).get("path") == path
 
 
 def ended(store: Store, drop: Drop) -> dict[str, Any]:

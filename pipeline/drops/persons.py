@@ -25,7 +25,7 @@ ORDINARY = {"test", "data", "patient", "subject", "participant", "proband", "per
 
 
 def differing(recordings: Sequence[Recording], *, is_told: bool) -> str:
-    """ "a.edf and b.edf state two dates of birth", or "". is_told: the lab has said that they are of one person, so
+    """As "a.edf and b.edf state two dates of birth", or "". is_told: the lab has said that they are of one person, so
     that names and codes may differ.
     """
     for one, other in combinations(recordings, 2):
@@ -35,7 +35,7 @@ def differing(recordings: Sequence[Recording], *, is_told: bool) -> str:
 
 
 def unlike_known(recordings: Sequence[Recording], known: Subject) -> str:
-    """ "a.edf states another sex", or ""."""
+    """As "a.edf states another sex", or ""."""
     about = {"sex": known.sex, "birth_date": known.birth_date.isoformat() if known.birth_date else ""}
     for recording in recordings:
         if what := _between(recording.subject, about, is_told=True, same_format=False):
@@ -47,10 +47,11 @@ def unlike_known(recordings: Sequence[Recording], known: Subject) -> str:
 
 
 def unlike_there(recordings: Sequence[Recording], sources: Iterable[Mapping[str, Any]]) -> str:
-    """ "a.edf states another sex", or "". sources: of a published session, which has neither names nor birth."""
+    """The same. sources: of a published session, which has neither names nor birth."""
     there = {source.get("subject", {}).get("sex", "") for source in sources} - {"", UNKNOWN_SEX}
     for recording in recordings:
-        if any(_between(recording.subject, {"sex": sex}, is_told=True, same_format=False) for sex in there):
+        said = {recording.subject.get("sex", "")} - {"", UNKNOWN_SEX}
+        if said and there - said:
             return f"{recording.files[0].name} states another sex"
     return ""
 
@@ -81,5 +82,5 @@ def _words(name: str) -> set[str]:
 
 
 def _alike(one: set[str], other: set[str]) -> bool:
-    """A word in common, or one that is the beginning or end of another: "Mueller" and "muellerh"."""
+    """A word in common, or one that is within another: "Mueller" and "muellerh"."""
     return not one or not other or any(a in b or b in a for a in one for b in other)
