@@ -91,3 +91,11 @@ def test_every_command_in_the_docs_is_known_with_its_options(line):
     words = shlex.split(line, comments=True)[1:]
     command = typer.main.get_command(app).commands[words[0]]
     command.make_context(words[0], words[1:])
+
+
+def test_no_text_keeps_the_marks_of_a_merge():
+    texts = [*DOCS.parent.glob("*.md"), *DOCS.rglob("*.md")]
+    mark = re.compile(r"^(<{7} .*|={7}|>{7} .*)$", re.MULTILINE)
+    marked = [path.name for path in texts if mark.search(path.read_text(encoding="utf-8"))]
+    assert len(texts) > 10
+    assert marked == []

@@ -2,6 +2,9 @@
 
 stdin    one request a line, see `Box.call`
 pipe     {"started": pid}  then of the child {"said"}, {"gave"} or {"refused"} or {"wanted"}  then {"ended": status}
+
+A child has a pipe of its own, for one request: what it says is handed on with a mark before it. It can neither say that
+it has ended, or that it is another process, nor leave a word for the next request.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import neuroloom
 from neuroloom.ingest import durable
 from neuroloom.pipeline.boxed import _landlock, _seccomp
 from neuroloom.pipeline.boxed._limits import data_bytes, end_with_parent, limit
+from neuroloom.pipeline.boxed._talk import OF_CHILD, Lines, write
 
 SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/sys/devices/system")
 SYSTEM_FILES = (
@@ -40,6 +44,7 @@ OWN_STATE = (
     "/proc/stat",
 )  # no other process: its environment may hold secrets
 DEVICES = ("/dev/null", "/dev/urandom", "/dev/zero", "/dev/shm")
+_SECONDS_BETWEEN_LOOKS = 0.1  # whether a child is over whose pipe another process holds open
 
 
 def main() -> None:
@@ -54,17 +59,45 @@ def main() -> None:
     _tell(replies, {"ready": os.getpid()})
     for line in sys.stdin.buffer:
         request = json.loads(line)
+        heard, talk = os.pipe()
         pid = os.fork()
         if pid == 0:
-            _child(request, replies)
+            os.close(heard)
+            os.close(replies)
+            _child(request, talk)
+        os.close(talk)
         _tell(replies, {"started": pid})
-        _, status = os.waitpid(pid, 0)
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, signal.SIGKILL)  # what it has started itself
+        status = _hand_on(heard, replies, pid)
+        os.close(heard)
         _tell(replies, {"ended": os.waitstatus_to_exitcode(status)})
 
 
-def _child(request: Mapping[str, Any], replies: int) -> None:
+def _hand_on(heard: int, replies: int, pid: int) -> int:
+    """Hand on what a child says until it is over; gives its wait status. What it has started is ended with it."""
+    lines, status = Lines(heard), None
+    while status is None:
+        _hand_on_lines(lines, replies, _SECONDS_BETWEEN_LOOKS)
+        if lines.is_too_long:
+            _end_group(pid)
+        done, ended = os.waitpid(pid, os.WNOHANG if lines.is_open else 0)
+        status = ended if done else None
+    _end_group(pid)
+    if lines.is_open:  # one block holds all that is left
+        _hand_on_lines(lines, replies, 0.0)
+    return status
+
+
+def _hand_on_lines(lines: Lines, replies: int, seconds: float) -> None:
+    for line in lines.come(seconds) or ():
+        write(replies, OF_CHILD + line)
+
+
+def _end_group(pid: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _child(request: Mapping[str, Any], talk: int) -> None:
     """Run one request; never returns."""
     status = 1
     try:
@@ -73,7 +106,7 @@ def _child(request: Mapping[str, Any], replies: int) -> None:
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
         _confine(request)
-        _tell(replies, _outcome(request, lambda text: _tell(replies, {"said": text})))
+        _tell(talk, _outcome(request, lambda text: _tell(talk, {"said": text})))
         status = 0
     except BaseException as error:  # noqa: BLE001 - the fork must never run on into its parent's loop
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
@@ -139,10 +172,8 @@ def _installation() -> set[str]:
     return {*SYSTEM, sys.prefix, sys.base_prefix, *packages, *own, *imported}
 
 
-def _tell(replies: int, reply: Mapping[str, Any]) -> None:
-    data = json.dumps(reply, allow_nan=False).encode() + b"\n"
-    while data:
-        data = data[os.write(replies, data) :]
+def _tell(pipe: int, reply: Mapping[str, Any]) -> None:
+    write(pipe, json.dumps(reply, allow_nan=False).encode())
 
 
 if __name__ == "__main__":

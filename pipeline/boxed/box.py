@@ -26,13 +26,13 @@ import json
 import logging
 import os
 import secrets
-import select
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from functools import cache
@@ -40,13 +40,13 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from neuroloom.pipeline.boxed import _landlock
+from neuroloom.pipeline.boxed._talk import Lines, told
 from neuroloom.pipeline.config import BoxSettings
 from neuroloom.pipeline.store import Store
 
 Progress = Callable[[str], None]
 _PREFIX = "box-"
 LOG = "log.txt"  # what a child prints, in the scratch folder
-REPLY_BYTES = 64 << 20  # of one reply
 FOR_INBOX = ("neuroloom.pipeline.boxed.sniffing", "h5py", "hdf5plugin")
 # What nearly every drop needs: imported once, where each child would do so anew.
 FOR_SESSIONS = (
@@ -172,7 +172,8 @@ class Box:
         self._readable = [str(path) for path in readable]
         self._process: subprocess.Popen[bytes] | None = None
         self._replies = -1
-        self._unread = b""
+        self._lines: Lines
+        self._unread: deque[bytes] = deque()
         self._log_from = 0
         self._is_ready = False
 
@@ -234,18 +235,19 @@ class Box:
             return
         with suppress(OSError):
             process.stdin.close()  # type: ignore[union-attr]
+        os.close(self._replies)  # before the wait: it may be in the middle of a word
+        self._unread.clear()
         try:
             process.wait(SECONDS_TO_END)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        os.close(self._replies)
-        self._unread = b""
 
     def _start(self) -> None:
         tell_once()
         theirs: int
         self._replies, theirs = os.pipe()
+        self._lines = Lines(self._replies)
         environment = {
             **os.environ,
             **{name: str(self.scratch) for name in ("HOME", "TMPDIR", "NUMBA_CACHE_DIR", "MPLCONFIGDIR", "_MNE_HOME")},
@@ -284,22 +286,22 @@ class Box:
 
     def _result(self, seconds: float, progress: Progress) -> Any:
         """Read replies until the child has ended. One that does not end in time is stopped, the whole box with it."""
-        told: dict[str, Any] = {}
+        words: dict[str, Any] = {}
         end = time.monotonic() + seconds
-        while "ended" not in told:
+        while "ended" not in words:
             reply = self._reply(end - time.monotonic())
-            if reply is None:
-                self._stop(told.get("started"))
+            if reply is None or time.monotonic() > end:  # one may talk without a pause
+                self._stop(words.get("started"))
                 raise HungError(f"not done after {seconds:.0f} s; it was stopped")
             if isinstance(said := reply.get("said"), str):
                 progress(said)
             else:
-                told |= reply
-        if told["ended"] == 0 and "refused" in told:
-            raise RefusedError(str(told["refused"]))
-        if told["ended"] == 0 and "gave" in told:
-            return told["gave"]
-        raise BoxError(str(told["wanted"]) if "wanted" in told else _ending(told["ended"], self._last_words()))
+                words |= reply
+        if words["ended"] == 0 and "refused" in words:
+            raise RefusedError(str(words["refused"]))
+        if words["ended"] == 0 and "gave" in words:
+            return words["gave"]
+        raise BoxError(str(words["wanted"]) if "wanted" in words else _ending(words["ended"], self._last_words()))
 
     def _stop(self, pid: int | None) -> None:
         if pid is not None:
@@ -310,19 +312,17 @@ class Box:
     def _reply(self, seconds: float) -> dict[str, Any] | None:
         """The next line, None where none came in time. Raises BoxError where the box is gone."""
         end = time.monotonic() + seconds
-        while b"\n" not in self._unread:
-            ready, _, _ = select.select([self._replies], [], [], max(end - time.monotonic(), 0.0))
-            if not ready:
-                return None
-            got = os.read(self._replies, 1 << 20)
-            if not got or len(self._unread) > REPLY_BYTES:
+        while not self._unread:
+            if not self._lines.is_open:
                 self.close()
                 raise BoxError(f"the box ended in the middle of the call ({self._last_words()})")
-            self._unread += got
-        line, _, self._unread = self._unread.partition(b"\n")
+            lines = self._lines.come(end - time.monotonic())
+            if lines is None:
+                return None
+            self._unread.extend(lines)
         try:
-            return dict(json.loads(line))
-        except (ValueError, TypeError) as error:
+            return told(self._unread.popleft())
+        except (ValueError, RecursionError) as error:
             self.close()
             raise BoxError("what came out of the box is not what a box says") from error
 

@@ -1,6 +1,7 @@
 """What a reader should not do, to be called in a box."""
 
 import ctypes
+import json
 import os
 import signal
 import socket
@@ -42,10 +43,48 @@ def leave(progress):
     os._exit(0)
 
 
-def chatter(progress):
-    for descriptor in range(3, 64):
+def _say(line):
+    """Into every pipe that is open, with as many open as a process may have."""
+    for descriptor in range(3, 4096):
         try:
-            os.write(descriptor, b"not JSON\n")
+            os.write(descriptor, line)
+        except OSError:
+            continue
+
+
+def chatter(progress):
+    _say(b"not JSON\n")
+
+
+def feign(pid, progress):
+    """To be another process, and to be over, with one more word for the next call."""
+    for words in ({"started": pid}, {"ended": 0, "gave": "feigned"}, {"started": pid}):
+        _say(json.dumps(words).encode() + b"\n")
+    time.sleep(3600)
+
+
+def leave_a_talker(progress):
+    """Go, and leave a process of another session that says more and more."""
+    if os.fork() == 0:
+        os.setsid()
+        for _ in range(20):
+            _say(b'{"gave": "late"}\n')
+            time.sleep(0.05)
+        os._exit(0)
+    time.sleep(0.3)
+    return "on time"
+
+
+def say_on(progress):
+    while True:
+        progress("still reading")
+
+
+def say_no_end(progress):
+    for descriptor in range(3, 4096):
+        try:
+            while True:
+                os.write(descriptor, b"x" * (1 << 20))
         except OSError:
             continue
 

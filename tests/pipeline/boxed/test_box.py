@@ -3,6 +3,7 @@
 import importlib
 import os
 import socket
+import subprocess
 import time
 from pathlib import Path
 
@@ -148,7 +149,31 @@ def test_talk_that_is_no_reply_ends_the_call_and_the_next_works(box, calls, drop
     assert box.call(calls.count, {"path": str(path)}, readable=[path]) == {"n_bytes": 10}
 
 
+def test_a_call_can_neither_pass_for_another_process_nor_say_that_it_is_over(box, calls, drop, monkeypatch):
+    monkeypatch.setattr(box, "settings", BoxSettings(wall_s=1.0, wall_s_per_gb=0.0))
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as another:
+        with pytest.raises(BoxError, match="not done after"):
+            box.call(calls.feign, {"pid": another.pid})
+        assert another.poll() is None
+        another.kill()
+    path = drop / "inside.dat"
+    assert box.call(calls.count, {"path": str(path)}, readable=[path]) == {"n_bytes": 10}
+
+
+def test_what_talks_on_after_a_call_is_not_heard_by_the_next(box, calls, drop):
+    path = drop / "inside.dat"
+    assert box.call(calls.leave_a_talker, {}) in ("on time", "late")
+    assert box.call(calls.count, {"path": str(path)}, readable=[path]) == {"n_bytes": 10}
+
+
+def test_a_line_without_an_end_ends_the_call(box, calls):
+    with pytest.raises(BoxError, match="SIGKILL"):
+        box.call(calls.say_no_end, {})
+    assert box.call(calls.leave_a_child, {"path": "/nowhere"}) == "forked"
+
+
 def test_a_call_that_hangs_is_stopped(box, calls, monkeypatch):
     monkeypatch.setattr(box, "settings", BoxSettings(wall_s=0.5, wall_s_per_gb=0.0))
-    with pytest.raises(BoxError, match="not done after"):
-        box.call(calls.hang, {})
+    for call in (calls.hang, calls.say_on):
+        with pytest.raises(BoxError, match="not done after"):
+            box.call(call, {})
