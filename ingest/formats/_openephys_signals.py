@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroloom.ingest.formats._channels import columns_of, grouped, unique_names
+from neuroloom.ingest.formats._channels import columns_of, grouped, numbered
 from neuroloom.ingest.formats._openephys_structure import Stream
 from neuroloom.ingest.formats._units import kept_unit
 from neuroloom.ingest.streams import Segment, Signal
@@ -47,11 +47,11 @@ def kind_of_channel(name: str, rate_hz: float) -> str:
     return "wideband" if rate_hz > _LFP_HZ else "lfp"
 
 
-def signals_of(name: str, parts: Sequence[Part], table_of: Table) -> list[Signal]:
+def signals_of(name: str, parts: Sequence[Part], table_of: Table, repairs: list[str]) -> list[Signal]:
     """One Signal per kind and unit. Raises ValueError where numbers go back or repeat."""
     stream = parts[0].stream
     segments = [segment for part in parts for segment in _segments(part)]
-    names, _ = unique_names([channel.name for channel in stream.channels])
+    names = numbered([channel.name for channel in stream.channels], repairs, where=f"{name}: ")
     kinds = [kind_of_channel(channel.name, stream.rate_hz) for channel in stream.channels]
     units = [kept_unit(channel.unit) for channel in stream.channels]
     signals = []

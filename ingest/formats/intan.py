@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
-from neuroloom.ingest.formats._channels import unique_names
+from neuroloom.ingest.formats._channels import numbered
 from neuroloom.ingest.formats._companions import is_there
 from neuroloom.ingest.formats._digital import pulses_in
 from neuroloom.ingest.formats._intan_header import RHD, RHS, Header, header_of
@@ -133,7 +133,7 @@ def read(path: Path) -> list[Recording]:
             lines = _lines(name, kind, segments)
             streams += [lines] if lines.labels else []
         elif segments:
-            streams.append(_signal(name, kind, segments, stated))
+            streams.append(_signal(name, kind, segments, stated, repairs))
     name = path.parent.name if path.stem == "info" else path.stem
     return [
         Recording(
@@ -176,9 +176,9 @@ def _segments(kind: Kind, runs: Sequence[tuple[int, int]], numbers: Any, rate_hz
     return segments
 
 
-def _signal(name: str, kind: Kind, segments: Sequence[Segment], stated: Header) -> Signal:
+def _signal(name: str, kind: Kind, segments: Sequence[Segment], stated: Header, repairs: list[str]) -> Signal:
     gain, offset, unit = _scale(name, kind, stated)
-    names, _ = unique_names([channel.name for channel in kind.channels])
+    names = numbered([channel.name for channel in kind.channels], repairs, where=f"{name}: ")
     if name == "stim":
         segments = [Segment(samples=Steps(s.samples), timebase=s.timebase) for s in segments]
     table: dict[str, tuple[Any, ...]] = {"native_name": tuple(channel.native for channel in kind.channels)}

@@ -198,7 +198,7 @@ def _signals(parts: Sequence[Part], place: _Place, repairs: list[str]) -> list[S
 
     name = f"{place.node} {stream.name}".strip()
     try:
-        return signals_of(name, parts, table_of)
+        return signals_of(name, parts, table_of, repairs)
     except ValueError as error:
         raise FormatError(f"{parts[0].folder}: {error}") from error
 

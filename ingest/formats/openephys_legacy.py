@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._blocks import Blocks, Run, alike, runs_of, stacked
-from neuroloom.ingest.formats._channels import unique_names, unique_streams
+from neuroloom.ingest.formats._channels import numbered, unique_streams
 from neuroloom.ingest.formats._companions import is_there
 from neuroloom.ingest.formats._openephys_signals import kind_of_channel
 from neuroloom.ingest.formats._sets import head as head_of
@@ -174,7 +174,7 @@ def _signals(headers: Mapping[Path, _Header], repairs: list[str]) -> list[Signal
     signals = []
     for (kind, _), group in groups.items():
         group.sort(key=lambda channel: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", channel[0])])
-        names, _ = unique_names([name for name, _, _ in group])
+        names = numbered([name for name, _, _ in group], repairs)
         in_volts = kind == "aux"  # what bitVolts counts: microvolts of electrodes, volts of other inputs
         signals.append(
             Signal(

@@ -24,7 +24,7 @@ import numpy as np
 
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._blocks import Blocks, Run, alike, runs_of, stacked
-from neuroloom.ingest.formats._channels import unique_names, unique_streams
+from neuroloom.ingest.formats._channels import numbered, unique_streams
 from neuroloom.ingest.formats._plexon_blocks import EVENT, MAGIC, SLOW, SPIKE, Plx, plx_of
 from neuroloom.ingest.ledger import Defect
 from neuroloom.ingest.recording import Recording
@@ -101,11 +101,11 @@ def _signals(plx: Plx, repairs: list[str]) -> list[Signal]:
             )
     unknown = np.setdiff1d(np.unique(plx.heads["channel"][slow]), plx.slow_channels["channel"])
     repairs += [Defect(f"samples of channel {channel}, which has no header, left out") for channel in unknown.tolist()]
-    return [_signal(kind or modality, modality, group) for (modality, kind, _), group in groups.items()]
+    return [_signal(kind or modality, modality, group, repairs) for (modality, kind, _), group in groups.items()]
 
 
-def _signal(name: str, modality: str, group: Sequence[tuple[str, float, list[Run]]]) -> Signal:
-    names, _ = unique_names([channel for channel, _, _ in group])
+def _signal(name: str, modality: str, group: Sequence[tuple[str, float, list[Run]]], repairs: list[str]) -> Signal:
+    names = numbered([channel for channel, _, _ in group], repairs)
     return Signal(
         name=name,
         modality=modality,

@@ -23,7 +23,7 @@ import numpy as np
 
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.formats._blocks import Blocks, Run, alike, runs_of, stacked
-from neuroloom.ingest.formats._channels import kind_of, unique_names, unique_streams
+from neuroloom.ingest.formats._channels import kind_of, numbered, unique_streams
 from neuroloom.ingest.formats._spike2_channels import (
     ADC,
     ADC_MARK,
@@ -68,7 +68,7 @@ def read(path: Path) -> list[Recording]:
     """One Recording: signals, events, units."""
     repairs: list[str] = []
     son = son_of(path, repairs)
-    streams: list[Stream] = [*_signals(son)]
+    streams: list[Stream] = [*_signals(son, repairs)]
     for channel in son.channels:
         if channel.kind in (FALL, RISE, BOTH, MARKER, REAL_MARK, TEXT_MARK):
             streams += _events(son, channel)
@@ -88,7 +88,7 @@ def read(path: Path) -> list[Recording]:
     ]
 
 
-def _signals(son: Son) -> list[Signal]:
+def _signals(son: Son, repairs: list[str]) -> list[Signal]:
     groups: dict[Any, list[tuple[Channel, list[Run]]]] = {}
     raw, size = np.memmap(son.path, np.uint8, mode="r"), son.path.stat().st_size
     for channel in son.channels:
@@ -105,11 +105,11 @@ def _signals(son: Son) -> list[Signal]:
         if runs:
             unit = kept_unit(channel.unit)[0]
             groups.setdefault((_modality(channel), unit, alike(runs, channel.rate_hz)), []).append((channel, runs))
-    return [_signal(modality, unit, group) for (modality, unit, _), group in groups.items()]
+    return [_signal(modality, unit, group, repairs) for (modality, unit, _), group in groups.items()]
 
 
-def _signal(modality: str, unit: str, group: Sequence[tuple[Channel, list[Run]]]) -> Signal:
-    names, _ = unique_names([channel.title for channel, _ in group])
+def _signal(modality: str, unit: str, group: Sequence[tuple[Channel, list[Run]]], repairs: list[str]) -> Signal:
+    names = numbered([channel.title for channel, _ in group], repairs)
     factor = np.array([kept_unit(channel.unit)[1] for channel, _ in group])
     return Signal(
         name=names[0] if len(group) == 1 else modality,

@@ -128,6 +128,14 @@ def test_numbers_that_jump_are_a_gap(tmp_path):
         neo_of(path)
 
 
+def test_a_name_that_two_channels_bear_is_numbered_and_noted(tmp_path):
+    head = rhd_header([channel("A-000", 0), channel("A-000", 0), *CHANNELS[2:]])
+    (tmp_path / "a.rhd").write_bytes(head + block(0))
+    recording = read(tmp_path / "a.rhd")[0]
+    assert recording["amplifier"].channel_names == ("A-000-0", "A-000-1")
+    assert recording.repairs == ("amplifier: 2 channels are named 'A-000': 'A-000-0', 'A-000-1'",)
+
+
 def test_files_that_go_on_are_one_recording(tmp_path):
     first = rhd(tmp_path / "run_240501_102030.rhd", 0, 128)
     rhd(tmp_path / "run_240501_102130.rhd", 256, 384)

@@ -143,7 +143,7 @@ def test_recordings_of_an_experiment_are_segments(tmp_path):
             [(described, (np.r_[first : first + 10], None, counting(10)))],
             events=[ttl(where, "a.A", [1], [first + 3], 1000)],
         )
-    (found,) = read(folder)
+    (found,) = read(folder.parent)
     assert [s.timebase.start_s for s in found["A"].segments] == [0.0, 0.5]
     assert (found["A aux"].modality, found["A aux"].channel_names) == ("aux", ("ADC1",))
     assert found["a.A TTL"].times_s.tolist() == [0.003, 0.503]
@@ -177,6 +177,15 @@ def test_messages_and_spikes_are_kept(tmp_path):
     units = next(s for s in found.streams if isinstance(s, Units))
     assert (units.unit_names, units.table["kind"]) == (("1#0", "1#2"), ("unsorted", "sorted"))
     assert [t.tolist() for t in units.spike_times_s] == [[0.01], [0.03, 0.05]]
+
+
+def test_a_name_that_two_channels_bear_is_numbered_and_noted(tmp_path):
+    folder = tmp_path / "2024-05-01_10-00-00" / "Record Node 101" / "experiment1" / "recording1"
+    recording(folder, [(stream(AP, 30000, ["AP1", "AP1"]), (np.r_[0:600], None, counting(600)))])
+    (found,) = read(folder.parent)
+    (signal,) = signals([found]).values()
+    assert signal.channel_names == ("AP1-0", "AP1-1")
+    assert f"{signal.name}: 2 channels are named 'AP1': 'AP1-0', 'AP1-1'" in found.repairs
 
 
 def test_the_real_structure_of_0_5_is_two_bands_on_one_clock(recordings_dir, tmp_path):

@@ -135,6 +135,14 @@ def test_channels_of_two_rates_are_signals_of_their_own(tmp_path):
     ]
 
 
+def test_a_name_that_two_channels_bear_is_numbered_and_noted(tmp_path):
+    continuous(tmp_path / "100_CH1.continuous", (0, full()))
+    continuous(tmp_path / "101_CH1.continuous", (0, full()))
+    recording = read(tmp_path)[0]
+    assert recording["wideband"].channel_names == ("CH1-0", "CH1-1")
+    assert recording.repairs == ("2 channels are named 'CH1': 'CH1-0', 'CH1-1'",)
+
+
 def test_a_record_without_its_marker_is_refused(tmp_path):
     path = continuous(tmp_path / "100_CH1.continuous", (0, full()), (1024, full()))
     raw = bytearray(path.read_bytes())

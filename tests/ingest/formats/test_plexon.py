@@ -129,6 +129,14 @@ def test_channels_of_other_lengths_are_signals_of_their_own(tmp_path):
         neo_of(path)
 
 
+def test_a_name_that_two_channels_bear_is_numbered_and_noted(tmp_path):
+    blocks = [slow(0, 0, range(10)), slow(0, 1, range(10))]
+    path = plx(tmp_path / "a.plx", *blocks, slow=[(0, b"FP01", 1000), (1, b"FP01", 1000)])
+    recording = read(path)[0]
+    assert recording["FP"].channel_names == ("FP01-0", "FP01-1")
+    assert recording.repairs == ("2 channels are named 'FP01': 'FP01-0', 'FP01-1'",)
+
+
 def test_a_block_cut_off_is_left_out_and_noted(tmp_path):
     path = plx(tmp_path / "a.plx", slow(0, 0, range(10)), slow(400, 0, range(10)), slow=[(0, b"WB01", 1000)], cut=5)
     recording = read(path)[0]

@@ -140,6 +140,13 @@ def test_channels_of_one_pattern_are_one_signal(tmp_path):
     assert (signal.name, signal.modality, signal.channel_names) == ("wideband", "wideband", ("WB1", "WB2"))
 
 
+def test_a_title_that_two_channels_bear_is_numbered_and_noted(tmp_path):
+    path = son(tmp_path / "a.smr", adc(b"WB", [(0, range(9))], divide=5), adc(b"WB", [(0, range(9))], divide=5))
+    recording = read(path)[0]
+    assert recording["wideband"].channel_names == ("WB-0", "WB-1")
+    assert recording.repairs == ("2 channels are named 'WB': 'WB-0', 'WB-1'",)
+
+
 def test_a_version_of_bytes_instead_of_blocks(tmp_path):
     path = son(tmp_path / "a.smr", adc(b"Press", [(0, range(10))]), system=8)
     assert read(path)[0]["Press"].n_samples == 10
