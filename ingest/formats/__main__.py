@@ -23,7 +23,7 @@ programs that write them export EDF, BDF, BrainVision, FIF or SNIRF, which are r
 |---|---|
 """
 NOT_READ = {
-    "FIF epochs, averages, events or sources alone": "no continuous recording; refused by name of what is in it",
+    "FIF averages, events or sources alone": "no continuous recording; refused by name of what is in it",
     "FIF, zipped (.fif.gz)": "cannot be read in part; refused with the advice to unpack it",
     "NIRx (folder with .hdr, .wl1, .wl2)": "no file at hand; several files whose layout differs between versions",
     "BOXY (.txt), Hitachi (.csv)": "no file at hand; text without a signature",

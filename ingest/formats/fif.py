@@ -6,6 +6,7 @@
     first sample                                  time 0 is the start of the acquisition, not of the file
     stim channels                                 kept as they are, and their rising codes as sync events
     annotations                                   events, or intervals where they last
+    epochs                                        a segment each, see `_fif_epochs`
     X_raw.fif -> X_raw-1.fif -> ...               parts of one recording, each naming the next
     X_raw-eve.fif, X-eve.fif                      a list of events beside it: sync events, on the clock of its samples
 
@@ -26,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroloom.ingest.formats import FormatError, _gzip
+from neuroloom.ingest.formats import FormatError, _fif_epochs, _gzip
 from neuroloom.ingest.formats._annotations import Note, annotated
 from neuroloom.ingest.formats._dates import later
 from neuroloom.ingest.formats._fif_buffers import BUFFER, Piece, Rows, Store, pieces_of, runs_of, without_skips
@@ -53,11 +54,12 @@ TITLE = "FIF"
 MODALITY = "meg"
 KEEPS = (
     "samples as stored, gaps, positions, bad channels, codes, annotations, event lists beside it, the subject; "
+    "epochs at their times (one after the other where these overlap, or are not known), their events and metadata; "
     "projections as names only; not digitised points"
 )
 TESTED_ON = (
     "real files of MNE-Python and its testing data (MEGIN, Neuromag-122, CTF and EEG, all float32); int16, gaps, "
-    "annotations and split files on files written by MNE"
+    "annotations, epochs and split files on files written by MNE"
 )
 
 MAX_TRIGGERS = 1_000_000  # of a channel
@@ -68,7 +70,7 @@ _ANNOTATIONS = 3810
 _RAW, _CONTINUOUS, _MAXSHIELD = 102, 112, 119
 
 _OTHER_CONTENTS = {
-    373: "epochs", 104: "evoked responses", 352: "a forward solution", 356: "an inverse solution", 355: "a covariance",
+    104: "evoked responses", 352: "a forward solution", 356: "an inverse solution", 355: "a covariance",
     374: "an ICA", 361: "a list of events", 351: "source spaces", 310: "a head model", 313: "projections",
     3810: "annotations", 107: "digitised points",
 }  # fmt: skip
@@ -99,14 +101,14 @@ def read(path: Path) -> list[Recording]:
     if _is_zipped(path):
         raise _gzip.refusal(path)
     parts = parts_of(path)
+    if parts[0].of(_fif_epochs.BLOCK):
+        return [_epochs(path, parts)]
     repairs: list[str] = []
     tags = [_raw_tags(part, repairs) for part in parts]
     info = _info(path)
+    rate_hz = _rate(path, info)
     dtype = _dtype(path, tags)
     pieces = pieces_of(parts, tags, dtype, int(info["nchan"]), repairs)
-    rate_hz = float(info["sfreq"])
-    if not (np.isfinite(rate_hz) and rate_hz > 0):
-        raise FormatError(f"{path}: sampling rate is {rate_hz} Hz; a finite rate above 0 is wanted")
     store = Store([part.raw for part in parts], dtype, int(info["nchan"]))
     notes, pieces = without_skips(_notes(parts[0], info["meas_date"]), pieces, store, rate_hz, repairs)
     if not pieces:
@@ -130,6 +132,40 @@ def read(path: Path) -> list[Recording]:
             subject=subject_of_info(info),
         )
     ]
+
+
+def _epochs(path: Path, parts: Sequence[Part]) -> Recording:
+    """One Recording: a segment per epoch, the events they were cut around, annotations."""
+    import mne
+
+    repairs: list[str] = []
+    info = info_of(path, "a FIF file of epochs", lambda: mne.io.read_info(path, verbose="error"))
+    rate_hz = _rate(path, info)
+    epochs = _fif_epochs.epochs_of(parts, rate_hz, int(info["nchan"]), repairs)
+    notes = _notes(parts[0], info["meas_date"])
+    if notes and not epochs.is_placed:
+        repairs.append(f"{len(notes)} annotations left out, as the times of its epochs are not those of the recording")
+        notes = []
+    try:
+        streams: list[Stream] = [*signals_of_info(info, epochs.segments, repairs), epochs.events(), *annotated(notes)]
+    except ValueError as error:
+        raise FormatError(f"{path}: {error}") from error
+    return Recording(
+        clock=path.stem,
+        format="fif",
+        files=tuple(part.path for part in parts),
+        streams=tuple(streams),
+        start=later(info["meas_date"], float(epochs.start_s[0])) if epochs.is_placed else info["meas_date"],
+        repairs=tuple(repairs),
+        subject=subject_of_info(info),
+    )
+
+
+def _rate(path: Path, info: Any) -> float:
+    rate_hz = float(info["sfreq"])
+    if not (np.isfinite(rate_hz) and rate_hz > 0):
+        raise FormatError(f"{path}: sampling rate is {rate_hz} Hz; a finite rate above 0 is wanted")
+    return rate_hz
 
 
 def _is_zipped(path: Path) -> bool:

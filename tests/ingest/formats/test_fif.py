@@ -108,15 +108,6 @@ def test_what_is_not_raw_is_refused_for_what_it_is(recordings_dir, name, holds):
         read(recordings_dir / "eeg/fif" / name)
 
 
-def test_epochs_are_refused_for_what_they_are(tmp_path):
-    raw = stock(raw_file(tmp_path))
-    mne.Epochs(raw, np.array([[50, 0, 1]]), tmin=0, baseline=None, verbose="error").save(
-        tmp_path / "x-epo.fif", verbose="error"
-    )
-    with pytest.raises(FormatError, match=r"x-epo\.fif: holds epochs"):
-        read(tmp_path / "x-epo.fif")
-
-
 @pytest.mark.parametrize(("stored", "dtype"), [("short", "i2"), ("int", "i4"), ("single", "f4"), ("double", "f8")])
 def test_samples_have_the_type_they_are_stored_in(tmp_path, stored, dtype):
     path = raw_file(tmp_path, fmt=stored)
@@ -378,3 +369,85 @@ def test_a_list_of_half_a_row_is_refused(tmp_path):
     rewired(listed, 3561, size=20)
     with pytest.raises(FormatError, match=r"^\S+x-eve\.fif: 5 numbers"):
         read(tmp_path / "x_raw.fif")
+
+
+# Epochs -------------------------------------------------------------------------------------------------------------
+
+
+def epochs_file(folder, at, *, n=1000, tmax=1.0, baseline=None, decim=1, metadata=None, notes=None, **saving):
+    """Epochs from 0.2 s before `at` on, codes 1 and 2 in turn, of `n` samples at 10 Hz that begin with number 20."""
+    raw = stock(raw_file(folder, n=n, notes=notes))
+    events = np.array([[sample, 0, 1 + k % 2] for k, sample in enumerate(at)])
+    epochs = mne.Epochs(raw, events, {"left": 1, "right": 2}, -0.2, tmax, baseline=baseline, decim=decim,
+                        metadata=metadata, preload=True, picks="all", verbose="error")  # fmt: skip
+    (folder / "x_raw.fif").unlink()
+    epochs.save(folder / "x-epo.fif", verbose="error", **saving)
+    return folder / "x-epo.fif"
+
+
+@pytest.mark.parametrize("fmt", ["single", "double"])
+@pytest.mark.parametrize("decim", [1, 2])
+def test_epochs_lie_at_their_times_with_the_values_of_mne(tmp_path, fmt, decim):
+    path = epochs_file(tmp_path, [50, 90, 400], fmt=fmt, decim=decim)
+    theirs = mne.read_epochs(path, verbose="error")
+    (recording,) = read(path)
+    eeg = recording["eeg"]
+    assert [s.timebase.start_s for s in eeg.segments] == pytest.approx([4.8, 8.8, 39.8])
+    assert eeg.rate_hz == 10 / decim
+    expected = theirs.get_data(picks=["Cz"])[:, 0] * 1e6
+    assert np.allclose([values[:, 0] for values in eeg.values()], expected, rtol=1e-12, atol=0)
+    assert recording["events"].times_s.tolist() == [5.0, 9.0, 40.0]
+    assert recording["events"].labels == ("left", "right", "left")
+    assert recording.start.timestamp() == pytest.approx(1_000_000_000 + 4.8)
+
+
+def test_epochs_that_overlap_lie_one_after_the_other_and_that_is_said(tmp_path):
+    path = epochs_file(tmp_path, [50, 55, 400], notes=([1.0], [0.0], ["blink"]))
+    (recording,) = read(path)
+    assert [s.timebase.start_s for s in recording["eeg"].segments] == pytest.approx([0.0, 2.3, 4.6])
+    assert recording["events"].times_s == pytest.approx([0.2, 2.5, 4.8])
+    assert recording.repairs[0].startswith("epochs 1 and 2 overlap in time: its 3 epochs are put 1 s apart")
+    assert recording.repairs[1].startswith("1 annotations left out")
+
+
+def test_metadata_baseline_and_annotations_of_epochs_are_kept(tmp_path):
+    import pandas
+
+    rows = pandas.DataFrame({"rt_s": [0.4, np.nan], "word": ["rot", "grün"]})
+    path = epochs_file(tmp_path, [50, 400], metadata=rows, baseline=(None, 0), notes=([3.0], [0.0], ["blink"]))
+    (recording,) = read(path)
+    table = recording["events"].table
+    assert (table["word"], table["code"]) == (("rot", "grün"), (1, 2))
+    assert table["rt_s"] == pytest.approx((0.4, np.nan), nan_ok=True)
+    assert recording.repairs == ("x-epo.fif: the mean from -0.2 s to 0 s is subtracted from each epoch; kept so",)
+    assert recording["annotations"].times_s == pytest.approx([5.0])
+
+
+def test_split_epochs_are_one_recording(tmp_path):
+    path = epochs_file(tmp_path, range(50, 119_000, 700), n=120_000, tmax=60.0, fmt="double", split_size="2MB")
+    assert len(list(tmp_path.iterdir())) > 1
+    (recording,) = read(tmp_path)
+    assert len(recording["eeg"].segments) == 170
+    assert set(recording.files) == set(tmp_path.iterdir())
+    expected = mne.read_epochs(path, verbose="error").get_data(picks=["Cz"])[:, 0] * 1e6
+    assert np.allclose([values[:, 0] for values in recording["eeg"].values()], expected, rtol=1e-12, atol=0)
+
+
+def test_any_slice_of_epochs_is_that_of_the_whole(tmp_path):
+    samples = read(epochs_file(tmp_path, [50, 90]))[0]["eeg"].segments[1].samples
+    assert np.array_equal(samples[3:9:2], samples[:][3:9:2])
+
+
+@pytest.mark.parametrize(
+    ("kind", "changed", "said"),
+    [
+        (302, {"size": 1 << 30}, "cut off"),
+        (302, {"type": (1 << 30) | 20}, "epochs of type 20"),
+        (302, {"size": 400}, "as many bytes as they take"),
+        (3803, {"data": 0}, "0.0 Hz before decimation"),
+    ],
+)
+def test_epochs_that_lie_are_refused(tmp_path, kind, changed, said):
+    path = rewired(without_directory(epochs_file(tmp_path, [50, 90])), kind, **changed)
+    with pytest.raises(FormatError, match=said):
+        read(path)
