@@ -3,8 +3,12 @@
 TOML holds the fields of `Topology`: `name`, `speed_m_per_s`, `[[areas]]`, `[[pathways]]`, `[[global_modules]]`; and,
 for pathways alike in both directions, `links = [[area, area, weight, length_mm], ...]` with areas by number from 0.
 
-CSV: a square matrix, row = source, column = target, with or without names in the first row and column. Beside
-`brain.csv` may lie `brain_lengths.csv` (mm, same shape) and `brain_centres.csv` (name, x, y, z in mm).
+`connectome = "brain.zip"` (or .csv, beside the TOML file) takes areas and pathways from there, `strongest = 0.2` that
+share of its pathways; `[[areas]]` then says more of some areas (size, inputs, ...), `[[pathways]]` replaces and adds.
+
+CSV: a square matrix, row = source, column = target, with or without names in the first row and column, quoted or not,
+separated by commas, semicolons, tabs or blanks. Beside `brain.csv` may lie `brain_lengths.csv` (mm, same shape; its
+areas may be in another order where both files name them) and `brain_centres.csv` (name, x, y, z in mm).
 
 Connectome archive (zip, as The Virtual Brain writes it): `weights.txt`, and if there `tract_lengths.txt`,
 `centres.txt` (name x y z) and `hemispheres.txt` (1 = right), each also as `.bz2`; row = target, column = source.
@@ -13,19 +17,19 @@ Connectome archive (zip, as The Virtual Brain writes it): `weights.txt`, and if 
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .connectome_archive import read_members
 from .topology import Area, GlobalModule, Pathway, Position, Topology, TopologyError
+from .topology_matrices import from_archive, from_csv, text_of
 
-MAX_TEXT_BYTES = 64_000_000
-MAX_AREAS = 5_000
-Matrix = list[list[float]]
+OF_CONNECTOME = {"connectome", "strongest"}
+MATRICES = (".csv", ".zip")
 Part = TypeVar("Part", Area, Pathway, GlobalModule)
 
 
@@ -45,44 +49,72 @@ def read_topology(path: str | Path) -> Topology:
         raise TopologyError(f"{path}: no such file, nor a bundled topology; bundled are: {', '.join(bundled())}")
     match file.suffix.lower():
         case ".toml":
-            return _from_toml(_text(file), file.name)
+            return _from_toml(text_of(file), file.name, file.parent)
         case ".csv":
-            return _from_csv(file)
+            return from_csv(file)
         case ".zip":
-            return _from_archive(file)
+            return from_archive(file)
     raise TopologyError(f"{file.name}: ends in {file.suffix!r}; .toml, .csv or .zip is needed")
 
 
-def _text(file: Path) -> str:
-    if file.stat().st_size > MAX_TEXT_BYTES:
-        raise TopologyError(f"{file.name}: {file.stat().st_size} bytes; at most {MAX_TEXT_BYTES} are read")
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise TopologyError(f"{file.name}: byte {error.start} is not UTF-8; UTF-8 text is needed") from error
-
-
-def _from_toml(text: str, where: str) -> Topology:
+def _from_toml(text: str, where: str, folder: Path | None = None) -> Topology:
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise TopologyError(f"{where}: {error}; a TOML file is needed") from error
-    known = {"name", "speed_m_per_s", "notes", "areas", "links", "pathways", "global_modules"}
+    known = {"name", "speed_m_per_s", "notes", "areas", "links", "pathways", "global_modules", *OF_CONNECTOME}
     if unknown := sorted(set(content) - known):
         raise TopologyError(f"{where}: unknown key {unknown[0]!r}; known are: {', '.join(sorted(known))}")
-    areas = _parts(where, content.get("areas", []), Area)
+    if alone := sorted(OF_CONNECTOME & set(content)) if "connectome" not in content else []:
+        raise TopologyError(f'{where}: {alone[0]} without a connectome; `connectome = "FILE"` is needed beside it')
+    given = _connectome(where, content, folder) if "connectome" in content else None
+    areas = _parts(where, content.get("areas", []) if given is None else _said_more(where, given, content), Area)
     pathways = _links(where, content.get("links", []), areas) + _parts(where, content.get("pathways", []), Pathway)
+    if given is not None:
+        pathways = tuple({(p.source, p.target): p for p in (*given.pathways, *pathways)}.values())
     try:
         return Topology(
-            name=str(content.get("name", where)),
+            name=str(content.get("name", where if given is None else given.name)),
             areas=areas,
             pathways=pathways,
             global_modules=_parts(where, content.get("global_modules", []), GlobalModule),
             speed_m_per_s=content.get("speed_m_per_s", 5.0),
-            notes=tuple(map(str, content.get("notes", []))),
+            notes=(*(given.notes if given else ()), *map(str, content.get("notes", []))),
         )
     except TypeError as error:
         raise TopologyError(f"{where}: a value has the wrong type ({error})") from error
+
+
+def _connectome(where: str, content: Mapping[str, Any], folder: Path | None) -> Topology:
+    """The areas and pathways of the file beside this one, the strongest of them where a share is asked for."""
+    name, share = content["connectome"], content.get("strongest", 1.0)
+    path = Path(str(name))
+    if folder is None or not isinstance(name, str) or path.is_absolute() or ".." in path.parts:
+        raise TopologyError(f"{where}: connectome is {name!r}; a .csv or .zip file beside this one is needed")
+    if path.suffix.lower() not in MATRICES:
+        raise TopologyError(f"{where}: connectome is {name!r}; a file that ends in {' or '.join(MATRICES)} is needed")
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
+        raise TopologyError(f"{where}: strongest is {share!r}; a share of the pathways above 0, at most 1, is needed")
+    given = read_topology(folder / path)
+    kept = sorted(given.pathways, key=lambda p: -p.weight)[: math.ceil(share * len(given.pathways))]
+    if len(kept) == len(given.pathways):
+        return given
+    note = f"the strongest {len(kept)} of {len(given.pathways)} pathways kept"
+    chosen = set(kept)
+    return replace(given, pathways=tuple(p for p in given.pathways if p in chosen), notes=(*given.notes, note))
+
+
+def _said_more(where: str, given: Topology, content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Tables of all areas of a connectome, with what `[[areas]]` says of some of them on top."""
+    tables = {area.name: asdict(area) for area in given.areas}
+    for table in content.get("areas", []):
+        name = table.get("name") if isinstance(table, dict) else table
+        if name not in tables:
+            raise TopologyError(
+                f"{where}: area {name!r} is not in {content['connectome']}; there are {', '.join(list(tables)[:12])}"
+            )
+        tables[name] = tables[name] | table
+    return list(tables.values())
 
 
 def _parts(where: str, tables: Any, kind: type[Part]) -> tuple[Part, ...]:
@@ -157,200 +189,81 @@ def _toml(value: Any) -> str:
     return repr(value)
 
 
-def _from_csv(file: Path) -> Topology:
-    names, weights = _named_matrix(_text(file), file.name)
-    lengths_file, centres_file = (file.with_name(f"{file.stem}_{what}.csv") for what in ("lengths", "centres"))
-    lengths = _named_matrix(_text(lengths_file), lengths_file.name)[1] if lengths_file.is_file() else None
-    centres = _centres(_text(centres_file), centres_file.name) if centres_file.is_file() else None
-    return _from_matrices(file.stem, file.name, weights, lengths, centres, names=names)
-
-
-def _from_archive(file: Path) -> Topology:
-    members = read_members(file, ("weights", "tract_lengths", "centres", "hemispheres"))
-    if "weights" not in members:
-        raise TopologyError(f"{file.name}: no weights.txt inside; a connectome archive has one")
-    centres = _centres(members["centres"], f"{file.name}: centres.txt") if "centres" in members else None
-    weights = _matrix(members["weights"], f"{file.name}: weights.txt")
-    lengths = None
-    if "tract_lengths" in members:
-        lengths = _transposed(_matrix(members["tract_lengths"], f"{file.name}: tract_lengths.txt"))
-    right = _matrix(members["hemispheres"], f"{file.name}: hemispheres.txt") if "hemispheres" in members else []
-    hemispheres = ["right" if value else "left" for row in right for value in row]
-    where = file.name
-    return _from_matrices(file.stem, where, _transposed(weights), lengths, centres, hemispheres=hemispheres)
-
-
-def _from_matrices(
-    name: str,
-    where: str,
-    weights: Matrix,
-    lengths: Matrix | None,
-    centres: Sequence[tuple[str, Position]] | None,
-    *,
-    names: Sequence[str] = (),
-    hemispheres: Sequence[str] = (),
-) -> Topology:
-    """weights, lengths: [source][target]; lengths default to the distances between centres, else 0."""
-    n_areas = len(weights)
-    for what, found in (("lengths", lengths), ("centres", centres), ("hemispheres", hemispheres or None)):
-        if found is not None and len(found) != n_areas:
-            raise TopologyError(
-                f"{where}: {n_areas} areas in the weights but {len(found)} in the {what}; they must match"
-            )
-    names = names or [label for label, _ in centres or ()] or [f"area{n:03d}" for n in range(n_areas)]
-    places = _places(where, names, centres)
-    areas = tuple(
-        Area(name=label, position_mm=places.get(label), hemisphere=hemispheres[n] if hemispheres else "")
-        for n, label in enumerate(names)
-    )
-    bare = Topology(name=name, areas=areas)
-    pathways = tuple(
-        Pathway(
-            source=names[s],
-            target=names[t],
-            weight=abs(weights[s][t]),
-            length_mm=lengths[s][t] if lengths else (bare.distance_mm(names[s], names[t]) if places else 0.0),
-            sign=-1 if weights[s][t] < 0 else 0,
-        )
-        for s in range(n_areas)
-        for t in range(n_areas)
-        if s != t and weights[s][t] != 0
-    )
-    notes = _notes(weights, lengths is not None, bool(places))
-    return Topology(name=name, areas=areas, pathways=pathways, notes=notes)
-
-
-def _places(where: str, names: Sequence[str], centres: Sequence[tuple[str, Position]] | None) -> dict[str, Position]:
-    places = dict(centres or ())
-    if places and set(places) != set(names):
-        odd = sorted(set(places) ^ set(names))[0]
-        raise TopologyError(f"{where}: {odd!r} is either in the weights or in the centres; it must be in both")
-    return places
-
-
-def _notes(weights: Matrix, has_lengths: bool, has_places: bool) -> tuple[str, ...]:
-    numbers = range(len(weights))
-    diagonal = sum(weights[n][n] != 0 for n in numbers)
-    uneven = sum(weights[a][b] != weights[b][a] for a in numbers for b in range(a))
-    negative = sum(value < 0 for row in weights for value in row)
-    notes = []
-    if diagonal:
-        notes.append(f"{diagonal} weights of areas to themselves left out: what happens within an area is its module's")
-    if uneven:
-        notes.append(f"{uneven} pairs of areas have different weights forth and back; both kept")
-    if negative:
-        notes.append(f"{negative} negative weights read as inhibition")
-    if not has_lengths:
-        notes.append(
-            "no tract lengths: " + ("straight distances taken" if has_places else "all delays are the shortest")
-        )
-    return tuple(notes)
-
-
-def _matrix(text: str, where: str) -> Matrix:
-    """Rows of numbers, separated by blanks, commas, semicolons or tabs; empty lines and # comments are skipped."""
-    rows = []
-    for number, line in enumerate(text.splitlines(), 1):
-        cells = _cells(line)
-        if cells:
-            rows.append([_number(cell, f"{where}, line {number}") for cell in cells])
-    return rows
-
-
-def _square(matrix: Matrix, where: str) -> Matrix:
-    widths = {len(row) for row in matrix}
-    if not matrix or len(matrix) > MAX_AREAS or widths != {len(matrix)}:
-        raise TopologyError(
-            f"{where}: {len(matrix)} rows of {sorted(widths)} numbers; a square of 1 to {MAX_AREAS} is needed"
-        )
-    return matrix
-
-
-def _transposed(matrix: Matrix) -> Matrix:
-    return [list(column) for column in zip(*_square(matrix, "connectome archive"), strict=True)]
-
-
-def _named_matrix(text: str, where: str) -> tuple[list[str], Matrix]:
-    lines = [[cell.strip() for cell in line.split(",")] for line in text.splitlines() if line.strip()]
-    if not lines or _is_number(lines[0][-1]):
-        return [], _square(_matrix(text, where), where)
-    has_column = not lines[0][0] or any(not _is_number(line[0]) for line in lines[1:])
-    names = lines[0][1:] if has_column else lines[0]
-    if has_column and [line[0] for line in lines[1:]] != names:
-        raise TopologyError(f"{where}: names of rows and columns differ; they must be the same, in the same order")
-    rows = [line[1:] if has_column else line for line in lines[1:]]
-    matrix = [[_number(cell, f"{where}, line {n}") for cell in row] for n, row in enumerate(rows, 2)]
-    if len(names) != len(matrix):
-        raise TopologyError(f"{where}: {len(names)} names for {len(matrix)} rows; they must match")
-    return names, _square(matrix, where)
-
-
-def _centres(text: str, where: str) -> list[tuple[str, Position]]:
-    centres: list[tuple[str, Position]] = []
-    for number, line in enumerate(text.splitlines(), 1):
-        cells = _cells(line)
-        if not cells or (not centres and not any(map(_is_number, cells))):
-            continue
-        if len(cells) != 4:
-            raise TopologyError(f"{where}, line {number}: {len(cells)} entries; a name and x, y, z are needed")
-        x, y, z = (_number(cell, f"{where}, line {number}") for cell in cells[1:])
-        centres.append((cells[0], (x, y, z)))
-    return centres
-
-
-def _cells(line: str) -> list[str]:
-    return line.split("#")[0].replace(",", " ").replace(";", " ").split()
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _number(cell: str, where: str) -> float:
-    value = float(cell) if _is_number(cell) else float("nan")
-    if not abs(value) < 1e30:
-        raise TopologyError(f"{where}: {cell[:40]!r}; a finite number is needed")
-    return value
-
-
 def topology_from_networkx(graph: Any) -> Topology:
     """A topology from a NetworkX graph; an undirected edge becomes two pathways, an edge to itself is left out.
 
-    Read of a node: `position_mm` or `pos` (three numbers), `size`, `hemisphere`, `inputs`, `outputs`; of an edge:
-    `weight` (negative = inhibition), `length_mm` or `length`, `sign`, `kind`.
+    Read of the graph: `name`, `speed_m_per_s`; of a node: `position_mm` or `pos` (three numbers), `size`, `hemisphere`,
+    `inputs`, `outputs`; of an edge: `weight` (negative = inhibition; 0 = none), `length_mm` or `length` (straight
+    distance where both ends have a place and no edge has a length), `sign`, `kind`.
+    Raises TopologyError naming the node or edge, what was found and what was wanted.
     """
-    areas = tuple(_node_area(str(node), data) for node, data in graph.nodes(data=True))
+    if not hasattr(graph, "nodes") or not hasattr(graph, "edges"):
+        raise TopologyError(f"{graph!r:.60} is no graph; a NetworkX graph is needed")
+    name = str(graph.name or "graph")
+    areas = tuple(_node_area(name, str(node), data) for node, data in graph.nodes(data=True))
+    places = {area.name: area.position_mm for area in areas}
+    edges = [edge for edge in graph.edges(data=True) if edge[0] != edge[1] and edge[2].get("weight", 1.0) != 0]
+    straight = not any({"length_mm", "length"} & set(data) for *_, data in edges)
     pathways: list[Pathway] = []
-    for source, target, data in graph.edges(data=True):
-        if source == target:
-            continue
-        weight = float(data.get("weight", 1.0))
-        for a, b in [(source, target)] if graph.is_directed() else [(source, target), (target, source)]:
-            pathways.append(
-                Pathway(
-                    source=str(a),
-                    target=str(b),
-                    weight=abs(weight),
-                    length_mm=float(data.get("length_mm", data.get("length", 0.0))),
-                    sign=-1 if weight < 0 else int(data.get("sign", 0)),
-                    kind=str(data.get("kind", "")),
-                )
-            )
-    return Topology(name=str(graph.name or "graph"), areas=areas, pathways=tuple(pathways))
+    for source, target, data in edges:
+        a, b = str(source), str(target)
+        ends = (places[a], places[b]) if straight else (None, None)
+        pathways.append(_edge_pathway(name, a, b, data, ends))
+        if not graph.is_directed():
+            pathways.append(replace(pathways[-1], source=b, target=a))
+    measured = straight and any(pathway.length_mm for pathway in pathways)
+    notes = ("no lengths of edges: straight distances taken",) if measured else ()
+    speed = _of(name, "the graph", graph.graph, "speed_m_per_s", 5.0)
+    return Topology(name=name, areas=areas, pathways=tuple(pathways), speed_m_per_s=speed, notes=notes)
 
 
-def _node_area(name: str, data: Mapping[str, Any]) -> Area:
-    place = data.get("position_mm", data.get("pos"))
-    position = (float(place[0]), float(place[1]), float(place[2])) if place is not None and len(place) == 3 else None
+def _edge_pathway(
+    graph: str, source: str, target: str, data: Mapping[str, Any], ends: tuple[Position | None, Position | None]
+) -> Pathway:
+    where = f"edge {source} -> {target}"
+    weight = _of(graph, where, data, "weight", 1.0)
+    between = math.dist(ends[0], ends[1]) if ends[0] is not None and ends[1] is not None else 0.0
+    length = "length_mm" if "length_mm" in data else "length"
+    return Pathway(
+        source=source,
+        target=target,
+        weight=abs(weight),
+        length_mm=_of(graph, where, data, length, between),
+        sign=-1 if weight < 0 else int(_of(graph, where, data, "sign", 0)),
+        kind=str(data.get("kind", "")),
+    )
+
+
+def _of(graph: str, where: str, data: Mapping[str, Any], key: str, default: float) -> float:
+    value = data.get(key, default)
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise TopologyError(f"{graph}: {key} of {where} is {value!r}; a number is needed") from error
+
+
+def _node_area(graph: str, name: str, data: Mapping[str, Any]) -> Area:
     return Area(
         name=name,
-        position_mm=position,
-        size=int(data.get("size", 0)),
+        position_mm=_node_place(graph, name, data),
+        size=int(_of(graph, f"node {name}", data, "size", 0)),
         hemisphere=str(data.get("hemisphere", "")),
-        inputs=tuple(map(str, data.get("inputs", ()))),
-        outputs=tuple(map(str, data.get("outputs", ()))),
+        inputs=_node_ports(data.get("inputs", ())),
+        outputs=_node_ports(data.get("outputs", ())),
     )
+
+
+def _node_place(graph: str, name: str, data: Mapping[str, Any]) -> Position | None:
+    """`pos` of two numbers is where a drawing puts a node, and no place in a brain."""
+    if "position_mm" not in data and len(data.get("pos", ())) != 3:
+        return None
+    place = data.get("position_mm", data.get("pos"))
+    try:
+        x, y, z = map(float, place)
+    except (TypeError, ValueError) as error:
+        raise TopologyError(f"{graph}: position of node {name} is {place!r}; three numbers are needed") from error
+    return (x, y, z)
+
+
+def _node_ports(value: Any) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(map(str, value))

@@ -6,7 +6,9 @@ Everything a run makes lies in `runs/NAME/`. What is asked for is in `run_config
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,11 +66,23 @@ def train_here(
     """As `trained`, in this process: the only one, or one of those that were started."""
     from neuroloom.pipeline.runs.training import attach, train
 
-    data = windows_of(config, store)
-    network = network_of(config, store, data)
-    attach(network, data, lead_fields=lead_fields_of(config, network.topology, data))
-    how = training_of(config)
-    return train(network, data, folder=folder, progress=progress, config=how, loggers=config.loggers), data
+    with _naming(config.name):
+        data = windows_of(config, store)
+        network = network_of(config, store, data)
+        attach(network, data, lead_fields=lead_fields_of(config, network.topology, data))
+        how = training_of(config)
+        return train(network, data, folder=folder, progress=progress, config=how, loggers=config.loggers), data
+
+
+@contextmanager
+def _naming(run: str) -> Iterator[None]:
+    """What steps find wrong with a run's data and settings knows nothing of runs: the message gets its name."""
+    try:
+        yield
+    except ValueError as error:
+        if str(error).startswith(run):
+            raise
+        raise ConfigError(f"{run}: {error}") from error
 
 
 def network_of(config: RunConfig, store: Store, data: Windows) -> ModularNetwork:
@@ -92,6 +106,9 @@ def made_of(config: RunConfig, topology: Topology, seed: int) -> ModularNetwork:
     from neuroloom.models import ModularNetwork
 
     make = {"area_size": config.area_size, "bin_s": config.bin_s, "seed": seed} | config.network
+    known = sorted(set(signature(ModularNetwork).parameters) - {"topology"})
+    if unknown := sorted(set(make) - set(known)):
+        raise ConfigError(f"{config.name}: [network]: {unknown[0]!r} is no setting; there are {', '.join(known)}")
     return checked(lambda: ModularNetwork(topology, **make), f"{config.name}: [network]")
 
 

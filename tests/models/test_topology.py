@@ -119,6 +119,75 @@ def test_csv_without_names_counts_its_areas(tmp_path):
     assert Topology.read(tmp_path / "b.csv").area_names == ("area000", "area001")
 
 
+def test_lengths_whose_areas_are_named_in_another_order_go_with_their_areas(tmp_path):
+    (tmp_path / "b.csv").write_text(",P,Q\nP,0,2\nQ,1,0\n")
+    (tmp_path / "b_lengths.csv").write_text(",Q,P\nQ,0,20\nP,10,0\n")
+    lengths = {p.source: p.length_mm for p in Topology.read(tmp_path / "b.csv").pathways}
+    assert lengths == {"P": 10.0, "Q": 20.0}
+    (tmp_path / "b_lengths.csv").write_text(",Q,R\nQ,0,20\nR,10,0\n")
+    with pytest.raises(TopologyError, match=r"b_lengths\.csv: 'P' is not as often here as in b\.csv"):
+        Topology.read(tmp_path / "b.csv")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['"","P 1","2"\n"P 1",0,3\n"2",0,0\n', ";P 1;2\nP 1;0;3\n2;0;0\n", "\tP 1\t2\nP 1\t0\t3\n2\t0\t0\n",
+     '"P 1","2"\n"P 1",0,3\n"2",0,0\n'],
+    ids=["quoted", "semicolons", "tabs", "R"],
+)  # fmt: skip
+def test_a_matrix_as_spreadsheets_and_r_write_it(tmp_path, text):
+    (tmp_path / "b.csv").write_text(text)
+    (tmp_path / "b_centres.csv").write_text('name,x,y,z\n"P 1",0,0,0\n2,0,3,4\n')
+    assert Topology.read(tmp_path / "b.csv").pathways == (Pathway(source="P 1", target="2", weight=3.0, length_mm=5.0),)
+
+
+CONNECTOME = """connectome = "b.csv"
+strongest = 0.5
+speed_m_per_s = 2.0
+[[areas]]
+name = "P"
+inputs = ["stimulus"]
+[[pathways]]
+source = "R"
+target = "P"
+kind = "feedback"
+[[global_modules]]
+name = "thalamus"
+every_s = 0.1
+"""
+
+
+def test_a_toml_file_says_more_of_a_connectome(tmp_path):
+    (tmp_path / "b.csv").write_text(",P,Q,R\nP,0,5,1\nQ,4,0,2\nR,0,0,0\n")
+    (tmp_path / "t.toml").write_text(CONNECTOME)
+    topology = Topology.read(tmp_path / "t.toml")
+    assert [(p.source, p.target, p.kind) for p in topology.pathways] == [
+        ("P", "Q", ""), ("Q", "P", ""), ("R", "P", "feedback"),
+    ]  # fmt: skip
+    assert topology.area_names == ("P", "Q", "R")
+    assert topology.areas[0].inputs == ("stimulus",)
+    assert (topology.speed_m_per_s, topology.global_modules[0].name) == (2.0, "thalamus")
+    assert "the strongest 2 of 4 pathways kept" in topology.notes
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('connectome = "c.csv"', "c.csv: no such file"),
+        ('connectome = "../b.csv"', "beside this one is needed"),
+        ('connectome = "t.toml"', "ends in .csv or .zip"),
+        ('connectome = "b.csv"\nstrongest = 0', "strongest is 0; a share"),
+        ('connectome = "b.csv"\n[[areas]]\nname = "S"', "area 'S' is not in b.csv; there are P, Q"),
+        ("strongest = 0.5", "strongest without a connectome"),
+    ],
+)
+def test_a_connectome_that_is_not_there_or_says_something_else_is_refused(tmp_path, text, message):
+    (tmp_path / "b.csv").write_text(",P,Q\nP,0,5\nQ,4,0\n")
+    (tmp_path / "t.toml").write_text(text)
+    with pytest.raises(TopologyError, match=message):
+        Topology.read(tmp_path / "t.toml")
+
+
 @pytest.mark.parametrize("text", ["", "1,2\n", "0,x\n1,0\n", "0,nan\n1,0\n", ",P,Q\nP,0,1\nR,1,0\n", "P,Q\n0,1\n"])
 def test_a_matrix_that_is_none_is_refused(tmp_path, text):
     (tmp_path / "b.csv").write_text(text)
@@ -134,6 +203,30 @@ def test_a_directed_graph_keeps_its_directions_and_its_inhibition():
     topology = Topology.from_networkx(graph)
     assert topology.pathways == (Pathway(source="A", target="B", weight=2.0, length_mm=5.0, sign=-1),)
     assert topology.areas == (Area(name="A", position_mm=(1.0, 2.0, 3.0)), Area(name="B"))
+
+
+def test_a_graph_without_lengths_takes_straight_distances_and_leaves_weights_of_0_out():
+    graph = networkx.DiGraph(speed_m_per_s=2.0)
+    graph.add_node("A", position_mm=(0, 0, 0), inputs="stimulus")
+    graph.add_node("B", position_mm=(0, 3, 4))
+    graph.add_edge("A", "B")
+    graph.add_edge("B", "A", weight=0)
+    topology = Topology.from_networkx(graph)
+    assert topology.pathways == (Pathway(source="A", target="B", length_mm=5.0),)
+    assert (topology.areas[0].inputs, topology.speed_m_per_s) == (("stimulus",), 2.0)
+    assert topology.notes == ("no lengths of edges: straight distances taken",)
+
+
+def test_a_graph_that_makes_no_sense_is_refused_naming_node_or_edge():
+    graph = networkx.DiGraph(name="g")
+    graph.add_edge("A", "B", weight="strong")
+    with pytest.raises(TopologyError, match="g: weight of edge A -> B is 'strong'; a number is needed"):
+        Topology.from_networkx(graph)
+    graph.add_node("A", position_mm=(1, 2))
+    with pytest.raises(TopologyError, match=r"position of node A is \(1, 2\); three numbers are needed"):
+        Topology.from_networkx(graph)
+    with pytest.raises(TopologyError, match="a NetworkX graph is needed"):
+        Topology.from_networkx([[0, 1], [1, 0]])
 
 
 def test_an_undirected_edge_becomes_two_pathways():

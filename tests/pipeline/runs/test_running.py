@@ -175,7 +175,10 @@ def test_a_config_that_makes_no_sense_is_told_with_file_and_table(tmp_path: Path
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[network]\ncolour = 1", r"run: \[network\]: .*colour"),
+        ("[network]\ncolour = 1", r"run: \[network\]: 'colour' is no setting; there are area_size, .*kind"),
+        ("[kinds]\nlfp = 'poisson'", r"run: no readout 'poisson'; there are"),
+        ("[functional]\nport = 'meg'", r"run: no port 'meg' in any session; there are"),
+        ("[training]\nport_weights = { eeg = 2.0 }", r"run: port_weights: 'eeg' is no target; there are"),
         ("[network]\nkind = 'lstm'", r"run: \[network\]: no kind of module 'lstm'; there are: gated_linear, gru"),
         ("[forward]\neeg = 'head-fwd.fif'", r"run: \[forward\] eeg: no session has such a target"),
         ("[forward]\nlfp = 'head-fwd.fif'", r"head-fwd\.fif: .*a forward solution"),
