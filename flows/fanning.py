@@ -6,7 +6,7 @@ already. Only paths and codes go to a task, never arrays.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from prefect import Task
@@ -16,16 +16,23 @@ from neuroloom.pipeline.config import ConfigError, FanOutSettings
 
 
 def for_each(
-    task: Task[..., Any], calls: Sequence[Mapping[str, Any]], settings: FanOutSettings, *, raises: bool = True
+    task: Task[..., Any],
+    calls: Sequence[Mapping[str, Any]],
+    settings: FanOutSettings,
+    *,
+    raises: bool = True,
+    ended: Callable[[], None] = lambda: None,
 ) -> list[Any]:
     """What the task gives for each of these parameters, in order; called in a flow.
 
     All are tried; then the first error, if there was one, is raised, or given in place of a result.
+    ended: called in the flow whenever one has ended, in order.
     """
     with _runner(settings) as runner:
         futures = [runner.submit(task, dict(call)) for call in calls]
         for future in futures:
             future.wait()
+            ended()
         return [future.result(raise_on_failure=raises) for future in futures]
 
 

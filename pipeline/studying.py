@@ -2,6 +2,7 @@
 
 prepare_study   writes down what is asked for
 solve_cells     the cells that are missing; may be stopped at any instant
+missing_batches, open_bench, solve_batch   the same in parts, for whoever solves batches side by side
 conclude        report, tables and page from the cells there are
 run_study       all of it
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -74,26 +75,56 @@ def run_study(name: str, store: Store, progress: Progress | None = None) -> Repo
 
 def solve_cells(name: str, store: Store, progress: Progress | None = None) -> None:
     """Solve the cells that have no result yet. progress: cells done, cells in all, what was done."""
-    part, settings = _asked(name, store)
-    cells, wanted = _cells(name, store, settings), part.keys(settings)
-    missing = cells.missing(wanted)
-    if not missing:
+    batches = missing_batches(name, store)
+    if not batches:
         return
+    done, wanted = progress_of(name, store)
+    bench = open_bench(name, store, progress)
+    for batch in batches:
+        solve_batch(name, store, bench, batch)
+        done += len(batch)
+        if progress is not None:
+            progress(done, wanted, batch_words(batch))
+
+
+def missing_batches(name: str, store: Store) -> list[list[Key]]:
+    """The cells that have no result yet, as batches that are solved at once."""
+    part, settings = _asked(name, store)
+    found: list[list[Key]] = part.together(_cells(name, store, settings).missing(part.keys(settings)))
+    return found
+
+
+def batch_words(batch: Sequence[Key]) -> str:
+    """What a batch is called: what its first cell is, but for the seed."""
+    return ", ".join(f"{name} {value}" for name, value in batch[0].items() if name != "seed")
+
+
+def open_bench(name: str, store: Store, progress: Progress | None = None) -> Any:
+    """What all cells share; where they are made, and what is known of the teacher, is noted in the run's folder."""
+    part, settings = _asked(name, store)
     place = told(settings.place)  # said before a teacher is trained for minutes
     bench = part.opened(settings, store, _told(progress))
     facts = bench.facts() | {"device": _devices(document_of(store.run_folder(name) / FACTS), place)}
     durable.write_json(store.run_folder(name) / FACTS, facts)
-    done = len(wanted) - len(missing)
-    for batch in part.together(missing):
-        for key, result in zip(batch, part.solve(bench, settings, batch), strict=True):
-            for file, data in result.pop(FILES, {}).items():
-                path = store.run_folder(name) / file
-                path.parent.mkdir(parents=True, exist_ok=True)
-                durable.write_bytes(path, data)
-            cells.put(key, result)
-        done += len(batch)
-        if progress is not None:
-            progress(done, len(wanted), ", ".join(f"{k} {v}" for k, v in batch[0].items() if k != "seed"))
+    return bench
+
+
+def solve_batch(name: str, store: Store, bench: Any, batch: Sequence[Key]) -> None:
+    """Solve one batch and keep its results for good."""
+    part, settings = _asked(name, store)
+    cells = _cells(name, store, settings)
+    for key, result in zip(batch, part.solve(bench, settings, batch), strict=True):
+        for file, data in result.pop(FILES, {}).items():
+            path = store.run_folder(name) / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            durable.write_bytes(path, data)
+        cells.put(key, result)
+
+
+def side_by_side(name: str, store: Store) -> bool:
+    """Whether batches of this study may be solved at the same time in one process, on the CPU."""
+    part, settings = _asked(name, store)
+    return getattr(part, "SIDE_BY_SIDE", False) and settings.place.type == "cpu"
 
 
 def conclude(name: str, store: Store) -> Report:
@@ -169,4 +200,17 @@ def _plain(settings: Config) -> dict[str, Any]:
     return found
 
 
-__all__ = ["REQUEST", "Key", "conclude", "prepare_study", "progress_of", "run_study", "solve_cells"]
+__all__ = [
+    "REQUEST",
+    "Key",
+    "batch_words",
+    "conclude",
+    "missing_batches",
+    "open_bench",
+    "prepare_study",
+    "progress_of",
+    "run_study",
+    "side_by_side",
+    "solve_batch",
+    "solve_cells",
+]

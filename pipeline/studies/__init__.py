@@ -5,6 +5,8 @@
     Settings                             a `Config`; its defaults are the quick profile: minutes on two cores
     FULL                                 the Settings that `--full` takes: hours
     ONLY_READ                            where there are any: names of settings that decide no cell, only the report
+    SIDE_BY_SIDE                         where it is True: `solve` draws from no global generator, changes nothing that
+                                         cells share and measures no speed, so batches may be solved in threads at once
     opened(settings, store, progress)    the bench: teacher, lessons, whatever all cells share, with `.digest`
     keys(settings)                       the cells of its grid, each a small mapping with a "seed"
     together(keys)                       the same cells, as batches that are solved at once

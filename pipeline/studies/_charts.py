@@ -3,6 +3,7 @@
 curves     y over x, a line per group, with intervals
 bars       one value per row with its interval, and a line where nothing is gained
 heat       a value per pair of conditions, written into its cell
+named_heat the same, where conditions are words: in the order of the rows
 """
 
 from __future__ import annotations
@@ -124,6 +125,38 @@ def heat(*, title: str, x: str, y: str, value: str, x_label: str, y_label: str, 
             axes.set_xticks(range(len(across)), [f"{a:g}" for a in across])
             axes.set_yticks(range(len(down)), [f"{d:g}" for d in down])
             axes.set(xlabel=x_label, ylabel=y_label, title=title)
+            return picture(figure, title=title, alt=_alt(title, rows, x, value, y), caption=table.caption)
+
+    return draw
+
+
+def named_heat(*, title: str, x: str, y: str, value: str, low: float | None = None, high: float | None = None) -> Draw:
+    """A value per pair of named conditions, as colour and in figures. low, high: ends of the colours."""
+
+    def draw(table: Table) -> Picture | None:
+        from neuroloom.pipeline.review.figures import drawing, label, picture
+
+        rows = [row for row in table.rows if _known(row.get(value))]
+        if not rows:
+            return None
+        across, down = (list(dict.fromkeys(str(row[side]) for row in rows)) for side in (x, y))
+        values = [float(row[value]) for row in rows]
+        ends = (min(values) if low is None else low, max(values) if high is None else high)
+        with drawing(max(420, 190 + 96 * len(across)), 110 + 36 * len(down)) as figure:
+            import numpy as np
+            from matplotlib.colors import Normalize
+
+            axes, norm = figure.add_subplot(), Normalize(*ends)
+            grid = np.full((len(down), len(across)), np.nan)
+            for row, found in zip(rows, values, strict=True):
+                place = down.index(str(row[y])), across.index(str(row[x]))
+                grid[place] = found
+                colour = "white" if float(norm(found)) < 0.6 else "black"
+                axes.text(place[1], place[0], f"{found:.2g}", ha="center", va="center", color=colour)
+            axes.imshow(grid, norm=norm, cmap="viridis", aspect="auto")
+            axes.set_xticks(range(len(across)), [label(one, 20) for one in across])
+            axes.set_yticks(range(len(down)), [label(one, 24) for one in down])
+            axes.set(title=title)
             return picture(figure, title=title, alt=_alt(title, rows, x, value, y), caption=table.caption)
 
     return draw

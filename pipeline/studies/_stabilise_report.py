@@ -110,7 +110,46 @@ def _plots(system: str, found: Found, facts: Mapping[str, Any]) -> tuple[Plot, .
             log_y=True,
         ),
     )  # fmt: skip
-    return (scores, gradients, _spectra(found, facts) if system == "chaotic" else _lengths(system, found))
+    grid = _grids(system, rows)
+    return (scores, *grid, gradients, _spectra(found, facts) if system == "chaotic" else _lengths(system, found))
+
+
+def _grids(system: str, rows: Sequence[Row]) -> tuple[Plot, ...]:
+    """Cells solved and gradients over gain and length, arm by arm, where there is more than one of either."""
+    here = [row for row in rows if row["gain"] is not None]
+    sides = {side: len({row[side] for row in here}) for side in ("gain", "length")}
+    if max(sides.values()) < 2:
+        return ()
+    asked = (
+        ("solved", "seeds solved", "Share of seeds that are solved, by arm, gain and trained length.", 0.0, 1.0),
+        (
+            "log10_norm",
+            "largest gradient norm, power of ten",
+            "The largest norm of the gradient before clipping, over seeds and training, as its power of ten.",
+            None,
+            None,
+        ),
+    )
+    cells = [
+        {name: row[name] for name in ("arm", "gain", "length", "seeds", "solved", "largest_norm")}
+        | {"condition": f"g={row['gain']:g}, T={row['length']}", "log10_norm": _log10(row["largest_norm"])}
+        for row in sorted(here, key=lambda row: (row["length"], row["gain"]))
+    ]
+    return tuple(
+        Plot(
+            table=Table(name=f"{system}_grid_{value}", caption=caption, rows=tuple(cells)),
+            draw=_charts.named_heat(
+                title=f"{NAMES[system]}: {words}", x="condition", y="arm", value=value, low=low, high=high
+            ),
+        )
+        for value, words, caption, low, high in asked
+    )
+
+
+def _log10(norm: Any) -> float | None:
+    """None where there is no finite number to show."""
+    known = isinstance(norm, int | float) and math.isfinite(norm) and norm > 0
+    return round(math.log10(norm), 2) if known else None
 
 
 def _lengths(system: str, found: Found) -> Plot:

@@ -52,6 +52,7 @@ from neuroloom.pipeline.synthetic.synthesis import ElectrodeConfig, Facts, shuff
 
 TITLE = "What is one recorded sample worth?"
 ALSO = ("distillation",)
+SIDE_BY_SIDE = True
 SMALL_TEACHER = {
     "kind": "hidden_markov", "n_symbols": 16, "n_topics": 6, "successors": 3, "stay": 0.97, "width": 48, "blocks": 2,
     "heads": 2, "context": 32, "steps": 400,

@@ -45,6 +45,7 @@ from neuroloom.pipeline.studies._stabilise_school import Arm
 
 TITLE = "Can recordings teach what behaviour alone cannot?"
 ALSO = ("stabilisation", "stabilization", "stabilize")
+SIDE_BY_SIDE = True
 NO_GAIN = ("orthogonal", "gru", "lstm")
 EVERYWHERE = ("behaviour", "curriculum", "auxiliary", "local", "shuffled", "annealed")
 ARMS = {

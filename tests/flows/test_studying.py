@@ -17,7 +17,7 @@ def asked(tmp_path, monkeypatch):
     store = Store.here(tmp_path / "store").create()
     monkeypatch.setattr(Store, "here", lambda *_: store)
     runs = []
-    monkeypatch.setattr(flow, "cells", runs.append)
+    monkeypatch.setattr(flow, "cells", lambda run, store: runs.append(run))
     monkeypatch.setattr(flow, "conclusion", lambda run: None)
 
     def ask(*arguments, **more):

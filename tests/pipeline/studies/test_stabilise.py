@@ -237,3 +237,22 @@ def test_an_arm_that_is_not_there_is_named():
 def test_the_full_settings_survive_their_file(name):
     full = kinds(name).FULL
     assert kinds(name).Settings.model_validate_json(full.model_dump_json()) == full
+
+
+def test_a_grid_of_gains_is_drawn_arm_by_arm_and_what_is_not_finite_has_no_colour(bench):
+    settings = TINY.model_copy(update={"systems": ("toggle",), "gains": (0.9, 1.5)})
+    result = {"right": 1.0, "solved": True, "horizon": 3, "by_length": {"3": 1.0}, "norms": [], "steps": 10}
+    norms = {0.9: 100.0, 1.5: None}
+    cells = [
+        (key, result | {"largest_norm": norms.get(key["gain"], 1.0), "solved": key["seed"] == 0})
+        for key in stabilise.keys(settings)
+    ]
+    plots = {plot.table.name: plot for plot in stabilise.report(settings, cells, {}).plots}
+    rows = plots["toggle_grid_log10_norm"].table.rows
+    found = {row["condition"]: (row["solved"], row["log10_norm"]) for row in rows if row["arm"] == "local"}
+    assert found == {"g=0.9, T=3": (0.5, 2.0), "g=1.5, T=3": (0.5, None)}
+    assert "gru" not in {row["arm"] for row in rows}
+    for name in ("toggle_grid_solved", "toggle_grid_log10_norm"):
+        assert plots[name].draw(plots[name].table) is not None
+    alone = stabilise.report(TINY, [pair for pair in cells if pair[0]["gain"] != 0.9], {})
+    assert "toggle_grid_solved" not in {plot.table.name for plot in alone.plots}
