@@ -5,6 +5,8 @@ Every check file has
     TITLE: str                              what it looks for
     applies(stream: Stream) -> bool         is this a stream it can judge?
     check(stream: Stream) -> Finding        what it found, reading in bounded memory
+    begin(stream: Signal) -> Reading        optional: the same, told of one stretch after another (`_stretches.py`), so
+                                            that all such checks share one pass over a signal that is costly to compute
 
 Files whose name starts with `_` are shared code, not checks. Other packages add checks through the entry point group
 "neuroloom.quality". Nothing is altered or thrown away by a check: it says what it saw.
@@ -21,9 +23,10 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from neuroloom.ingest.streams import Stream
+from neuroloom.ingest.streams import Signal, Stream
 
 from ._finding import Finding
+from ._stretches import Reading, read_by
 
 
 class Check(Protocol):
@@ -54,7 +57,14 @@ def quality(streams: Iterable[Stream]) -> dict[str, dict[str, Any]]:
 
 
 def _of(stream: Stream) -> dict[str, Any]:
-    found: dict[str, Finding] = {name: c.check(stream) for name, c in checks().items() if c.applies(stream)}
+    fitting = {name: c for name, c in checks().items() if c.applies(stream)}
+    readings: dict[str, Reading] = {}
+    if isinstance(stream, Signal):
+        readings = {name: c.begin(stream) for name, c in fitting.items() if hasattr(c, "begin")}
+        read_by(stream, readings.values())
+    found: dict[str, Finding] = {
+        name: readings[name].finding() if name in readings else c.check(stream) for name, c in fitting.items()
+    }
     reasons: dict[str, list[str]] = {}
     for finding in found.values():
         for channel, reason in finding.bad_channels.items():

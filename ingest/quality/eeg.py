@@ -8,15 +8,17 @@ level, after the deviation criterion of PREP (Bigdely-Shamlo et al. 2015, Front 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neuroloom.ingest.eeg_positions import positions_mm
 from neuroloom.ingest.streams import TO_MICROVOLTS, Signal, Stream
 from neuroloom.ingest.timebase import FloatArray
 
 from ._finding import Finding
-from ._stretches import stretches
+from ._stretches import Reading, found_alone
 
 TITLE = "flat, noisy and bridged channels, mains hum"
 MODALITIES = ("eeg", "ieeg", "lfp", "meg", "eog", "ecg", "emg")
@@ -51,7 +53,15 @@ def check(stream: Stream) -> Finding:
     """Level, mains share at 50 and 60 Hz, bridged pairs and band powers per channel."""
     if not isinstance(stream, Signal):
         raise ValueError(f"{stream.name}: a {type(stream).__name__}; this check is for a Signal")
-    found = _measure(stream)
+    return found_alone(stream, begin(stream))
+
+
+def begin(stream: Signal) -> Reading:
+    """The same, told of one stretch after another."""
+    return _Sums(stream)
+
+
+def _judged(stream: Signal, found: _Measured) -> Finding:
     line = {f"line_{hz}_hz_share": _share(found, hz - 1.5, hz + 1.5) for hz in (50, 60)}
     pairs = _bridged(found, stream.channel_names) if stream.modality in ("eeg", "ieeg") else []
     notes = [f"{a} and {b} are bridged: they record the same" for a, b in pairs]
@@ -86,32 +96,44 @@ def _asked_for(stream: Signal, placed: int) -> list[str]:
     return notes
 
 
-def _measure(stream: Signal) -> _Measured:
-    from scipy.signal import welch
+class _Sums:
+    """Running sums over the stretches; C channels, F frequencies."""
 
-    n_channels = len(stream.channel_names)
-    n_fft = max(2, min(int(2 * stream.rate_hz), max(s.timebase.n_samples for s in stream.segments)))
-    weight, variance, apart = 0, np.zeros(n_channels), np.zeros((n_channels, n_channels))
-    freqs_hz, psd, n_psd = (
-        np.arange(n_fft // 2 + 1, dtype=np.float64) * stream.rate_hz / n_fft,
-        np.zeros((n_channels, n_fft // 2 + 1)),
-        0,
-    )
-    for _, values in stretches(stream):
+    def __init__(self, stream: Signal) -> None:
+        n_channels = len(stream.channel_names)
+        self._stream = stream
+        self._n_fft = max(2, min(int(2 * stream.rate_hz), max(s.timebase.n_samples for s in stream.segments)))
+        self._weight, self._n_psd = 0, 0
+        self._variance, self._apart = np.zeros(n_channels), np.zeros((n_channels, n_channels))
+        self._psd_CF = np.zeros((n_channels, self._n_fft // 2 + 1))
+
+    def add(self, _originals: NDArray[Any], values: NDArray[np.float64]) -> None:
+        """Add up a stretch, (T, C)."""
+        from scipy.signal import welch
+
         values = np.nan_to_num(values - np.nan_to_num(_mean(values)), posinf=0.0, neginf=0.0)
-        weight += len(values)
+        self._weight += len(values)
         covariance = values.T @ values
-        variance += np.diag(covariance)
-        apart += np.diag(covariance)[:, None] + np.diag(covariance)[None, :] - 2 * covariance
-        if len(values) >= n_fft:
-            psd += welch(values, fs=stream.rate_hz, nperseg=n_fft, axis=0)[1].T * len(values)
-            n_psd += len(values)
-    own = (variance[:, None] + variance[None, :]) / 2
-    ratio = np.divide(apart, own, out=np.full_like(apart, np.inf), where=own > 0)
-    np.fill_diagonal(ratio, np.inf)
-    return _Measured(
-        sd=np.sqrt(variance / max(1, weight)), freqs_hz=freqs_hz, psd_CF=psd / max(1, n_psd), difference_CC=ratio
-    )
+        own = np.diag(covariance)
+        self._variance += own
+        self._apart += own[:, None] + own[None, :] - 2 * covariance
+        if len(values) >= self._n_fft:
+            rate_hz = self._stream.rate_hz
+            self._psd_CF += welch(values, fs=rate_hz, nperseg=self._n_fft, axis=0)[1].T * len(values)
+            self._n_psd += len(values)
+
+    def finding(self) -> Finding:
+        """See `check`."""
+        own = (self._variance[:, None] + self._variance[None, :]) / 2
+        ratio = np.divide(self._apart, own, out=np.full_like(own, np.inf), where=own > 0)
+        np.fill_diagonal(ratio, np.inf)
+        found = _Measured(
+            sd=np.sqrt(self._variance / max(1, self._weight)),
+            freqs_hz=np.arange(self._n_fft // 2 + 1, dtype=np.float64) * self._stream.rate_hz / self._n_fft,
+            psd_CF=self._psd_CF / max(1, self._n_psd),
+            difference_CC=ratio,
+        )
+        return _judged(self._stream, found)
 
 
 def _mean(values: FloatArray) -> FloatArray:

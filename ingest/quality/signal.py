@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from neuroloom.ingest.streams import Signal, Stream
 
 from ._finding import Finding
-from ._stretches import stretches
+from ._stretches import Reading, found_alone
 
 TITLE = "constant, saturated, impossible or missing values"
 MAX_MISSING_SHARE = 0.05
@@ -33,6 +33,7 @@ MAY_STAND_STILL = (
 class _Tally:
     """Running counts per channel, shape (C,)."""
 
+    stream: Signal
     seen: int
     missing: NDArray[np.int64]
     low: NDArray[np.float64]
@@ -42,11 +43,12 @@ class _Tally:
     largest: NDArray[np.float64]  # of the values, whatever their sign
 
     @classmethod
-    def of(cls, n_channels: int) -> _Tally:
+    def of(cls, stream: Signal) -> _Tally:
         """Nothing seen yet."""
+        n_channels = len(stream.channel_names)
         zeros = np.zeros(n_channels, dtype=np.int64)
         inf = np.full(n_channels, np.inf)
-        return cls(0, zeros.copy(), inf.copy(), -inf, zeros.copy(), zeros.copy(), np.zeros(n_channels))
+        return cls(stream, 0, zeros.copy(), inf.copy(), -inf, zeros.copy(), zeros.copy(), np.zeros(n_channels))
 
     def add(self, originals: NDArray[Any], values: NDArray[np.float64]) -> None:
         """Count a stretch of originals and values, both (T, C)."""
@@ -57,6 +59,10 @@ class _Tally:
         self.at_low = np.where(low < self.low, 0, self.at_low) + _in_runs(counted == least)
         self.at_high = np.where(high > self.high, 0, self.at_high) + _in_runs(counted == most)
         self.low, self.high = least, most
+
+    def finding(self) -> Finding:
+        """See `check`."""
+        return _found(self.stream, self)
 
     def _finite(
         self, originals: NDArray[Any], values: NDArray[np.float64]
@@ -82,9 +88,15 @@ def check(stream: Stream) -> Finding:
     """
     if not isinstance(stream, Signal):
         raise ValueError(f"{stream.name}: a {type(stream).__name__}; this check is for a Signal")
-    tally = _Tally.of(len(stream.channel_names))
-    for originals, values in stretches(stream):
-        tally.add(originals, values)
+    return found_alone(stream, begin(stream))
+
+
+def begin(stream: Signal) -> Reading:
+    """The same, told of one stretch after another."""
+    return _Tally.of(stream)
+
+
+def _found(stream: Signal, tally: _Tally) -> Finding:
     missing = tally.missing / max(1, tally.seen)
     constant = tally.low >= tally.high
     saturated = np.where(constant, 0.0, (tally.at_low + tally.at_high) / max(1, tally.seen))
