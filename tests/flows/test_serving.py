@@ -235,6 +235,31 @@ def test_the_trials_of_a_search_are_tasks_in_processes(served):
     assert {"trial 0 of find", "trial 1 of find"} <= names
 
 
+def test_settings_of_a_study_that_are_typed_into_the_form_take_effect_cell_by_cell(served):
+    text = """
+systems = ["toggle"]
+teacher = {channels = 1, units = 12, context = 6, longest_trained = 6, steps = 20}
+gains = [0.7]
+lengths = [3]
+seeds = 1
+arms = ["behaviour", "local"]
+units = 8
+n_channels = 4
+pool = 40
+n_test = 10
+schooling = {steps = 2}
+"""
+    asked = {"name": "stabilise", "settings": text, "run_name": "typed"}
+    run_and_wait(served, "study/studies", asked, timeout_s=PATIENCE_S)
+    table = (served.store.run_folder("typed") / "toggle_right.csv").read_text()
+    assert table.count(",0.7,3,") == 2
+    names = {run["name"] for run in api(served, "/task_runs/filter")}
+    assert {f"system toggle, arm {arm}, gain 0.7, length 3" for arm in ("behaviour", "local")} <= names
+    ends = api(served, "/artifacts/filter", artifacts={"type": {"any_": ["progress"]}})
+    assert [float(bar["data"]) for bar in ends if bar["description"] == "cells of typed"] == [100.0]
+    assert (served.store.review / "run-typed.html").is_file()
+
+
 def test_features_are_made_on_request_and_shown(served):
     run_and_wait(served, "build-features/features", {"session_ids": [SESSION]}, timeout_s=PATIENCE_S)
     keys = {artifact["key"] for artifact in api(served, "/artifacts/filter")}
