@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from neuroloom.ingest.eeg_positions import positions_mm
 from neuroloom.ingest.streams import TO_MICROVOLTS, Signal, Stream
 from neuroloom.ingest.timebase import FloatArray
+from neuroloom.ingest.words import count
 
 from ._finding import Finding
 from ._stretches import Reading, found_alone
@@ -67,7 +68,7 @@ def _judged(stream: Signal, found: _Measured) -> Finding:
     notes = [f"{a} and {b} are bridged: they record the same" for a, b in pairs]
     for key, share in line.items():
         loud = int(np.count_nonzero(share > MAX_LINE_SHARE))
-        notes += [f"{key.split('_')[1]} Hz hum is over half the power of {loud} channels"] if loud else []
+        notes += [f"{key.split('_')[1]} Hz hum is over half the power of {count(loud, 'channel')}"] if loud else []
     placed = int(np.isfinite(positions_mm(stream)).all(axis=1).sum())
     if stream.modality == "eeg":
         notes += _asked_for(stream, placed)
