@@ -125,7 +125,7 @@ class Topology:
 
     @classmethod
     def read(cls, path: str | Path) -> Topology:
-        """A topology from a TOML file, a CSV weight matrix, a connectome archive (zip), or a bundled name.
+        """A topology from a TOML file, a CSV weight matrix or edge list, a connectome archive (zip), or a bundled name.
 
         Raises TopologyError naming the file, what was found and what was wanted.
         """

@@ -1,4 +1,4 @@
-"""Topologies from files: TOML, CSV weight matrices, connectome archives, NetworkX graphs.
+"""Topologies from files: TOML, CSV weight matrices and edge lists, connectome archives, NetworkX graphs.
 
 TOML holds the fields of `Topology`: `name`, `speed_m_per_s`, `[[areas]]`, `[[pathways]]`, `[[global_modules]]`; and,
 for pathways alike in both directions, `links = [[area, area, weight, length_mm], ...]` with areas by number from 0.
@@ -9,6 +9,10 @@ share of its pathways; `[[areas]]` then says more of some areas (size, inputs, .
 CSV: a square matrix, row = source, column = target, with or without names in the first row and column, quoted or not,
 separated by commas, semicolons, tabs or blanks. Beside `brain.csv` may lie `brain_lengths.csv` (mm, same shape; its
 areas may be in another order where both files name them) and `brain_centres.csv` (name, x, y, z in mm).
+
+A CSV file whose first row names both ends of a connection (`pre` and `post`, `source` and `target`, or `from` and `to`)
+is an edge list: one row per connection, with a column `weight`, `synapses`, `count` or `strength` (below 0 =
+inhibition; those of one pair are added), and `length_mm` where lengths are known. Centres beside it as above.
 
 Connectome archive (zip, as The Virtual Brain writes it): `weights.txt`, and if there `tract_lengths.txt`,
 `centres.txt` (name x y z) and `hemispheres.txt` (1 = right), each also as `.bz2`; row = target, column = source.

@@ -1,9 +1,10 @@
-"""Topologies from matrices: CSV files that lie beside each other, and connectome archives."""
+"""Topologies from matrices and edge lists: CSV files that lie beside each other, and connectome archives."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from .connectome_archive import read_members
@@ -12,8 +13,12 @@ from .topology import Area, Pathway, Position, Topology, TopologyError
 MAX_TEXT_BYTES = 64_000_000
 MAX_AREAS = 5_000
 SEPARATORS = ",;\t"
+ENDS = (("pre", "post"), ("source", "target"), ("from", "to"))  # columns of an edge list, in small letters
+WEIGHTS = ("weight", "synapses", "count", "strength")
+LENGTH = "length_mm"
 Matrix = list[list[float]]
 Row = tuple[int, list[str]]
+Pair = tuple[str, str]
 
 
 def text_of(file: Path) -> str:
@@ -27,19 +32,95 @@ def text_of(file: Path) -> str:
 
 
 def from_csv(file: Path) -> Topology:
-    """A matrix, with `_lengths` and `_centres` beside it where there are any; see `Topology.read`."""
-    names, weights = _named_matrix(text_of(file), file.name)
+    """A matrix or an edge list, with `_lengths` and `_centres` beside it where there are any; see `Topology.read`."""
+    table = _table(text_of(file))
     lengths_file, centres_file = (file.with_name(f"{file.stem}_{what}.csv") for what in ("lengths", "centres"))
-    lengths = _lengths(lengths_file, names, file.name) if lengths_file.is_file() else None
-    centres = None
-    if centres_file.is_file():
-        centres = _centres(_table(text_of(centres_file)), centres_file.name)
-    return _from_matrices(file.stem, file.name, weights, lengths, centres, names=names)
+    lengths: Matrix | None = None
+    notes: tuple[str, ...] = ()
+    if table and _ends(table[0][1]):
+        names, weights, lengths, notes = _edges(table, file.name)
+    else:
+        names, weights = _named_matrix(table, file.name)
+    if lengths is not None and lengths_file.is_file():
+        raise TopologyError(f"{file.name}: lengths in a column and in {lengths_file.name}; one of them is needed")
+    if lengths_file.is_file():
+        lengths = _lengths(lengths_file, names, file.name)
+    centres = _centres(_table(text_of(centres_file)), centres_file.name) if centres_file.is_file() else None
+    made = _from_matrices(file.stem, file.name, weights, lengths, centres, names=names)
+    return replace(made, notes=(*notes, *made.notes))
+
+
+def _ends(header: Sequence[str]) -> tuple[int, int] | None:
+    """The columns of both ends of a connection, where a first row names them."""
+    names = [cell.lower() for cell in header]
+    return next(((names.index(a), names.index(b)) for a, b in ENDS if a in names and b in names), None)
+
+
+def _edges(table: Sequence[Row], where: str) -> tuple[list[str], Matrix, Matrix | None, tuple[str, ...]]:
+    """Names, weights and lengths [source][target], and notes, of a header and one row per connection.
+
+    Weights of one pair are added: a pair of cells has chemical and electrical synapses, say. No column is guessed from
+    its content, since a number could be a weight, a delay or anything else; notes say which were not read.
+    """
+    (_, header), *rows = table
+    ends, weight, length = _ends(header), _column(header, WEIGHTS, where), _column(header, (LENGTH,), where)
+    if ends is None or weight is None:
+        found = ", ".join(header)[:80]
+        raise TopologyError(f"{where}: edge list with columns {found}; one of {', '.join(WEIGHTS)} is needed, too")
+    weights: dict[Pair, float] = {}
+    lengths: dict[Pair, float] = {}
+    for line, row in rows:
+        at = f"{where}, line {line}"
+        pair = _pair(row, ends, header, at)
+        weights[pair] = weights.get(pair, 0.0) + _number(row[weight], at)
+        if length is not None:
+            _keep_length(lengths, pair, _number(row[length], at), at)
+    names = list(dict.fromkeys(name for pair in weights for name in pair))
+    again = len(rows) - len(weights)
+    left = [name for n, name in enumerate(header) if n not in (*ends, weight, length)]
+    notes = [f"{again} rows of pairs that were there before: weights added"] if again else []
+    notes += [f"columns not read: {', '.join(left)}"] if left else []
+    return names, _filled(names, weights, where), _filled(names, lengths, where) if lengths else None, tuple(notes)
+
+
+def _column(header: Sequence[str], names: Sequence[str], where: str) -> int | None:
+    """Which column has one of these names. Raises TopologyError where several have."""
+    found = [n for n, cell in enumerate(header) if cell.lower() in names]
+    if len(found) > 1:
+        raise TopologyError(f"{where}: columns {' and '.join(header[n] for n in found)}; one of them is needed")
+    return found[0] if found else None
+
+
+def _pair(row: Sequence[str], ends: tuple[int, int], header: Sequence[str], at: str) -> Pair:
+    if len(row) != len(header):
+        raise TopologyError(f"{at}: {len(row)} cells; {len(header)} are needed, as in the header")
+    source, target = row[ends[0]], row[ends[1]]
+    if not source or not target:
+        raise TopologyError(f"{at}: from {source!r} to {target!r}; a name at both ends is needed")
+    return source, target
+
+
+def _keep_length(lengths: dict[Pair, float], pair: Pair, length: float, at: str) -> None:
+    if lengths.setdefault(pair, length) != length:
+        raise TopologyError(
+            f"{at}: {pair[0]} to {pair[1]} is {length:g} mm long here, {lengths[pair]:g} mm before; they must be equal"
+        )
+
+
+def _filled(names: Sequence[str], values: Mapping[Pair, float], where: str) -> Matrix:
+    """[source][target], 0 where there is nothing."""
+    if not 1 <= len(names) <= MAX_AREAS:
+        raise TopologyError(f"{where}: connections between {len(names)} areas; 1 to {MAX_AREAS} are needed")
+    at = {name: n for n, name in enumerate(names)}
+    matrix = [[0.0] * len(names) for _ in names]
+    for (source, target), value in values.items():
+        matrix[at[source]][at[target]] = value
+    return matrix
 
 
 def _lengths(file: Path, names: Sequence[str], weights_file: str) -> Matrix:
     """Lengths in the order of `names`, where both files name their areas."""
-    own, lengths = _named_matrix(text_of(file), file.name)
+    own, lengths = _named_matrix(_table(text_of(file)), file.name)
     if not own or not names or own == names:
         return lengths
     if sorted(own) != sorted(names):
@@ -153,8 +234,7 @@ def _transposed(matrix: Matrix) -> Matrix:
     return [list(column) for column in zip(*_square(matrix, "connectome archive"), strict=True)]
 
 
-def _named_matrix(text: str, where: str) -> tuple[list[str], Matrix]:
-    table = _table(text)
+def _named_matrix(table: Sequence[Row], where: str) -> tuple[list[str], Matrix]:
     header, rows = table[0][1] if table else [], table[1:]
     shorter = bool(rows) and len(header) == len(rows[0][1]) - 1  # as R writes it, with no cell above names of rows
     if all(map(_is_number, header)) and not shorter:

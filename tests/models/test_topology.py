@@ -1,4 +1,5 @@
 import random
+import re
 from dataclasses import replace
 from itertools import combinations
 from math import dist
@@ -139,6 +140,46 @@ def test_a_matrix_as_spreadsheets_and_r_write_it(tmp_path, text):
     (tmp_path / "b.csv").write_text(text)
     (tmp_path / "b_centres.csv").write_text('name,x,y,z\n"P 1",0,0,0\n2,0,3,4\n')
     assert Topology.read(tmp_path / "b.csv").pathways == (Pathway(source="P 1", target="2", weight=3.0, length_mm=5.0),)
+
+
+def test_an_edge_list_adds_the_rows_of_a_pair_and_says_what_it_did_not_read(tmp_path):
+    (tmp_path / "b.csv").write_text(
+        "Pre\tPost\ttype\tsynapses\nP\tQ\tchem\t2\nP\tQ\tgap\t3\nQ\tR\tchem\t-1\nR\tR\tgap\t9\n"
+    )
+    topology = Topology.read(tmp_path / "b.csv")
+    assert topology.area_names == ("P", "Q", "R")
+    assert topology.pathways == (
+        Pathway(source="P", target="Q", weight=5.0),
+        Pathway(source="Q", target="R", weight=1.0, sign=-1),
+    )
+    assert topology.notes[:2] == ("1 rows of pairs that were there before: weights added", "columns not read: type")
+
+
+def test_an_edge_list_may_have_lengths_and_centres_and_be_a_connectome(tmp_path):
+    (tmp_path / "b.csv").write_text("target,source,weight,length_mm\nQ,P,2,30\nP,Q,1,40\n")
+    (tmp_path / "b_centres.csv").write_text("name,x,y,z\nQ,1,2,3\nP,0,0,0\n")
+    (tmp_path / "t.toml").write_text('connectome = "b.csv"\nstrongest = 0.5\n')
+    topology = Topology.read(tmp_path / "t.toml")
+    assert topology.pathways == (Pathway(source="P", target="Q", weight=2.0, length_mm=30.0),)
+    assert topology.areas[1].position_mm == (1.0, 2.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("pre,post,n\nP,Q,1\n", "b.csv: edge list with columns pre, post, n; one of weight, synapses, count, strength"),
+        ("pre,post,weight,count\nP,Q,1,1\n", "b.csv: columns weight and count; one of them"),
+        ("pre,post,weight\nP,Q,many\n", "b.csv, line 2: 'many'; a finite number"),
+        ("pre,post,weight\nP,,1\n", "b.csv, line 2: from 'P' to ''; a name at both ends"),
+        ("pre,post,weight\nP,Q,1,5\n", "b.csv, line 2: 4 cells; 3 are needed"),
+        ("pre,post,weight\n", "b.csv: connections between 0 areas"),
+        ("from,to,weight,length_mm\nP,Q,1,5\nP,Q,1,6\n", "b.csv, line 3: P to Q is 6 mm long here, 5 mm before"),
+    ],
+)
+def test_an_edge_list_that_leaves_something_open_says_where_and_what_is_needed(tmp_path, text, said):
+    (tmp_path / "b.csv").write_text(text)
+    with pytest.raises(TopologyError, match=re.escape(said)):
+        Topology.read(tmp_path / "b.csv")
 
 
 CONNECTOME = """connectome = "b.csv"
