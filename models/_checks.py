@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from inspect import signature
+from numbers import Integral
 from typing import Any
 
 from torch import Tensor
@@ -25,6 +26,13 @@ def check_port(where: str, port: Port, others: Sequence[Port], areas: Sequence[s
             raise ValueError(f"{where} is within {area!r}, which is no area here; there are {', '.join(areas[:12])}")
     if abs(port.bin_s - bin_s) > 1e-9:
         raise ValueError(f"{where} has bins of {port.bin_s} s, the network of {bin_s} s; they must match")
+
+
+def check_whole(**settings: int) -> None:
+    """Raise ValueError where a number of units, bins or ranks is not a whole number."""
+    for name, value in settings.items():
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            raise ValueError(f"{name} is {value!r}; a whole number is needed")
 
 
 def check_options(kind: str, options: Mapping[str, Any]) -> None:

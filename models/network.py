@@ -22,7 +22,7 @@ from urllib.parse import quote, unquote
 import torch
 from torch import Tensor, nn
 
-from ._checks import check_inputs, check_options, check_port
+from ._checks import check_inputs, check_options, check_port, check_whole
 from .encoders import EVERYWHERE, Encoder
 from .groups import Group
 from .messages import Edge, Messages
@@ -87,6 +87,7 @@ class ModularNetwork(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        check_whole(area_size=area_size, rank=rank, session_size=session_size, recompute_bins=recompute_bins)
         if area_size < 1 or bin_s <= 0 or tau_s <= 0 or gain <= 0 or not 0 <= coupling < 1 or rank < 0:
             raise ValueError(
                 f"area_size {area_size}, bin_s {bin_s}, tau_s {tau_s}, gain {gain}, coupling {coupling}, rank {rank}: "

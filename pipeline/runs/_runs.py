@@ -27,6 +27,7 @@ from torch import Tensor
 from neuroloom.ingest import durable
 from neuroloom.ingest.session import Session
 from neuroloom.models import ModularNetwork, Port, Topology
+from neuroloom.pipeline.runs._settings import check_settings
 from neuroloom.pipeline.runs.features import FeatureConfig
 from neuroloom.pipeline.runs.objectives import ForcingConfig, ObjectiveConfig
 from neuroloom.pipeline.runs.splitting import WindowConfig
@@ -96,6 +97,7 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if self.steps < 1 or self.batch_size < 1 or self.validate_every < 1 or self.checkpoint_every < 1:
             raise ValueError(
                 f"steps {self.steps}, batch size {self.batch_size}, validation every {self.validate_every}, checkpoint "
@@ -103,8 +105,6 @@ class TrainConfig:
             )
         if not 0 <= self.input_dropout < 1:
             raise ValueError(f"input dropout {self.input_dropout}; from 0 to below 1 is wanted")
-        if self.forward_s < 0:
-            raise ValueError(f"forward_s is {self.forward_s}; 0 or more is wanted")
         if self.train_only not in ("all", "session"):
             raise ValueError(f"train_only is {self.train_only!r}; 'all' or 'session' is wanted")
         if not 0 <= self.prune_to < 1 or (self.prune_scale_mm is not None and self.prune_scale_mm <= 0):
@@ -118,9 +118,9 @@ class TrainConfig:
 
     def _check_processes(self) -> None:
         n = self.processes
-        if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= self.batch_size:
+        if not 1 <= n <= self.batch_size:
             raise ValueError(
-                f"processes is {n!r}; a whole number from 1 to the {self.batch_size} windows of a batch is wanted"
+                f"processes is {n}; a whole number from 1 to the {self.batch_size} windows of a batch is wanted"
             )
         for objective in self.objectives if n > 1 else ():
             if len(objective.candidates) > 1:

@@ -131,7 +131,10 @@ def training_of(config: RunConfig, where: str = "") -> TrainConfig:
         checked(partial(ObjectiveConfig.from_table, table), f"{where}: [[objectives]] {i}")
     forcing = dict(config.forcing)
     if forcing:
-        forcing["ports"] = tuple(forcing.get("ports", ()))
+        ports = forcing.get("ports", ())
+        if not isinstance(ports, list | tuple):
+            raise ConfigError(f"{where}: [forcing]: ports is {ports!r}; a list of ports is wanted")
+        forcing["ports"] = tuple(ports)
         checked(lambda: ForcingConfig(**forcing), f"{where}: [forcing]")
     if config.functional:
         functional_of(config, where)
@@ -145,11 +148,23 @@ def training_of(config: RunConfig, where: str = "") -> TrainConfig:
 
 
 def features_of(config: RunConfig, where: str) -> FeatureConfig:
-    """How features are made."""
+    """How features are made. Raises ConfigError, for kinds of streams, too."""
     from neuroloom.pipeline.runs.features import FeatureConfig
 
+    _check_kinds(config, where)
     asked: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in config.features.items()}
     return checked(lambda: FeatureConfig(**asked), f"{where}: [features]")
+
+
+def _check_kinds(config: RunConfig, where: str) -> None:
+    """Also of streams that only come in, which no readout is made of."""
+    from neuroloom.models.ports import EVENTS
+    from neuroloom.models.readouts import kinds
+
+    known = sorted({*kinds.names(), *EVENTS})
+    for stream, kind in config.kinds.items():
+        if kind not in known:
+            raise ConfigError(f"{where}: [kinds]: {stream} is {kind!r}; one of {', '.join(known)} is wanted")
 
 
 def functional_of(config: RunConfig, where: str) -> tuple[str, FunctionalConfig]:

@@ -269,3 +269,9 @@ def test_a_student_learns_a_teachers_rates_better_than_the_mean():
         for rate in (count.mean(dim=(0, 1)).expand_as(count), count)
     )
     assert (losses[-1] - best) < 0.2 * (at_mean - best)
+
+
+@pytest.mark.parametrize("name", ["area_size", "rank", "session_size", "recompute_bins"])
+def test_sizes_that_are_no_whole_numbers_are_refused_by_name(name):
+    with pytest.raises(ValueError, match=f"{name} is 1.5; a whole number"):
+        ModularNetwork(Topology.read("four-areas"), **{"bin_s": 0.02, "area_size": 4, name: 1.5})

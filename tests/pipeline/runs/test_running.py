@@ -176,7 +176,7 @@ def test_a_config_that_makes_no_sense_is_told_with_file_and_table(tmp_path: Path
     ("text", "message"),
     [
         ("[network]\ncolour = 1", r"run: \[network\]: 'colour' is no setting; there are area_size, .*kind"),
-        ("[kinds]\nlfp = 'poisson'", r"run: no readout 'poisson'; there are"),
+        ("[kinds]\nlfp = 'poisson'", r"run\.toml: \[kinds\]: lfp is 'poisson'; one of bold, choice"),
         ("[functional]\nport = 'meg'", r"run: no port 'meg' in any session; there are"),
         ("[training]\nport_weights = { eeg = 2.0 }", r"run: port_weights: 'eeg' is no target; there are"),
         ("[network]\nkind = 'lstm'", r"run: \[network\]: no kind of module 'lstm'; there are: gated_linear, gru"),
@@ -212,3 +212,23 @@ def test_a_session_too_short_for_windows_is_left_out_unless_it_is_named(
     assert made.left_out[short.id].startswith("3.0 s of recording; at least")
     with pytest.raises(ValueError, match=rf"{short.id}: 3\.0 s of recording"):
         trained(store, tmp_path, f'sessions = ["{short.id}"]\n{RUN}', "named")
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ('[training]\npatience = "soon"', r"\[training\]: patience is 'soon'; a whole number"),
+        ("[training]\npatience = -1", r"\[training\]: patience is -1; 0 or more"),
+        ("[training]\nclip_norm = 0", r"\[training\]: clip_norm is 0; above 0"),
+        ("[training]\nlearning_rate = inf", r"\[training\]: learning_rate is inf; a finite number"),
+        ("[training]\nprocesses = true", r"\[training\]: processes is True; a whole number"),
+        ("[training]\nprecision = 16", r"\[training\]: precision is 16; a text"),
+        ('[forcing]\nports = "lfp"', r"\[forcing\]: ports is 'lfp'; a list of ports"),
+        ('[kinds]\nhand = "bolt"', r"\[kinds\]: hand is 'bolt'; one of bold, choice, continuous, eeg"),
+    ],
+)
+def test_a_setting_of_another_type_or_out_of_bounds_is_refused_before_anything_is_made(
+    tmp_path: Path, more: str, said: str
+) -> None:
+    with pytest.raises(ConfigError, match=r"run\.toml: " + said):
+        asked(tmp_path, f"{RUN}{more}\n")
