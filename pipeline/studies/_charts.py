@@ -30,13 +30,18 @@ def curves(
     log_x: bool = False,
     log_y: bool = False,
     level: float | None = None,
+    only: str = "",
 ) -> Draw:
-    """y over x, a line per value of column `by`, with `y_low` and `y_high` as its interval. level: to compare with."""
+    """y over x, a line per value of column `by`, with `y_low` and `y_high` as its interval. level: to compare with.
+
+    only: a column that says which rows are drawn; all where it is left out.
+    """
 
     def draw(table: Table) -> Picture | None:
         from neuroloom.pipeline.review.figures import CYCLE, MUTED, drawing, label, log_axis, picture
 
-        rows = [row for row in table.rows if _known(row.get(x)) and _known(row.get(y))]
+        drawn = [row for row in table.rows if not only or row[only]]
+        rows = [row for row in drawn if _known(row.get(x)) and _known(row.get(y))]
         if not rows:
             return None
         with drawing(760, 420) as figure:

@@ -153,23 +153,49 @@ def _log10(norm: Any) -> float | None:
 
 
 def _lengths(system: str, found: Found) -> Plot:
+    """The table has every cell; the picture a line per arm only, since those of a whole grid hide each other."""
     grouped: dict[tuple[str, int], list[float]] = {}
+    shown = _hardest_solved(found)
+    pictured = {_told(key) for key, _ in found if _among(shown, key)}
     for key, result in found:
         for tested, right in result["by_length"].items():
             grouped.setdefault((_told(key), int(tested)), []).append(float(right))
-    rows = [{"what": what, "tested": n} | mean_of(right).cells("right") for (what, n), right in grouped.items()]
+    rows = [
+        {"what": what, "tested": n, "pictured": what in pictured} | mean_of(right).cells("right")
+        for (what, n), right in grouped.items()
+    ]
     return Plot(
         table=Table(
             name=f"{system}_by_length",
             caption="Right answers by the length of the test's sequences, mean over seeds, gain and trained length as "
-            "said.",
+            f"said. The picture shows {_shown_words(shown)}; the table has all.",
             rows=tuple(rows),
         ),
         draw=_charts.curves(
             title=f"{NAMES[system]}: longer and shorter than trained", x="tested", y="right", by="what",
-            x_label="steps", y_label="share right", level=0.5,
+            x_label="steps", y_label="share right", level=0.5, only="pictured",
         ),
     )  # fmt: skip
+
+
+def _hardest_solved(found: Found) -> tuple[float | None, int, bool]:
+    """Gain and length of the hardest cell that a seed solved, by length, then by gain; of all cells where none did."""
+    solved = [key for key, result in found if result["solved"] and key["gain"] is not None]
+    among = solved or [key for key, _ in found]
+    length = max(key["length"] for key in among)
+    gains = [key["gain"] for key in among if key["length"] == length and key["gain"] is not None]
+    return max(gains, default=None), length, bool(solved)
+
+
+def _among(shown: tuple[float | None, int, bool], key: Key) -> bool:
+    gain, length, _ = shown
+    return key["length"] == length and key["gain"] in (gain, None)
+
+
+def _shown_words(shown: tuple[float | None, int, bool]) -> str:
+    gain, length, solved = shown
+    place = f"T={length}" if gain is None else f"gain {gain:g} at T={length}"
+    return f"{place}, the hardest that any seed solved" if solved else f"{place}, the hardest; no seed solved any"
 
 
 def _spectra(found: Found, facts: Mapping[str, Any]) -> Plot:
