@@ -121,11 +121,13 @@ def _grids(system: str, rows: Sequence[Row]) -> tuple[Plot, ...]:
     if max(sides.values()) < 2:
         return ()
     asked = (
-        ("solved", "seeds solved", "Share of seeds that are solved, by arm, gain and trained length.", 0.0, 1.0),
+        ("solved", "solved_of", "seeds solved", "Seeds that are solved, by arm, gain and trained length.", 0.0, 1.0),
         (
             "log10_norm",
-            "largest gradient norm, power of ten",
-            "The largest norm of the gradient before clipping, over seeds and training, as its power of ten.",
+            "norm_told",
+            "largest gradient norm",
+            "The largest norm of the gradient before clipping, over seeds and training; colours go by its power of "
+            "ten, and a cell without one had a gradient that was not finite.",
             None,
             None,
         ),
@@ -133,16 +135,20 @@ def _grids(system: str, rows: Sequence[Row]) -> tuple[Plot, ...]:
     cells = [
         {name: row[name] for name in ("arm", "gain", "length", "seeds", "solved", "largest_norm")}
         | {"condition": f"g={row['gain']:g}, T={row['length']}", "log10_norm": _log10(row["largest_norm"])}
+        | {
+            "solved_of": f"{round(row['solved'] * row['seeds'])} of {row['seeds']}",
+            "norm_told": _figure(row["largest_norm"]),
+        }
         for row in sorted(here, key=lambda row: (row["length"], row["gain"]))
     ]
     return tuple(
         Plot(
             table=Table(name=f"{system}_grid_{value}", caption=caption, rows=tuple(cells)),
             draw=_charts.named_heat(
-                title=f"{NAMES[system]}: {words}", x="condition", y="arm", value=value, low=low, high=high
+                title=f"{NAMES[system]}: {words}", x="condition", y="arm", value=value, told=told, low=low, high=high
             ),
         )
-        for value, words, caption, low, high in asked
+        for value, told, words, caption, low, high in asked
     )
 
 
@@ -150,6 +156,13 @@ def _log10(norm: Any) -> float | None:
     """None where there is no finite number to show."""
     known = isinstance(norm, int | float) and math.isfinite(norm) and norm > 0
     return round(math.log10(norm), 2) if known else None
+
+
+def _figure(norm: float) -> str:
+    """Two digits, 470 and not 4.7e+02; a power from ten thousand on."""
+    if not math.isfinite(norm):
+        return "not finite"
+    return f"{float(f'{norm:.2g}'):g}" if norm < 1e4 else f"{norm:.0e}".replace("e+0", "e").replace("e+", "e")
 
 
 def _lengths(system: str, found: Found) -> Plot:

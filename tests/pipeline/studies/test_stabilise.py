@@ -258,6 +258,8 @@ def test_a_grid_of_gains_is_drawn_arm_by_arm_and_what_is_not_finite_has_no_colou
     rows = plots["toggle_grid_log10_norm"].table.rows
     found = {row["condition"]: (row["solved"], row["log10_norm"]) for row in rows if row["arm"] == "local"}
     assert found == {"g=0.9, T=3": (0.5, 2.0), "g=1.5, T=3": (0.5, None)}
+    written = {(row["solved_of"], row["norm_told"]) for row in rows if row["arm"] == "local"}
+    assert written == {("1 of 2", "100"), ("1 of 2", "not finite")}
     assert "gru" not in {row["arm"] for row in rows}
     for name in ("toggle_grid_solved", "toggle_grid_log10_norm"):
         assert plots[name].draw(plots[name].table) is not None
@@ -282,3 +284,11 @@ def test_the_picture_over_lengths_has_a_line_per_arm_at_the_hardest_solved_cell(
     picture = plot.draw(plot.table)
     assert picture is not None
     assert ("gain 1.5, T=6" in picture.alt) == (pictured == "gain 1.5, T=6")
+
+
+@pytest.mark.parametrize(
+    ("norm", "written"),
+    [(0.977, "0.98"), (6.417, "6.4"), (470.2, "470"), (64811.0, "6e4"), (1.09e9, "1e9"), (3e12, "3e12")],
+)
+def test_a_norm_is_written_in_few_figures(norm, written):
+    assert _stabilise_report._figure(norm) == written
