@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -55,7 +56,7 @@ def study(
 ) -> None:
     """Run a study on teachers whose truth is known.
 
-    The same again goes on where it stopped.
+    The same again goes on where it stopped. Exit 3: some cells failed, so there is no report yet.
     """
     from neuroloom.pipeline import studying
     from neuroloom.pipeline.reviewing import review_index
@@ -65,13 +66,27 @@ def study(
     if full and profile not in ("", FULL):
         raise typer.BadParameter(f"--full and --profile {profile}; one of them is wanted")
     run = studying.prepare_study(name, place, profile=FULL if full else profile, config=config)
-    report = studying.run_study(run, place, progress=lambda done, wanted, what: say(f"{done} of {wanted}: {what}"))
+    try:
+        report = studying.run_study(run, place, progress=lambda done, wanted, what: say(f"{done} of {wanted}: {what}"))
+    except studying.CellsError as error:
+        again = _again(name, full=full, profile=profile, config=config, store=store)
+        for line in (f"{run}: {error.sentence}", *(f"  {one}" for one in error.failed), f"  to go on: {again}"):
+            say(line)
+        raise typer.Exit(3) from error
     review_index(place)
     folder, page = place.run_folder(run), place.review / f"run-{run}.html"
     if as_json:
         document({"run": run, "folder": str(folder), "page": str(page), **report.to_json()})
         return
     lines(report.sentence, *[f"  {_wanted(row)}" for row in report.wanted], f"  page: {page}", f"  tables: {folder}")
+
+
+def _again(name: str, *, full: bool, profile: str, config: Path | None, store: Path | None) -> str:
+    """The command that was given, as a shell reads it."""
+    said = ["neuroloom", "study", name, *(["--full"] if full else [])]
+    for option, value in (("--profile", profile), ("--config", config), ("--store", store)):
+        said += [option, str(value)] if value else []
+    return shlex.join(said)
 
 
 def generate(

@@ -63,7 +63,7 @@ def _within(store: Store, config: str) -> Path | None:
 
 
 def cells(run: str, store: Store) -> None:
-    """The cells that are missing, each batch a task. Raises RuntimeError naming those that failed, after the others."""
+    """The cells that are missing, each batch a task. Raises CellsError after the others."""
     from neuroloom.pipeline import studying
 
     batches = studying.missing_batches(run, store)
@@ -83,10 +83,9 @@ def cells(run: str, store: Store) -> None:
     finally:
         _bench.cache_clear()
     pairs = zip(calls, found, strict=True)
-    failed = [f"{call['cell']}: {error}" for call, error in pairs if isinstance(error, BaseException)]
+    failed = [(str(call["cell"]), error) for call, error in pairs if isinstance(error, BaseException)]
     if failed:
-        said = f"{len(failed)} of {len(calls)} failed, the others are done; the same again tries these alone"
-        raise RuntimeError("; ".join([said, *failed]))
+        raise studying.CellsError(failed, len(calls))
     bar.finish()
 
 

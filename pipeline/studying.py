@@ -10,6 +10,7 @@ run_study       all of it
 from __future__ import annotations
 
 import json
+import logging
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
@@ -33,6 +34,18 @@ from neuroloom.pipeline.studies._report import Report
 FACTS = "facts.json"
 ARITHMETIC = 1  # part of every cell's name: raise it where the same settings would give other numbers
 Progress = Callable[[int, int, str], None]
+OF_USERS = (ValueError, OSError)  # those whose message alone says what is wrong
+
+
+class CellsError(RuntimeError):
+    """Cells without a result, told after the others were done. failed: what and why of each batch that has none."""
+
+    def __init__(self, failed: Sequence[tuple[str, BaseException]], n_batches: int) -> None:
+        self.failed = tuple(f"{what}: {_why(error)}" for what, error in failed)
+        self.sentence = (
+            f"{len(failed)} of {n_batches} failed, the others are done; there is no report until these are, too"
+        )
+        super().__init__("; ".join([f"{self.sentence}: the same again tries these alone", *self.failed]))
 
 
 def prepare_study(
@@ -74,17 +87,36 @@ def run_study(name: str, store: Store, progress: Progress | None = None) -> Repo
 
 
 def solve_cells(name: str, store: Store, progress: Progress | None = None) -> None:
-    """Solve the cells that have no result yet. progress: cells done, cells in all, what was done."""
+    """Solve the cells that have no result yet. progress: cells done, cells in all, what was done.
+
+    Raises CellsError after the others, as an hour of them should not be lost by one.
+    """
     batches = missing_batches(name, store)
     if not batches:
         return
     done, wanted = progress_of(name, store)
     bench = open_bench(name, store, progress)
+    failed: list[tuple[str, Exception]] = []
     for batch in batches:
-        solve_batch(name, store, bench, batch)
+        try:
+            solve_batch(name, store, bench, batch)
+        except Exception as error:
+            failed.append((batch_words(batch), error))
+            said = f"FAILED: {batch_words(batch)}: {_why(error)}"
+            logging.getLogger(__name__).warning(said, exc_info=None if isinstance(error, OF_USERS) else error)
+            continue
         done += len(batch)
         if progress is not None:
             progress(done, wanted, batch_words(batch))
+    if failed:
+        raise CellsError(failed, len(batches)) from failed[0][1]
+
+
+def _why(error: BaseException) -> str:
+    """In one line; of what is no word to a user, the kind as well."""
+    words = " ".join(str(error).split())
+    plain = isinstance(error, OF_USERS)
+    return words if plain and words else f"{type(error).__name__}: {words}".removesuffix(": ")
 
 
 def missing_batches(name: str, store: Store) -> list[list[Key]]:

@@ -30,13 +30,18 @@ def curves(
     log_x: bool = False,
     log_y: bool = False,
     level: float | None = None,
+    only: str = "",
 ) -> Draw:
-    """y over x, a line per value of column `by`, with `y_low` and `y_high` as its interval. level: to compare with."""
+    """y over x, a line per value of column `by`, with `y_low` and `y_high` as its interval. level: to compare with.
+
+    only: a column that says which rows are drawn; all where it is left out.
+    """
 
     def draw(table: Table) -> Picture | None:
         from neuroloom.pipeline.review.figures import CYCLE, MUTED, drawing, label, log_axis, picture
 
-        rows = [row for row in table.rows if _known(row.get(x)) and _known(row.get(y))]
+        drawn = [row for row in table.rows if not only or row[only]]
+        rows = [row for row in drawn if _known(row.get(x)) and _known(row.get(y))]
         if not rows:
             return None
         with drawing(760, 420) as figure:
@@ -86,8 +91,7 @@ def bars(*, title: str, name: str, value: str, x_label: str, level: float | None
                 axes.xaxis.set_major_formatter(lambda number, _: f"{number:g}")
                 axes.xaxis.set_minor_formatter(lambda number, _: "")
             axes.set_yticks(at, [label(str(row[name]), 44) for row in rows])
-            axes.invert_yaxis()
-            axes.margins(y=0.1)
+            axes.set_ylim(len(rows) - 0.4, -0.6)  # a share of the rows would leave long charts half empty
             axes.set(xlabel=x_label, title=title)
             axes.grid(axis="x")
             told = "; ".join(f"{row[name]} {_short(row[value])}" for row in rows)
@@ -130,8 +134,13 @@ def heat(*, title: str, x: str, y: str, value: str, x_label: str, y_label: str, 
     return draw
 
 
-def named_heat(*, title: str, x: str, y: str, value: str, low: float | None = None, high: float | None = None) -> Draw:
-    """A value per pair of named conditions, as colour and in figures. low, high: ends of the colours."""
+def named_heat(
+    *, title: str, x: str, y: str, value: str, told: str = "", low: float | None = None, high: float | None = None
+) -> Draw:
+    """A value per pair of named conditions, as colour and in figures. low, high: ends of the colours.
+
+    told: a column with what is written into a cell; the value where it is left out.
+    """
 
     def draw(table: Table) -> Picture | None:
         from neuroloom.pipeline.review.figures import drawing, label, picture
@@ -152,7 +161,8 @@ def named_heat(*, title: str, x: str, y: str, value: str, low: float | None = No
                 place = down.index(str(row[y])), across.index(str(row[x]))
                 grid[place] = found
                 colour = "white" if float(norm(found)) < 0.6 else "black"
-                axes.text(place[1], place[0], f"{found:.2g}", ha="center", va="center", color=colour)
+                words = str(row[told]) if told else f"{found:.2g}"
+                axes.text(place[1], place[0], words, ha="center", va="center", color=colour)
             axes.imshow(grid, norm=norm, cmap="viridis", aspect="auto")
             axes.set_xticks(range(len(across)), [label(one, 20) for one in across])
             axes.set_yticks(range(len(down)), [label(one, 24) for one in down])

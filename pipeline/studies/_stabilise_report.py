@@ -121,11 +121,13 @@ def _grids(system: str, rows: Sequence[Row]) -> tuple[Plot, ...]:
     if max(sides.values()) < 2:
         return ()
     asked = (
-        ("solved", "seeds solved", "Share of seeds that are solved, by arm, gain and trained length.", 0.0, 1.0),
+        ("solved", "solved_of", "seeds solved", "Seeds that are solved, by arm, gain and trained length.", 0.0, 1.0),
         (
             "log10_norm",
-            "largest gradient norm, power of ten",
-            "The largest norm of the gradient before clipping, over seeds and training, as its power of ten.",
+            "norm_told",
+            "largest gradient norm",
+            "The largest norm of the gradient before clipping, over seeds and training; colours go by its power of "
+            "ten, and a cell without one had a gradient that was not finite.",
             None,
             None,
         ),
@@ -133,16 +135,20 @@ def _grids(system: str, rows: Sequence[Row]) -> tuple[Plot, ...]:
     cells = [
         {name: row[name] for name in ("arm", "gain", "length", "seeds", "solved", "largest_norm")}
         | {"condition": f"g={row['gain']:g}, T={row['length']}", "log10_norm": _log10(row["largest_norm"])}
+        | {
+            "solved_of": f"{round(row['solved'] * row['seeds'])} of {row['seeds']}",
+            "norm_told": _figure(row["largest_norm"]),
+        }
         for row in sorted(here, key=lambda row: (row["length"], row["gain"]))
     ]
     return tuple(
         Plot(
             table=Table(name=f"{system}_grid_{value}", caption=caption, rows=tuple(cells)),
             draw=_charts.named_heat(
-                title=f"{NAMES[system]}: {words}", x="condition", y="arm", value=value, low=low, high=high
+                title=f"{NAMES[system]}: {words}", x="condition", y="arm", value=value, told=told, low=low, high=high
             ),
         )
-        for value, words, caption, low, high in asked
+        for value, told, words, caption, low, high in asked
     )
 
 
@@ -152,24 +158,57 @@ def _log10(norm: Any) -> float | None:
     return round(math.log10(norm), 2) if known else None
 
 
+def _figure(norm: float) -> str:
+    """Two digits, 470 and not 4.7e+02; a power from ten thousand on."""
+    if not math.isfinite(norm):
+        return "not finite"
+    return f"{float(f'{norm:.2g}'):g}" if norm < 1e4 else f"{norm:.0e}".replace("e+0", "e").replace("e+", "e")
+
+
 def _lengths(system: str, found: Found) -> Plot:
+    """The table has every cell; the picture a line per arm only, since those of a whole grid hide each other."""
     grouped: dict[tuple[str, int], list[float]] = {}
+    shown = _hardest_solved(found)
+    pictured = {_told(key) for key, _ in found if _among(shown, key)}
     for key, result in found:
         for tested, right in result["by_length"].items():
             grouped.setdefault((_told(key), int(tested)), []).append(float(right))
-    rows = [{"what": what, "tested": n} | mean_of(right).cells("right") for (what, n), right in grouped.items()]
+    rows = [
+        {"what": what, "tested": n, "pictured": what in pictured} | mean_of(right).cells("right")
+        for (what, n), right in grouped.items()
+    ]
     return Plot(
         table=Table(
             name=f"{system}_by_length",
             caption="Right answers by the length of the test's sequences, mean over seeds, gain and trained length as "
-            "said.",
+            f"said. The picture shows {_shown_words(shown)}; the table has all.",
             rows=tuple(rows),
         ),
         draw=_charts.curves(
             title=f"{NAMES[system]}: longer and shorter than trained", x="tested", y="right", by="what",
-            x_label="steps", y_label="share right", level=0.5,
+            x_label="steps", y_label="share right", level=0.5, only="pictured",
         ),
     )  # fmt: skip
+
+
+def _hardest_solved(found: Found) -> tuple[float | None, int, bool]:
+    """Gain and length of the hardest cell that a seed solved, by length, then by gain; of all cells where none did."""
+    solved = [key for key, result in found if result["solved"] and key["gain"] is not None]
+    among = solved or [key for key, _ in found]
+    length = max(key["length"] for key in among)
+    gains = [key["gain"] for key in among if key["length"] == length and key["gain"] is not None]
+    return max(gains, default=None), length, bool(solved)
+
+
+def _among(shown: tuple[float | None, int, bool], key: Key) -> bool:
+    gain, length, _ = shown
+    return key["length"] == length and key["gain"] in (gain, None)
+
+
+def _shown_words(shown: tuple[float | None, int, bool]) -> str:
+    gain, length, solved = shown
+    place = f"T={length}" if gain is None else f"gain {gain:g} at T={length}"
+    return f"{place}, the hardest that any seed solved" if solved else f"{place}, the hardest; no seed solved any"
 
 
 def _spectra(found: Found, facts: Mapping[str, Any]) -> Plot:

@@ -3,6 +3,7 @@
 import json
 
 from neuroloom.pipeline.store import Store
+from neuroloom.pipeline.studies import stabilise
 
 RECORDING = """
 subject = "t01"
@@ -44,6 +45,46 @@ batch_size = 8
 session = "sub-t01_ses-01_task-reading"
 electrodes = ["probe"]
 """
+
+
+SMALL = """
+systems = ["toggle"]
+teacher = {channels = 1, units = 12, context = 6, longest_trained = 6, steps = 5}
+gains = [0.9]
+lengths = [3]
+seeds = 1
+arms = ["behaviour", "local", "gru"]
+units = 8
+n_channels = 4
+pool = 40
+n_test = 10
+schooling = {steps = 2}
+"""
+
+
+def test_a_cell_that_fails_is_named_with_the_command_that_goes_on_and_the_others_are_done(
+    neuroloom, tmp_path, monkeypatch
+):
+    solve = stabilise.solve
+
+    def spoiled(bench, settings, keys):
+        if keys[0]["arm"] == "local":
+            raise ValueError("no more memory")
+        return solve(bench, settings, keys)
+
+    config = tmp_path / "small one.toml"
+    config.write_text(SMALL)
+    monkeypatch.setattr(stabilise, "solve", spoiled)
+    failed = neuroloom("study", "stabilise", "--config", config)
+    assert failed.code == 3
+    assert "1 of 3 failed, the others are done; there is no report until these are, too" in failed.err
+    assert "  system toggle, arm local, gain 0.9, length 3: no more memory\n" in failed.err
+    assert f"  to go on: neuroloom study stabilise --config '{config}'" in failed.err
+    monkeypatch.setattr(stabilise, "solve", solve)
+    again = neuroloom("study", "stabilise", "--config", config)
+    assert again.code == 0
+    assert "3 of 3: system toggle, arm local" in again.err
+    assert "arm gru" not in again.err
 
 
 def test_a_recorded_teacher_is_ingested_and_studied_from_its_session(neuroloom, tmp_path):

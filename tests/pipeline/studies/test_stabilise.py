@@ -11,7 +11,14 @@ from neuroloom.models.recurrence import Cut
 from neuroloom.models.recurrent_students import RecurrentShape, RecurrentStudents
 from neuroloom.models.topology import Topology
 from neuroloom.pipeline.store import Store
-from neuroloom.pipeline.studies import _chaos_lesson, _chaos_system, _toggle_systems, kinds, stabilise
+from neuroloom.pipeline.studies import (
+    _chaos_lesson,
+    _chaos_system,
+    _stabilise_report,
+    _toggle_systems,
+    kinds,
+    stabilise,
+)
 from neuroloom.pipeline.studies._adam import Adam
 from neuroloom.pipeline.studies._cells import Cells
 from neuroloom.pipeline.studies._stabilise_school import Arm, Schooling, teach
@@ -251,8 +258,37 @@ def test_a_grid_of_gains_is_drawn_arm_by_arm_and_what_is_not_finite_has_no_colou
     rows = plots["toggle_grid_log10_norm"].table.rows
     found = {row["condition"]: (row["solved"], row["log10_norm"]) for row in rows if row["arm"] == "local"}
     assert found == {"g=0.9, T=3": (0.5, 2.0), "g=1.5, T=3": (0.5, None)}
+    written = {(row["solved_of"], row["norm_told"]) for row in rows if row["arm"] == "local"}
+    assert written == {("1 of 2", "100"), ("1 of 2", "not finite")}
     assert "gru" not in {row["arm"] for row in rows}
     for name in ("toggle_grid_solved", "toggle_grid_log10_norm"):
         assert plots[name].draw(plots[name].table) is not None
     alone = stabilise.report(TINY, [pair for pair in cells if pair[0]["gain"] != 0.9], {})
     assert "toggle_grid_solved" not in {plot.table.name for plot in alone.plots}
+
+
+@pytest.mark.parametrize(("solved_at", "pictured"), [((3, 0.9), "gain 0.9, T=3"), ((), "gain 1.5, T=6")])
+def test_the_picture_over_lengths_has_a_line_per_arm_at_the_hardest_solved_cell(solved_at, pictured):
+    """A whole grid of lines hides itself; the table keeps all of it."""
+    cells = [
+        ({"system": "toggle", "arm": arm, "gain": gain, "length": length, "seed": 0},
+         {"solved": (length, gain) == solved_at, "by_length": {"3": 1.0, "6": 0.5}})
+        for arm in ("behaviour", "local") for gain in (0.9, 1.5) for length in (3, 6)
+    ]  # fmt: skip
+    gru = ({"system": "toggle", "arm": "gru", "gain": None, "length": 6, "seed": 0}, cells[0][1])
+    plot = _stabilise_report._lengths("toggle", [*cells, gru])
+    drawn = {row["what"] for row in plot.table.rows if row["pictured"]}
+    assert drawn - {"gru, T=6"} == {f"behaviour, {pictured}", f"local, {pictured}"}
+    assert ("gru, T=6" in drawn) == pictured.endswith("T=6")
+    assert len(plot.table.rows) == 2 * 9
+    picture = plot.draw(plot.table)
+    assert picture is not None
+    assert ("gain 1.5, T=6" in picture.alt) == (pictured == "gain 1.5, T=6")
+
+
+@pytest.mark.parametrize(
+    ("norm", "written"),
+    [(0.977, "0.98"), (6.417, "6.4"), (470.2, "470"), (64811.0, "6e4"), (1.09e9, "1e9"), (3e12, "3e12")],
+)
+def test_a_norm_is_written_in_few_figures(norm, written):
+    assert _stabilise_report._figure(norm) == written
