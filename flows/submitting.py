@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Any
 from uuid import UUID
 
 import httpx
 from prefect import get_client
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import State, StateType
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.states import Cancelled, Crashed
@@ -85,6 +92,26 @@ class Submitter:
                 client.set_flow_run_state(UUID(run), shown, force=True)
         except UNREACHABLE as error:
             log.info("run %s is not shown as ended: %s", run, error)
+
+    def give_up_pending(self, *, but: Collection[str], after_s: float) -> int:
+        """Cancels runs that were to begin for longer than that and hold no drop; gives how many. but: runs that do.
+
+        Such a run was slow to begin, its drops were handed over again, and its worker died: nobody asks after it.
+        """
+        latest = datetime.now(UTC) - timedelta(seconds=after_s)
+        name, pending = INGEST_DEPLOYMENT.partition("/")[0], StateType.PENDING
+        flows = FlowFilter(name=FlowFilterName(any_=[name]))
+        asked = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[pending])))
+        try:
+            with get_client(sync_client=True) as client:
+                runs = client.read_flow_runs(flow_filter=flows, flow_run_filter=asked)
+                forgotten = [r.id for r in runs if r.state and r.state.timestamp < latest and str(r.id) not in but]
+                for run in forgotten:
+                    client.set_flow_run_state(run, Cancelled(message="its drops were handed over again"), force=True)
+        except UNREACHABLE as error:
+            log.info("runs that never began are not shown as ended: %s", error)
+            return 0
+        return len(forgotten)
 
 
 def _state_of(run: str) -> State[Any] | None:

@@ -52,7 +52,7 @@ def test_300_mb_are_saved_within_512_mib_and_add_less_than_100_mib(tmp_path: Pat
 
 
 INGEST = """
-import re, resource, shutil, sys, threading
+import ctypes, re, resource, shutil, sys, threading
 from pathlib import Path
 from neuroloom.pipeline.boxed import _limits
 from neuroloom.pipeline.drops.ingesting import ingest_path
@@ -63,13 +63,23 @@ root, sizes = Path(sys.argv[1]), [int(n) for n in sys.argv[2:]]
 record_person(root / "sample", duration_s=6, devices=("probe",))
 (meta,) = (root / "sample").glob("*.meta")
 store = Store(root / "store").create()
-own_kib, over = [0], threading.Event()
+own_kib, used, over = [0], [0], threading.Event()
+
+class Heap(ctypes.Structure):
+    # What glibc says of its heaps: `uordblks` and `hblkhd` are in use, the rest it keeps for later.
+    names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+    _fields_ = [(name, ctypes.c_size_t) for name in names.split()]
+
+heap = ctypes.CDLL(None).mallinfo2
+heap.restype = Heap
 
 def look():
     # Memory of its own: what is mapped from a file is the file's, and the kernel takes it back.
     while not over.wait(0.01):
         line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
         own_kib[0] = max(own_kib[0], int(line.split()[1]))
+        now = heap()
+        used[0] = max(used[0], now.uordblks + now.hblkhd)
 
 threading.Thread(target=look, daemon=True).start()
 
@@ -90,12 +100,14 @@ def ingest(n_bytes):
     done = ingest_path(folder, store, sorter=None)
     assert done.state == "ingested", done.reason
     shutil.rmtree(folder)
-    return own_kib[0] // 1024
+    return own_kib[0] // 1024, used[0] // 2**20
 
 ingest(0)  # everything is imported now
+own_kib[0] = used[0] = 0
 limit = _limits.data_bytes() + (512 << 20)
 resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-print(*[ingest(n_bytes) for n_bytes in sizes])
+for n_bytes in sizes:
+    print(*ingest(n_bytes))
 over.set()
 """
 MIB = 1 << 20
@@ -109,6 +121,8 @@ def test_a_gigabyte_is_ingested_within_512_mib_and_its_length_adds_next_to_nothi
         [sys.executable, "-c", INGEST, str(tmp_path), *sizes], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    quarter_mib, whole_mib = map(int, done.stdout.split()[-2:])
+    quarter_mib, used_in_quarter_mib, whole_mib, used_mib = map(int, done.stdout.split()[-4:])
     print(f"{n_mib} MiB: highest memory {whole_mib} MiB, {quarter_mib} MiB for a quarter of it, imports included")
+    print(f"in use of its heap at most {used_mib} MiB, {used_in_quarter_mib} MiB for a quarter of it")
+    assert used_mib - used_in_quarter_mib < 16
     assert whole_mib - quarter_mib < 64

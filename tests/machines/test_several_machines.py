@@ -72,6 +72,14 @@ class Machines:
             headers = {"Prefect-Csrf-Token": csrf, "Prefect-Csrf-Client": client_id}
             return client.post("/flow_runs/filter", json=wanted, headers=headers).raise_for_status().json()
 
+    def going_on(self) -> list[tuple[str, ...]]:
+        """Runs of drops that have not ended: name, state, since when, what is said of it, when it was made."""
+        return [
+            (run["name"], state["type"], state["timestamp"], state["message"] or "", run["created"])
+            for run in self.runs(flows={"name": {"any_": ["ingest-recording"]}})
+            if (state := run["state"])["type"] in ("RUNNING", "PENDING", "SCHEDULED")
+        ]
+
     def catalog(self) -> Catalog:
         return Catalog.at(self.environment["NEUROLOOM_CATALOG_URL"])
 
@@ -80,7 +88,8 @@ class Machines:
         try:
             while not until(catalog):
                 if time.monotonic() > ends_s:
-                    pytest.fail(f"after {timeout_s:g} s: {[(d.name, d.state, d.reason) for d in catalog.drops()]}")
+                    drops = [(d.name, d.state, d.reason) for d in catalog.drops()]
+                    pytest.fail(f"after {timeout_s:g} s: {drops}; runs {self.going_on()}")
                 time.sleep(0.5)
         finally:
             catalog.close()
@@ -215,12 +224,9 @@ def test_every_session_is_sound(counted):
 def test_no_run_of_the_dead_worker_is_shown_as_going_on(counted):
     """Those of the other worker end soon: pages are made after a drop is done."""
 
-    def states():
-        runs = counted.runs(flows={"name": {"any_": ["ingest-recording"]}})
-        return Counter(run["state"]["type"] for run in runs)
-
-    counted.wait(lambda _: not states().keys() & {"RUNNING", "PENDING", "SCHEDULED"})
-    assert states()["CRASHED"] >= 1
+    counted.wait(lambda _: not counted.going_on())
+    runs = counted.runs(flows={"name": {"any_": ["ingest-recording"]}})
+    assert Counter(run["state"]["type"] for run in runs)["CRASHED"] >= 1
 
 
 def test_the_dashboard_wants_its_password_and_its_health_does_not(counted):

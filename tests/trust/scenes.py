@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from neuroloom.ingest import manifest
 from neuroloom.ingest.digest import digest_of_file
 from neuroloom.pipeline.care import withdrawing
 from neuroloom.pipeline.care.amending import amend
-from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog import Catalog, Drop
 from neuroloom.pipeline.dates import make_secret
 from neuroloom.pipeline.documents import document_of
 from neuroloom.pipeline.drops import custody
@@ -163,7 +163,7 @@ def ingest(store: Store, clock: Callable[[], float] = time.time) -> dict[str, st
     inbox = Inbox(store)
     inbox.reconciler.clock = clock
     try:
-        return {name: f"{drop.state} {drop.reason}" for name, drop in inbox.look().items()}
+        return ends_of(inbox.look().values())
     finally:
         inbox.catalog.close()
 
@@ -191,6 +191,11 @@ def released(store: Store, clock: Callable[[], float] = time.time) -> dict[str, 
 
 
 WORK = {"ingest": ingest, "amend": amended, "withdraw": withdrawn, "release": released}
+
+
+def ends_of(drops: Iterable[Drop]) -> dict[str, str]:
+    """By name how the newest drop stands, and how many attempts that took."""
+    return {drop.name: f"{drop.state} {drop.attempts}" for drop in drops}
 
 
 # what is told of it ------------------------------------------------------------------------------------------------

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from neuroloom.ingest import manifest
-from neuroloom.pipeline.catalog import DONE
+from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.drops import custody
 from neuroloom.pipeline.store import Store
 
 from .faults import Forks, can_trace
 from .promises import broken_after_restart, broken_at_once
-from .scenes import RECORDS, SCENES, Scene, laid_out, originals_of, story
+from .scenes import RECORDS, SCENES, Scene, ends_of, laid_out, originals_of, story
 
 SAMPLE = 12
 EVERY = int(os.environ.get("NEUROLOOM_EVERY", "1"))
@@ -36,6 +36,7 @@ class Disturbed:
     """A scene, disturbed over and over.
 
     calls: those of its work that change files. writes: what of them a disk can lose. left: originals that stay.
+    ends: how each drop ends undisturbed, and after how many attempts.
     """
 
     forks: Forks
@@ -50,6 +51,9 @@ class Disturbed:
         self.calls = [(call.name, call.number) for call in watched]
         self.writes = [call for call in watched if call.name in LOSABLE and call.gave >= 0 and self._is_of_store(call)]
         self.undisturbed, self.left = story(whole), originals_of(whole)
+        catalog = Catalog.of(whole)
+        self.ends = ends_of(catalog.drops())
+        catalog.close()
         self.longest = max(path.stat().st_size for path in whole.root.rglob("*") if path.is_file())
 
     def hit(self, call, number, fault):
@@ -95,8 +99,8 @@ class Disturbed:
             found = broken_at_once(store, self.scene, self.originals)
             found += mended(store) or []
             found += broken_after_restart(store, self.scene, self.originals, self.undisturbed)
-            not_done = any(not said.startswith(DONE) for said in ended.get("states", {}).values())
-            noticed = ended["ended"] != 0 if is_kill else ended["ended"] != 0 or not_done
+            otherwise = any(self.ends.get(name) != end for name, end in ended.get("states", {}).items())
+            noticed = ended["ended"] != 0 or (otherwise and not is_kill)
             return noticed, [f"{where}: {what}" for what in found]
         finally:
             shutil.rmtree(store.root)
@@ -130,7 +134,7 @@ def run_through(outcomes, tell, what):
         found += broken
         for line in broken:
             tell(f"  {what}: {line}")
-    tell(f"{what}: {n} tried, {noticed} ended the work, {len(found)} violations")
+    tell(f"{what}: {n} tried, {noticed} cut an attempt short, {len(found)} violations")
     return noticed, found
 
 
