@@ -41,11 +41,14 @@ class CellsError(RuntimeError):
     """Cells without a result, told after the others were done. failed: what and why of each batch that has none."""
 
     def __init__(self, failed: Sequence[tuple[str, BaseException]], n_batches: int) -> None:
+        super().__init__(failed, n_batches)  # both, so that it can be handed between processes
         self.failed = tuple(f"{what}: {_why(error)}" for what, error in failed)
         self.sentence = (
             f"{len(failed)} of {n_batches} failed, the others are done; there is no report until these are, too"
         )
-        super().__init__("; ".join([f"{self.sentence}: the same again tries these alone", *self.failed]))
+
+    def __str__(self) -> str:
+        return "; ".join([f"{self.sentence}: the same again tries these alone", *self.failed])
 
 
 def prepare_study(

@@ -1,9 +1,11 @@
 """record-teacher and study on the command line."""
 
 import json
+import pickle
 
 from neuroloom.pipeline.store import Store
 from neuroloom.pipeline.studies import stabilise
+from neuroloom.pipeline.studying import CellsError
 
 RECORDING = """
 subject = "t01"
@@ -85,6 +87,13 @@ def test_a_cell_that_fails_is_named_with_the_command_that_goes_on_and_the_others
     assert again.code == 0
     assert "3 of 3: system toggle, arm local" in again.err
     assert "arm gru" not in again.err
+
+
+def test_what_failed_reads_the_same_in_another_process():
+    error = CellsError([("arm local", ValueError("no more\nmemory")), ("arm gru", KeyError("x"))], 3)
+    said = "there is no report until these are, too: the same again tries these alone; "
+    assert str(error).endswith(said + "arm local: no more memory; arm gru: KeyError: 'x'")
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 - its own
 
 
 def test_a_recorded_teacher_is_ingested_and_studied_from_its_session(neuroloom, tmp_path):
