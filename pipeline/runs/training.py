@@ -170,6 +170,7 @@ def _check(network: ModularNetwork, data: Windows, config: TrainConfig) -> None:
         if name not in targets or not can_force(targets[name]):
             able = sorted(name for name, port in targets.items() if can_force(port))
             raise ValueError(f"forcing by {name!r}, which cannot force; targets that can: {', '.join(able) or 'none'}")
+    _check_reach(network, data)
     known = {*ports, *(port.kind for port in ports.values()), *readout_kinds.names(), "stimulus"}
     for area in network.topology.areas:
         for name in (*area.inputs, *area.outputs):
@@ -177,6 +178,19 @@ def _check(network: ModularNetwork, data: Windows, config: TrainConfig) -> None:
                 raise ValueError(
                     f"{network.topology.name}: area {area.name} names {name!r}, neither a port of any session nor a "
                     f"kind; ports are {', '.join(sorted(ports))}"
+                )
+
+
+def _check_reach(network: ModularNetwork, data: Windows) -> None:
+    """Raise ValueError where a window ends before a slow readout has settled: nothing in it could be learned from."""
+    bin_s = data.config.bin_s
+    for session, one in data.sessions.items():
+        for port in one.ports()[1]:
+            reach_bins = int(getattr(network.readout(session, port.name), "reach_bins", 0))
+            if data.config.n_bins <= reach_bins:
+                raise ValueError(
+                    f"{port.name}: windows of {data.config.n_bins * bin_s:g} s; what is read out settles after "
+                    f"{reach_bins * bin_s:g} s, so a longer window_s, best of {2 * reach_bins * bin_s:g} s, is wanted"
                 )
 
 

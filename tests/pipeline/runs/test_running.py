@@ -143,8 +143,8 @@ def test_pathways_are_estimated_from_training_time(store: Store, tmp_path: Path)
 
 
 def test_streams_may_be_of_another_kind(store: Store, tmp_path: Path) -> None:
-    run = trained(store, tmp_path, RUN + '[kinds]\nlfp = "bold"\n')
-    assert target(run, store).kind == "bold"
+    run = trained(store, tmp_path, RUN + '[kinds]\nlfp = "continuous"\n')
+    assert target(run, store).kind == "continuous"
 
 
 @pytest.mark.parametrize(
@@ -177,6 +177,7 @@ def test_a_config_that_makes_no_sense_is_told_with_file_and_table(tmp_path: Path
     [
         ("[network]\ncolour = 1", r"run: \[network\]: 'colour' is no setting; there are area_size, .*kind"),
         ("[kinds]\nlfp = 'poisson'", r"run\.toml: \[kinds\]: lfp is 'poisson'; one of bold, choice"),
+        ("[kinds]\nlfp = 'bold'", r"run: lfp: windows of \S+ s; what is read out settles after 20 s"),
         ("[functional]\nport = 'meg'", r"run: no port 'meg' in any session; there are"),
         ("[training]\nport_weights = { eeg = 2.0 }", r"run: port_weights: 'eeg' is no target; there are"),
         ("[network]\nkind = 'lstm'", r"run: \[network\]: no kind of module 'lstm'; there are: gated_linear, gru"),
