@@ -6,8 +6,6 @@ import time
 import pytest
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-from prefect.testing.utilities import prefect_test_harness
 
 from neuroloom.flows.fanning import for_each
 from neuroloom.flows.training import build_features
@@ -18,17 +16,12 @@ from neuroloom.pipeline.store import Store
 
 from ..pipeline.conftest import simulate
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Dask and its server warn of one another
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.usefixtures("prefect_server"),
+    pytest.mark.filterwarnings("ignore"),
+]  # Dask and its server warn of one another
 RUNNERS = ["threads", "dask"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def server():
-    with (
-        prefect_test_harness(server_startup_timeout=120),
-        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
-    ):
-        yield
 
 
 @pytest.fixture(scope="module")

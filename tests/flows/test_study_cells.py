@@ -10,15 +10,18 @@ import time
 import pytest
 import torch
 from prefect.client.orchestration import get_client
-from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-from prefect.testing.utilities import prefect_test_harness
+from prefect.settings import PREFECT_API_URL
 
 from neuroloom.flows import studying as flow
 from neuroloom.pipeline import studying
 from neuroloom.pipeline.store import Store
 from neuroloom.pipeline.studies import distill, stabilise
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # the server's own warnings
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.usefixtures("prefect_server"),
+    pytest.mark.filterwarnings("ignore"),
+]  # the server's own warnings
 SMALL = {
     "distill": """
 seeds = 2
@@ -59,15 +62,6 @@ n_test = 50
 schooling = {steps = 300, learning_rate = 5e-3}
 """,
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def server():
-    with (
-        prefect_test_harness(server_startup_timeout=120),
-        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
-    ):
-        yield
 
 
 @pytest.fixture

@@ -2,23 +2,16 @@
 
 import pytest
 from prefect import flow, get_client
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Pending, Running
-from prefect.testing.utilities import prefect_test_harness
 
 from neuroloom.flows.submitting import Submitter
 from neuroloom.pipeline.config import IngestSettings
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # a server for tests warns of much
-
-
-@pytest.fixture(scope="module", autouse=True)
-def server():
-    with (
-        prefect_test_harness(server_startup_timeout=120),
-        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
-    ):
-        yield
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.usefixtures("prefect_server"),
+    pytest.mark.filterwarnings("ignore"),
+]  # a server for tests warns of much
 
 
 @flow(name="ingest-recording")
