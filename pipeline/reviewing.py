@@ -183,10 +183,10 @@ def _health(store: Store, catalog: Catalog) -> views.HealthView:
 
 def _session_rows(store: Store, catalog: Catalog) -> tuple[views.SessionRow, ...]:
     """The newest version of every session, last published first; findings beside those of the subject's one before."""
-    said: dict[str, list[dict[str, Any]]] = {}
-    for version in catalog.sessions("verdicts"):
-        said.setdefault(version.id, []).append(version.manifest)
     newest = catalog.newest_sessions("subject", "start", "streams", "quality", "sources")
+    said: dict[str, list[dict[str, Any]]] = {row.id: [] for row in newest}
+    for version in catalog.sessions("verdicts"):  # some may have come, or gone, since the question above
+        said.setdefault(version.id, []).append(version.manifest)
     rows = [replace(_session_row(store, row), verdict=_verdict(said[row.id])) for row in newest]
     before: dict[str, int] = {}
     more: dict[str, int] = {}

@@ -117,3 +117,24 @@ def test_an_empty_store_says_what_to_do_first(store):
     seen = words(review_index(store))
     assert "Put recordings, files or folders, into the folder inbox" in seen
     assert "To be judged 0 No session yet." in seen
+
+
+def test_a_session_that_comes_in_while_the_page_is_made_does_not_stop_it(store, monkeypatch):
+    came = []
+
+    def then_one_comes(asked):
+        def answered(catalog, *keys):
+            found = asked(catalog, *keys)
+            if not came:
+                came.append(published(store, session="02"))
+                note_published(store, catalog)
+            return found
+
+        return answered
+
+    published(store, session="01")
+    today(store)
+    for name in ("sessions", "newest_sessions"):
+        monkeypatch.setattr(Catalog, name, then_one_comes(getattr(Catalog, name)))
+    review_index(store)
+    assert came[0] in words(review_index(store))
