@@ -45,7 +45,8 @@ def test_wheel_imports_in_an_environment_without_the_checkout(wheel, tmp_path):
         f"[importlib.import_module('neuroloom.' + name) for name in {FOLDERS}]",
         "import neuroloom.ingest; print(neuroloom.ingest.__file__)",
     ]
-    done = subprocess.run([python, "-E", "-c", "\n".join(lines)], check=True, cwd=tmp_path, capture_output=True, text=True)
+    alone = [python, "-E", "-c", "\n".join(lines)]  # whatever PYTHONPATH says here
+    done = subprocess.run(alone, check=True, cwd=tmp_path, capture_output=True, text=True)
     assert str(tmp_path) in done.stdout
 
 
