@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError
+from neuroloom.ingest.formats._fif_events import rows_of
 from neuroloom.ingest.formats._fif_tags import Part, Tag, bytes_of, numbers_of, text_of
 from neuroloom.ingest.formats._json import parsed
 from neuroloom.ingest.streams import Events, Segment
@@ -162,10 +163,7 @@ def _codes(part: Part) -> NDArray[np.int64]:
     tag = _tags(part, _EVENTS).get(_LIST)
     if tag is None or not bytes_of(part.path, part.raw, tag)[1]:
         return np.zeros((0, 3), np.int64)
-    numbers = numbers_of(part.path, part.raw, tag)
-    if numbers.size % 3 or numbers.dtype.kind not in "iu":
-        raise FormatError(f"{part.path}: {numbers.size} numbers of type {numbers.dtype}; rows of 3 integers are wanted")
-    return np.asarray(numbers.reshape(-1, 3), dtype=np.int64)
+    return rows_of(part, numbers_of(part.path, part.raw, tag))
 
 
 def _doubt(event_s: NDArray[np.float64], length_s: float, tolerance_s: float, *, is_told: bool) -> str:

@@ -7,8 +7,10 @@ does, so that sample 0 is time 0 of the recording.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neuroloom.ingest.formats import FormatError, head_of
 from neuroloom.ingest.formats._companions import is_there
@@ -33,10 +35,7 @@ def event_lists(raw: Part) -> list[Part]:
 def listed_events(part: Part, rate_hz: float) -> Events:
     """All rows in order of time, labelled by their codes. Raises FormatError for what is no whole rows."""
     tags = [tag for block in part.of(_EVENTS) for tag in block.tags if tag.kind == _LIST]
-    numbers = numbers_of(part.path, part.raw, tags[0]) if tags else np.zeros(0)
-    if not numbers.size or numbers.size % 3 or numbers.dtype.kind not in "iu":
-        raise FormatError(f"{part.path}: {numbers.size} numbers of type {numbers.dtype}; rows of 3 integers are wanted")
-    rows = numbers.reshape(-1, 3).astype(np.int64)
+    rows = rows_of(part, numbers_of(part.path, part.raw, tags[0]) if tags else np.zeros(0))
     rows = rows[np.argsort(rows[:, 0], kind="stable")]
     return Events(
         name=part.path.stem,
@@ -45,3 +44,10 @@ def listed_events(part: Part, rate_hz: float) -> Events:
         labels=tuple(map(str, rows[:, 2].tolist())),
         table={"code_before": tuple(rows[:, 1].tolist())},
     )
+
+
+def rows_of(part: Part, numbers: NDArray[Any]) -> NDArray[np.int64]:
+    """Rows (E, 3) of sample, code before, code. Raises FormatError for what is no whole rows, or none."""
+    if not numbers.size or numbers.size % 3 or numbers.dtype.kind not in "iu":
+        raise FormatError(f"{part.path}: {numbers.size} numbers of type {numbers.dtype}; rows of 3 integers are wanted")
+    return numbers.reshape(-1, 3).astype(np.int64)
