@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from neuroloom.flows import artifacts
 from neuroloom.ingest import Session
 from neuroloom.pipeline.drops.in_place import ingest_paths
 from neuroloom.pipeline.runs import preparing, run_config, running
@@ -158,3 +159,10 @@ def test_a_search_is_prepared_as_a_document_where_one_is_asked_for(neuroloom, tm
     (tmp_path / "find.toml").write_text(RUN + "[search]\ntrials = 2\n[search.space]\narea_size = [2, 3]\n")
     said = neuroloom("search", tmp_path / "find.toml", "--prepare", "--json").document
     assert (said["run"], said["prepared"]) == ("find", True)
+
+
+def test_the_dashboard_is_told_of_targets_that_are_worse_than_their_mean(monkeypatch):
+    told = {}
+    monkeypatch.setattr(artifacts, "create_markdown_artifact", lambda text, **how: told.update(text=text))
+    artifacts.run_page("one", [{"step": 1, "loss": 2.0}], [], ["warning: gaze of sub-01 is worse", "what may help"])
+    assert told["text"].startswith("## one\n\n- warning: gaze of sub-01 is worse\n- what may help\n\n![loss over")
