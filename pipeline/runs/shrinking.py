@@ -1,0 +1,116 @@
+"""Readouts say no more than holds on validation time: each is drawn towards its own mean as far as is best there.
+
+    of a readout    mean + share * (what it says - mean)        share from 1, as it is, down to 0, its mean alone
+
+The mean is that over training time, of the numbers that are linear in the states (logits, log rates, means), so nothing
+of the network changes but the weights of its readouts, and a network trained on several things at once, which is best
+for all of them together, does not harm one of them by saying too much (shrinkage; Copas 1983, "Regression, prediction
+and shrinkage", J. R. Stat. Soc. B 45). Readouts that are not linear in the states (EEG, MEG) stay as they are.
+
+Shapes: B batch, T bins, C channels, P parameters.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neuroloom.models import ModularNetwork
+from neuroloom.models.readouts._shared import FromAreas
+from neuroloom.pipeline.runs.windowing import Batch, Windows
+
+SHARES = tuple(round(0.1 * step, 1) for step in range(10, -1, -1))
+WINDOWS_FOR_MEANS = 256  # of each session, spread over its training time
+BATCH = 64
+
+Shares = dict[str, dict[str, float]]
+
+
+@torch.no_grad()
+def shrink_readouts(network: ModularNetwork, data: Windows) -> Shares:
+    """Shrink the readouts of all sessions of `data` in place; gives the share that is kept, by session and port."""
+    network.eval()
+    means = {session: _means(network, data, session) for session in data.sessions}
+    sums = _losses(network, data, means)
+    kept: Shares = defaultdict(dict)
+    for (session, port), losses in sums.items():
+        share = SHARES[int(np.argmin(losses))]  # of equals the largest share
+        for part, mean_CP in means[session][port].items():
+            _shrink(part, share, mean_CP)
+        kept[session][port] = share
+    return dict(kept)
+
+
+Means = dict[str, dict[FromAreas, Tensor]]
+
+
+def _means(network: ModularNetwork, data: Windows, session: str) -> Means:
+    """By port, what the linear parts of its readout say in the mean over training time, (C, P)."""
+    tiles = data.train.tiles(session)
+    some = [tiles[i] for i in np.unique(np.linspace(0, len(tiles) - 1, WINDOWS_FOR_MEANS).astype(int))]
+    found: Means = {port: {} for port in data.sessions[session].target_names}
+    n_windows = 0
+    for first in range(0, len(some), BATCH):
+        batch = data.train.batch(session, some[first : first + BATCH])
+        state_BTAH = _states(network, batch)
+        for port, sums in found.items():
+            for part in _linear_parts(network, session, port):
+                sums[part] = sums.get(part, 0) + part(state_BTAH).mean(dim=1).sum(dim=0)
+        n_windows += len(batch.first_bins)
+    return {port: {part: total / n_windows for part, total in sums.items()} for port, sums in found.items()}
+
+
+def _losses(
+    network: ModularNetwork, data: Windows, means: Mapping[str, Means]
+) -> dict[tuple[str, str], np.ndarray[tuple[int], np.dtype[np.float64]]]:
+    """By session and port, nats on validation time for every share; ports that can be shrunk and have targets there."""
+    sums: dict[tuple[str, str], np.ndarray[tuple[int], np.dtype[np.float64]]] = {}
+    for batch in data.validation.batches(batch_size=BATCH, warm_up_bins=data.config.n_bins // 2):
+        state_BTAH = _states(network, batch)
+        in_time = torch.from_numpy(batch.scored).to(state_BTAH.device)[None, :, None]
+        for port, target_BTC in batch.targets.items():
+            mask = batch.masks[port].to(state_BTAH.device) & in_time
+            parts = means[batch.session][port]
+            if parts and bool(mask.any()):
+                readout: Any = network.readout(batch.session, port)
+                losses = []
+                for share in SHARES:
+                    with _shrunk(parts, share):
+                        losses.append(readout.nll(readout(state_BTAH), target_BTC.to(mask.device), mask).sum().item())
+                key = (batch.session, port)
+                sums[key] = sums.get(key, np.zeros(len(SHARES))) + np.array(losses)
+    return sums
+
+
+def _states(network: ModularNetwork, batch: Batch) -> Tensor:
+    device = network.exists.device
+    inputs = {name: value.to(device) for name, value in batch.inputs.items()}
+    masks = {name: mask.to(device) for name, mask in batch.input_masks.items()}
+    return network.states(batch.session, inputs, masks)
+
+
+def _linear_parts(network: ModularNetwork, session: str, port: str) -> list[FromAreas]:
+    return [part for part in network.readout(session, port).modules() if isinstance(part, FromAreas)]
+
+
+def _shrink(part: FromAreas, share: float, mean_CP: Tensor) -> None:
+    part.weight.mul_(share)
+    part.bias.mul_(share).add_((1 - share) * mean_CP)
+
+
+@contextmanager
+def _shrunk(parts: Mapping[FromAreas, Tensor], share: float) -> Iterator[None]:
+    """Shrunk inside, and to the bit as before after it."""
+    before = {part: (part.weight.clone(), part.bias.clone()) for part in parts}
+    for part, mean_CP in parts.items():
+        _shrink(part, share, mean_CP)
+    yield
+    for part, (weight, bias) in before.items():
+        part.weight.copy_(weight)
+        part.bias.copy_(bias)
