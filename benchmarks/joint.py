@@ -198,6 +198,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=150)
     args = parser.parse_args()
+    if wrong := [share for share in args.dropped if not 0 <= share < 1]:
+        parser.error(f"--dropped {wrong[0]}: shares from 0 to below 1 are wanted")
     torch.set_num_threads(1)
     for dropped in args.dropped:
         compare(dropped, args.people, args.seeds, args.steps)

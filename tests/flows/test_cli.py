@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import h5py
 import pytest
 
 SESSION = "sub-sample_ses-01_task-choice"
@@ -186,6 +187,10 @@ def test_train_evaluate_compare_and_predict(neuroloom, person, tmp_path):
     assert 'id="fidelity"' in Path(kept["page"]).read_text()
     predicted = neuroloom("predict", "one", SESSION, "--json").document
     assert predicted["file"].endswith(f"predicted-{SESSION}.h5")
+    with h5py.File(predicted["file"]) as file:
+        assert (file.attrs["bin_s"], file.attrs["start_s"]) == (0.02, pytest.approx(0.0, abs=1.0))
+        assert (file["gaze"].attrs["unit"], list(file["gaze"].attrs["columns"])) == ("px", ["x_right", "y_right"])
+        assert file["gaze"][:].mean() > 100  # pixels, no standard deviations
 
 
 def test_a_run_is_never_overwritten_by_another(neuroloom, person, tmp_path):
