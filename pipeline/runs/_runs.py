@@ -155,6 +155,7 @@ class Run:
     """A trained network, with what is needed to use it: the best of its validations.
 
     choice: what every candidate of the objectives' weights came to, where they were chosen; see `choosing.py`.
+    kept: session -> port -> how much of what its readout says was kept, where they were shrunk; see `shrinking.py`.
     feature_config: how the features of its sessions were made. is_whole: whether its training has ended.
     """
 
@@ -166,6 +167,7 @@ class Run:
     best_step: int = 0
     best_loss: float = float("inf")
     choice: tuple[Mapping[str, Any], ...] = ()
+    kept: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     feature_config: FeatureConfig = field(default_factory=FeatureConfig)
     name: str = "network"
     is_whole: bool = True
@@ -193,6 +195,7 @@ class Run:
             best_step=int(state["best_step"]),
             best_loss=float(state["best_loss"]),
             choice=tuple(_choice(home)),
+            kept=state.get("kept") or {},
             feature_config=_feature_config(said.get("features", {})),
         )
 

@@ -46,7 +46,7 @@ from neuroloom.pipeline.runs._runs import (
 from neuroloom.pipeline.runs._terms import Terms
 from neuroloom.pipeline.runs.choosing import Choice
 from neuroloom.pipeline.runs.run_logs import RunLogs
-from neuroloom.pipeline.runs.shrinking import shrink_readouts
+from neuroloom.pipeline.runs.shrinking import Shares, shrink_readouts
 from neuroloom.pipeline.runs.windowing import Batch, Windows
 
 Progress = Callable[[int, float], None]
@@ -83,7 +83,7 @@ class Trainer:
         self.step, self.stale = 0, 0
         self.best_loss, self.best_step = float("inf"), 0
         self.best = _copied(network.state_dict())
-        self.is_shrunk = False
+        self.kept: Shares | None = None  # of readouts, once they are shrunk
         self.losses: list[float] = []
         self.saved_s = time.monotonic()
         self.loggers, self.logs = loggers, RunLogs((), None, 0)
@@ -112,7 +112,7 @@ class Trainer:
 
     def go(self, tell: Progress) -> None:
         """All steps that are left, and what comes after the last."""
-        if self._is_done() and (self.is_shrunk or not self.config.shrink_readouts):
+        if self._is_done() and (self.kept is not None or not self.config.shrink_readouts):
             return
         self.logs, state = RunLogs(self.loggers if self.is_first else (), self.folder, self.step), "failed"
         try:
@@ -154,10 +154,10 @@ class Trainer:
         """The readouts of the best network; the one that training ended with stays as it is."""
         last = _copied(self.network.state_dict())
         self.network.load_state_dict(self.best)
-        shares = shrink_readouts(self.network, self.data)
-        self.best, self.is_shrunk = _copied(self.network.state_dict()), True
+        self.kept = shrink_readouts(self.network, self.data)
+        self.best = _copied(self.network.state_dict())
         self.network.load_state_dict(last)
-        self._log({"step": self.step, "kept": shares})
+        self._log({"step": self.step, "kept": self.kept})
 
     def finished(self) -> Run:
         """The run, its network at its best validation."""
@@ -173,6 +173,7 @@ class Trainer:
             best_step=self.best_step,
             best_loss=self.best_loss,
             choice=self.choice.rows,
+            kept=self.kept or {},
             feature_config=self.data.feature_config,
         )
 
@@ -391,7 +392,7 @@ class Trainer:
             "best_step": self.best_step,
             "network": self.network.state_dict(),
             "best": self.best,
-            "is_shrunk": self.is_shrunk,
+            "kept": self.kept,
             "terms": self.terms.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": {"last_epoch": self.scheduler.last_epoch, "last_lr": self.scheduler.get_last_lr()},
@@ -410,12 +411,14 @@ class Trainer:
         self.best = _copied(state["best"])
         self.step, self.stale = int(state["step"]), int(state["stale"])
         self.best_loss, self.best_step = float(state["best_loss"]), int(state["best_step"])
-        self.is_shrunk = bool(state.get("is_shrunk", False))  # older checkpoints know nothing of it
+        self.kept = state.get("kept")  # older checkpoints know nothing of it
         torch.set_rng_state(state["random"])
         if state["random_cuda"]:
             torch.cuda.set_rng_state_all(state["random_cuda"])
         rows = [
-            row for row in read_metrics(folder) if row["step"] <= self.step and (self.is_shrunk or "kept" not in row)
+            row
+            for row in read_metrics(folder)
+            if row["step"] <= self.step and (self.kept is not None or "kept" not in row)
         ]
         if self.is_first:
             durable.write_text(folder / METRICS, "".join(json.dumps(row) + "\n" for row in rows))

@@ -47,6 +47,16 @@ def shrink_readouts(network: ModularNetwork, data: Windows) -> Shares:
     return dict(kept)
 
 
+def told(kept: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """What was kept, a line for each session in which it was not all."""
+    return [
+        f"{session}: of what readouts say is kept, as is best on validation time: "
+        + ", ".join(f"{port} {share:g}" for port, share in ports.items())
+        for session, ports in kept.items()
+        if min(ports.values()) < 1
+    ]
+
+
 Means = dict[str, dict[FromAreas, Tensor]]
 
 

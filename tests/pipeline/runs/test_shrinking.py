@@ -9,7 +9,7 @@ import torch
 
 from neuroloom.models import Area, ModularNetwork, Topology
 from neuroloom.pipeline import train
-from neuroloom.pipeline.runs.shrinking import SHARES, shrink_readouts
+from neuroloom.pipeline.runs.shrinking import SHARES, shrink_readouts, told
 from neuroloom.pipeline.runs.training import Run, attach, read_metrics
 from neuroloom.pipeline.runs.windowing import Windows, windows
 
@@ -58,6 +58,8 @@ def test_what_says_much_and_knows_nothing_says_its_mean(data: Windows) -> None:
     kept = shrink_readouts(made, data)
     assert ports
     assert set(kept[session]) >= set(ports)
+    (line,) = told(kept)
+    assert "units 0" in line
     assert max(kept[session].values()) <= 0.3
     silent = [name for name, share in kept[session].items() if share == 0]
     assert silent
@@ -104,6 +106,7 @@ def test_a_run_stopped_on_the_way_or_before_it_shrinks_ends_the_same(data: Windo
     assert read_metrics(tmp_path / "cut") == read_metrics(tmp_path / "whole")
     assert sum("kept" in row for row in read_metrics(tmp_path / "cut")) == 1
     opened = Run.open(tmp_path / "cut")
+    assert opened.kept == whole.kept == again.kept != {}
     for one, two in zip(whole.network.parameters(), opened.network.parameters(), strict=True):
         assert torch.equal(one, two)
 
