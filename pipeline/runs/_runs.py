@@ -64,8 +64,8 @@ class TrainConfig:
         prune_scale_mm: and the longer ones, see `ModularNetwork.prune`.
     select_on: targets whose validation loss chooses the best network; empty means all, as they are trained, or all
         behaviour where weights of objectives are chosen.
-    shrink_readouts: at the end each readout is drawn towards its mean as far as is best on validation time, so that no
-        target is told worse than by its mean for what is good for others; see `shrinking.py`.
+    shrink_readouts: at the end each readout is drawn towards a constant as far as is best on validation time, so that
+        no target is told worse than by its mean for what is good for others; see `shrinking.py`.
     patience: validations without a better one after which training stops; 0 for never.
     checkpoint_every, checkpoint_s: whichever of steps and seconds comes first.
     precision: as Lightning Fabric names it ("32-true", "bf16-mixed").

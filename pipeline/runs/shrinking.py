@@ -1,11 +1,12 @@
-"""Readouts say no more than holds on validation time: each is drawn towards its own mean as far as is best there.
+"""Readouts say no more than holds on validation time: each is drawn towards a constant as far as is best there.
 
-    of a readout    mean + share * (what it says - mean)        share from 1, as it is, down to 0, its mean alone
+    of a readout    constant + share * (what it says - constant)     share from 1, as it is, down to 0
 
-The mean is that over training time, of the numbers that are linear in the states (logits, log rates, means), so nothing
-of the network changes but the weights of its readouts, and a network trained on several things at once, which is best
-for all of them together, does not harm one of them by saying too much (shrinkage; Copas 1983, "Regression, prediction
-and shrinkage", J. R. Stat. Soc. B 45). Readouts that are not linear in the states (EEG, MEG) stay as they are.
+The constant is the one that is best on training time, of the numbers that are linear in the states (logits, rates
+before their softplus, means), so nothing of the network changes but the weights of its readouts, and a network trained
+on several things at once, which is best for all of them together, does not harm one of them by saying too much
+(shrinkage; Copas 1983, "Regression, prediction and shrinkage", J. R. Stat. Soc. B 45). Readouts that are not linear in
+the states (EEG, MEG) stay as they are.
 
 Shapes: B batch, T bins, C channels, P parameters.
 """
@@ -13,7 +14,7 @@ Shapes: B batch, T bins, C channels, P parameters.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,7 +27,8 @@ from neuroloom.models.readouts._shared import FromAreas
 from neuroloom.pipeline.runs.windowing import Batch, Windows
 
 SHARES = tuple(round(0.1 * step, 1) for step in range(10, -1, -1))
-WINDOWS_FOR_MEANS = 256  # of each session, spread over its training time
+WINDOWS_FOR_CONSTANTS = 256  # of each session, spread over its training time
+MOST_STEPS = 30
 BATCH = 64
 
 Shares = dict[str, dict[str, float]]
@@ -36,13 +38,13 @@ Shares = dict[str, dict[str, float]]
 def shrink_readouts(network: ModularNetwork, data: Windows) -> Shares:
     """Shrink the readouts of all sessions of `data` in place; gives the share that is kept, by session and port."""
     network.eval()
-    means = {session: _means(network, data, session) for session in data.sessions}
-    sums = _losses(network, data, means)
+    constants = {session: _constants(network, data, session) for session in data.sessions}
+    sums = _losses(network, data, constants)
     kept: Shares = defaultdict(dict)
     for (session, port), losses in sums.items():
         share = SHARES[int(np.argmin(losses))]  # of equals the largest share
-        for part, mean_CP in means[session][port].items():
-            _shrink(part, share, mean_CP)
+        for part, constant_CP in constants[session][port].items():
+            _shrink(part, share, constant_CP)
         kept[session][port] = share
     return dict(kept)
 
@@ -57,27 +59,56 @@ def told(kept: Mapping[str, Mapping[str, float]]) -> list[str]:
     ]
 
 
-Means = dict[str, dict[FromAreas, Tensor]]
+Constants = dict[str, dict[FromAreas, Tensor]]
 
 
-def _means(network: ModularNetwork, data: Windows, session: str) -> Means:
-    """By port, what the linear parts of its readout say in the mean over training time, (C, P)."""
+def _constants(network: ModularNetwork, data: Windows, session: str) -> Constants:
+    """By port, the constant (C, P) in place of each linear part of its readout that is best on training time."""
     tiles = data.train.tiles(session)
-    some = [tiles[i] for i in np.unique(np.linspace(0, len(tiles) - 1, WINDOWS_FOR_MEANS).astype(int))]
-    found: Means = {port: {} for port in data.sessions[session].target_names}
-    n_windows = 0
-    for first in range(0, len(some), BATCH):
-        batch = data.train.batch(session, some[first : first + BATCH])
+    some = [tiles[i] for i in np.unique(np.linspace(0, len(tiles) - 1, WINDOWS_FOR_CONSTANTS).astype(int))]
+    batches = [data.train.batch(session, some[first : first + BATCH]) for first in range(0, len(some), BATCH)]
+    found: Constants = {port: {} for port in data.sessions[session].target_names}
+    for batch in batches:
         state_BTAH = _states(network, batch)
         for port, sums in found.items():
             for part in _linear_parts(network, session, port):
-                sums[part] = sums.get(part, 0) + part(state_BTAH).mean(dim=1).sum(dim=0)
-        n_windows += len(batch.first_bins)
-    return {port: {part: total / n_windows for part, total in sums.items()} for port, sums in found.items()}
+                sums[part] = sums.get(part, 0) + part(state_BTAH).mean(dim=1).sum(dim=0) / len(some)
+    for port, means in found.items():
+        if means:
+            found[port] = _best_constants(network.readout(session, port), port, means, batches)
+    return found
+
+
+def _best_constants(
+    readout: Any, port: str, means: Mapping[FromAreas, Tensor], batches: Sequence[Batch]
+) -> dict[FromAreas, Tensor]:
+    """Gone down to from the mean of what is said; that mean where a port has no targets."""
+    (part, *_), biases = means, [part.bias for part in means]
+    rest_11AH = part.weight.new_zeros(1, 1, part.n_areas, part.weight.shape[3])
+    known = [(batch.targets[port].to(rest_11AH.device), batch.masks[port].to(rest_11AH.device)) for batch in batches]
+    n_known = sum(int(mask.sum()) for _, mask in known)
+    with _shrunk(means, 0.0), torch.enable_grad():
+        descent = torch.optim.LBFGS(biases, max_iter=MOST_STEPS, line_search_fn="strong_wolfe")
+
+        def nats() -> Tensor:
+            total = rest_11AH.sum()
+            for target_BTC, mask in known:
+                said = readout(rest_11AH.expand(*target_BTC.shape[:2], -1, -1))
+                total = total + readout.nll(said, target_BTC, mask).sum() / n_known
+            for bias, gradient in zip(biases, torch.autograd.grad(total, biases), strict=True):
+                bias.grad = gradient
+            return total.detach()
+
+        if n_known:
+            descent.step(nats)  # type: ignore[no-untyped-call]
+        best = {part: part.bias.detach().clone() for part in means}
+        for bias in biases:
+            bias.grad = None
+    return {part: value if bool(value.isfinite().all()) else means[part] for part, value in best.items()}
 
 
 def _losses(
-    network: ModularNetwork, data: Windows, means: Mapping[str, Means]
+    network: ModularNetwork, data: Windows, constants: Mapping[str, Constants]
 ) -> dict[tuple[str, str], np.ndarray[tuple[int], np.dtype[np.float64]]]:
     """By session and port, nats on validation time for every share; ports that can be shrunk and have targets there."""
     sums: dict[tuple[str, str], np.ndarray[tuple[int], np.dtype[np.float64]]] = {}
@@ -86,7 +117,7 @@ def _losses(
         in_time = torch.from_numpy(batch.scored).to(state_BTAH.device)[None, :, None]
         for port, target_BTC in batch.targets.items():
             mask = batch.masks[port].to(state_BTAH.device) & in_time
-            parts = means[batch.session][port]
+            parts = constants[batch.session][port]
             if parts and bool(mask.any()):
                 readout: Any = network.readout(batch.session, port)
                 losses = []
@@ -109,18 +140,20 @@ def _linear_parts(network: ModularNetwork, session: str, port: str) -> list[From
     return [part for part in network.readout(session, port).modules() if isinstance(part, FromAreas)]
 
 
-def _shrink(part: FromAreas, share: float, mean_CP: Tensor) -> None:
+def _shrink(part: FromAreas, share: float, constant_CP: Tensor) -> None:
     part.weight.mul_(share)
-    part.bias.mul_(share).add_((1 - share) * mean_CP)
+    part.bias.mul_(share).add_((1 - share) * constant_CP)
 
 
 @contextmanager
 def _shrunk(parts: Mapping[FromAreas, Tensor], share: float) -> Iterator[None]:
     """Shrunk inside, and to the bit as before after it."""
     before = {part: (part.weight.clone(), part.bias.clone()) for part in parts}
-    for part, mean_CP in parts.items():
-        _shrink(part, share, mean_CP)
+    with torch.no_grad():
+        for part, constant_CP in parts.items():
+            _shrink(part, share, constant_CP)
     yield
-    for part, (weight, bias) in before.items():
-        part.weight.copy_(weight)
-        part.bias.copy_(bias)
+    with torch.no_grad():
+        for part, (weight, bias) in before.items():
+            part.weight.copy_(weight)
+            part.bias.copy_(bias)

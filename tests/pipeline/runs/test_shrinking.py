@@ -68,6 +68,14 @@ def test_what_says_much_and_knows_nothing_says_its_mean(data: Windows) -> None:
     assert all(said[name].std(dim=1).max() < 1e-5 for name in silent)
 
 
+def test_what_says_nothing_says_the_best_constant_of_training_time(data: Windows) -> None:
+    made, session, _ = loud(data, 30.0)
+    shrink_readouts(made, data)
+    batch = data.train.batch(session, data.train.tiles(session))
+    rate = made(session, batch.inputs, batch.input_masks)["units"][0, 0, :, 0]
+    assert torch.allclose(rate, batch.targets["units"].mean(dim=(0, 1)), rtol=0.02)
+
+
 def test_what_knows_enough_stays_to_the_bit(data: Windows) -> None:
     run = train(network(), data, steps=150, batch_size=8, validate_every=25, learning_rate=1e-2)
     (session,) = data.sessions
