@@ -150,7 +150,7 @@ def scores(everyone: Sequence[Person], heard: Sequence[str], seed: int, steps: i
     attach(network, data)
     run = train(
         network, data, steps=steps, batch_size=24, learning_rate=1e-2, warm_up_s=0.0, validate_every=25,
-        patience=4, seed=seed,
+        patience=4, seed=seed, shrink_readouts=True,
     )  # fmt: skip
     found: dict[tuple[str, str], list[float]] = {}
     for row in evaluate(run, data.held_out, baselines=BASELINES).rows:

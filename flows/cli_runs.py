@@ -36,8 +36,7 @@ def train(
     The same again goes on where it stopped.
     """
     from neuroloom.pipeline.reviewing import run_shown
-    from neuroloom.pipeline.runs import preparing, run_config, running
-    from neuroloom.pipeline.runs.choosing import told
+    from neuroloom.pipeline.runs import choosing, preparing, run_config, running, shrinking
     from neuroloom.pipeline.scores import judging
     from neuroloom.pipeline.store import Store
 
@@ -60,6 +59,7 @@ def train(
         "best_step": run.best_step,
         "best_loss": run.best_loss,
         "choice": list(run.choice),
+        "kept": run.kept,
         "worse_than_mean": worse.to_json(),
     }
     if as_json:
@@ -67,7 +67,8 @@ def train(
     else:
         lines(f"{asked.name}: best at step {run.best_step}, validation loss {run.best_loss:.4f}", f"  {folder}")
         lines(f"  page: {page}")
-        lines(*(f"  {line}" for line in told(run.choice)), *(f"  {line}" for line in worse.lines()))
+        said = (*choosing.told(run.choice), *shrinking.told(run.kept), *worse.lines())
+        lines(*(f"  {line}" for line in said))
 
 
 def evaluate(

@@ -60,7 +60,7 @@ class ModularNetwork(nn.Module):
     detach_every: cut the gradient every so many bins, 0 for never (local objectives).
     recompute_bins: keep of so many bins at a time only their states and compute the rest again for the gradient: long
         sequences in less memory, the same numbers in more time; 0 keeps everything. Where the leaky kind alone makes
-        up the network, nothing more than that is kept anyway (`fused.py`).
+        up the network, nothing more than that is kept anyway (`fused/`).
     seed: equal seeds give equal weights, whatever the order in which sessions are attached.
     """
 

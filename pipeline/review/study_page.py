@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from markupsafe import Markup
 
 from neuroloom.pipeline.review.page import write_page
 from neuroloom.pipeline.review.run_page import run_page
@@ -33,7 +36,15 @@ def write_study(
         settings=[*settings_rows(report.conditions), *settings_rows(settings)],
         most_rows=MOST_ROWS,
         numbers_of=_numbers_of,
+        csv_of=_csv_of,
     )
+
+
+def _csv_of(table: Table) -> Markup:
+    """The whole table as a data URI: a page needs no other file, and can be handed on alone."""
+    from neuroloom.pipeline.studies._report import csv_text
+
+    return Markup("data:text/csv;charset=utf-8," + quote(csv_text(table)))
 
 
 def _numbers_of(table: Table) -> set[str]:

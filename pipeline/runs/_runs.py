@@ -64,6 +64,8 @@ class TrainConfig:
         prune_scale_mm: and the longer ones, see `ModularNetwork.prune`.
     select_on: targets whose validation loss chooses the best network; empty means all, as they are trained, or all
         behaviour where weights of objectives are chosen.
+    shrink_readouts: at the end each readout is drawn towards a constant as far as is best on validation time, so that
+        no target is told worse than by its mean for what is good for others; see `shrinking.py`.
     patience: validations without a better one after which training stops; 0 for never.
     checkpoint_every, checkpoint_s: whichever of steps and seconds comes first.
     precision: as Lightning Fabric names it ("32-true", "bf16-mixed").
@@ -89,6 +91,7 @@ class TrainConfig:
     prune_scale_mm: float | None = None
     select_on: tuple[str, ...] = ()
     validate_every: int = 100
+    shrink_readouts: bool = False
     patience: int = 8
     checkpoint_every: int = 200
     checkpoint_s: float = 60.0
@@ -152,6 +155,7 @@ class Run:
     """A trained network, with what is needed to use it: the best of its validations.
 
     choice: what every candidate of the objectives' weights came to, where they were chosen; see `choosing.py`.
+    kept: session -> port -> how much of what its readout says was kept, where they were shrunk; see `shrinking.py`.
     feature_config: how the features of its sessions were made. is_whole: whether its training has ended.
     """
 
@@ -163,6 +167,7 @@ class Run:
     best_step: int = 0
     best_loss: float = float("inf")
     choice: tuple[Mapping[str, Any], ...] = ()
+    kept: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     feature_config: FeatureConfig = field(default_factory=FeatureConfig)
     name: str = "network"
     is_whole: bool = True
@@ -190,6 +195,7 @@ class Run:
             best_step=int(state["best_step"]),
             best_loss=float(state["best_loss"]),
             choice=tuple(_choice(home)),
+            kept=state.get("kept") or {},
             feature_config=_feature_config(said.get("features", {})),
         )
 

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from neuroloom.pipeline.runs.windowing import Split, Windows
 
 WORSE = "worse.json"  # in a run's folder
-OF_SOME = "all targets together chose the step: training.select_on, training.port_weights or more steps may help"
+OF_SOME = (
+    "all targets together chose the step: training.shrink_readouts = true, training.select_on, training.port_weights "
+    "or more steps may help"
+)
 OF_ALL = "nothing was learned that holds: other inputs, more data, or other settings of the training may help"
 
 

@@ -16,12 +16,12 @@ from neuroloom.pipeline.studies._report import Row, Table
 if TYPE_CHECKING:
     from neuroloom.pipeline.review.figures import Picture
 
+LEGEND_WIDTH = 90  # characters side by side beneath a picture
 Draw = Callable[[Table], "Picture | None"]
 
 
 def curves(
     *,
-    title: str,
     x: str,
     y: str,
     by: str,
@@ -38,15 +38,17 @@ def curves(
     """
 
     def draw(table: Table) -> Picture | None:
-        from neuroloom.pipeline.review.figures import CYCLE, MUTED, drawing, label, log_axis, picture
+        from neuroloom.pipeline.review.figures import CYCLE, MUTED, drawing, label, log_axis
 
         drawn = [row for row in table.rows if not only or row[only]]
         rows = [row for row in drawn if _known(row.get(x)) and _known(row.get(y))]
         if not rows:
             return None
-        with drawing(760, 420) as figure:
+        groups = list(dict.fromkeys(str(row[by]) for row in rows))
+        columns = min(3, LEGEND_WIDTH // min(40, max(map(len, groups))))
+        with drawing(760, 380 + 16 * -(-len(groups) // columns)) as figure:
             axes = figure.add_subplot()
-            for i, group in enumerate(dict.fromkeys(str(row[by]) for row in rows)):
+            for i, group in enumerate(groups):
                 part = sorted((row for row in rows if str(row[by]) == group), key=lambda row: float(row[x]))
                 at, value = [float(row[x]) for row in part], [float(row[y]) for row in part]
                 style = ("o-", "s--", "^:")[i // len(CYCLE) % 3]  # colours come round
@@ -57,23 +59,23 @@ def curves(
                     axes.vlines(at, low, high, color=CYCLE[i % len(CYCLE)], linewidth=1)
             if level is not None:
                 axes.axhline(level, color=MUTED, linewidth=1, linestyle="--")
-            axes.set(xlabel=x_label, ylabel=y_label, title=title)
+            axes.set(xlabel=x_label, ylabel=y_label)
             for asked, name in ((log_x, "x"), (log_y, "y")):
                 if asked:
                     getattr(axes, f"set_{name}scale")("log")
                     log_axis(getattr(axes, f"{name}axis"), (1.0, 3.0) if name == "y" else (1.0,))
             axes.grid()
-            axes.legend(fontsize=8)
-            return picture(figure, title=title, alt=_alt(title, rows, x, y, by), caption=table.caption)
+            figure.legend(loc="outside lower center", ncols=columns, fontsize=8)
+            return _titled(figure, table, _told(rows, x, y, by))
 
     return draw
 
 
-def bars(*, title: str, name: str, value: str, x_label: str, level: float | None = None, log: bool = False) -> Draw:
+def bars(*, name: str, value: str, x_label: str, level: float | None = None, log: bool = False) -> Draw:
     """One line per row: its value with its interval. level: where nothing is gained."""
 
     def draw(table: Table) -> Picture | None:
-        from neuroloom.pipeline.review.figures import BLUE, MUTED, drawing, label, picture
+        from neuroloom.pipeline.review.figures import BLUE, MUTED, drawing, label
 
         rows = [row for row in table.rows if _known(row.get(value))]
         if not rows:
@@ -92,19 +94,19 @@ def bars(*, title: str, name: str, value: str, x_label: str, level: float | None
                 axes.xaxis.set_minor_formatter(lambda number, _: "")
             axes.set_yticks(at, [label(str(row[name]), 44) for row in rows])
             axes.set_ylim(len(rows) - 0.4, -0.6)  # a share of the rows would leave long charts half empty
-            axes.set(xlabel=x_label, title=title)
+            axes.set(xlabel=x_label)
             axes.grid(axis="x")
             told = "; ".join(f"{row[name]} {_short(row[value])}" for row in rows)
-            return picture(figure, title=title, alt=f"{title}: {told}"[:900], caption=table.caption)
+            return _titled(figure, table, told)
 
     return draw
 
 
-def heat(*, title: str, x: str, y: str, value: str, x_label: str, y_label: str, log: bool = True) -> Draw:
+def heat(*, x: str, y: str, value: str, x_label: str, y_label: str, log: bool = True) -> Draw:
     """A value per pair of conditions, as colour and in figures."""
 
     def draw(table: Table) -> Picture | None:
-        from neuroloom.pipeline.review.figures import drawing, picture
+        from neuroloom.pipeline.review.figures import drawing
 
         rows = [row for row in table.rows if _known(row.get(value))]
         if not rows:
@@ -128,14 +130,14 @@ def heat(*, title: str, x: str, y: str, value: str, x_label: str, y_label: str, 
                     axes.text(j, i, text, ha="center", va="center", color="white" if dark else "black")
             axes.set_xticks(range(len(across)), [f"{a:g}" for a in across])
             axes.set_yticks(range(len(down)), [f"{d:g}" for d in down])
-            axes.set(xlabel=x_label, ylabel=y_label, title=title)
-            return picture(figure, title=title, alt=_alt(title, rows, x, value, y), caption=table.caption)
+            axes.set(xlabel=x_label, ylabel=y_label)
+            return _titled(figure, table, _told(rows, x, value, y))
 
     return draw
 
 
 def named_heat(
-    *, title: str, x: str, y: str, value: str, told: str = "", low: float | None = None, high: float | None = None
+    *, x: str, y: str, value: str, told: str = "", low: float | None = None, high: float | None = None
 ) -> Draw:
     """A value per pair of named conditions, as colour and in figures. low, high: ends of the colours.
 
@@ -143,7 +145,7 @@ def named_heat(
     """
 
     def draw(table: Table) -> Picture | None:
-        from neuroloom.pipeline.review.figures import drawing, label, picture
+        from neuroloom.pipeline.review.figures import drawing, label
 
         rows = [row for row in table.rows if _known(row.get(value))]
         if not rows:
@@ -166,8 +168,7 @@ def named_heat(
             axes.imshow(grid, norm=norm, cmap="viridis", aspect="auto")
             axes.set_xticks(range(len(across)), [label(one, 20) for one in across])
             axes.set_yticks(range(len(down)), [label(one, 24) for one in down])
-            axes.set(title=title)
-            return picture(figure, title=title, alt=_alt(title, rows, x, value, y), caption=table.caption)
+            return _titled(figure, table, _told(rows, x, value, y))
 
     return draw
 
@@ -184,6 +185,12 @@ def _short(value: Any) -> str:
     return f"{float(value):.2f}"
 
 
-def _alt(title: str, rows: Sequence[Row], x: str, y: str, by: str) -> str:
-    told = "; ".join(f"{row[by]} at {row[x]}: {_short(row[y])}" for row in rows[:24])
-    return f"{title}: {told}"[:900]
+def _told(rows: Sequence[Row], x: str, y: str, by: str) -> str:
+    return "; ".join(f"{row[by]} at {row[x]}: {_short(row[y])}" for row in rows[:24])
+
+
+def _titled(figure: Any, table: Table, told: str) -> Picture:
+    """The page writes the table's title above the picture, so it is not drawn."""
+    from neuroloom.pipeline.review.figures import picture
+
+    return picture(figure, title=table.title, alt=f"{table.title}: {told}"[:900], caption=table.caption)

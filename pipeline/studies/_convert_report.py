@@ -35,6 +35,7 @@ def report(settings: Settings, found: Sequence[tuple[Key, Result]], facts: Mappi
         tables=(
             Table(
                 name="candidates",
+                title="Every network",
                 caption="Every network that was taught: its cell, the weight of its states, held-out answers.",
                 rows=tuple({**key, **one} for key, result in found for one in result["candidates"]),
             ),
@@ -189,6 +190,7 @@ def _plots(
         Plot(
             table=Table(
                 name="conversions",
+                title="Tokens needed, over those of the distribution alone",
                 caption="Every conversion and arm. share: of the tokens with which the distribution alone ends, those "
                 "that this arm needs to come as near; left of the dashed line it saves some, and those on it with a "
                 "bound never came as near. tokens_to_reach: to a "
@@ -196,7 +198,7 @@ def _plots(
                 rows=tuple(rows),
             ),
             draw=_charts.bars(
-                title="Tokens needed, over those of the distribution alone", name="what", value="share",
+                name="what", value="share",
                 x_label="share of tokens", level=1.0,
             ),
         ),
@@ -204,11 +206,12 @@ def _plots(
             Plot(
                 table=Table(
                     name=name,
+                    title=f"While learning: {title}",
                     caption=f"Divergence from the teacher at the test over tokens read: {title}.",
                     rows=tuple(part),
                 ),
                 draw=_charts.curves(
-                    title=title, x="tokens", y="kl", by=by, x_label="tokens", y_label="divergence, nats", log_x=True,
+                    x="tokens", y="kl", by=by, x_label="tokens", y_label="divergence, nats", log_x=True,
                     log_y=True,
                 ),
             )
@@ -221,12 +224,13 @@ def _plots(
             Plot(
                 table=Table(
                     name=f"lengths_{system.replace(' ', '_')}",
+                    title=f"Longer than taught: {system}",
                     caption="Share of right answers over the last quarter of sequences of that length, by what can be "
                     "known at best (of text: the next character); taught from the distribution alone.",
                     rows=tuple(row for row in lengths if row["system"] == system),
                 ),
                 draw=_charts.curves(
-                    title=f"Longer than taught: {system}", x="length", y="right", by="what", x_label="steps",
+                    x="length", y="right", by="what", x_label="steps",
                     y_label="share right",
                 ),
             )
@@ -235,9 +239,10 @@ def _plots(
         Plot(
             table=Table(
                 name="divergence",
+                title="How near each comes in the end",
                 caption="Divergence from the teacher at the end, nats per answer.",
                 rows=tuple({name: row[name] for name in ("what", "kl", "kl_low", "kl_high")} for row in rows),
             ),
-            draw=_charts.bars(title="How near", name="what", value="kl", x_label="divergence, nats", log=True),
+            draw=_charts.bars(name="what", value="kl", x_label="divergence, nats", log=True),
         ),
     )  # fmt: skip

@@ -212,41 +212,45 @@ def _plots(rows: Sequence[Row], arms: Sequence[Arm], metric: str, words: str) ->
         Plot(
             table=Table(
                 name="exchange",
+                title="Exchange rate M",
                 caption="How many plain samples one recorded sample is worth, with 95 % intervals over seeds; the "
                 "dashed line is nothing gained. Controls must not lie beyond it.",
                 rows=tuple(shown),
             ),
-            draw=_charts.bars(title="Exchange rate M", name="arm", value="M", x_label="M", level=1.0, log=True),
+            draw=_charts.bars(name="arm", value="M", x_label="M", level=1.0, log=True),
         ),
         Plot(
             table=Table(
                 name="learning",
+                title="What students reach",
                 caption="Behaviour alone over the number of sequences, and the other arms at theirs.",
                 rows=tuple(lines),
             ),
             draw=_charts.curves(
-                title="What students reach", x="n", y=metric, by="arm", x_label="sequences", y_label=words, log_x=True,
+                x="n", y=metric, by="arm", x_label="sequences", y_label=words, log_x=True,
                 log_y=True,
             ),
         ),
         Plot(
             table=Table(
                 name="grid",
+                title="M by channels and noise",
                 caption="Exchange rate by channels over state dimensions and by noise.",
                 rows=tuple(grid),
             ),
             draw=_charts.heat(
-                title="M by channels and noise", x="k_over_d", y="snr_db", value="M", x_label="k / d", y_label="SNR, dB"
+                x="k_over_d", y="snr_db", value="M", x_label="k / d", y_label="SNR, dB"
             ),
         ),
         Plot(
             table=Table(
                 name="participation",
+                title="M by channels per filled dimension",
                 caption="The same against channels over the participation ratio of the state, the dimensions it fills.",
                 rows=tuple({**row, "noise": f"{row['snr_db']:g} dB"} for row in grid),
             ),
             draw=_charts.curves(
-                title="M by channels per filled dimension", x="k_over_participation", y="M", by="noise",
+                x="k_over_participation", y="M", by="noise",
                 x_label="k / participation ratio", y_label="M", log_x=True, log_y=True, level=1.0,
             ),
         ),
@@ -266,6 +270,7 @@ def _candidates(found: Sequence[tuple[Key, Result]]) -> Table:
     rows = [{**key, **candidate} for key, result in found for candidate in result["candidates"]]
     return Table(
         name="candidates",
+        title="Every student",
         caption="Every student: its cell, its weights, its held-out behaviour and how it did at the test.",
         rows=tuple(rows),
     )

@@ -89,15 +89,17 @@ def report(settings: Settings, found: Sequence[tuple[Key, Result]], facts: Mappi
             Plot(
                 table=Table(
                     name="bits",
+                    title="What was read",
                     caption=f"Bits per step at k={k}, {snr:g} dB, with 95 % intervals over seeds. Below 0: the decoder "
                     "fits noise.",
                     rows=tuple({"what": f"{row['target']}, {row['decoder']}", **row} for row in at),
                 ),
-                draw=_charts.bars(title="What was read", name="what", value="bits", x_label="bits per step", level=0.0),
+                draw=_charts.bars(name="what", value="bits", x_label="bits per step", level=0.0),
             ),
             Plot(
                 table=Table(
                     name="noise",
+                    title="What is read, by noise",
                     caption="Bits of the window's linear decoder over noise.",
                     rows=tuple(
                         {**row, "line": f"{row['target']}, k={row['k']}"}
@@ -106,35 +108,44 @@ def report(settings: Settings, found: Sequence[tuple[Key, Result]], facts: Mappi
                     ),
                 ),
                 draw=_charts.curves(
-                    title="What is read, by noise", x="snr_db", y="bits", by="line", x_label="SNR, dB",
+                    x="snr_db", y="bits", by="line", x_label="SNR, dB",
                     y_label="bits per step", level=0.0,
                 ),
             ),
             Plot(
                 table=Table(
                     name="language_model",
+                    title="A language model as prior",
                     caption="The token read without and with a language model's prior (a bigram table of the training "
                     "text). retrieval: share of sequences found among the ten likeliest.",
                     rows=tuple(prior),
                 ),
                 draw=_charts.curves(
-                    title="A language model as prior", x="snr_db", y="bits", by="line", x_label="SNR, dB",
+                    x="snr_db", y="bits", by="line", x_label="SNR, dB",
                     y_label="bits per token", level=0.0,
                 ),
             ),
             Plot(
                 table=Table(
                     name="coverage",
+                    title="What is read from where",
                     caption="Where the electrodes lie: the same number of them in all layers or in one alone, by the "
                     "window's linear decoder. At wrong times: a control, from which nothing should be read.",
                     rows=tuple(coverage),
                 ),
                 draw=_charts.bars(
-                    title="What is read from where", name="what", value="bits", x_label="bits per step", level=0.0
+                    name="what", value="bits", x_label="bits per step", level=0.0
                 ),
             ),
         ),
-        tables=(Table(name="all", caption="Every target, decoder and cell.", rows=tuple(rows)),),
+        tables=(
+            Table(
+                name="all",
+                title="Every target and decoder",
+                caption="Every target, decoder and cell.",
+                rows=tuple(rows),
+            ),
+        ),
         remarks=(*_remarks(settings, rows), *_covered(coverage)),
         wanted=_wanted(at, prior, settings),
     )  # fmt: skip

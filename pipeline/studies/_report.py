@@ -20,9 +20,10 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows of equal keys, written as `<name>.csv` and shown on the page with a caption."""
+    """Rows of equal keys, written as `<name>.csv` and shown on the page under a title, with a caption."""
 
     name: str
+    title: str
     caption: str
     rows: tuple[Row, ...]
 

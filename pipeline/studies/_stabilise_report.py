@@ -45,7 +45,9 @@ def report(settings: Settings, found: Found, facts: Mapping[str, Any]) -> Report
             "exponent within half of the teacher's",
         },
         plots=tuple(plot for system, part in parts.items() for plot in _plots(system, part, facts)),
-        tables=(Table(name="solved", caption="Cells solved by system and arm.", rows=tuple(shares)),),
+        tables=(
+            Table(name="solved", title="Cells solved", caption="Cells solved by system and arm.", rows=tuple(shares)),
+        ),
         remarks=_remarks(settings, tuple(parts)),
         wanted=_wanted([row for row in shares if row["system"] == "toggle"]),
     )
@@ -95,18 +97,19 @@ def _plots(system: str, found: Found, facts: Mapping[str, Any]) -> tuple[Plot, .
     }[score]
     title = f"{NAMES[system]}: {'right answers' if score == 'right' else 'valid prediction'}"
     scores = Plot(
-        table=Table(name=f"{system}_{score}", caption=says, rows=tuple(rows)),
-        draw=_charts.bars(title=title, name="what", value=score, x_label=WORDS[score], level=LEVELS[score]),
+        table=Table(name=f"{system}_{score}", title=title, caption=says, rows=tuple(rows)),
+        draw=_charts.bars(name="what", value=score, x_label=WORDS[score], level=LEVELS[score]),
     )
     gradients = Plot(
         table=Table(
             name=f"{system}_gradients",
+            title=f"{NAMES[system]}: gradient norms",
             caption="Norm of the gradient before clipping while training: the largest over seeds at each step, at the "
             "highest gain and the greatest length. What is not finite is left out of the picture.",
             rows=tuple(_norms(found)),
         ),
         draw=_charts.curves(
-            title=f"{NAMES[system]}: gradient norms", x="step", y="norm", by="arm", x_label="step", y_label="norm",
+            x="step", y="norm", by="arm", x_label="step", y_label="norm",
             log_y=True,
         ),
     )  # fmt: skip
@@ -143,10 +146,10 @@ def _grids(system: str, rows: Sequence[Row]) -> tuple[Plot, ...]:
     ]
     return tuple(
         Plot(
-            table=Table(name=f"{system}_grid_{value}", caption=caption, rows=tuple(cells)),
-            draw=_charts.named_heat(
-                title=f"{NAMES[system]}: {words}", x="condition", y="arm", value=value, told=told, low=low, high=high
+            table=Table(
+                name=f"{system}_grid_{value}", title=f"{NAMES[system]}: {words}", caption=caption, rows=tuple(cells)
             ),
+            draw=_charts.named_heat(x="condition", y="arm", value=value, told=told, low=low, high=high),
         )
         for value, told, words, caption, low, high in asked
     )
@@ -180,12 +183,13 @@ def _lengths(system: str, found: Found) -> Plot:
     return Plot(
         table=Table(
             name=f"{system}_by_length",
+            title=f"{NAMES[system]}: longer and shorter than trained",
             caption="Right answers by the length of the test's sequences, mean over seeds, gain and trained length as "
             f"said. The picture shows {_shown_words(shown)}; the table has all.",
             rows=tuple(rows),
         ),
         draw=_charts.curves(
-            title=f"{NAMES[system]}: longer and shorter than trained", x="tested", y="right", by="what",
+            x="tested", y="right", by="what",
             x_label="steps", y_label="share right", level=0.5, only="pictured",
         ),
     )  # fmt: skip
@@ -227,12 +231,13 @@ def _spectra(found: Found, facts: Mapping[str, Any]) -> Plot:
     return Plot(
         table=Table(
             name="chaotic_exponents",
+            title=f"{NAMES['chaotic']}: Lyapunov exponents",
             caption="Lyapunov exponents, the largest first, per step, of the teacher and of students that go on by "
             "themselves; mean over seeds with 95 % intervals.",
             rows=tuple(rows),
         ),
         draw=_charts.curves(
-            title="Lyapunov exponents", x="number", y="exponent", by="what", x_label="number", y_label="per step",
+            x="number", y="exponent", by="what", x_label="number", y_label="per step",
             level=0.0,
         ),
     )  # fmt: skip

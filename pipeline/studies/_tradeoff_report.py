@@ -52,12 +52,14 @@ def report(settings: Settings, found: Sequence[tuple[Key, Result]], facts: Mappi
         tables=(
             Table(
                 name="portfolios",
+                title="What to buy with a budget",
                 caption="What is best bought with each budget, with any device or none. share: of the surfaces of "
                 "seeds drawn anew, how many choose this device. at_the_edge: more money would go beyond the grid.",
                 rows=tuple(_portfolios(settings, surface, prices, reach)),
             ),
             Table(
                 name="mixed",
+                title="What to buy where people may have different devices",
                 caption="The same where some people have one device and others another, or none, as far as what two "
                 "devices recorded adds up. gained: nats on the best portfolio above. That it adds up is assumed; the "
                 "teams among the cells that were not fitted test it.",
@@ -65,12 +67,14 @@ def report(settings: Settings, found: Sequence[tuple[Key, Result]], facts: Mappi
             ),
             Table(
                 name="fit",
+                title="How well the surface fits",
                 caption="Loss of every cell beside what the surface says. What was not fitted tests it.",
                 rows=tuple(tested),
             ),
-            Table(name="surface", caption="The surface's numbers.", rows=tuple(_numbers(surface))),
+            Table(name="surface", title="The surface", caption="The surface's numbers.", rows=tuple(_numbers(surface))),
             Table(
                 name="candidates",
+                title="Every student",
                 caption="Every student: its cell, its weight of electrodes, its held-out behaviour and its test.",
                 rows=tuple({**key, **candidate} for key, result in found for candidate in result["candidates"]),
             ),
@@ -417,90 +421,103 @@ def _plots(
         Plot(
             table=Table(
                 name="pays",
+                title="Does it pay?",
                 caption="What the same money gains: more people instead of one (no device), and each device instead of "
                 "none, each with the best numbers of people and hours. Below the line it loses; on it at the right, "
                 "both are where the grid ends. Budgets that buy less than was measured are left out.",
                 rows=tuple(pays),
             ),
             draw=_charts.curves(
-                title="Does it pay?", x="budget", y="gained", by="what", x_label="budget", y_label="loss gained, nats",
+                x="budget", y="gained", by="what", x_label="budget", y_label="loss gained, nats",
                 log_x=True, level=0.0,
             ),
         ),
         Plot(
             table=Table(
                 name="frontier",
+                title="What a budget buys",
                 caption="The least loss that a budget buys with each device. Flat ends are where the grid ends.",
                 rows=tuple(frontier),
             ),
             draw=_charts.curves(
-                title="What a budget buys", x="budget", y="loss", by="device", x_label="budget",
+                x="budget", y="loss", by="device", x_label="budget",
                 y_label="divergence from new people, nats", log_x=True, log_y=True,
             ),
         ),
         Plot(
             table=Table(
                 name="iso_loss",
+                title="Iso-loss curves",
                 caption=f"Equal loss ({level:.3f} nats, {people} people): plain hours that are needed beside so many "
                 "recorded ones. The steeper, the more a recorded hour is worth.",
                 rows=tuple(iso_rows(settings, found, level, people)),
             ),
             draw=_charts.curves(
-                title="Iso-loss curves", x="recorded_hours", y="plain_hours", by="device", x_label="recorded hours",
+                x="recorded_hours", y="plain_hours", by="device", x_label="recorded hours",
                 y_label="plain hours",
             ),
         ),
         Plot(
             table=Table(
                 name="loss_map",
+                title=f"Loss, {settings.varied}",
                 caption=f"Loss by the surface over plain and recorded hours: {settings.varied}, {people} people.",
                 rows=tuple(_map_rows(settings, found.surface, settings.varied, people)),
             ),
             draw=_charts.heat(
-                title=f"Loss, {settings.varied}", x="recorded_hours", y="plain_hours", value="loss",
+                x="recorded_hours", y="plain_hours", value="loss",
                 x_label="recorded hours", y_label="plain hours",
             ),
         ),
         Plot(
             table=Table(
                 name="surcharge",
+                title="Worth of a recorded sequence, by the surface",
                 caption="What one recorded sequence counts in plain ones, by the surface. A device breaks even where "
                 "its surcharge on an hour is M - 1; pays: at the assumed prices, one person giving so many sequences.",
                 rows=tuple(surcharges),
             ),
             draw=_charts.bars(
-                title="Worth of a recorded sequence", name="what", value="M", x_label="M", level=1.0
+                name="what", value="M", x_label="M", level=1.0
             ),
         ),
         Plot(
             table=Table(
                 name="exchange",
+                title="Exchange rate M, as measured",
                 caption="The same as measured, cell by cell, on the curve of behaviour alone of as many people, with "
                 "95 % intervals over seeds; the dashed line is nothing gained.",
                 rows=tuple(rates),
             ),
-            draw=_charts.bars(title="Exchange rate M", name="what", value="M", x_label="M", level=1.0),
+            draw=_charts.bars(name="what", value="M", x_label="M", level=1.0),
         ),
         Plot(
-            table=Table(name="learning", caption="Loss over sequences, all plain or all recorded.", rows=tuple(curves)),
+            table=Table(
+                name="learning",
+                title="What students reach",
+                caption="Loss over sequences, all plain or all recorded.",
+                rows=tuple(curves),
+            ),
             draw=_charts.curves(
-                title="What students reach", x="n", y="kl", by="what", x_label="sequences",
+                x="n", y="kl", by="what", x_label="sequences",
                 y_label="divergence from new people, nats", log_x=True, log_y=True,
             ),
         ),
         Plot(
             table=Table(
                 name="channels_noise",
+                title="M by channels and noise",
                 caption=f"M of {settings.varied} electrodes by channels and noise, {min(settings.recorded)} sequences.",
                 rows=tuple(grid),
             ),
             draw=_charts.heat(
-                title="M by channels and noise", x="k", y="snr_db", value="M", x_label="channels", y_label="SNR, dB"
+                x="k", y="snr_db", value="M", x_label="channels", y_label="SNR, dB"
             ),
         ),
         Plot(
             table=Table(
                 name="capacity",
+                title="M by channel capacity",
                 caption="M against what the channel can carry, one point per device and variation, "
                 f"{min(settings.recorded)} sequences of {people} people.",
                 rows=tuple(
@@ -508,7 +525,7 @@ def _plots(
                 ),
             ),
             draw=_charts.curves(
-                title="M by channel capacity", x="capacity_bits", y="M", by="kind", x_label="bits per step",
+                x="capacity_bits", y="M", by="kind", x_label="bits per step",
                 y_label="M", log_x=True, level=1.0,
             ),
         ),

@@ -36,6 +36,13 @@ def test_ingest_gives_the_document_of_the_contract(neuroloom, person):
     assert sync == result["sync"][0].keys()
 
 
+def test_the_store_may_be_named_before_the_command_and_after_it_counts(neuroloom, person, tmp_path):
+    neuroloom("--store", tmp_path / "before", "ingest", person, "--no-pages")
+    assert (tmp_path / "before" / "sessions" / SESSION).is_dir()
+    said = neuroloom("--store", tmp_path / "nowhere", "sessions", "--store", tmp_path / "before", "--json")
+    assert [row["session"] for row in said.document["sessions"]] == [SESSION]
+
+
 def test_ingest_draws_the_pages_too(neuroloom, person, tmp_path):
     said = neuroloom("ingest", person)
     page = tmp_path / "store" / "review" / f"{SESSION}.html"

@@ -40,8 +40,8 @@ def pages(tmp_path_factory):
 def report():
     """A study with a table, a picture of it, and what was wanted."""
     rows = tuple({"steps": 10.0 * k, "score": 0.1 * k, "arm": arm} for arm in ("one", "two") for k in range(1, 5))
-    table = Table(name="scores", caption="Score over steps.", rows=rows)
-    draw = curves(title="Score", x="steps", y="score", by="arm", x_label="steps", y_label="score")
+    table = Table(name="scores", title="Score over steps", caption="Score over steps.", rows=rows)
+    draw = curves(x="steps", y="score", by="arm", x_label="steps", y_label="score")
     return Report(
         study="distill",
         title="A study",

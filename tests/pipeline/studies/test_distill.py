@@ -1,7 +1,9 @@
 """The distillation study on a language of six symbols: what students may see, what is chosen, what is said."""
 
 import json
+import re
 from html import unescape
+from urllib.parse import unquote
 
 import pytest
 import torch
@@ -118,6 +120,15 @@ def test_it_says_a_sentence_and_keeps_the_numbers_behind_it(store, run):
     tables = {path.stem for path in folder.glob("*.csv")}
     assert tables == {"exchange", "learning", "grid", "participation", "candidates"}
     assert report["sentence"] in unescape((store.review / f"run-{run}.html").read_text())
+
+
+def test_its_page_has_a_heading_per_table_and_the_whole_csv_beneath(store, run):
+    page = unescape((store.review / f"run-{run}.html").read_text())
+    assert "Exchange rate M" in re.findall(r"<h3>(.*?)</h3>", page)
+    csv = dict(re.findall(r'<a download="(\w+\.csv)" href="data:text/csv;charset=utf-8,([^"]*)">\1</a>', page))
+    assert {name: unquote(data) for name, data in csv.items()} == {
+        path.name: path.read_text() for path in store.run_folder(run).glob("*.csv")
+    }
 
 
 def test_every_arm_is_beside_its_controls(store, run):
