@@ -191,7 +191,7 @@ def prepare_search(config: SearchConfig, store: Store) -> Path:
     there = document_of(folder / REQUEST)
     if there:
         there = {"good_channels": {}, **there}  # of before there were any
-    if not there and (folder / preparing.REQUEST).is_file():
+    if not there and (folder / preparing.REQUEST).is_file() and preparing.has_begun(folder):
         raise ConfigError(f"{folder}: holds a run; give this search another name")
     if there:
         asked = {**_plain(config), **{key: there[key] for key in BEGAN_WITH}}
@@ -200,6 +200,9 @@ def prepare_search(config: SearchConfig, store: Store) -> Path:
             differing += [k for k in ("space", "sampler", "seed") if asked["search"][k] != there["search"][k]]
         else:
             differing = ["sessions"]
+        if differing and not preparing.has_begun(folder, (f"{TRIALS}/*/config.json",)):
+            _forget(folder, (REQUEST, STORAGE, TRIALS))  # no trial has come to its first step
+            return prepare_search(config, store)
         if differing:
             raise ConfigError(
                 f"{folder}: holds a search with another {differing[0]}; give this one another name, or delete that one"

@@ -166,3 +166,13 @@ def test_the_dashboard_is_told_of_targets_that_are_worse_than_their_mean(monkeyp
     monkeypatch.setattr(artifacts, "create_markdown_artifact", lambda text, **how: told.update(text=text))
     artifacts.run_page("one", [{"step": 1, "loss": 2.0}], [], ["warning: gaze of sub-01 is worse", "what may help"])
     assert told["text"].startswith("## one\n\n- warning: gaze of sub-01 is worse\n- what may help\n\n![loss over")
+
+
+def test_a_run_that_was_refused_before_its_first_step_may_be_mended_under_its_name(neuroloom, tmp_path):
+    config = tmp_path / "one.toml"
+    config.write_text(RUN.replace('targets = ["eeg", "gaze"]', 'targets = ["gazee"]'))
+    assert "one: no port 'gazee' in any session; there are" in neuroloom("train", config).err
+    config.write_text(RUN)
+    assert neuroloom("train", config).code == 0
+    config.write_text(RUN.replace("steps = 6", "steps = 7"))  # now there is something to overwrite
+    assert "holds a run with another steps; give this one another name" in neuroloom("train", config).err

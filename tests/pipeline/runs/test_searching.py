@@ -215,9 +215,18 @@ def test_a_space_that_makes_no_sense_is_told(tmp_path: Path, text: str, message:
     assert "\n" not in str(caught.value)
 
 
-def test_another_search_does_not_take_the_place_of_one(store: Store, tmp_path: Path) -> None:
-    searching.prepare_search(asked(tmp_path, RUN + SPACE.format(trials=3)), store)
+def test_another_search_does_not_take_the_place_of_one_that_has_begun(store: Store, tmp_path: Path) -> None:
+    search(tmp_path, store, 1)
     with pytest.raises(ConfigError, match="holds a search with another steps"):
         searching.prepare_search(asked(tmp_path, RUN.replace("3", "4") + SPACE.format(trials=3)), store)
     with pytest.raises(ConfigError, match="holds a search with another space"):
         searching.prepare_search(asked(tmp_path, RUN + SPACE.format(trials=3).replace("gru", "gated_linear")), store)
+
+
+def test_a_search_whose_trials_were_all_refused_may_be_mended(store: Store, tmp_path: Path) -> None:
+    searching.prepare_search(asked(tmp_path, RUN.replace("light", "ligth") + SPACE.format(trials=2)), store)
+    with pytest.raises(StoreError, match="none of 2 trials came to a loss; the first: no port 'ligth'"):
+        searching.run_search("find", store)
+    found = search(tmp_path, store, 2)
+    assert [row["trial"] for row in found["trials"]] == [0, 1]
+    assert running.open_run(store, "find").best_loss == pytest.approx(found["best_loss"])
