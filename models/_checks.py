@@ -56,6 +56,9 @@ def check_inputs(
     for name in (*inputs, *masks):
         if name not in ports:
             raise ValueError(f"session {session!r} has no input {name!r}; it has: {', '.join(ports) or 'none'}")
+    for name, value in (*inputs.items(), *masks.items()):
+        if not isinstance(value, Tensor):
+            raise ValueError(f"input {name!r} is a {type(value).__name__}; a torch.Tensor is needed")
     lengths = {tuple(value.shape[:2]) for value in inputs.values()}
     if len(lengths) != 1:
         raise ValueError(

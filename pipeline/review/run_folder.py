@@ -127,7 +127,8 @@ def _warnings(worse: Any, scores: Sequence[ScoreRow]) -> Iterator[str]:
     """Of the step that was chosen, and of what was scored."""
     lines = [((row.session, row.port, row.area, row.metric), row.values) for row in scores]
     found = [read_worse(worse or {}).lines(), worse_in(lines, "on held-out time").lines()]
-    yield from dict.fromkeys(line.removeprefix("warning: ") for each in found for line in each)
+    told = (line.removeprefix("warning: ") for each in found for line in each)
+    yield from dict.fromkeys(f"{line[:1].upper()}{line[1:]}." for line in told)
 
 
 def _together(notes: Sequence[str]) -> Iterator[str]:

@@ -189,7 +189,8 @@ class Run:
             network=network,
             window_config=_window_config(said["windows"]),
             config=config,
-            is_whole=int(state["step"]) >= config.steps or stopped_early,
+            is_whole=(int(state["step"]) >= config.steps or stopped_early)
+            and (not config.shrink_readouts or state.get("kept") is not None),
             folder=home,
             losses=tuple(row["loss"] for row in read_metrics(home) if "loss" in row),
             best_step=int(state["best_step"]),

@@ -28,6 +28,8 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -230,7 +232,11 @@ def run_search(name: str, store: Store, trained: Map | None = None, progress: Pr
 
 def train_trial(name: str, number: int, root: str) -> Trained:
     """Train one trial in its folder, or go on where it stopped. root: of the store. A loss that explodes is NaN."""
+    import torch
+
     store = Store.here(root)
+    if multiprocessing.parent_process() is not None:  # one of several of a pool: the cores are shared
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // _asked(name, store).search.parallel))
     folder = trial_folder(store, name, number)
     config = RunConfig.model_validate(document_of(folder / TRIAL)["config"])
     try:

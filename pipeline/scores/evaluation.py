@@ -213,6 +213,7 @@ def evaluate(
     """
     runs = list(run) if isinstance(run, Sequence) else [run]
     data = Windows(sessions=split.sessions, config=split.config)
+    baselines = [baselines] if isinstance(baselines, str) else baselines
     check_baselines(baselines)
     models: dict[str, Sequence[Predictor]] = {runs[0].name: runs}
     models |= {made.name: [made] for made in (BASELINES[name](data) for name in baselines)} | dict(rivals or {})
@@ -237,7 +238,7 @@ def _ports(split: Split) -> list[tuple[str, str]]:
 
 def check_baselines(names: Sequence[str]) -> None:
     """Raise ValueError for one that is not there, naming those that are."""
-    for name in [names] if isinstance(names, str) else names:
+    for name in names:
         if name not in BASELINES:
             raise ValueError(f"no baseline {name!r}; there are {', '.join(sorted(BASELINES))}")
 

@@ -62,6 +62,8 @@ def pathway_rows(run: Run, split: Split, fitted_on: Split, *, most_windows: int 
     split: scored on, usually `data.held_out`. fitted_on: what the content of messages is read with, usually
         `data.validation`. most_windows: of each, spread over its length, 1 or more.
     """
+    if most_windows < 1:
+        raise ValueError(f"most_windows is {most_windows}; 1 or more is wanted")
     rows: list[PathwayRow] = []
     for session in split.sessions:
         scored, known = (_batch(each, session, most_windows) for each in (split, fitted_on))

@@ -120,10 +120,10 @@ def test_each_target_that_is_worse_than_its_mean_is_told_by_train_and_on_the_pag
     assert all(line.startswith("warning: at step 1, on validation time, ") for line in warnings)
     page = Path(said["page"]).read_text()
     assert 'id="warnings"' in page
-    assert all(line.removeprefix("warning: ") in page for line in warnings)
+    assert all(line.removeprefix("warning: at step") in page for line in warnings)
     told = neuroloom("evaluate", "one")
     assert "warning: on held-out time, gaze of" in told.out
-    assert "on held-out time, gaze of" in Path(said["page"]).read_text()
+    assert "On held-out time, gaze of" in Path(said["page"]).read_text()
 
 
 def test_a_control_that_is_the_network_itself_is_named(neuroloom, tmp_path):

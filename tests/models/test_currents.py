@@ -120,6 +120,7 @@ def test_a_lesion_leaves_the_network_as_it_was():
         (lambda n: lesioned(n, [("A", "C")], "s", light()), "no pathway A -> C in 'chain'; from A to B$"),
         (lambda n: lesioned(n, [("A", "Z")], "s", light()), "no area or global module 'Z' in 'chain'; there are A"),
         (lambda n: lesioned(n, ("A", "B"), "s", light()), r"pathway 'A'; pairs of areas are wanted"),
+        (lambda n: lesioned(n, [], "s", {"light": light()["light"].numpy()}), "'light' is a ndarray; a torch.Tensor"),
         (lambda n: stimulated(n, {"Z": 1.0}, "s", light()), "no area 'Z' to stimulate; there are A, B, C"),
         (lambda n: stimulated(n, {"A": 1.0}, "s", light(), bins=(4, 13)), "bins 4 to 13 of 12; .* from 0 to 12"),
         (lambda n: stimulated(n, {"A": 1.0}, "s", light(), bins=(4, 4)), "the first below the last"),
