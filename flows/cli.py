@@ -144,8 +144,20 @@ def ingest(
             lines(f"{result['path']}: {result['state']}{became}")
             lines(*[f"  {_stream_line(stream)}" for stream in result["streams"]])
             lines(*[f"  {_sync_line(sync)}" for sync in result["sync"]])
+            lines(*_unread_lines(result) if result["state"] == "ingested" else [])
             lines(*[f"  page: {written[result['session']]}"] if result["session"] in written else [])
     raise typer.Exit(3 if any(result["state"] == "quarantined" for result in results) else 0)
+
+
+def _unread_lines(result: dict[str, Any]) -> list[str]:
+    """What lay beside the files of a session and nothing here reads, and how numbers among it can be."""
+    from neuroloom.ingest import manifest
+
+    sources = manifest.read(Path(result["file"]).parent)["sources"]
+    unread = [str(name) for source in sources for name in source.get("unread", ())]
+    numbers = any(Path(name).suffix.lower() in (".mat", ".npy", ".npz", ".csv", ".tsv") for name in unread)
+    hint = "  a TOML beside numbers says what they are: `arrays` in docs/formats.md; then ingest it again"
+    return [f"  not read: {', '.join(unread)}", *([hint] if numbers else [])] if unread else []
 
 
 @app.command()

@@ -50,6 +50,19 @@ def test_ingest_draws_the_pages_too(neuroloom, person, tmp_path):
     assert f'href="{SESSION}.html"' in (page.parent / "index.html").read_text()
 
 
+def test_ingest_says_what_nothing_reads_and_how_numbers_are_declared(neuroloom, person):
+    said = neuroloom("ingest", person, "--no-pages")
+    assert "not read" not in said.out
+    (person / "notes.txt").write_text("slept badly")
+    said = neuroloom("ingest", person, "--no-pages", "--store", person.parent / "two")
+    assert "not read: notes.txt" in said.out
+    assert "arrays" not in said.out
+    (person / "spikes.csv").write_text("t\n1\n")
+    said = neuroloom("ingest", person, "--no-pages", "--store", person.parent / "three")
+    assert "spikes.csv" in said.out
+    assert "`arrays` in docs/formats.md" in said.out
+
+
 def test_ingest_again_says_already_and_exits_0(neuroloom, person):
     neuroloom("ingest", person, "--no-pages")
     said = neuroloom("ingest", person, "--json", "--no-pages")
