@@ -327,6 +327,12 @@ def main() -> None:
     if args.way:
         child(args.way, Path(args.source), Path(args.out), int(args.rate), int(args.samples))
         return
+    for name, asked, least in (
+        ("--spikeglx-gb", args.spikeglx_gb, 2 * PROBE_HZ * 2 * (PROBE_CHANNELS + 1) / 1e9),
+        ("--bdf-gb", args.bdf_gb, 2 * EEG_HZ * 3 * EEG_CHANNELS / 1e9),
+    ):
+        if asked < least:
+            parser.error(f"{name} {asked}: windows of a second are read from it; {least:.4f} is the least")
     peers()
     work = Path(tempfile.mkdtemp(prefix="neuroloom-benchmark-", dir=args.work))
     try:

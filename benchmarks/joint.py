@@ -150,7 +150,7 @@ def scores(everyone: Sequence[Person], heard: Sequence[str], seed: int, steps: i
     attach(network, data)
     run = train(
         network, data, steps=steps, batch_size=24, learning_rate=1e-2, warm_up_s=0.0, validate_every=25,
-        patience=4, seed=seed,
+        patience=4, seed=seed, shrink_readouts=True,
     )  # fmt: skip
     found: dict[tuple[str, str], list[float]] = {}
     for row in evaluate(run, data.held_out, baselines=BASELINES).rows:
@@ -198,6 +198,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=150)
     args = parser.parse_args()
+    if wrong := [share for share in args.dropped if not 0 <= share < 1]:
+        parser.error(f"--dropped {wrong[0]}: shares from 0 to below 1 are wanted")
     torch.set_num_threads(1)
     for dropped in args.dropped:
         compare(dropped, args.people, args.seeds, args.steps)

@@ -55,11 +55,14 @@ ASKED = {
 }
 
 
+FILES = ("spikes.mat", "trajectory.videoPositionTracking")
+
+
 def ingest(recordings: Path, work: Path) -> tuple[Store, str]:
     """The session of the two files, in a store of its own."""
     drop = work / "drop"
     drop.mkdir()
-    for name in ("spikes.mat", "trajectory.videoPositionTracking"):
+    for name in FILES:
         shutil.copyfile(recordings / name, drop / name)
     (drop / "recording.toml").write_text(RECORDING)
     (drop / "session.toml").write_text('subject = "nelpy"\ntask = "track"\n')
@@ -103,6 +106,9 @@ def main() -> None:
     if args.recordings is None:
         print("left out: it needs the folder of the recording, see --help")
         return
+    for name in FILES:
+        if not (args.recordings / name).is_file():
+            parser.error(f"{args.recordings}: holds no {name}; the folder of the recording is wanted")
     rows = []
     with tempfile.TemporaryDirectory(prefix="neuroloom-track-") as folder:
         work = Path(folder)

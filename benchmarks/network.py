@@ -7,7 +7,7 @@ timing, states and gradients are compared with the naive network's; the last col
 On a CPU with one thread the time is that of the process, the least of the repeats: other programs disturb it little.
 
     naive          a module per area, a Linear per pathway, loops over both
-    autograd       packed, gradients by autograd            hand-written   packed, `models/fused.py`
+    autograd       packed, gradients by autograd            hand-written   packed, `models/fused/`
     bf16           the same with products in bf16           low rank       messages of rank 8: another, smaller function
     nn.GRU         one GRU of as many units as all areas together, all joined: what an undivided network costs
     bound          what the products of the naive network would take at the speed of one large product: nothing that

@@ -269,7 +269,7 @@ class Tally:
         if self.lesions:
             show("lesion, unheard areas that lost their source", self.lesions)
         for question, by_name in self.losses.items():
-            for name, values in by_name.items():
+            for name, values in ((n, v) for n, v in by_name.items() if n != "true"):
                 better = sum(a < b for a, b in zip(by_name["true"], values, strict=True))
                 print(f"{question}: validation loss of true is below that of {name} in {better} of {len(values)}")
         for what, values in self.told.items():

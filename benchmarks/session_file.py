@@ -113,6 +113,8 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
+    if args.seconds < 2:
+        parser.error(f"--seconds {args.seconds}: windows of a second are read from it; 2 or more is wanted")
     samples = synthetic(args.seconds * RATE_HZ, args.channels)
     work = Path(tempfile.mkdtemp(prefix="neuroloom-benchmark-"))
     try:

@@ -91,11 +91,14 @@ def session_page(result: Mapping[str, Any]) -> None:
         create_link_artifact(f"{review_url()}/{session}.html", link_text="review page", key=f"{key}-review")
 
 
-def run_page(run: str, metrics: Sequence[Mapping[str, Any]], scores: Sequence[Mapping[str, Any]]) -> None:
-    """What a training came to: a page with the loss and the link to the review page, a table of scores."""
+def run_page(
+    run: str, metrics: Sequence[Mapping[str, Any]], scores: Sequence[Mapping[str, Any]], warnings: Sequence[str] = ()
+) -> None:
+    """What a training came to: a page with the loss, warnings and the link to the review page, a table of scores."""
     key = f"run-{artifact_key(run)}"
     link = f"[review page]({review_url()}/run-{run}.html)" if review_url() else ""
-    text = f"## {plain(run)}\n\n![loss over steps]({data_uri(loss_png(metrics))})\n\n{link}"
+    warned = "".join(f"- {plain(line)}\n" for line in warnings)
+    text = f"## {plain(run)}\n\n{warned}\n![loss over steps]({data_uri(loss_png(metrics))})\n\n{link}"
     create_markdown_artifact(bounded(text), key=key, description="loss while training")
     rows = [
         {name: plain(row[name]) for name in ("session", "port", "metric", "model", "value", "low", "high")}

@@ -47,8 +47,11 @@ def _whole(
     of_this: Annotated[
         bool, typer.Option("--version", help="Show it and exit.", callback=_say_version, is_eager=True)
     ] = False,
+    store: StoreOption = None,
 ) -> None:
     """Neural recordings become training data; training data becomes networks shaped like a brain."""
+    if store is not None:  # as if it stood after the command, where another one still wins
+        os.environ["NEUROLOOM_STORE"] = str(store)
 
 
 NO_SESSION = "no session yet; `neuroloom ingest PATH` brings recordings in, or `neuroloom up` and its inbox"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,8 @@ import typer
 from neuroloom.flows.options import JsonOption, RunArgument, SessionArgument, StoreOption
 from neuroloom.flows.printing import by_stream, document, lines, say, seldom, table
 from neuroloom.ingest.words import short
+
+MOST_PATHWAYS = 30
 
 
 def register(app: typer.Typer) -> None:
@@ -33,8 +36,8 @@ def train(
     The same again goes on where it stopped.
     """
     from neuroloom.pipeline.reviewing import run_shown
-    from neuroloom.pipeline.runs import preparing, run_config, running
-    from neuroloom.pipeline.runs.choosing import told
+    from neuroloom.pipeline.runs import choosing, preparing, run_config, running, shrinking
+    from neuroloom.pipeline.scores import judging
     from neuroloom.pipeline.store import Store
 
     place = Store.here(store).existing()
@@ -47,17 +50,25 @@ def train(
         say(f"{session}: masked, as reviewers call it bad: {by_stream(streams)}")
     for session, streams in policy.good_channels.items():
         say(f"{session}: used, as reviewers call it good: {by_stream(streams)}")
-    with run_shown(place, asked.name) as page:
+    with _goes_on(f"train {config}"), run_shown(place, asked.name) as page:
         run = running.train_run(asked.name, place, progress=_progress())
+    worse = judging.worse_of(asked.name, place)
     found: dict[str, Any] = {"run": asked.name, "folder": str(folder), "steps": asked.steps, "page": str(page)}
     found |= {"left_out": policy.left_out, "bad_channels": policy.bad_channels, "good_channels": policy.good_channels}
-    found |= {"best_step": run.best_step, "best_loss": run.best_loss, "choice": list(run.choice)}
+    found |= {
+        "best_step": run.best_step,
+        "best_loss": run.best_loss,
+        "choice": list(run.choice),
+        "kept": run.kept,
+        "worse_than_mean": worse.to_json(),
+    }
     if as_json:
         document(found)
     else:
         lines(f"{asked.name}: best at step {run.best_step}, validation loss {run.best_loss:.4f}", f"  {folder}")
         lines(f"  page: {page}")
-        lines(*(f"  {line}" for line in told(run.choice)))
+        said = (*choosing.told(run.choice), *shrinking.told(run.kept), *worse.lines())
+        lines(*(f"  {line}" for line in said))
 
 
 def evaluate(
@@ -82,33 +93,40 @@ def evaluate(
     Beside other networks too, which are trained alike.
     """
     from neuroloom.pipeline.reviewing import review_index, review_run
+    from neuroloom.pipeline.runs import running
     from neuroloom.pipeline.scores import judging
     from neuroloom.pipeline.store import Store
 
     place = Store.here(store).existing()
-    scores = judging.evaluate_run(
-        run,
-        place,
-        baselines=_names(baselines),
-        against=_names(against),
-        seeds=seeds,
-        forward_s=forward_s,
-        progress=_progress(),
-    )
+    if remark := running.unfinished(place, run):
+        say(remark)
+    asked, rivals = _names(baselines), _names(against)
+    kinds = judging.mechanism_of(run, place) if mechanism else []  # it may be refused, which is said at once
+    with _goes_on("the same command", is_whole=True):
+        scores = judging.evaluate_run(
+            run, place, baselines=asked, against=rivals, seeds=seeds, forward_s=forward_s, progress=_progress()
+        )
+    shares = judging.repeatable_of(run, place) if "average" in asked else []
+    rows = judging.pathways_of(run, place) if pathways else []
     page = review_run(place, run)
     review_index(place)
-    found: dict[str, Any] = {"run": run, "page": str(page), **scores.to_json()}
-    shares = judging.repeatable_of(run, place) if "average" in _names(baselines) else []
-    rows = judging.pathways_of(run, place) if pathways else []
-    kinds = judging.mechanism_of(run, place) if mechanism else []
+    worse, same = scores.worse_than_mean(), judging.same_pathways(run, place, rivals, seeds)
+    found: dict[str, Any] = {"run": run, "page": str(page), **scores.to_json(), "remarks": same}
+    found["worse_than_mean"] = worse.to_json()
+    for name in sorted(set(asked) - {row.model for row in scores}):
+        say(f"{name}: a baseline for none of these targets")
     if as_json:
         found |= ({"repeatable": shares} if shares else {}) | ({"pathways": rows} if pathways else {})
         document(found | ({"mechanism": [one.to_json() for one in kinds]} if mechanism else {}))
         return
     lines(*str(scores).splitlines())
-    lines(*(_repeats(row) for row in shares))
+    if seeds > 1:
+        lines(f"each network is the mean of {seeds} trainings")
+    if leads := scores.leads(rivals):
+        table(("session", "port", "score", "beside", "lead of the network (95 %)"), leads)
+    lines(*same, *worse.lines(), *(_repeats(row) for row in shares))
     if pathways:
-        _pathway_table(rows)
+        _pathway_tables(rows)
     lines(*(one.words() for one in kinds))
     lines(f"page: {page}")
 
@@ -122,20 +140,25 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _pathway_table(rows: list[dict[str, Any]]) -> None:
+def _pathway_tables(rows: list[dict[str, Any]]) -> None:
     from neuroloom.pipeline.scores.pathways import WARNING
 
     ports = list(dict.fromkeys(port for row in rows for port in row["lesion"]))
-    shown = [
-        (
-            row["session"],
-            f"{row['source']} -> {row['target']}",
-            f"{row['share']:.1%}",
-            *(_plain(row["lesion"].get(port)) for port in ports),
-        )
-        for row in rows
+    carried = [port for port in ports if any(row["carries"].get(port) is not None for row in rows)]
+    has_several = len({row["session"] for row in rows}) > 1
+    where = ("session", "pathway") if has_several else ("pathway",)
+    named = [
+        ((row["session"],) * has_several + (f"{row['source']} -> {row['target']}",), row)
+        for row in rows[:MOST_PATHWAYS]
     ]
-    table(("session", "pathway", "share of input", *(f"lost without: {port} (nats)" for port in ports)), shown)
+    lost = [(*name, f"{row['share']:.1%}", *(_plain(row["lesion"].get(port)) for port in ports)) for name, row in named]
+    table((*where, "share of input", *(f"{port}: nats lost without it" for port in ports)), lost)
+    if carried:
+        told = [(*name, *(_plain(row["carries"].get(port)) for port in carried)) for name, row in named]
+        lines("")
+        table((*where, *(f"{port}: R2 of its messages" for port in carried)), told)
+    if len(rows) > MOST_PATHWAYS:
+        lines(f"{len(rows) - MOST_PATHWAYS} further rows are in pathways.json, in the folder of the run")
     lines(WARNING)
 
 
@@ -152,15 +175,17 @@ def compare(
 
     The page has their losses, scores and differing settings.
     """
-    from neuroloom.pipeline.reviewing import review_compared
+    from neuroloom.pipeline.reviewing import compared_remarks, review_compared
+    from neuroloom.pipeline.runs import running
     from neuroloom.pipeline.scores import judging
     from neuroloom.pipeline.store import Store
 
-    place = Store.here(store).existing()
+    place, runs = Store.here(store).existing(), list(dict.fromkeys(runs))
     rows = judging.compare_runs(runs, place)
     page = review_compared(place, runs)
+    remarks = [remark for run in runs if (remark := running.unfinished(place, run))] + compared_remarks(place, runs)
     if as_json:
-        document({"runs": runs, "rows": rows, "page": str(page)})
+        document({"runs": runs, "rows": rows, "remarks": remarks, "page": str(page)})
         return
     found = [(row, run, scores) for row in rows for run in runs if (scores := _of_run(row["scores"], run))]
     models = list(dict.fromkeys(model for _, _, scores in found for model in scores))
@@ -169,7 +194,7 @@ def compare(
         for row, run, scores in found
     ]
     table(("session", "port", "score", "run", *models), shown)
-    lines(f"page: {page}")
+    lines(*remarks, f"page: {page}")
 
 
 def _of_run(scores: Mapping[str, Any], run: str) -> dict[str, Any]:
@@ -186,7 +211,10 @@ def predict(run: RunArgument, session: SessionArgument, as_json: JsonOption = Fa
     from neuroloom.pipeline.runs import running
     from neuroloom.pipeline.store import Store
 
-    path = running.predict_run(run, session, Store.here(store).existing())
+    place = Store.here(store).existing()
+    path = running.predict_run(run, session, place)
+    if remark := running.unfinished(place, run):
+        say(remark)
     if as_json:
         document({"run": run, "session": session, "file": str(path)})
     else:
@@ -234,24 +262,33 @@ def search(
     """
     from neuroloom.pipeline.reviewing import review_run
     from neuroloom.pipeline.runs import searching
+    from neuroloom.pipeline.scores import judging
     from neuroloom.pipeline.store import Store
 
     place = Store.here(store).existing()
     asked = searching.read_search_config(config)
     folder = searching.prepare_search(asked, place)
+    if prepare and as_json:
+        document({"run": asked.name, "folder": str(folder), "prepared": True})
+        return
     if prepare:
         lines(f"{folder}: prepared; the deployment search/searches runs it as {asked.name!r}")
         return
-    found = searching.run_search(asked.name, place, progress=say)
+    with _goes_on(f"search {config}"):
+        found = searching.run_search(asked.name, place, progress=say)
+    worse = judging.worse_of(asked.name, place)
     page = review_run(place, asked.name)
     if as_json:
-        document({"run": asked.name, "folder": str(folder), "page": str(page)} | found)
+        document(
+            {"run": asked.name, "folder": str(folder), "page": str(page)} | found | {"worse_than_mean": worse.to_json()}
+        )
         return
     names = list(asked.search.space)
     ranked = sorted(found["trials"], key=lambda row: (row["loss"] is None, row["loss"]))
     shown = [(row["trial"], _loss(row), *(short(row["values"].get(name, "")) for name in names)) for row in ranked]
     table(("trial", "loss", *names), shown)
     lines(f"{asked.name}: trial {found['best']} is the run now", f"  {folder}", f"  page: {page}")
+    lines(*(f"  {line}" for line in worse.lines()))
 
 
 def reinforce(
@@ -285,6 +322,16 @@ def reinforce(
     for when, one in (("before", before), ("after", after)):
         lines(*(f"  {when}: {sentence}" for sentence in one.sentences()))
     lines(f"  page: {page}#fidelity")
+
+
+@contextmanager
+def _goes_on(command: str, is_whole: bool = False) -> Iterator[None]:
+    """Ctrl-C is answered by what goes on with it. is_whole: the command is told in words, not to be typed."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"stopped; {command if is_whole else f'`neuroloom {command}`'} goes on from the last checkpoint")
+        raise
 
 
 def _loss(row: dict[str, Any]) -> str:

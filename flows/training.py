@@ -86,13 +86,16 @@ def train_prepared(run: str) -> None:
         trained = running.train_run(run, store, progress=lambda step, _loss: bar.move(step / n_steps))
     bar.finish()
     get_run_logger().info("best step %d, validation loss %.4f", trained.best_step, trained.best_loss)
+    for line in judging.worse_of(run, store).lines():
+        get_run_logger().warning("%s", line)
 
 
 @task(task_run_name="score {run}", cache_policy=NO_CACHE, persist_result=False)
 def score(run: str) -> None:
     """Scores and loss as artifacts, and the run's review page."""
     store = Store.here()
-    scores = judging.evaluate_run(run, store).to_json()["scores"]
+    scores = judging.evaluate_run(run, store)
     review_run(store, run)
     review_index(store)
-    run_page(run, running.metrics_of(run, store), scores)
+    warnings = [*judging.worse_of(run, store).lines(), *scores.worse_than_mean().lines()]
+    run_page(run, running.metrics_of(run, store), scores.to_json()["scores"], list(dict.fromkeys(warnings)))

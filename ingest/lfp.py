@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from neuroloom.ingest.streams import Samples, Segment, Signal
@@ -23,6 +24,9 @@ STOP_DB = 80.0  # suppression above the new Nyquist frequency; 60 dB is what the
 RATE_TOLERANCE = 1e-3  # the new rate may differ by this share, which spares a long filter for an odd ratio
 MAX_UP = 1000
 BLOCK_VALUES = 1 << 22  # input values held at once: 32 MiB of float64
+ABREAST = 4  # outputs of one product of matrices
+SMALL_PRODUCT = 1_000_000  # multiplications up to which OpenBLAS packs nothing
+FEW = 32  # channels: a product of fewer does not pay, and of a multiple of them is quickest
 
 
 def extract_lfp(signal: Signal, rate_hz: float = 1000.0, low_pass_hz: float | None = None) -> Signal:
@@ -104,22 +108,34 @@ class Resampled:
         return self._thinned(first, last) if self.up == 1 else self._in_phases(first, last)
 
     def _thinned(self, first: int, last: int) -> NDArray[Any]:
-        """Where every `down`-th sample is kept: the filter cut into pieces of `down` taps, all pieces of a block of
-        `down` inputs in one product of matrices, then the pieces of each output added up. No transposition. Integers of
-        16 bits are multiplied as float32, which holds them exactly and is what comes out.
+        """Where every `down`-th sample is kept: ABREAST outputs at once are a product of matrices, the filter with as
+        many shifts of it, and the inputs that they reach, read where they lie, for some channels at a time: as many as
+        make a small product, for which a BLAS copies nothing. Groups of outputs lie the same whatever is asked for, so
+        that sums are rounded alike. Integers of 16 bits are multiplied as float32, which holds them exactly and is what
+        comes out.
         """
-        half, down, n = self.taps.size // 2, self.down, last - first
-        n_pieces = 2 * (half // down) + 1
-        kind = np.dtype(
-            np.float32 if self.samples.dtype.kind in "iu" and self.samples.dtype.itemsize <= 2 else np.float64
-        )
-        pieces = np.zeros((n_pieces, down), dtype=kind)
-        pieces.ravel()[: self.taps.size] = self.taps
-        begin = first * down - half
-        inputs = self._extended(begin, begin + (n + n_pieces - 1) * down, kind)
-        blocks = inputs.reshape(-1, down, self.shape[1])
-        made = np.matmul(pieces, blocks)
-        return np.asarray(sum((made[k : k + n, k] for k in range(1, n_pieces)), start=made[:n, 0].copy()))
+        begin = first - first % ABREAST
+        n_groups = -(-(last - begin) // ABREAST)
+        shifts, step = self._shifts, ABREAST * self.down
+        begin_input = begin * self.down - self.taps.size // 2
+        inputs = self._extended(begin_input, begin_input + (n_groups - 1) * step + shifts.shape[1], shifts.dtype)
+        reached = sliding_window_view(inputs, shifts.shape[1], axis=0)[::step].transpose(0, 2, 1)
+        made = np.empty((n_groups, ABREAST, self.shape[1]), dtype=shifts.dtype)
+        width = max(1, SMALL_PRODUCT // shifts.size // FEW) * FEW
+        for channel in range(0, self.shape[1], width):
+            some = slice(channel, channel + width)
+            np.matmul(shifts, reached[:, :, some], out=made[:, :, some])
+        return made.reshape(-1, self.shape[1])[first - begin : last - begin]
+
+    @cached_property
+    def _shifts(self) -> FloatArray:
+        """The filter as each of ABREAST outputs in a row wants it, (ABREAST, inputs that they reach)."""
+        is_short = self.samples.dtype.kind in "iu" and self.samples.dtype.itemsize <= 2
+        n = self.taps.size
+        shifts = np.zeros((ABREAST, n + (ABREAST - 1) * self.down), dtype=np.float32 if is_short else np.float64)
+        for k in range(ABREAST):
+            shifts[k, k * self.down : k * self.down + n] = self.taps
+        return shifts
 
     def _in_phases(self, first: int, last: int) -> FloatArray:
         from scipy.signal import upfirdn

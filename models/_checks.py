@@ -28,6 +28,12 @@ def check_port(where: str, port: Port, others: Sequence[Port], areas: Sequence[s
         raise ValueError(f"{where} has bins of {port.bin_s} s, the network of {bin_s} s; they must match")
 
 
+def listed(names: Sequence[str], there_are: str = "there are", most: int = 12) -> str:
+    """`there are V1, M1`, the first of many."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{there_are} {', '.join(names[:most]) or 'none'}{more}"
+
+
 def check_whole(**settings: int) -> None:
     """Raise ValueError where a number of units, bins or ranks is not a whole number."""
     for name, value in settings.items():
@@ -50,6 +56,9 @@ def check_inputs(
     for name in (*inputs, *masks):
         if name not in ports:
             raise ValueError(f"session {session!r} has no input {name!r}; it has: {', '.join(ports) or 'none'}")
+    for name, value in (*inputs.items(), *masks.items()):
+        if not isinstance(value, Tensor):
+            raise ValueError(f"input {name!r} is a {type(value).__name__}; a torch.Tensor is needed")
     lengths = {tuple(value.shape[:2]) for value in inputs.values()}
     if len(lengths) != 1:
         raise ValueError(

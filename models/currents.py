@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ._checks import listed
 from .network import ModularNetwork
 
 Inputs = Mapping[str, Tensor]
@@ -56,11 +57,10 @@ class Currents:
 @torch.no_grad()
 def currents(network: ModularNetwork, session: str, inputs: Inputs, masks: Inputs | None = None) -> Currents:
     """All currents of a network under its inputs; arguments as `network.forward`."""
-    was_training = network.training
-    network.eval()
-    drive_NTBH, gain = network.drive(session, inputs, masks)
-    states_NTBH = network.run(drive_NTBH, gain_N11H=gain)
-    network.train(was_training)
+    with network.as_it_was():
+        network.eval()
+        drive_NTBH, gain = network.drive(session, inputs, masks)
+        states_NTBH = network.run(drive_NTBH, gain_N11H=gain)
     n_areas, messages = len(network.areas), network.messages
     sent = torch.zeros(len(messages.edges), *states_NTBH.shape[1:], device=states_NTBH.device)
     for e, (edge, weight) in enumerate(zip(messages.edges, messages.weights(), strict=True)):
@@ -104,17 +104,18 @@ def lesioned(
     inputs: Inputs,
     masks: Inputs | None = None,
 ) -> dict[str, Tensor]:
-    """Expected outputs (B, T, C) per port with these pathways silenced. The network is left as it was."""
-    network.eval()
-    done: list[tuple[str, str]] = []
-    try:
+    """Expected outputs (B, T, C) per port with these pathways silenced, as (source, target).
+
+    The network is left as it was. Raises ValueError for a pathway that is not there.
+    """
+    for pair in pathways:
+        if isinstance(pair, str) or len(pair) != 2:
+            raise ValueError(f"pathway {pair!r}; pairs of areas are wanted, like [('V1', 'M1')]")
+    with network.as_it_was():
+        network.eval()
         for source, target in pathways:
             network.lesion(source, target)
-            done.append((source, target))
         return _means(network, session, network(session, inputs, masks))
-    finally:
-        for source, target in done:
-            network.lesion(source, target, intact=True)
 
 
 @torch.no_grad()
@@ -130,26 +131,40 @@ def stimulated(
     """What a push into areas changes: expected outputs (B, T, C) per port, and states (B, T, A, H), less those without.
 
     pulses: area -> what is added to the drive of its units, a number or (H,), in the bins `[first, last)`; all bins
-        where they are not given. Raises ValueError for an area that is not there.
+        where they are not given. Outputs change as they are predicted: spikes in counts per bin, numbers in standard
+        deviations of training time, answers in chance. The network is left as it was. Raises ValueError for an area
+        that is not there, for bins that are not, and for pulses of another shape.
     """
-    network.eval()
-    drive, gain = network.drive(session, inputs, masks)
-    first, last = bins or (0, drive.shape[1])
-    pushed = drive.clone()
-    for area, value in pulses.items():
-        if area not in network.areas:
-            raise ValueError(f"no area {area!r} to stimulate; there are {', '.join(network.areas[:12])}")
-        node = network.areas.index(area)
-        pushed[node, first:last] += (
-            torch.as_tensor(value, dtype=drive.dtype, device=drive.device) * network.exists[node]
-        )
-    changed = []
-    for one in (pushed, drive):
-        state = network.run(one, gain_N11H=gain)[: len(network.areas)].permute(2, 1, 0, 3)
-        outputs = {port.name: network.readout(session, port.name)(state) for port in network.ports(session)[1]}
-        changed.append((_means(network, session, outputs), state))
+    with network.as_it_was():
+        network.eval()
+        drive, gain = network.drive(session, inputs, masks)
+        pushed = _pushed(network, drive, pulses, bins or (0, drive.shape[1]))
+        changed = []
+        for one in (pushed, drive):
+            state = network.run(one, gain_N11H=gain)[: len(network.areas)].permute(2, 1, 0, 3)
+            outputs = {port.name: network.readout(session, port.name)(state) for port in network.ports(session)[1]}
+            changed.append((_means(network, session, outputs), state))
     (with_push, states), (without, rest) = changed
     return {name: with_push[name] - without[name] for name in without}, states - rest
+
+
+def _pushed(
+    network: ModularNetwork, drive_NTBH: Tensor, pulses: Mapping[str, Tensor | float], bins: tuple[int, int]
+) -> Tensor:
+    (first, last), n_bins, size = bins, drive_NTBH.shape[1], drive_NTBH.shape[3]
+    if not 0 <= first < last <= n_bins:
+        raise ValueError(f"bins {first} to {last} of {n_bins}; the first below the last, from 0 to {n_bins}, is wanted")
+    pushed = drive_NTBH.clone()
+    for area, value in pulses.items():
+        if area not in network.areas:
+            raise ValueError(f"no area {area!r} to stimulate; {listed(network.areas)}")
+        pulse = torch.as_tensor(value, dtype=pushed.dtype, device=pushed.device)
+        if pulse.shape not in ((), (size,)):
+            raise ValueError(f"pulse of shape {tuple(pulse.shape)} into {area}; a number, or one per unit ({size}), "
+                             "is wanted")  # fmt: skip
+        node = network.areas.index(area)
+        pushed[node, first:last] += pulse * network.exists[node]
+    return pushed
 
 
 def _means(network: ModularNetwork, session: str, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

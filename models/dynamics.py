@@ -52,13 +52,20 @@ class _System:
     def __init__(self, network: ModularNetwork, drive_NH: Tensor | None) -> None:
         for group in network.groups:
             if hasattr(group.packed, "window_bins"):
-                raise ValueError("fixed points and exponents need kinds whose state is all that they remember")
+                raise ValueError(
+                    "fixed points and exponents need kinds whose state is all that they remember, which 'transformer' "
+                    "is not"
+                )
         self.network = network
         self.is_clocked = any(group.period_bins > 1 for group in network.groups)
         self.constants = [tuple(c.detach() for c in g.packed.constants()) for g in network.groups]
         self.weights = network.messages.weights().detach()
         self.exists = network.exists
         bias = network.bias().detach()
+        if drive_NH is not None and drive_NH.shape != bias[:, 0].shape:
+            raise ValueError(
+                f"drive of shape {tuple(drive_NH.shape)}; {tuple(bias[:, 0].shape)}, nodes by units, is wanted"
+            )
         self.drive = bias if drive_NH is None else bias + drive_NH.detach().double()[:, None]
         self.n_past = network.messages.max_delay
 
@@ -148,12 +155,18 @@ def lyapunov_exponents(
     """The largest exponents, 1/s, (K,), under a constant drive, from a random start.
 
     settle_bins: before anything is measured. every_bins: differences are made orthonormal again that often.
-    Raises ValueError for a network with modules that update by a clock.
+    Raises ValueError for a network with modules that update by a clock, and for numbers that cannot be measured.
     """
     double = _doubled(network)
     system = _System(double, drive_NH)
     if system.is_clocked:
         raise ValueError("exponents need modules that update in every bin; some here update by a clock")
+    n_dimensions = system.n_past * int(system.exists.sum())
+    if not (1 <= n_exponents <= n_dimensions and 1 <= every_bins <= n_bins):
+        raise ValueError(
+            f"n_exponents {n_exponents}, n_bins {n_bins}, every_bins {every_bins}; from 1 to {n_dimensions} exponents "
+            "are wanted, and n_bins not below every_bins"
+        )
     generator = torch.Generator().manual_seed(seed)
     shape = (system.n_past, len(network.node_names), network.size)
     past = (torch.rand(shape, generator=generator, dtype=torch.float64) * 2 - 1) * system.exists[:, 0]

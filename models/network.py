@@ -14,7 +14,8 @@ H units of a node, E pathways between nodes.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, cast
 from urllib.parse import quote, unquote
@@ -22,7 +23,7 @@ from urllib.parse import quote, unquote
 import torch
 from torch import Tensor, nn
 
-from ._checks import check_inputs, check_options, check_port, check_whole
+from ._checks import check_inputs, check_options, check_port, check_whole, listed
 from .encoders import EVERYWHERE, Encoder
 from .groups import Group
 from .messages import Edge, Messages
@@ -59,7 +60,7 @@ class ModularNetwork(nn.Module):
     detach_every: cut the gradient every so many bins, 0 for never (local objectives).
     recompute_bins: keep of so many bins at a time only their states and compute the rest again for the gradient: long
         sequences in less memory, the same numbers in more time; 0 keeps everything. Where the leaky kind alone makes
-        up the network, nothing more than that is kept anyway (`fused.py`).
+        up the network, nothing more than that is kept anyway (`fused/`).
     seed: equal seeds give equal weights, whatever the order in which sessions are attached.
     """
 
@@ -123,6 +124,11 @@ class ModularNetwork(nn.Module):
     def groups(self) -> list[Group]:
         """The nodes of each kind, packed."""
         return [cast(Group, group) for group in self._groups]
+
+    @property
+    def session_names(self) -> tuple[str, ...]:
+        """The sessions that are attached, in alphabetical order."""
+        return tuple(sorted(unquote(key[2:]) for key in self.sessions))
 
     def attach(
         self,
@@ -274,8 +280,21 @@ class ModularNetwork(nn.Module):
         wanted = (self._node(source), self._node(target))
         edges = [e for e, edge in enumerate(self.messages.edges) if (edge.source, edge.target) == wanted]
         if not edges:
-            raise ValueError(f"no pathway {source} -> {target} in {self.topology.name!r}")
+            leads_to = [self.node_names[edge.target] for edge in self.messages.edges if edge.source == wanted[0]]
+            raise ValueError(
+                f"no pathway {source} -> {target} in {self.topology.name!r}; {listed(leads_to, f'from {source} to')}"
+            )
         self.messages.intact[edges[0]] = float(intact)
+
+    @contextmanager
+    def as_it_was(self) -> Iterator[None]:
+        """Ends with the pathways that were silent before, and as ready for training as before."""
+        was_training, intact = self.training, self.messages.intact.clone()
+        try:
+            yield
+        finally:
+            self.train(was_training)
+            self.messages.intact.copy_(intact)
 
     def pathway_strengths(self) -> tuple[Tensor, Tensor]:
         """Per pathway of the topology, in its order, the norm of its weights and its length in mm, both (E,)."""
@@ -430,13 +449,14 @@ class ModularNetwork(nn.Module):
 
     def _node(self, name: str) -> int:
         if name not in self.node_names:
-            raise ValueError(f"no area or global module {name!r} in {self.topology.name!r}")
+            raise ValueError(f"no area or global module {name!r} in {self.topology.name!r}; {listed(self.node_names)}")
         return self.node_names.index(name)
 
     def _parts(self, session: str) -> SessionParts:
         if _key(session) not in self.sessions:
-            known = ", ".join(sorted(unquote(key[2:]) for key in self.sessions)) or "none"
-            raise ValueError(f"session {session!r} is not attached; attached: {known}")
+            raise ValueError(
+                f"session {session!r} is not attached; attached: {', '.join(self.session_names) or 'none'}"
+            )
         parts = self.sessions[_key(session)]
         if not isinstance(parts, SessionParts):
             raise TypeError(f"session {session!r} holds a {type(parts).__name__} instead of its parts")

@@ -42,7 +42,15 @@ def rewired(topology: Topology, *, seed: int = 0) -> Topology:
             continue
         taken = (taken - {(a.source, a.target), (b.source, b.target)}) | new
         pathways[i], pathways[j] = replace(a, target=b.target), replace(b, target=a.target)
-    return replace(topology, name=f"{topology.name}, rewired {seed}", pathways=tuple(pathways))
+    ends = {(p.source, p.target) for p in topology.pathways}
+    kept = len(ends & taken) / len(ends) if ends else 0.0
+    note = (f"rewired: {kept:.0%} of the pairs of areas stay joined",) if ends else ()
+    return replace(
+        topology,
+        name=f"{topology.name}, rewired {seed}",
+        pathways=tuple(pathways),
+        notes=(*topology.notes, *note),
+    )
 
 
 def rewired_by_length(topology: Topology, *, seed: int = 0) -> Topology:

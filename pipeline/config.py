@@ -381,12 +381,17 @@ def parsed_config(text: str, model: type[C], where: str) -> C:
 def fault(model: type[BaseModel], error: ValidationError) -> str:
     """The first fault that was found: which setting, what is wrong with it, what it is; or what is known there."""
     first = error.errors()[0]
+    said = str(first["msg"]).removeprefix("Value error, ")
     if not first["loc"]:  # of settings that do not fit together; all of them would be found
-        return str(first["msg"])
+        return said
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"{where}: {_unknown(model, first['loc'])}"
-    return f"{where}: {first['msg']}, found {first['input']!r}"
+    if first["type"] == "missing":
+        return f"{where}: is missing"
+    if isinstance(first["input"], Mapping):  # a whole table, of which the message says what is wrong
+        return f"{where}: {said}"
+    return f"{where}: {said}, found {first['input']!r}"
 
 
 def _unknown(model: type[BaseModel], where: Sequence[int | str]) -> str:
@@ -397,6 +402,10 @@ def _unknown(model: type[BaseModel], where: Sequence[int | str]) -> str:
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
             return "no such setting"
         table = inner
-    known = list(table.model_fields)
-    alike = difflib.get_close_matches(str(where[-1]), known, n=1)
+    return no_such_setting(str(where[-1]), list(table.model_fields))
+
+
+def no_such_setting(name: str, known: Sequence[str]) -> str:
+    """`no such setting (rate?); known here: rate, steps`."""
+    alike = difflib.get_close_matches(name, known, n=1)
     return f"no such setting{f' ({alike[0]}?)' if alike else ''}; known here: {', '.join(known)}"

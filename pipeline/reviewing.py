@@ -131,6 +131,14 @@ def review_compared(store: Store, names: Sequence[str]) -> Path:
     return write_compare([store.run_folder(name) for name in names], store.review)
 
 
+def compared_remarks(store: Store, names: Sequence[str]) -> list[str]:
+    """Why the scores of these runs cannot be compared, where they cannot."""
+    from neuroloom.pipeline.review.comparison import remarks
+    from neuroloom.pipeline.review.run_folder import RunView
+
+    return remarks([RunView.read(store.run_folder(name)) for name in names])
+
+
 def review_index(store: Store) -> Path:
     """Write the front page: inbox, quarantine, sessions, runs; gives its path."""
     from neuroloom.pipeline.review import write_index

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from neuroloom.pipeline.review import text
-from neuroloom.pipeline.review.comparison import compared
+from neuroloom.pipeline.review.comparison import compared, remarks
 from neuroloom.pipeline.review.page import write_page
 from neuroloom.pipeline.review.run_folder import RunView
 
@@ -19,7 +19,7 @@ def write_compare(folders: Sequence[Path], folder: Path) -> Path:
         "compare.html",
         compare_page([view.name for view in views], folder),
         compared=compared(views),
-        notes=[f"{view.name}: {note}" for view in views for note in view.notes],
+        notes=[*remarks(views), *(f"{view.name}: {note}" for view in views for note in view.notes)],
     )
 
 

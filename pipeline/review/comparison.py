@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from neuroloom.pipeline.review.run_scores import NETWORK, ScoreValue
 from neuroloom.pipeline.review.scores import metrics
 from neuroloom.pipeline.review.settings import settings_rows
 
+CHOOSES_DATA = re.compile(r"(windows\.(?!inputs|targets|seed|lag_bins)|features\.|control)")  # settings that do
 MOST_OTHERS, MOST_ROWS, MOST_SETTINGS, MOST_METRICS = 4, 100, 200, 6
 
 
@@ -60,6 +62,27 @@ def compared(runs: Sequence[RunView]) -> Comparison:
         differing=tuple(differing(runs))[:MOST_SETTINGS],
         with_session=len({row.session for row in rows}) > 1,
     )
+
+
+def remarks(runs: Sequence[RunView]) -> list[str]:
+    """Why scores that stand side by side cannot be compared: other targets, other data; none where they can."""
+    found = [
+        run for run in runs if any(_scores(run).keys() & _scores(other).keys() for other in runs if other is not run)
+    ]
+    told = [
+        f"{run.name} shares no score with the others: its sessions or targets are others."
+        for run in runs
+        if len(runs) > 1 and run not in found
+    ]
+    versions = {row.session: "" for run in found for row in run.sessions}
+    of = [{row.session: row.version for row in run.sessions} for run in found]
+    other = [(f"the version of {session}", tuple(each.get(session, "") for each in of)) for session in versions]
+    other = [(name, values) for name, values in other if len(set(values) - {""}) > 1]
+    other += [(name, values) for name, values in differing(found) if CHOOSES_DATA.match(name)]
+    for name, values in other:
+        each = ", ".join(f"{value or 'none'} in {run.name}" for run, value in zip(found, values, strict=True))
+        told.append(f"Not scored on the same data: {name} is {each}.")
+    return told
 
 
 def _scores(view: RunView) -> dict[tuple[str, str, str], ScoreValue]:

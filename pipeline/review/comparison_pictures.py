@@ -23,7 +23,7 @@ from neuroloom.pipeline.review.figures import (
 )
 from neuroloom.pipeline.review.run_folder import Candidate, RunView
 from neuroloom.pipeline.review.run_scores import NETWORK, ScoreRow
-from neuroloom.pipeline.review.scores import CUT, MARKERS, MOST_BARS, from_lowest, is_cut
+from neuroloom.pipeline.review.scores import CUT, LONGEST_ROW, MARKERS, MOST_BARS, from_lowest, is_cut
 
 MOST_NAMED = 6  # curves; more names than that would lie over each other
 MOST_PANELS, MIN_TRIALS, WIDE = 5, 3, 8.0
@@ -76,7 +76,7 @@ def scores_picture(views: Sequence[RunView], metric: str) -> Picture:
             drawn += [(at, value.value) for at, value in points]
         from_lowest(axes, drawn, [value for _, value in drawn])
         axes.axvline(0, color=MUTED, linewidth=0.8)
-        axes.set_yticks(range(len(keys)), [label(_where(key, with_session), 34) for key in keys])
+        axes.set_yticks(range(len(keys)), [label(_where(key, with_session), LONGEST_ROW) for key in keys])
         axes.set_ylim(len(keys) - 0.5, -0.5)
         axes.set_xlabel(text.visible(metric, 60) or "score")
         axes.grid(axis="x")
@@ -96,7 +96,8 @@ def _key(row: ScoreRow) -> tuple[str, str, str]:
 
 
 def _where(key: tuple[str, str, str], with_session: bool) -> str:
-    return " · ".join(part for part in key[0 if with_session else 1 :] if part) or "all"
+    session, port, area = key  # the session last: of what is too long the end is cut
+    return " · ".join(part for part in (port, area, session if with_session else "") if part) or "all"
 
 
 def candidates_picture(tried: Sequence[Candidate]) -> Picture | None:

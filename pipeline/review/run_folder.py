@@ -7,6 +7,8 @@ choice.json     what each candidate for the weights of objectives came to, where
 channels.json   which area each electrode and unit sits in, and how that was decided
 trials.json     what every trial of a search came to, where the run is the best of one
 fidelity.json   where the network departs from whom it was trained on
+worse.json      targets that were predicted worse than by their mean, on validation time
+pathways.json   what each pathway does           mechanism.json   where the network rests
 """
 
 from __future__ import annotations
@@ -23,8 +25,10 @@ from neuroloom.ingest.timebase import FloatArray
 from neuroloom.ingest.words import short
 from neuroloom.models.topology import Topology, TopologyError
 from neuroloom.pipeline.review.fidelity import FidelityView
+from neuroloom.pipeline.review.inside import MECHANISM, PATHWAYS, InsideView
 from neuroloom.pipeline.review.live import METRICS, REQUEST
 from neuroloom.pipeline.review.run_scores import MISSING, SCORES, ScoreRow, is_number, read_json, score_rows
+from neuroloom.pipeline.scores.worse import WORSE, read_worse, worse_in
 
 CONFIG, TOPOLOGY = "config.json", "topology.toml"
 CHOICE, CHANNELS, FIDELITY, TRIALS = "choice.json", "channels.json", "fidelity.json", "trials.json"
@@ -67,7 +71,8 @@ class Trained:
 class RunView:
     """A run as its page shows it. training, validation: step and loss, shape (S, 2). notes: what could not be shown.
 
-    left_out: session -> why, of those that were there and not to be trained on.
+    left_out: session -> why, of those that were there and not to be trained on. warnings: of targets that are predicted
+    worse than by their mean.
     """
 
     name: str
@@ -80,6 +85,8 @@ class RunView:
     trials: tuple[Candidate, ...] = ()
     channels: tuple[Placed, ...] = ()
     fidelity: FidelityView | None = None
+    inside: InsideView | None = None
+    warnings: tuple[str, ...] = ()
     sessions: tuple[Trained, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -92,24 +99,36 @@ class RunView:
         notes: list[str] = []
         config = read_json(folder / CONFIG, notes)
         training, validation = _curves(folder / METRICS, notes)
-        asked = read_json(folder / REQUEST, notes) if (folder / REQUEST).is_file() else {}
+
+        def there(name: str) -> Any:
+            return read_json(folder / name, notes) if (folder / name).is_file() else None
+
+        asked, scores = there(REQUEST) or {}, tuple(score_rows(read_json(folder / SCORES, notes)))
         return cls(
             name=folder.name,
             config=config if isinstance(config, Mapping) else {},
             training=training,
             validation=validation,
-            scores=tuple(score_rows(read_json(folder / SCORES, notes))),
+            scores=scores,
             topology=_topology(folder / TOPOLOGY, notes),
-            choice=tuple(
-                _candidates(folder, read_json(folder / CHOICE, notes) if (folder / CHOICE).is_file() else None)
-            ),
-            trials=tuple(_trials(folder, read_json(folder / TRIALS, notes) if (folder / TRIALS).is_file() else None)),
-            channels=tuple(_placed(read_json(folder / CHANNELS, notes) if (folder / CHANNELS).is_file() else None)),
-            fidelity=FidelityView.read(read_json(folder / FIDELITY, notes)) if (folder / FIDELITY).is_file() else None,
+            choice=tuple(_candidates(folder, there(CHOICE))),
+            trials=tuple(_trials(folder, there(TRIALS))),
+            channels=tuple(_placed(there(CHANNELS))),
+            fidelity=FidelityView.read(there(FIDELITY)) if (folder / FIDELITY).is_file() else None,
+            inside=InsideView.read(there(PATHWAYS), there(MECHANISM)),
+            warnings=tuple(_warnings(there(WORSE), scores)),
             sessions=tuple(_trained(asked)),
             left_out={str(k): str(v) for k, v in _mapping(asked, "left_out").items()},
             notes=tuple(_together(notes)),
         )
+
+
+def _warnings(worse: Any, scores: Sequence[ScoreRow]) -> Iterator[str]:
+    """Of the step that was chosen, and of what was scored."""
+    lines = [((row.session, row.port, row.area, row.metric), row.values) for row in scores]
+    found = [read_worse(worse or {}).lines(), worse_in(lines, "on held-out time").lines()]
+    told = (line.removeprefix("warning: ") for each in found for line in each)
+    yield from dict.fromkeys(f"{line[:1].upper()}{line[1:]}." for line in told)
 
 
 def _together(notes: Sequence[str]) -> Iterator[str]:

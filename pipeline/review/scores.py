@@ -25,6 +25,7 @@ from neuroloom.pipeline.review.text import count, number, visible
 
 MOST_POINTS = 1500
 MOST_BARS = 40
+LONGEST_ROW = 46  # characters of a row's name at a picture
 CUT = " ◂: further down than is drawn."
 LOWEST = -1.0  # where an axis of scores begins at the lowest
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
@@ -124,7 +125,7 @@ def draw_scores(axes: Any, drawn: Sequence[ScoreRow], metric: str) -> None:
     every = [value.value for row in drawn for value in row.values.values()]
     from_lowest(axes, list(zip(places, _values(drawn, NETWORK), strict=True)), every)
     with_session = len({row.session for row in drawn}) > 1
-    axes.set_yticks(places, [label(_where(row, with_session=with_session), 34) for row in drawn])
+    axes.set_yticks(places, [label(_where(row, with_session=with_session), LONGEST_ROW) for row in drawn])
     axes.set_ylim(len(drawn) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel(visible(metric, 60) or "score")
@@ -158,7 +159,7 @@ def _values(rows: Sequence[ScoreRow], name: str) -> list[float]:
 
 
 def _where(row: ScoreRow, *, with_session: bool) -> str:
-    return " · ".join(part for part in (row.session if with_session else "", row.port, row.area) if part) or "all"
+    return " · ".join(part for part in (row.port, row.area, row.session if with_session else "") if part) or "all"
 
 
 def _score_alt(drawn: Sequence[ScoreRow], metric: str) -> str:

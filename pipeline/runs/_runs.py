@@ -30,8 +30,9 @@ from neuroloom.models import ModularNetwork, Port, Topology
 from neuroloom.pipeline.runs._settings import check_settings
 from neuroloom.pipeline.runs.features import FeatureConfig
 from neuroloom.pipeline.runs.objectives import ForcingConfig, ObjectiveConfig
+from neuroloom.pipeline.runs.session_data import SessionData
 from neuroloom.pipeline.runs.splitting import WindowConfig
-from neuroloom.pipeline.runs.windowing import Split, windows
+from neuroloom.pipeline.runs.windowing import Split, Windows, windows
 
 if TYPE_CHECKING:
     from neuroloom.pipeline.scores.evaluation import Scores
@@ -63,6 +64,8 @@ class TrainConfig:
         prune_scale_mm: and the longer ones, see `ModularNetwork.prune`.
     select_on: targets whose validation loss chooses the best network; empty means all, as they are trained, or all
         behaviour where weights of objectives are chosen.
+    shrink_readouts: at the end each readout is drawn towards a constant as far as is best on validation time, so that
+        no target is told worse than by its mean for what is good for others; see `shrinking.py`.
     patience: validations without a better one after which training stops; 0 for never.
     checkpoint_every, checkpoint_s: whichever of steps and seconds comes first.
     precision: as Lightning Fabric names it ("32-true", "bf16-mixed").
@@ -88,6 +91,7 @@ class TrainConfig:
     prune_scale_mm: float | None = None
     select_on: tuple[str, ...] = ()
     validate_every: int = 100
+    shrink_readouts: bool = False
     patience: int = 8
     checkpoint_every: int = 200
     checkpoint_s: float = 60.0
@@ -151,7 +155,8 @@ class Run:
     """A trained network, with what is needed to use it: the best of its validations.
 
     choice: what every candidate of the objectives' weights came to, where they were chosen; see `choosing.py`.
-    feature_config: how the features of its sessions were made.
+    kept: session -> port -> how much of what its readout says was kept, where they were shrunk; see `shrinking.py`.
+    feature_config: how the features of its sessions were made. is_whole: whether its training has ended.
     """
 
     network: ModularNetwork
@@ -162,8 +167,10 @@ class Run:
     best_step: int = 0
     best_loss: float = float("inf")
     choice: tuple[Mapping[str, Any], ...] = ()
+    kept: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     feature_config: FeatureConfig = field(default_factory=FeatureConfig)
     name: str = "network"
+    is_whole: bool = True
 
     @classmethod
     def open(cls, folder: str | Path) -> Run:
@@ -176,15 +183,20 @@ class Run:
         network = _rebuilt(said["network"], home / TOPOLOGY)
         state = read_checkpoint(home)
         network.load_state_dict(state["best"])
+        config = TrainConfig.from_table(said["training"])
+        stopped_early = bool(config.patience) and int(state["stale"]) >= config.patience
         return cls(
             network=network,
             window_config=_window_config(said["windows"]),
-            config=TrainConfig.from_table(said["training"]),
+            config=config,
+            is_whole=(int(state["step"]) >= config.steps or stopped_early)
+            and (not config.shrink_readouts or state.get("kept") is not None),
             folder=home,
             losses=tuple(row["loss"] for row in read_metrics(home) if "loss" in row),
             best_step=int(state["best_step"]),
             best_loss=float(state["best_loss"]),
             choice=tuple(_choice(home)),
+            kept=state.get("kept") or {},
             feature_config=_feature_config(said.get("features", {})),
         )
 
@@ -213,24 +225,25 @@ class Run:
         all else in standard deviations of the training time. Raises ValueError for a session it was not trained on.
         """
         if isinstance(data, Session):
-            return self._of_session(data)
+            return {data.id: self.predict_whole(self.windows_of(data).sessions[data.id])}
         return {session: self._of_tiles(data, session, data.tiles(session)) for session in data.sessions}
 
     def forecast(self, split: Split, n_bins: int) -> dict[str, dict[str, NDArray[np.float64]]]:
         """As `predict` of a split, without the inputs of the last `n_bins` bins of each window."""
         return {session: self._of_tiles(split, session, split.tiles(session), n_bins) for session in split.sessions}
 
-    def _of_session(self, session: Session) -> dict[str, dict[str, NDArray[np.float64]]]:
-        made = windows([session], **asdict(self.window_config), features=self.feature_config)
-        length, n_bins = self.window_config.n_bins, made.sessions[session.id].features.n_bins
+    def windows_of(self, session: Session) -> Windows:
+        """A session cut as those were that the run was trained on."""
+        return windows([session], **asdict(self.window_config), features=self.feature_config)
+
+    def predict_whole(self, data: SessionData) -> dict[str, NDArray[np.float64]]:
+        """As `predict`, of all bins of one session that was cut already."""
+        split = Windows(sessions={data.id: data}, config=self.window_config).train
+        length, n_bins = self.window_config.n_bins, data.features.n_bins
         starts = [*range(0, n_bins - length, length), n_bins - length]
-        found = self._of_tiles(made.train, session.id, starts)
+        found = self._of_tiles(split, data.id, starts)
         n_new = n_bins - length * (len(starts) - 1)  # the last window overlaps the one before it
-        return {
-            session.id: {
-                port: np.concatenate([out[: n_bins - n_new], out[len(out) - n_new :]]) for port, out in found.items()
-            }
-        }
+        return {port: np.concatenate([out[: n_bins - n_new], out[len(out) - n_new :]]) for port, out in found.items()}
 
     def chances(self, split: Split) -> dict[str, dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]]:
         """Session -> target port -> how likely a value up to the one that came was, and the variance, both (N, C).
@@ -342,7 +355,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: {error}; the settings of a run are wanted") from error
+        why = getattr(error, "strerror", None) or error
+        raise ValueError(f"{path}: {why}; the settings of a run are wanted") from error
     return said
 
 

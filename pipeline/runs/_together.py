@@ -40,7 +40,9 @@ Progress = Callable[[int, float], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Process:
+class Started:
+    """A process that was started. words: what it has written."""
+
     number: int
     process: subprocess.Popen[bytes]
     words: IO[bytes]
@@ -71,7 +73,7 @@ def train_together(config: RunConfig, store: Store, folder: Path, n: int, tell: 
         _watch(processes, folder, tell)
 
 
-def _watch(processes: Sequence[_Process], folder: Path, tell: Progress) -> None:
+def _watch(processes: Sequence[Started], folder: Path, tell: Progress) -> None:
     told = 0
     while any(one.process.poll() is None for one in processes):
         if any(one.process.poll() for one in processes):
@@ -85,7 +87,7 @@ def _watch(processes: Sequence[_Process], folder: Path, tell: Progress) -> None:
     if not failed:
         _tell(folder, told, tell)
         return
-    first = min(failed, key=_Process.rank)
+    first = min(failed, key=Started.rank)
     if first.process.returncode == REFUSED:
         raise ValueError(first.last_words())
     raise ValueError(
@@ -119,11 +121,11 @@ def _meeting_point(n: int) -> Iterator[int]:
 
 
 @contextmanager
-def _started(n: int, port: int, request: Any) -> Iterator[list[_Process]]:
+def _started(n: int, port: int, request: Any) -> Iterator[list[Started]]:
     """The processes; they have ended with the context."""
     with ExitStack() as stack:
-        found: list[_Process] = []
-        stack.callback(_end, found)
+        found: list[Started] = []
+        stack.callback(end_all, found)
         for number in range(n):
             words = stack.enter_context(tempfile.TemporaryFile())
             process = subprocess.Popen(
@@ -135,7 +137,7 @@ def _started(n: int, port: int, request: Any) -> Iterator[list[_Process]]:
                 start_new_session=True,  # Ctrl-C is for this process, which ends them
                 preexec_fn=end_with_parent,  # from the start: importing torch takes seconds
             )
-            found.append(_Process(number=number, process=process, words=words))
+            found.append(Started(number=number, process=process, words=words))
             with suppress(BrokenPipeError), process.stdin:  # type: ignore[union-attr]
                 process.stdin.write(json.dumps(request).encode())  # type: ignore[union-attr]
         yield found
@@ -149,7 +151,8 @@ def _environment(number: int, n: int, port: int) -> dict[str, str]:
     return {**share, **os.environ, **{name: str(value) for name, value in {**place, **meet}.items()}}
 
 
-def _end(processes: Sequence[_Process]) -> None:
+def end_all(processes: Sequence[Started]) -> None:
+    """End them, by force where they do not end by themselves."""
     for one in processes:
         one.process.terminate()
     ends_s = time.monotonic() + END_S

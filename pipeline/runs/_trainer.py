@@ -46,6 +46,7 @@ from neuroloom.pipeline.runs._runs import (
 from neuroloom.pipeline.runs._terms import Terms
 from neuroloom.pipeline.runs.choosing import Choice
 from neuroloom.pipeline.runs.run_logs import RunLogs
+from neuroloom.pipeline.runs.shrinking import Shares, shrink_readouts
 from neuroloom.pipeline.runs.windowing import Batch, Windows
 
 Progress = Callable[[int, float], None]
@@ -82,6 +83,7 @@ class Trainer:
         self.step, self.stale = 0, 0
         self.best_loss, self.best_step = float("inf"), 0
         self.best = _copied(network.state_dict())
+        self.kept: Shares | None = None  # of readouts, once they are shrunk
         self.losses: list[float] = []
         self.saved_s = time.monotonic()
         self.loggers, self.logs = loggers, RunLogs((), None, 0)
@@ -109,8 +111,8 @@ class Trainer:
         return False
 
     def go(self, tell: Progress) -> None:
-        """All steps that are left."""
-        if self._is_done():
+        """All steps that are left, and what comes after the last."""
+        if self._is_done() and (self.kept is not None or not self.config.shrink_readouts):
             return
         self.logs, state = RunLogs(self.loggers if self.is_first else (), self.folder, self.step), "failed"
         try:
@@ -144,7 +146,18 @@ class Trainer:
                 self._validate()
             if self.step % config.checkpoint_every == 0 or time.monotonic() - self.saved_s > config.checkpoint_s:
                 self._save()
+        if config.shrink_readouts:
+            self._shrink()
         self._save()
+
+    def _shrink(self) -> None:
+        """The readouts of the best network; the one that training ended with stays as it is."""
+        last = _copied(self.network.state_dict())
+        self.network.load_state_dict(self.best)
+        self.kept = shrink_readouts(self.network, self.data)
+        self.best = _copied(self.network.state_dict())
+        self.network.load_state_dict(last)
+        self._log({"step": self.step, "kept": self.kept})
 
     def finished(self) -> Run:
         """The run, its network at its best validation."""
@@ -160,6 +173,7 @@ class Trainer:
             best_step=self.best_step,
             best_loss=self.best_loss,
             choice=self.choice.rows,
+            kept=self.kept or {},
             feature_config=self.data.feature_config,
         )
 
@@ -378,6 +392,7 @@ class Trainer:
             "best_step": self.best_step,
             "network": self.network.state_dict(),
             "best": self.best,
+            "kept": self.kept,
             "terms": self.terms.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": {"last_epoch": self.scheduler.last_epoch, "last_lr": self.scheduler.get_last_lr()},
@@ -396,10 +411,15 @@ class Trainer:
         self.best = _copied(state["best"])
         self.step, self.stale = int(state["step"]), int(state["stale"])
         self.best_loss, self.best_step = float(state["best_loss"]), int(state["best_step"])
+        self.kept = state.get("kept")  # older checkpoints know nothing of it
         torch.set_rng_state(state["random"])
         if state["random_cuda"]:
             torch.cuda.set_rng_state_all(state["random_cuda"])
-        rows = [row for row in read_metrics(folder) if row["step"] <= self.step]
+        rows = [
+            row
+            for row in read_metrics(folder)
+            if row["step"] <= self.step and (self.kept is not None or "kept" not in row)
+        ]
         if self.is_first:
             durable.write_text(folder / METRICS, "".join(json.dumps(row) + "\n" for row in rows))
         self.losses = [row["loss"] for row in rows if "loss" in row]
@@ -409,6 +429,8 @@ def said_of(network: ModularNetwork, data: Windows, config: TrainConfig) -> dict
     """Everything that decides the numbers, as JSON has it."""
     said: dict[str, Any] = {"training": asdict(config), "windows": asdict(data.config), "network": described(network)}
     del said["training"]["processes"]
+    if not config.shrink_readouts:  # runs that were begun before there was such a thing go on
+        del said["training"]["shrink_readouts"]
     said["features"] = asdict(data.feature_config)
     said["bins"] = {name: one.features.n_bins for name, one in data.sessions.items()}
     if data.control:

@@ -6,28 +6,32 @@ It lies in `runs/NAME/request.json`, and a run that goes on goes on with what li
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from neuroloom.ingest import durable
 from neuroloom.pipeline import verdicts
+from neuroloom.pipeline.catalog import RUNNING
 from neuroloom.pipeline.config import ConfigError
-from neuroloom.pipeline.documents import document_of
+from neuroloom.pipeline.documents import document_of, readable_document_of
+from neuroloom.pipeline.noting import RUN_RECORD
 from neuroloom.pipeline.runs.run_config import RunConfig, training_of
 from neuroloom.pipeline.store import Store, StoreError
 from neuroloom.pipeline.subjects import Subjects
 
 REQUEST = "request.json"
+BEGUN = ("config.json", "checkpoint.pt", "candidates", "search.json")  # one of them is there from the first step on
 
 
 def prepare_run(config: RunConfig, store: Store) -> Path:
     """Make the run's folder and write down what was asked for; gives the folder.
 
-    Raises ConfigError where the folder holds a run of another config: a run is never overwritten. Raises StoreError
-    where a session is named whose subject's consent has ended or that reviewers have rejected; where none is named,
-    such sessions are left out, and those that are too short.
+    Raises ConfigError where the folder holds a run of another config that has begun: it is never overwritten; what was
+    refused before its first step is replaced. Raises StoreError where a session is named whose subject's consent has
+    ended or that reviewers have rejected; where none is named, such sessions are left out, and those that are too
+    short.
     """
     from neuroloom.models import Topology
 
@@ -54,15 +58,24 @@ def prepare_run(config: RunConfig, store: Store) -> Path:
     there = document_of(folder / REQUEST)
     if there:  # a run goes on with what it began with
         there = json.loads(RunConfig.model_validate(there).model_dump_json())
-        asked |= {key: there[key] for key in now}
+        fresh, asked = asked, asked | {key: there[key] for key in now}
     differing = sorted(key for key in asked if there and _deciding(asked, key) != _deciding(there, key))
-    if differing:
+    if differing and not has_begun(folder):
+        asked = fresh
+    elif differing:
         raise ConfigError(
             f"{folder}: holds a run with another {', '.join(differing)}; give this one another name, or delete that one"
         )
     folder.mkdir(parents=True, exist_ok=True)
     durable.write_json(folder / REQUEST, asked)
     return folder
+
+
+def has_begun(folder: Path, signs: Sequence[str] = BEGUN) -> bool:
+    """Whether there is anything of a run to overwrite. What was refused before its first step may be mended."""
+    if any(any(folder.glob(sign)) for sign in signs):
+        return True
+    return bool(readable_document_of(folder / RUN_RECORD).get("state") == RUNNING)
 
 
 def _deciding(asked: dict[str, Any], key: str) -> Any:

@@ -36,14 +36,15 @@ artefacts = ["muscle", "blink"]
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import Field
 
-from neuroloom.pipeline.config import Config, ConfigError, read_config
+from neuroloom.pipeline.config import Config, ConfigError, no_such_setting, read_config
 from neuroloom.pipeline.runs.run_logs import check_names
 from neuroloom.pipeline.store import slug
 
@@ -103,7 +104,12 @@ class RunConfig(Config):
 
 def read_run_config(path: Path) -> RunConfig:
     """A config file with its name and its topology made definite. Raises ConfigError."""
-    return definite(read_config(path, RunConfig), path)
+    try:
+        return definite(read_config(path, RunConfig), path)
+    except ConfigError as error:
+        if str(error).startswith(f"{path}: search: no such setting"):
+            raise ConfigError(f"{path}: has a table [search]; `neuroloom search {path}` is wanted for it") from error
+        raise
 
 
 def definite(config: RunConfig, path: Path) -> RunConfig:
@@ -135,6 +141,7 @@ def training_of(config: RunConfig, where: str = "") -> TrainConfig:
         if not isinstance(ports, list | tuple):
             raise ConfigError(f"{where}: [forcing]: ports is {ports!r}; a list of ports is wanted")
         forcing["ports"] = tuple(ports)
+        _check_names(ForcingConfig, forcing, f"{where}: [forcing]")
         checked(lambda: ForcingConfig(**forcing), f"{where}: [forcing]")
     if config.functional:
         functional_of(config, where)
@@ -144,6 +151,7 @@ def training_of(config: RunConfig, where: str = "") -> TrainConfig:
     settings = {"steps": config.steps, "batch_size": config.batch_size, "seed": config.seed} | config.training
     settings |= {"objectives": config.objectives} if config.objectives else {}
     settings |= {"forcing": forcing} if forcing else {}
+    _check_names(TrainConfig, settings, f"{where}: [training]")
     return checked(lambda: TrainConfig.from_table(settings), f"{where}: [training]")
 
 
@@ -153,6 +161,7 @@ def features_of(config: RunConfig, where: str) -> FeatureConfig:
 
     _check_kinds(config, where)
     asked: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in config.features.items()}
+    _check_names(FeatureConfig, asked, f"{where}: [features]")
     return checked(lambda: FeatureConfig(**asked), f"{where}: [features]")
 
 
@@ -175,7 +184,16 @@ def functional_of(config: RunConfig, where: str) -> tuple[str, FunctionalConfig]
     port = settings.pop("port", "")
     if not port:
         raise ConfigError(f"{where}: [functional]: port is missing; the port to estimate pathways from is wanted")
+    _check_names(FunctionalConfig, settings, f"{where}: [functional]")
     return str(port), checked(lambda: FunctionalConfig(**settings), f"{where}: [functional]")
+
+
+def _check_names(settings: type, given: Mapping[str, Any], where: str) -> None:
+    """Raise ConfigError for what is no field of a dataclass of settings."""
+    known = [one.name for one in fields(settings)]
+    for name in given:
+        if name not in known:
+            raise ConfigError(f"{where}: {name}: {no_such_setting(name, known)}")
 
 
 def checked(make: Callable[[], T], where: str) -> T:

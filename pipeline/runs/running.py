@@ -18,7 +18,7 @@ from neuroloom.pipeline.config import ConfigError
 from neuroloom.pipeline.noting import noted_run
 from neuroloom.pipeline.runs.preparing import refuse_withdrawn, requested, sessions_behind
 from neuroloom.pipeline.runs.run_config import RunConfig, checked, features_of, functional_of, training_of
-from neuroloom.pipeline.store import Store
+from neuroloom.pipeline.store import Store, StoreError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +40,7 @@ def train_run(name: str, store: Store, *, progress: bool | Progress = False) -> 
     refuse_withdrawn(sorted(sessions_behind(store, name)), store)  # it may have ended since the run was prepared
     with noted_run(store, name, "train") as summary:
         run, data = trained(config, store, folder, progress=progress)
-        write_placed(config, run.network, data, folder)
+        write_findings(config, run, data, folder)
         summary |= {"best_step": run.best_step, "best_loss": run.best_loss, "sessions": list(config.sessions)}
     return run
 
@@ -113,28 +113,66 @@ def made_of(config: RunConfig, topology: Topology, seed: int) -> ModularNetwork:
 
 
 def predict_run(name: str, session_id: str, store: Store) -> Path:
-    """What a run expects of a session, bin by bin: one HDF5 file in the run's folder, a dataset (T, C) per port."""
+    """What a run expects of a session, bin by bin: one HDF5 file in the run's folder, a dataset (T, C) per port.
+
+    In the unit of the stream, counts per bin, or chances of the classes (T, K), as its attribute `unit` says; the file
+    has `start_s` of the first bin, on the session's clock, and `bin_s`. Raises StoreError for a session that the run
+    was not trained on.
+    """
     from neuroloom.ingest.hdf5_files import new_hdf5
 
     run = open_run(store, name)
     with _opened(store, session_id) as session:
+        known = run.network.session_names
+        if session_id not in known:
+            raise StoreError(
+                f"{name}: was trained on {', '.join(known)}, not on {session_id}; a run with start_from = {name!r} and "
+                'train_only = "session" under [training] fits it to another session'
+            )
         said = verdicts.bad_channels_of(store, session_id), verdicts.good_channels_of(store, session_id)
-        masked = verdicts.reviewed(session, *said)
-        predicted = run.predict(masked)[session_id]
+        made = run.windows_of(verdicts.reviewed(session, *said)).sessions[session_id]
+        units = {stream.name: getattr(stream, "unit", "") for stream in session.streams}
+        predicted = run.predict_whole(made)
     path = store.run_folder(name) / PREDICTED.format(session=session_id)
     with durable.new_file(path) as temporary, new_hdf5(temporary) as (file, _):
-        file.attrs.update(run=name, session=session_id, bin_s=run.window_config.bin_s)
-        for port, values in predicted.items():
-            file.create_dataset(port.replace("/", "_"), data=values)
+        file.attrs.update(run=name, session=session_id, bin_s=run.window_config.bin_s, start_s=made.features.start_s)
+        for name_of, values in predicted.items():
+            port, scaler = made.features[name_of].port, made.scalers[name_of]
+            is_scaled = not (port.is_rates or port.is_classes)
+            kept = values * scaler.std + scaler.mean if is_scaled else values
+            unit = units.get(name_of, "") if is_scaled else "counts per bin" if port.is_rates else "chance"
+            columns = made.features[name_of].class_names if port.is_classes else port.channel_names
+            file.create_dataset(name_of.replace("/", "_"), data=kept).attrs.update(unit=unit, columns=list(columns))
     return path
 
 
 def open_run(store: Store, name: str) -> Run:
-    """A trained run. Raises StoreError naming the runs there are."""
+    """A trained run. Raises StoreError naming the runs there are, or saying that it has not come to a network yet."""
+    from neuroloom.pipeline.runs._runs import CHECKPOINT
     from neuroloom.pipeline.runs.training import Run
 
     requested(store, name)
-    return Run.open(store.run_folder(name))
+    folder = store.run_folder(name)
+    if not (folder / CHECKPOINT).is_file():
+        command = "search" if (folder / "search.json").is_file() else "train"
+        raise StoreError(f"{name}: has no network yet; `neuroloom {command}` with its config makes it, or goes on")
+    return Run.open(folder)
+
+
+def run_and_data(store: Store, name: str) -> tuple[Run, Windows]:
+    """A trained run and the windows it was trained on: what every look into it takes. Raises as `open_run`."""
+    return open_run(store, name), windows_of(requested(store, name), store)
+
+
+def unfinished(store: Store, name: str) -> str:
+    """That the training of a run has not ended, in a sentence; "" where it has."""
+    run = open_run(store, name)
+    if run.is_whole:
+        return ""
+    return (
+        f"{name}: its training has not ended (step {len(run.losses)} of {run.config.steps}); this is of the best "
+        f"network so far, of step {run.best_step}"
+    )
 
 
 def progress_of(store: Store, name: str) -> tuple[int, int]:
@@ -203,14 +241,16 @@ def windows_of(config: RunConfig, store: Store) -> Windows:
     return place_channels(data, _topology(config, store), within_mm=config.place_within_mm)[0]
 
 
-def write_placed(config: RunConfig, network: ModularNetwork, data: Windows, folder: Path) -> None:
-    """Write into a run's folder where every channel sits after training, and how that was decided."""
+def write_findings(config: RunConfig, run: Run, data: Windows, folder: Path) -> None:
+    """Write into a run's folder where every channel sits after training, and how that was decided; and its warnings."""
     from neuroloom.pipeline.runs.placing import distances, learned_areas
+    from neuroloom.pipeline.scores.worse import write_worse
 
-    found = learned_areas(network, data)
+    found, network = learned_areas(run.network, data), run.network
     if config.place == "coordinates":
         found = distances(found, network.topology)
     durable.write_json(folder / PLACED, {"channels": [channel.to_json() for channel in found]})
+    write_worse(run, data, folder)
 
 
 def _topology(config: RunConfig, store: Store) -> Topology:

@@ -30,6 +30,7 @@ import json
 import math
 import multiprocessing
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,16 +39,20 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from neuroloom.ingest import durable
-from neuroloom.pipeline.config import Config, ConfigError, read_config
+from neuroloom.ingest.words import short
+from neuroloom.pipeline.config import Config, ConfigError, fault, read_config
 from neuroloom.pipeline.documents import document_of
 from neuroloom.pipeline.noting import noted_run
 from neuroloom.pipeline.runs import preparing, run_config, running
+from neuroloom.pipeline.runs._trial_processes import train_in_processes
 from neuroloom.pipeline.runs.run_config import RunConfig
+from neuroloom.pipeline.scores.worse import WORSE
 from neuroloom.pipeline.store import Store, StoreError
 
 REQUEST, STORAGE, TRIALS, TRIAL, RESULTS = "search.json", "search.sqlite", "trials", "trial.json", "trials.json"
 FAILED = "failed.json"  # of a trial: why it came to nothing
 OF_THE_RUN = ("config.json", "topology.toml", "metrics.jsonl", "checkpoint.pt", running.PLACED)
+OF_ANOTHER = ("scores.json", "pathways.json", "mechanism.json", "fidelity.json", "predicted-*.h5", "rivals", WORSE)
 BEGAN_WITH = ("sessions", "versions", "bad_channels", "good_channels", "left_out")  # as they were when it was prepared
 # What the validation loss means depends on them: losses could not be compared.
 FIXED = (
@@ -85,7 +90,26 @@ class SearchTable(Config):
     parallel: int = Field(default=1, ge=1)
     sampler: Literal["tpe", "random"] = "tpe"
     seed: int = Field(default=0, ge=0)
-    space: dict[str, Span | list[bool | int | float | str]] = Field(min_length=1)
+    space: dict[str, Span | list[bool | int | float | str]]
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def _are_values(cls, space: Any) -> Any:
+        """Said here by name; of a union pydantic tells of every kind it might have been."""
+        if not space or not isinstance(space, Mapping):
+            raise ValueError("holds no setting; a table of settings with what is to be tried for each is wanted")
+        for name, values in space.items():
+            if isinstance(values, Mapping):
+                try:
+                    Span.model_validate(values)
+                except ValidationError as error:
+                    raise ValueError(f"{name!r}: {fault(Span, error)}") from error
+            elif not isinstance(values, Span) and not (
+                isinstance(values, list) and all(isinstance(value, bool | int | float | str) for value in values)
+            ):
+                raise ValueError(f"{name!r}: {values!r}; numbers, texts or true and false in a list, or a table with "
+                                 "low and high, are wanted")  # fmt: skip
+        return space
 
     @field_validator("space")
     @classmethod
@@ -110,7 +134,12 @@ class SearchConfig(RunConfig):
 
 def read_search_config(path: Path) -> SearchConfig:
     """A config file with its name and paths made definite; every end of the space is tried. Raises ConfigError."""
-    asked = read_config(path, SearchConfig)
+    try:
+        asked = read_config(path, SearchConfig)
+    except ConfigError as error:
+        if str(error) == f"{path}: search: is missing":
+            raise ConfigError(f"{path}: has no table [search]; one that says what is to be tried is wanted") from error
+        raise
     base = run_config.definite(asked.base(), path)
     if "training.processes" in asked.search.space or base.training.get("processes", 1) != 1:
         raise ConfigError(f"{path}: [training] processes: trials run side by side, each in one process; leave it out")
@@ -118,12 +147,25 @@ def read_search_config(path: Path) -> SearchConfig:
     for name, values in found.search.space.items():
         ends = (values.low, values.high) if isinstance(values, Span) else values
         for value in ends:
-            run_config.training_of(varied(base, {name: value}), f"{path}: [search.space] {name}")
+            _check_trial(varied(base, {name: value}, f"{path}: "), f"{path}: [search.space] {name}")
     return found
 
 
-def varied(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
-    """The config with settings by their whole names ("training.learning_rate") set. Raises ConfigError."""
+def _check_trial(config: RunConfig, where: str) -> None:
+    """Raise ConfigError for settings of which no training could come, before any trial is made."""
+    run_config.training_of(config, where)
+    if not config.start_from:
+        from neuroloom.models import Topology
+
+        topology = run_config.checked(lambda: Topology.read(config.topology), where)
+        running.made_of(config.model_copy(update={"name": where}), topology, config.seed)
+
+
+def varied(base: RunConfig, values: Mapping[str, Any], where: str = "") -> RunConfig:
+    """The config with settings by their whole names ("training.learning_rate") set. Raises ConfigError.
+
+    where: what messages begin with.
+    """
     said = json.loads(base.model_dump_json())
     for name, value in values.items():
         *tables, last = name.split(".")
@@ -131,12 +173,12 @@ def varied(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
         for table in tables:
             inner = inner.setdefault(table, {})
             if not isinstance(inner, dict):
-                raise ConfigError(f"[search.space] {name}: {table!r} is no table of a run config")
+                raise ConfigError(f"{where}[search.space] {name}: {table!r} is no table of a run config")
         inner[last] = value
     try:
         return RunConfig.model_validate(said)
     except ValidationError as error:
-        raise ConfigError(f"[search.space] {', '.join(values)}: {error.errors()[0]['msg']}") from error
+        raise ConfigError(f"{where}[search.space] {fault(RunConfig, error)}") from error
 
 
 def prepare_search(config: SearchConfig, store: Store) -> Path:
@@ -149,7 +191,7 @@ def prepare_search(config: SearchConfig, store: Store) -> Path:
     there = document_of(folder / REQUEST)
     if there:
         there = {"good_channels": {}, **there}  # of before there were any
-    if not there and (folder / preparing.REQUEST).is_file():
+    if not there and (folder / preparing.REQUEST).is_file() and preparing.has_begun(folder):
         raise ConfigError(f"{folder}: holds a run; give this search another name")
     if there:
         asked = {**_plain(config), **{key: there[key] for key in BEGAN_WITH}}
@@ -158,8 +200,13 @@ def prepare_search(config: SearchConfig, store: Store) -> Path:
             differing += [k for k in ("space", "sampler", "seed") if asked["search"][k] != there["search"][k]]
         else:
             differing = ["sessions"]
+        if differing and not preparing.has_begun(folder, (f"{TRIALS}/*/config.json",)):
+            _forget(folder, (REQUEST, STORAGE, TRIALS))  # no trial has come to its first step
+            return prepare_search(config, store)
         if differing:
-            raise ConfigError(f"{folder}: holds a search with another {differing[0]}; give this one another name")
+            raise ConfigError(
+                f"{folder}: holds a search with another {differing[0]}; give this one another name, or delete that one"
+            )
     else:
         preparing.prepare_run(config.base(), store)
         asked = {**document_of(folder / preparing.REQUEST), "search": _plain(config)["search"]}
@@ -176,11 +223,11 @@ def run_search(name: str, store: Store, trained: Map | None = None, progress: Pr
     asked, tell = _asked(name, store), progress or (lambda words: None)
     with noted_run(store, name, "search") as summary, _alone(store.run_folder(name)):
         study = _study(store.run_folder(name), asked)
-        map_ = trained or (lambda numbers: _in_processes(name, store, numbers))
+        map_ = trained or (lambda numbers: _trained_here(name, store, numbers))
         while numbers := _next(study, asked, store.run_folder(name)):
             for number, loss in map_(numbers):
                 _tell(study, number, loss)
-                tell(f"trial {number}: validation loss {loss:.4f}")
+                tell(_outcome(trial_folder(store, name, number), number, loss))
         found = _conclude(name, store, study)
         summary |= {"sessions": list(asked.sessions), "best_loss": found["best_loss"]}
     return found
@@ -191,17 +238,38 @@ def train_trial(name: str, number: int, root: str) -> Trained:
     import torch
 
     store = Store.here(root)
-    if multiprocessing.parent_process() is not None:  # one of several: the cores are shared
+    if multiprocessing.parent_process() is not None:  # one of several of a pool: the cores are shared
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // _asked(name, store).search.parallel))
     folder = trial_folder(store, name, number)
     config = RunConfig.model_validate(document_of(folder / TRIAL)["config"])
     try:
         run, data = running.trained(config, store, folder)
     except ValueError as error:
-        durable.write_json(folder / FAILED, {"why": " ".join(str(error).split())})
+        note_failure(store, name, number, " ".join(str(error).split()).removeprefix(f"{name}: "))
         return number, math.nan
-    running.write_placed(config, run.network, data, folder)
+    running.write_findings(config, run, data, folder)
     return number, run.best_loss
+
+
+def note_failure(store: Store, name: str, number: int, why: str) -> None:
+    """Write down why a trial came to nothing."""
+    durable.write_json(trial_folder(store, name, number) / FAILED, {"why": why})
+
+
+def _trained_here(name: str, store: Store, numbers: Sequence[int]) -> Iterator[Trained]:
+    """One trial in this process; several each in one of its own."""
+    if len(numbers) == 1:
+        yield train_trial(name, numbers[0], str(store.root))
+        return
+    yield from train_in_processes(name, store, numbers)
+
+
+def _outcome(folder: Path, number: int, loss: float) -> str:
+    """What a trial was of and what it came to: `trial 3 (area_size 16): validation loss 0.1234`."""
+    values = ", ".join(f"{key} {short(value)}" for key, value in document_of(folder / TRIAL).get("values", {}).items())
+    why = document_of(folder / FAILED).get("why", "no loss that is a number")
+    came_to = f"validation loss {loss:.4f}" if math.isfinite(loss) else f"failed: {why}"
+    return f"trial {number}{f' ({values})' if values else ''}: {came_to}"
 
 
 def trial_folder(store: Store, name: str, number: int) -> Path:
@@ -303,27 +371,19 @@ def _conclude(name: str, store: Store, study: Any) -> dict[str, Any]:
     best = min(done, key=lambda row: row["loss"])
     found = {"best": best["trial"], "best_loss": best["loss"], "trials": rows}
     place = _place(folder, best["trial"])
-    for file in OF_THE_RUN:
+    if document_of(folder / RESULTS).get("best", best["trial"]) != best["trial"]:
+        _forget(folder, OF_ANOTHER)
+    for file in (*OF_THE_RUN, *([WORSE] if (place / WORSE).is_file() else [])):
         durable.write_bytes(folder / file, (place / file).read_bytes())
     durable.write_json(folder / preparing.REQUEST, document_of(place / TRIAL)["config"])
     durable.write_json(folder / RESULTS, found)
     return found
 
 
-# Processes ---------------------------------------------------------------------------------------------------------
-
-
-def _in_processes(name: str, store: Store, numbers: Sequence[int]) -> Iterator[Trained]:
-    """One trial here; several each in a process of its own, as torch's random state is a process's."""
-    if len(numbers) == 1:
-        yield train_trial(name, numbers[0], str(store.root))
-        return
-    from concurrent.futures import ProcessPoolExecutor, as_completed
-
-    with ProcessPoolExecutor(len(numbers), mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting = [pool.submit(train_trial, name, number, str(store.root)) for number in numbers]
-        for done in as_completed(waiting):
-            yield done.result()
+def _forget(folder: Path, patterns: Sequence[str]) -> None:
+    """Delete what was found of the trial that was the best one before."""
+    for path in (path for pattern in patterns for path in folder.glob(pattern)):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 @contextmanager

@@ -80,9 +80,14 @@ class Split:
         length = self.config.n_bins
         return [
             start
-            for first, last in self.sessions[session].blocks[self.name]
+            for first, last in self._of(session).blocks[self.name]
             for start in range(first, last - length + 1, length)
         ]
+
+    def _of(self, session: str) -> SessionData:
+        if session not in self.sessions:
+            raise ValueError(f"no session {session!r} in these windows; there are {', '.join(self.sessions) or 'none'}")
+        return self.sessions[session]
 
     def random_batch(self, step: int, *, batch_size: int, share: slice = WHOLE) -> Batch:
         """Windows drawn anywhere in the split, of one session, chosen by its length.
@@ -118,7 +123,7 @@ class Split:
         """The windows of one session that start at these bins, with `warm_up_bins` of context before each."""
         import torch
 
-        data, length = self.sessions[session], self.config.n_bins + warm_up_bins
+        data, length = self._of(session), self.config.n_bins + warm_up_bins
         firsts = [start - warm_up_bins for start in starts]
 
         def stacked(name: str, *, target: bool) -> tuple[Tensor, Tensor]:

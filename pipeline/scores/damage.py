@@ -142,13 +142,10 @@ def _hurt_outputs(network: ModularNetwork, batch: Batch, blow: Blow | None, seed
     if blow is None:
         return network.forward(batch.session, batch.inputs, batch.input_masks)
     if blow.pathways:
-        for source, target in blow.pathways:
-            network.lesion(source, target)
-        try:
-            return network.forward(batch.session, batch.inputs, batch.input_masks)
-        finally:
+        with network.as_it_was():
             for source, target in blow.pathways:
-                network.lesion(source, target, intact=True)
+                network.lesion(source, target)
+            return network.forward(batch.session, batch.inputs, batch.input_masks)
     drive, gain = network.drive(batch.session, batch.inputs, batch.input_masks)
     if blow.noise:
         spread_N11H = network.run(drive, gain_N11H=gain).std(dim=(1, 2), keepdim=True)

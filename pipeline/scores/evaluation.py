@@ -24,11 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroloom.ingest import durable
+from neuroloom.pipeline.runs.splitting import WindowConfig
 from neuroloom.pipeline.runs.windowing import Split, Windows
 from neuroloom.pipeline.scores._scoring import Metric, Task, interval, metrics_of, picks, resampled
 from neuroloom.pipeline.scores.baselines import Predicted, Predictor, glm_baseline, mean_baseline, ridge_baseline
 from neuroloom.pipeline.scores.ceilings import average_baseline
 from neuroloom.pipeline.scores.kalman import kalman_baseline
+from neuroloom.pipeline.scores.worse import WorseTargets, worse_in
 
 Matrix = NDArray[np.float64]
 
@@ -87,7 +89,26 @@ class Scores:
             fits = (row.port, row.model, row.area, row.channel) == (port, model, area, channel)
             if fits and session in ("", row.session) and metric in ("", row.metric):
                 return row
-        raise KeyError(f"no score of {model!r} on {port!r}; there are {sorted({(r.model, r.port) for r in self.rows})}")
+        there = sorted({f"{r.metric} of {r.model} on {r.port}" for r in self.rows if not (r.area or r.channel)})
+        raise KeyError(
+            f"no score{f' {metric!r}' if metric else ''} of {model!r} on {port!r}"
+            f"{f' in {area or channel!r}' if area or channel else ''}; there are: {', '.join(there)}"
+        )
+
+    def leads(self, models: Sequence[str]) -> list[tuple[str, str, str, str, str]]:
+        """Session, port, metric, model, and the network's lead over it with its 95 % interval; no areas or channels."""
+        told = []
+        for (session, port, area, metric), found in self._lines().items():
+            for model in models:
+                lead = found[model].lead if model in found else None
+                if lead is not None and not area:
+                    low, high = (f"{bound + 0.0:.3f}" for bound in lead[1:])
+                    told.append((session, port, metric, model, f"{lead[0] + 0.0:.3f} ({low} to {high})"))
+        return told
+
+    def worse_than_mean(self) -> WorseTargets:
+        """The targets that the network predicts worse than their mean would, where that was scored, too."""
+        return worse_in(self._lines().items(), f"on {self.split.replace('_', '-')} time")
 
     def to_json(self, path: Path | None = None) -> dict[str, Any]:
         """As a JSON document; written to `path`, whole or not at all, where one is given. NaN becomes null."""
@@ -192,9 +213,8 @@ def evaluate(
     """
     runs = list(run) if isinstance(run, Sequence) else [run]
     data = Windows(sessions=split.sessions, config=split.config)
-    unknown = [name for name in baselines if name not in BASELINES]
-    if unknown:
-        raise ValueError(f"no baseline {unknown[0]!r}; there are {', '.join(sorted(BASELINES))}")
+    baselines = [baselines] if isinstance(baselines, str) else baselines
+    check_baselines(baselines)
     models: dict[str, Sequence[Predictor]] = {runs[0].name: runs}
     models |= {made.name: [made] for made in (BASELINES[name](data) for name in baselines)} | dict(rivals or {})
     predicted = {name: [one.predict(split) for one in each] for name, each in models.items()}
@@ -216,13 +236,30 @@ def _ports(split: Split) -> list[tuple[str, str]]:
     return [(session, port) for session, one in split.sessions.items() for port in one.target_names]
 
 
+def check_baselines(names: Sequence[str]) -> None:
+    """Raise ValueError for one that is not there, naming those that are."""
+    for name in names:
+        if name not in BASELINES:
+            raise ValueError(f"no baseline {name!r}; there are {', '.join(sorted(BASELINES))}")
+
+
+def n_bins_ahead(forward_s: float | None, config: WindowConfig) -> int:
+    """How many bins at the end of a window are to be predicted without its inputs. Raises ValueError."""
+    if forward_s is None or forward_s == 0:
+        return 0
+    if not config.bin_s <= forward_s < config.length_s:
+        raise ValueError(
+            f"forward_s is {forward_s}; from a bin of {config.bin_s:g} s to below the window's {config.length_s:g} s "
+            "is wanted, or 0 for none"
+        )
+    return round(forward_s / config.bin_s)
+
+
 def _forward_bins(run: Predictor, split: Split, forward_s: float | None) -> int:
-    trained_for = getattr(getattr(run, "config", None), "forward_s", 0.0)
-    seconds = float(trained_for if forward_s is None else forward_s)
-    n_bins = round(seconds / split.config.bin_s)
-    if not 0 <= n_bins < split.config.n_bins:
-        raise ValueError(f"forward_s is {seconds}; from 0 to below the window's {split.config.length_s} s is wanted")
-    return n_bins
+    if forward_s is not None:
+        return n_bins_ahead(forward_s, split.config)
+    trained_for = float(getattr(getattr(run, "config", None), "forward_s", 0.0))
+    return round(trained_for / split.config.bin_s)
 
 
 def _forward(

@@ -10,7 +10,7 @@ from neuroloom.pipeline.config import ConfigError
 from neuroloom.pipeline.documents import document_of
 from neuroloom.pipeline.runs.preparing import requested
 from neuroloom.pipeline.runs.run_config import RunConfig, checked, training_of
-from neuroloom.pipeline.runs.running import lead_fields_of, made_of, open_run, windows_of
+from neuroloom.pipeline.runs.running import lead_fields_of, made_of, open_run, run_and_data, windows_of
 from neuroloom.pipeline.store import Store, StoreError
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from neuroloom.pipeline.runs.windowing import Windows
     from neuroloom.pipeline.scores.evaluation import Scores
     from neuroloom.pipeline.scores.mechanism import Mechanism
+    from neuroloom.pipeline.scores.worse import WorseTargets
 
 SCORES = "scores.json"
 PATHWAYS = "pathways.json"
@@ -41,10 +42,14 @@ def evaluate_run(
     against: other networks, see `rivals.py`, trained here under the same conditions where they are not there yet.
     seeds: how many of each, and of the run's own network; with more than one, intervals are over seeds, too.
     """
-    from neuroloom.pipeline.scores.evaluation import evaluate
+    from neuroloom.pipeline.scores.evaluation import check_baselines, evaluate, n_bins_ahead
+    from neuroloom.pipeline.scores.rivals import check_rivals
 
     config, folder = requested(store, name), store.run_folder(name)
-    run, data = open_run(store, name), windows_of(config, store)
+    check_baselines(baselines)
+    check_rivals(against)
+    run, data = run_and_data(store, name)
+    n_bins_ahead(forward_s, data.config)
     runs, rivals = [run], dict[str, Any]()
     if against or seeds > 1:
         runs, rivals = _rivals(config, store, data, run, against, seeds, progress)
@@ -83,6 +88,26 @@ def _rivals(
     return [run, *(replace(one, name=run.name) for one in again)], rivals
 
 
+def same_pathways(name: str, store: Store, against: Sequence[str], seeds: int) -> list[str]:
+    """A remark for each network to compare with half of whose pathways, or more, are those of the run itself.
+
+    Where nearly all areas are joined nothing can be swapped: then there is no lead over such a network to be had.
+    """
+    from neuroloom.pipeline.scores.rivals import TOPOLOGIES
+
+    if not (wanted := [rival for rival in against if rival in TOPOLOGIES]):
+        return []
+    own, told = open_run(store, name).network.topology, []
+    first_seed = requested(store, name).seed
+    for rival in wanted:
+        made = [TOPOLOGIES[rival](own, seed) for seed in range(first_seed, first_seed + seeds)]
+        n_same = sum(len(set(one.pathways) & set(own.pathways)) for one in made) / seeds
+        if own.pathways and n_same >= len(own.pathways) / 2:
+            share = n_same / len(own.pathways)
+            told.append(f"{rival}: {share:.0%} of its pathways are those of {own.name!r} itself; its lead says little")
+    return told
+
+
 def repeatable_of(name: str, store: Store) -> list[dict[str, Any]]:
     """What share of each target's held-out variance repeats with its events: a row per session and port.
 
@@ -104,7 +129,7 @@ def pathways_of(name: str, store: Store) -> list[dict[str, Any]]:
     """What each pathway of a run carries and what is lost without it; written to its `pathways.json`."""
     from neuroloom.pipeline.scores.pathways import WARNING, pathway_rows
 
-    run, data = open_run(store, name), windows_of(requested(store, name), store)
+    run, data = run_and_data(store, name)
     rows = [row.to_json() for row in pathway_rows(run, data.held_out, data.validation)]
     durable.write_json(store.run_folder(name) / PATHWAYS, {"warning": WARNING, "pathways": rows})
     return rows
@@ -117,10 +142,19 @@ def mechanism_of(name: str, store: Store) -> list[Mechanism]:
     """
     from neuroloom.pipeline.scores.mechanism import mechanisms
 
-    run, data = open_run(store, name), windows_of(requested(store, name), store)
+    run, data = run_and_data(store, name)
     found = checked(lambda: mechanisms(run, data.held_out), name)
-    durable.write_json(store.run_folder(name) / MECHANISM, {"sessions": [one.to_json() for one in found]})
+    durable.write_json(
+        store.run_folder(name) / MECHANISM, {"sessions": [one.to_json() | {"words": one.words()} for one in found]}
+    )
     return found
+
+
+def worse_of(name: str, store: Store) -> WorseTargets:
+    """The targets that a run predicts worse than their mean would, as its training has noted."""
+    from neuroloom.pipeline.scores.worse import WORSE, read_worse
+
+    return read_worse(document_of(store.run_folder(name) / WORSE))
 
 
 def scores_of(name: str, store: Store) -> dict[str, Any]:

@@ -101,7 +101,12 @@ class KalmanBaseline:
 
 
 def kalman_baseline(data: Windows, *, sizes: Sequence[int] = SIZES) -> KalmanBaseline:
-    """A system per session, with the number of hidden dimensions that predicts best on validation time."""
+    """A system per session, with the number of hidden dimensions that predicts best on validation time.
+
+    sizes: to choose among; more than there are inputs is as many. Raises ValueError for none, or one below 1.
+    """
+    if not sizes or min(sizes) < 1:
+        raise ValueError(f"sizes are {tuple(sizes)}; numbers of hidden dimensions, each 1 or more, are wanted")
     systems: dict[str, System] = {}
     maps: dict[str, dict[str, Linear]] = {}
     for session, one in data.sessions.items():

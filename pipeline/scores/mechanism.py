@@ -42,7 +42,8 @@ class Mechanism:
         """In a sentence."""
         known = [growth for growth in self.growth if np.isfinite(growth)]
         rests = f"{len(self.growth)} fixed point{'' if len(self.growth) == 1 else 's'} found"
-        rests += f", {sum(growth < 1 for growth in known)} of which attract" if known else ""
+        n_attract = sum(growth < 1 for growth in known)
+        rests += f", {n_attract} of which attract{'s' if n_attract == 1 else ''}" if known else ""
         if not self.exponents_per_s:
             return f"{self.session}: {rests}; {self.not_told}"
         largest = self.exponents_per_s[0]

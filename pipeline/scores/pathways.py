@@ -2,7 +2,9 @@
 
     share      of the power of all recurrent input to its target area (`models/currents.py`)
     lesion     by how many nats per element each target is predicted worse on the split when the pathway is silenced
-    carries    R2 of a ridge regression from the pathway's message to each target, fitted on validation time
+    carries    R2 of a ridge regression from the pathway's message to each target, fitted on validation time; of answers
+               the mean over classes. Directions in which a message hardly varies count as little as they do in it:
+               pathways from one area carry what their weights let through, not all that the area's state tells
 
 Good fits can have wrong currents (`models/currents.py` says why). These numbers are about the network, not about the
 brain it was fitted to; what was perturbed in the recording can test them, what was merely recorded cannot.
@@ -31,6 +33,7 @@ Matrix = NDArray[np.float64]
 WARNING = "Good fits can have wrong currents: these are the network's, a hypothesis about the brain."
 MOST_WINDOWS = 32
 MOST_UNITS = 12  # principal components of a message that its content is read from
+MOST_CLASSES = 20
 PENALTY = 10.0
 
 
@@ -57,20 +60,21 @@ def pathway_rows(run: Run, split: Split, fitted_on: Split, *, most_windows: int 
     """A row per session and pathway, the strongest lesion first.
 
     split: scored on, usually `data.held_out`. fitted_on: what the content of messages is read with, usually
-        `data.validation`. most_windows: of each, spread over its length.
+        `data.validation`. most_windows: of each, spread over its length, 1 or more.
     """
+    if most_windows < 1:
+        raise ValueError(f"most_windows is {most_windows}; 1 or more is wanted")
     rows: list[PathwayRow] = []
     for session in split.sessions:
         scored, known = (_batch(each, session, most_windows) for each in (split, fitted_on))
         flows = [_currents(run, batch) for batch in (known, scored)]
         shares = flows[1].shares()[0].tolist()
         intact = _losses(run, scored)
+        classes = {port.name: port.n_classes if port.is_classes else 0 for port in run.network.ports(session)[1]}
         for e, pathway in enumerate(run.network.topology.pathways):
-            run.network.lesion(pathway.source, pathway.target)
-            try:
+            with run.network.as_it_was():
+                run.network.lesion(pathway.source, pathway.target)
                 cut = _losses(run, scored)
-            finally:
-                run.network.lesion(pathway.source, pathway.target, intact=True)
             rows.append(
                 PathwayRow(
                     session=session,
@@ -78,7 +82,7 @@ def pathway_rows(run: Run, split: Split, fitted_on: Split, *, most_windows: int 
                     target=pathway.target,
                     share=shares[e],
                     lesion={port: cut[port] - intact[port] for port in intact},
-                    carries=_carried(flows[0].messages[e], known, flows[1].messages[e], scored),
+                    carries=_carried(flows[0].messages[e], known, flows[1].messages[e], scored, classes),
                 )
             )
     return sorted(rows, key=lambda row: -sum(value for value in row.lesion.values() if np.isfinite(value)))
@@ -100,22 +104,29 @@ def _losses(run: Run, batch: Batch) -> dict[str, float]:
     return {name: float(nats / n) if n else float("nan") for name, (nats, n) in sums.items()}
 
 
-def _carried(known_BTH: Tensor, known: Batch, message_BTH: Tensor, scored: Batch) -> dict[str, float]:
-    """Per target in numbers the R2 of its best line from the message, mean over channels."""
+def _carried(
+    known_BTH: Tensor, known: Batch, message_BTH: Tensor, scored: Batch, classes: Mapping[str, int]
+) -> dict[str, float]:
+    """Per target the R2 of its best line from the message, mean over channels or classes; not of many classes."""
     basis = _basis(_flat(known_BTH, known))
     design = [np.column_stack([_flat(m, b) @ basis, np.ones(len(_flat(m, b)))]) for m, b in
               ((known_BTH, known), (message_BTH, scored))]  # fmt: skip
     found = {}
     for name in scored.targets:
-        if scored.targets[name].dtype == torch.long or name not in known.targets:
+        n_classes = classes[name]
+        if n_classes > MOST_CLASSES or name not in known.targets:
             continue
-        found[name] = _r2(design, [_numbers(batch, name) for batch in (known, scored)])
+        found[name] = _r2(design, [_numbers(batch, name, n_classes) for batch in (known, scored)])
     return found
 
 
-def _numbers(batch: Batch, name: str) -> tuple[Matrix, NDArray[np.bool_]]:
+def _numbers(batch: Batch, name: str, n_classes: int) -> tuple[Matrix, NDArray[np.bool_]]:
+    """Values (N, C) and where they are known; of answers a column per class."""
     inside = torch.from_numpy(batch.scored)
     values, mask = batch.targets[name][:, inside], batch.masks[name][:, inside]
+    if n_classes:
+        values = torch.nn.functional.one_hot(values[..., 0].nan_to_num().long(), n_classes)
+        mask = mask[..., :1].expand(values.shape)
     return values.flatten(0, 1).double().numpy(), mask.flatten(0, 1).numpy()
 
 
@@ -124,10 +135,10 @@ def _flat(message_BTH: Tensor, batch: Batch) -> Matrix:
 
 
 def _basis(message_NH: Matrix) -> Matrix:
-    """The directions in which a message varies most, each scaled to unit variance, (H, K)."""
+    """The directions in which a message varies most, in units of the spread along the first, (H, K)."""
     values, vectors = np.linalg.eigh(np.cov(message_NH.T).reshape(message_NH.shape[1], -1))
     largest = slice(None, -MOST_UNITS - 1, -1)
-    return np.asarray(vectors[:, largest] / np.sqrt(np.maximum(values[largest], 1e-12)))
+    return np.asarray(vectors[:, largest] / np.sqrt(max(values[-1], 1e-12)))
 
 
 def _r2(design: Sequence[Matrix], targets: Sequence[tuple[Matrix, NDArray[np.bool_]]]) -> float:

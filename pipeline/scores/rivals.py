@@ -36,6 +36,7 @@ TOPOLOGIES: Mapping[str, Callable[[Topology, int], Topology]] = {
     "none": lambda topology, seed: topology.none(),
 }
 NAMES = (*TOPOLOGIES, GRU)
+OFFERED = tuple(name for name in NAMES if name != AGAIN)  # what another seed is worth is in every comparison
 GRU_PARAMETERS = 5  # per unit squared: a GRU of n units has about 5 n^2 here
 
 
@@ -62,10 +63,15 @@ def train_rivals(
 
     Raises ValueError for a name that is not known, naming those that are.
     """
-    unknown = [name for name in names if name not in NAMES]
-    if unknown:
-        raise ValueError(f"no network {unknown[0]!r} to compare with; there are {', '.join(NAMES)}")
+    check_rivals(names, NAMES)
     return {name: [_trained(conditions, name, seed, folder, progress) for seed in seeds] for name in names}
+
+
+def check_rivals(names: Sequence[str], known: Sequence[str] = OFFERED) -> None:
+    """Raise ValueError for a network that there is not to compare with, naming those that there are."""
+    for name in names:
+        if name not in known:
+            raise ValueError(f"no network {name!r} to compare with; there are {', '.join(known)}")
 
 
 def _trained(conditions: Conditions, name: str, seed: int, folder: Path | None, progress: bool | Progress) -> Run:

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import h5py
 import pytest
 
 SESSION = "sub-sample_ses-01_task-choice"
@@ -33,6 +34,13 @@ def test_ingest_gives_the_document_of_the_contract(neuroloom, person):
     assert stream == result["streams"][0].keys()
     sync = {"from", "to", "method", "offset_s", "drift_ppm", "residual_ms", "n_matched", "n_lost", "n_extra"}
     assert sync == result["sync"][0].keys()
+
+
+def test_the_store_may_be_named_before_the_command_and_after_it_counts(neuroloom, person, tmp_path):
+    neuroloom("--store", tmp_path / "before", "ingest", person, "--no-pages")
+    assert (tmp_path / "before" / "sessions" / SESSION).is_dir()
+    said = neuroloom("--store", tmp_path / "nowhere", "sessions", "--store", tmp_path / "before", "--json")
+    assert [row["session"] for row in said.document["sessions"]] == [SESSION]
 
 
 def test_ingest_draws_the_pages_too(neuroloom, person, tmp_path):
@@ -179,6 +187,10 @@ def test_train_evaluate_compare_and_predict(neuroloom, person, tmp_path):
     assert 'id="fidelity"' in Path(kept["page"]).read_text()
     predicted = neuroloom("predict", "one", SESSION, "--json").document
     assert predicted["file"].endswith(f"predicted-{SESSION}.h5")
+    with h5py.File(predicted["file"]) as file:
+        assert (file.attrs["bin_s"], file.attrs["start_s"]) == (0.02, pytest.approx(0.0, abs=1.0))
+        assert (file["gaze"].attrs["unit"], list(file["gaze"].attrs["columns"])) == ("px", ["x_right", "y_right"])
+        assert file["gaze"][:].mean() > 100  # pixels, no standard deviations
 
 
 def test_a_run_is_never_overwritten_by_another(neuroloom, person, tmp_path):

@@ -102,3 +102,31 @@ def test_a_push_reaches_each_area_after_its_delay():
     assert outputs["hand"][:, 5:].abs().sum() > 0
     with pytest.raises(ValueError, match="no area 'Z' to stimulate"):
         stimulated(network(), {"Z": 1.0}, "s", light())
+
+
+def test_a_lesion_leaves_the_network_as_it_was():
+    made = network().train()
+    made.lesion("A", "B")
+    before = made.messages.intact.clone()
+    lesioned(made, [("A", "B"), ("B", "C")], "s", light())
+    stimulated(made, {"A": 1.0}, "s", light())
+    assert torch.equal(made.messages.intact, before)
+    assert made.training
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda n: lesioned(n, [("A", "C")], "s", light()), "no pathway A -> C in 'chain'; from A to B$"),
+        (lambda n: lesioned(n, [("A", "Z")], "s", light()), "no area or global module 'Z' in 'chain'; there are A"),
+        (lambda n: lesioned(n, ("A", "B"), "s", light()), r"pathway 'A'; pairs of areas are wanted"),
+        (lambda n: lesioned(n, [], "s", {"light": light()["light"].numpy()}), "'light' is a ndarray; a torch.Tensor"),
+        (lambda n: stimulated(n, {"Z": 1.0}, "s", light()), "no area 'Z' to stimulate; there are A, B, C"),
+        (lambda n: stimulated(n, {"A": 1.0}, "s", light(), bins=(4, 13)), "bins 4 to 13 of 12; .* from 0 to 12"),
+        (lambda n: stimulated(n, {"A": 1.0}, "s", light(), bins=(4, 4)), "the first below the last"),
+        (lambda n: stimulated(n, {"A": torch.ones(3)}, "s", light()), r"pulse of shape \(3,\) into A; .*unit \(4\)"),
+    ],
+)  # fmt: skip
+def test_what_is_not_there_cannot_be_cut_or_pushed(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(network())

@@ -90,3 +90,17 @@ def test_a_module_that_updates_by_a_clock_rests_and_says_nothing_of_growth():
         assert (made.run(drive)[:, -1, 0] - rest).abs().max() < 0.05 or len(found.states) > 1
     with pytest.raises(ValueError, match="update by a clock"):
         lyapunov_exponents(made)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda n: lyapunov_exponents(n, 0), "n_exponents 0, .* from 1 to 4 exponents are wanted"),
+        (lambda n: lyapunov_exponents(n, 5), "n_exponents 5, .* from 1 to 4 exponents are wanted"),
+        (lambda n: lyapunov_exponents(n, n_bins=5), "n_bins 5, every_bins 10; .* n_bins not below every_bins"),
+        (lambda n: fixed_points(n, drive_NH=torch.zeros(2, 3)), r"drive of shape \(2, 3\); \(1, 4\), nodes by units"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_instead_of_told_as_0(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(ModularNetwork(ONE, area_size=4))

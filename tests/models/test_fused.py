@@ -1,12 +1,26 @@
 """The fast way through time gives the numbers and gradients of the plain one."""
 
+import os
+
+import numpy as np
 import pytest
 import torch
 
 from neuroloom.models import Area, GlobalModule, ModularNetwork, Pathway, Port, Topology, fused
+from neuroloom.models.fused import small_products
+from neuroloom.models.fused.small_products import Products
 from neuroloom.models.recurrence import Cut, step_by_step
 
 NAMES = "ABCDEFG"
+
+
+@pytest.fixture(params=["products", "bundles"])
+def way(request, monkeypatch):
+    """Both ways, of which a CPU takes the first."""
+    walks = {"products": fused.products, "bundles": fused.bundles}
+    other = next(walks[name] for name in walks if name != request.param)
+    monkeypatch.setattr(fused, "are_there", lambda _: request.param == "products")
+    monkeypatch.setattr(other, "walk", None)
 
 
 def topology(*delays: int, sign: int = 0, sizes: tuple[int, ...] = ()) -> Topology:
@@ -46,18 +60,18 @@ def compared(made: ModularNetwork, cut: Cut, gain: torch.Tensor | None = None, n
 
 @pytest.mark.parametrize("delays", [(1,), (1, 2, 5), (3,), (2, 4), (20,)])
 @pytest.mark.parametrize("every", [0, 4])
-def test_states_and_all_gradients_are_those_of_autograd(delays, every):
+def test_states_and_all_gradients_are_those_of_autograd(way, delays, every):
     made = ModularNetwork(topology(*delays), area_size=5, bin_s=0.01).double()
     compared(made, Cut(every_bins=every))
 
 
-def test_so_they_are_under_dales_law_with_signs_gains_and_areas_of_several_sizes():
+def test_so_they_are_under_dales_law_with_signs_gains_and_areas_of_several_sizes(way):
     made = ModularNetwork(topology(1, 3, sign=-1, sizes=(3, 6)), bin_s=0.01, dale=True, density=0.7).double()
     gain = torch.rand(7, 1, 1, 6, generator=torch.Generator().manual_seed(1)).double() + 0.5
     compared(made, Cut(), gain)
 
 
-def test_so_they_are_with_a_global_module_and_without_any_pathway():
+def test_so_they_are_with_a_global_module_and_without_any_pathway(way):
     slow = GlobalModule(name="slow", time_scale_s=0.5)
     areas = (Area(name="A"), Area(name="B"))
     compared(
@@ -67,7 +81,7 @@ def test_so_they_are_with_a_global_module_and_without_any_pathway():
     compared(alone, Cut(every_bins=3))
 
 
-def test_a_lesion_counts():
+def test_a_lesion_counts(way):
     made = ModularNetwork(topology(1, 2), area_size=4, bin_s=0.01).double()
     made.lesion("A", "B")
     compared(made, Cut())
@@ -97,3 +111,62 @@ def test_under_autocast_products_are_in_bf16_and_the_result_is_near():
     near.float().square().sum().backward()
     assert 0 < (near - exact).abs().max() < 0.02
     assert (made.messages.weight.grad - wanted).norm() < 0.03 * wanted.norm()
+
+
+def made_small_products(size: int, *, turned: bool, rows: list[int]) -> tuple[Products, int]:
+    """Of as many matrices, one after the other, every two with one result; and how long a tensor of them is."""
+    n, longest = len(rows), max(rows)
+    place = np.arange(n) * longest * size
+    result = np.arange(n) // 2 * longest * size if not turned else np.arange(n) // 2 * size**2
+    right = place if turned else np.arange(n) * size**2
+    parts = np.array([*range(0, n, 2), n])
+    return Products(size, turned, place, right, result, np.array(rows), parts), n * longest * size
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [3, 64, 200])  # 64: in several steps of rows; 200: too wide for that
+@pytest.mark.parametrize("turned", [False, True])
+def test_small_products_are_those_of_torch(dtype, size, turned):
+    rows = [300, 7, 0, 40, 1]
+    products, length = made_small_products(size, turned=turned, rows=rows)
+    generator = torch.Generator().manual_seed(0)
+    left = torch.randn(length, generator=generator, dtype=dtype)
+    right = torch.randn(max(length, 5 * size**2), generator=generator, dtype=dtype)
+    result = torch.randn(max(length, 5 * size**2), generator=generator, dtype=dtype)
+    wanted = result.clone()
+    for at, n in zip(zip(products.left, products.right, products.result, strict=True), rows, strict=True):
+        a = left[at[0] : at[0] + n * size].view(n, size)
+        b = right[at[1] : at[1] + (n if turned else size) * size].view(-1, size)
+        wanted[at[2] : at[2] + (size if turned else n) * size] += ((a.T if turned else a) @ b).flatten()
+    with small_products.alone:
+        products.add(left, right, result)
+    assert torch.allclose(result, wanted, atol=1e-3 if dtype == torch.float32 else 1e-10)
+    assert not torch.equal(result, torch.zeros_like(result))
+
+
+def test_threads_share_the_work_and_change_no_bit(monkeypatch):
+    made = ModularNetwork(topology(1, 2, 5), area_size=9, bin_s=0.01)
+    drive = torch.randn(7, 11, 4, 9, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(small_products, "WORTH_A_THREAD", 0)
+    before, found = torch.get_num_threads(), []
+    try:
+        for n_threads in (1, 3):
+            torch.set_num_threads(n_threads)
+            states = fused.run(made.groups, made.messages, drive, None, Cut())
+            found.append((states, *torch.autograd.grad(states.square().sum(), [made.messages.weight])))
+    finally:
+        torch.set_num_threads(before)
+    assert len(small_products._threads(os.getpid())._threads) > 0
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+def test_the_blas_has_its_threads_back_when_the_last_one_leaves():
+    def n_threads():
+        return {library.num_threads for library in small_products._blas().lib_controllers}
+
+    before = n_threads()
+    with small_products.alone:
+        with small_products.alone:
+            assert n_threads() == {1}
+        assert n_threads() == {1}
+    assert n_threads() == before

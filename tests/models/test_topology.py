@@ -383,3 +383,10 @@ def test_where_a_port_enters_and_leaves_is_said_by_name_or_kind():
 def test_entrances_that_are_no_list_of_names_are_refused(names):
     with pytest.raises(TopologyError, match="inputs of A"):
         Topology(name="t", areas=(replace(A, inputs=names),))
+
+
+def test_a_rewiring_says_how_many_pairs_stay_joined():
+    """Of four areas that are nearly all joined nothing can be swapped: such a control is the network itself."""
+    assert "rewired: 100% of the pairs of areas stay joined" in Topology.read("four-areas").rewired(seed=1).notes
+    told = next(note for note in Topology.read("desikan68").rewired(seed=1).notes if note.startswith("rewired: "))
+    assert int(told.removeprefix("rewired: ").partition("%")[0]) < 30

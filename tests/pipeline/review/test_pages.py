@@ -6,13 +6,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from matplotlib.figure import Figure
 
 from neuroloom.ingest import CrossCheck
 from neuroloom.pipeline.review import write_compare, write_index, write_run, write_session
 from neuroloom.pipeline.review.drifting import drift_picture
 from neuroloom.pipeline.review.headmap import head_maps
 from neuroloom.pipeline.review.run_folder import RunView
-from neuroloom.pipeline.review.scores import is_cut
+from neuroloom.pipeline.review.run_scores import ScoreRow, ScoreValue
+from neuroloom.pipeline.review.scores import draw_scores, is_cut
 from neuroloom.pipeline.review.spectra import spectrum
 from neuroloom.pipeline.review.spikes import unit_table
 from neuroloom.pipeline.review.views import DropRow, IndexView, QuarantineRow, RunRow, SessionRow
@@ -291,3 +293,17 @@ def test_evidence_against_a_clock_map_is_a_finding_and_evidence_for_it_is_not(tm
 def test_what_a_reviewer_should_know_of_a_clock_is_a_finding(tmp_path):
     seen = words(write_session(session(clock_maps=(bent_map(),)), tmp_path))
     assert "Input holds one edge of pulses that last 20.0 ms on ttl." in seen
+
+
+def test_a_row_of_a_picture_is_named_by_its_port_first():
+    """Sessions have long names, and what is too long is cut at its end."""
+    rows = [
+        ScoreRow(session=f"sub-{n}_ses-01_task-a-rather-long-one_run-1", port=port, area="V1", metric="R2",
+                 values={"network": ScoreValue(value=0.5)})
+        for n in ("01", "02") for port in ("gaze", "eeg")
+    ]  # fmt: skip
+    axes = Figure().add_subplot()
+    draw_scores(axes, rows, "R2")
+    named = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert len(set(named)) == 4
+    assert named[0].startswith("gaze · V1 · sub-01_ses-01")

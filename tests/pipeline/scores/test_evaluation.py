@@ -184,8 +184,20 @@ def test_forward_scores_are_of_the_last_bins_alone(data: Windows) -> None:
     assert own.n_bins == 5 * data.held_out.n_windows
     ridge = said.get(port="gaze", metric="forward R2", model="ridge")
     assert own.value < ridge.value < said.get(port="gaze", model="ridge").value + 0.05
-    with pytest.raises(ValueError, match="from 0 to below the window's"):
+    with pytest.raises(ValueError, match="below the window's 2 s"):
         evaluate(Forecasts(lambda y: y, "gaze"), data.held_out, forward_s=9.0)
+
+
+def test_what_is_not_there_is_named_beside_what_is(data: Windows) -> None:
+    found = evaluate(Says(lambda y: y, "gaze"), data.held_out, baselines="mean")  # one name is one baseline
+    assert found.get(port="gaze", model="mean").value < 0.1
+    with pytest.raises(KeyError, match=r"no score 'r2' of 'network' on 'gaze'; there are: .*R2 of network on gaze"):
+        found.get(port="gaze", metric="r2")
+    with pytest.raises(ValueError, match="no session 'nobody' in these windows; there are sub-01"):
+        data.held_out.tiles("nobody")
+    for forward_s in (0.001, float("nan"), -1.0):
+        with pytest.raises(ValueError, match=r"from a bin of 0.02 s to below the window's 2 s is wanted"):
+            evaluate(Says(lambda y: y, "gaze"), data.held_out, forward_s=forward_s)
 
 
 def with_events(simulated: Simulate) -> Windows:

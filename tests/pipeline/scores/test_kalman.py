@@ -78,3 +78,9 @@ def test_a_forecast_sees_nothing_of_the_hidden_bins(data: Windows) -> None:
         assert not np.array_equal(made.predict(data.held_out)[one.id]["gaze"][:20], before[:20])
     finally:
         values[start + 10 - 1 : start + 20] = kept
+
+
+@pytest.mark.parametrize("sizes", [(), (0,), (4, -1)])
+def test_sizes_of_which_no_system_is_made_are_refused(simulated: Simulate, sizes: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="numbers of hidden dimensions, each 1 or more, are wanted"):
+        kalman_baseline(windows([simulated(duration_s=40).session]), sizes=sizes)

@@ -36,7 +36,7 @@ def test_a_network_of_low_gain_is_drawn_to_one_state(data: Windows) -> None:
     assert one.growth[0] < 1
     assert one.exponents_per_s[0] < 0
     assert one.spectral_radius == pytest.approx(0.5, rel=0.05)
-    assert "1 fixed point found, 1 of which attract" in one.words()
+    assert "1 fixed point found, 1 of which attracts" in one.words()
     assert "small differences shrink" in one.words()
 
 

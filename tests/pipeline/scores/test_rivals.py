@@ -13,7 +13,7 @@ from neuroloom.pipeline import TrainConfig, evaluate
 from neuroloom.pipeline.runs.training import attach, train
 from neuroloom.pipeline.runs.windowing import Windows, windows
 from neuroloom.pipeline.scores.pathways import pathway_rows
-from neuroloom.pipeline.scores.rivals import NAMES, Conditions, rival, train_rivals
+from neuroloom.pipeline.scores.rivals import NAMES, OFFERED, Conditions, check_rivals, rival, train_rivals
 
 AREAS = tuple(
     Area(
@@ -83,6 +83,27 @@ def test_a_name_that_is_not_known_lists_those_that_are(data: Windows) -> None:
     conditions = Conditions(topology=TOPOLOGY, make=make, attach=lambda n: None, data=data, config=TrainConfig())
     with pytest.raises(ValueError, match=f"no network 'lstm' to compare with; there are {', '.join(NAMES)}"):
         train_rivals(conditions, ("lstm",), seeds=(0,))
+
+
+def test_the_network_itself_is_not_offered_to_compare_with() -> None:
+    with pytest.raises(ValueError, match=f"no network 'again' to compare with; there are {', '.join(OFFERED)}$"):
+        check_rivals(["dense", "again"])
+
+
+def test_pathways_of_one_area_carry_what_their_weights_let_through(data: Windows) -> None:
+    """A sends its first unit's state to B, its second one's to D: what D gets tells nothing of the first."""
+    ends = (("A", "B"), ("A", "D"), ("B", "C"))
+    run = train(make(replace(TOPOLOGY, pathways=tuple(Pathway(source=s, target=t) for s, t in ends)), 0), data, steps=1)
+    with torch.no_grad():
+        weights = run.network.messages.weight
+        for n, position in enumerate(map(run.network.messages.order.index, (0, 1))):
+            weights[position] = 1e-3 * torch.eye(6)
+            weights[position][n, n] = 1.0
+    first, second = (
+        {row.target: row for row in pathway_rows(run, data.held_out, data.validation)}[target].carries["lfp"]
+        for target in ("B", "D")
+    )
+    assert abs(first - second) > 0.01
 
 
 def test_only_pathways_between_where_light_enters_and_the_hand_leaves_are_missed_by_the_hand(data: Windows) -> None:

@@ -1,18 +1,10 @@
-"""The way through time of leaky units with full messages, with a backward pass written by hand.
+"""Pathways that end in the same area (backward: that start in it) laid side by side, a batched product per delay.
 
-    forward     per block of D bins (the shortest delay): one product per delay for the messages of all pathways,
-                then tanh and leak bin by bin
-    backward    the same, from the end; the gradient of all weights is one product over many bins at once
+Design rationale: on an accelerator small products wait for their launch. Of W pathways a product of (B, H) and (H, H)
+becomes one of (B, W H) and (W H, H), and the sum over pathways happens inside it. Weight gradients bin by bin, as
+autograd computes them, would cost as much again.
 
-The numbers are those of `recurrence.py`, up to rounding; `tests/models/test_fused.py` checks states and all gradients
-against plain autograd. It is used wherever it can be: one group of leaky units that update in every bin, messages of
-full rank, nothing nudged, gradients not cut between areas. Under autocast products are in bf16 and sums in float32.
-
-Design rationale: small products are slow. Pathways that end in the same area (backward: that start in it) are laid
-side by side, four at a time, so that a product of (B, H) and (H, H) becomes one of (B, 4 H) and (4 H, H) and the sum
-over pathways happens inside it. Weight gradients bin by bin, as autograd computes them, would cost as much again.
-
-Shapes: N nodes, T bins, B batch, H units, E pathways, K bundle of pathways, D bins of a block.
+Shapes: N nodes, T bins, B batch, H units, E pathways, K far ends, W pathways that end in each, D bins of a block.
 """
 
 from __future__ import annotations
@@ -26,9 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 if TYPE_CHECKING:
-    from .groups import Group
-    from .messages import Messages
-    from .recurrence import Cut
+    from ..messages import Messages
 
 SLAB_ROWS = 1024  # bins times batch that a weight gradient is computed of at once: bounds the memory it takes
 
@@ -97,27 +87,19 @@ class Plan:
         )
 
 
-def can_run(groups: Sequence[Group], messages: Messages, cut: Cut, is_nudged: bool) -> bool:
-    """Whether this file has that way through time."""
-    alone = len(groups) == 1 and groups[0].period_bins == 1
-    leaky = alone and type(groups[0].packed).__module__ == f"{__package__}.modules.leaky"
-    return leaky and not (is_nudged or messages.rank or cut.between_areas)
-
-
-def run(groups: Sequence[Group], messages: Messages, drive_NTBH: Tensor, gain_N11H: Tensor | None, cut: Cut) -> Tensor:
-    """States of all nodes in all bins, (N, T, B, H), from rest."""
-    group = groups[0]
-    local, alpha = group.packed.constants()
-    (weight,) = messages.constants()
-    alpha = alpha if group.exists is None else alpha * group.exists  # units that are not there stay at rest
-    if gain_N11H is not None:
-        drive_NTBH = drive_NTBH * gain_N11H
-        weight = weight * gain_N11H[:, 0].index_select(0, messages.targets)
-    plan = _plan_of(messages, len(local), drive_NTBH.device)
-    dtype = drive_NTBH.dtype
-    if torch.is_autocast_enabled(drive_NTBH.device.type):
-        dtype = torch.get_autocast_dtype(drive_NTBH.device.type)
-    states: Tensor = _Walk.apply(drive_NTBH, weight, local, alpha, plan, group.packed.dale, cut.every_bins, dtype)  # type: ignore[no-untyped-call]
+def walk(
+    drive_NTBH: Tensor,
+    weight_EHH: Tensor,
+    local_NHH: Tensor,
+    alpha_N1H: Tensor,
+    messages: Messages,
+    dale: bool,
+    every: int,
+    dtype: torch.dtype,
+) -> Tensor:
+    """States, (N, T, B, H). every: bins after which the gradient is cut, 0 for never. dtype: that of the products."""
+    plan = _plan_of(messages, len(local_NHH), drive_NTBH.device)
+    states: Tensor = _Walk.apply(drive_NTBH, weight_EHH, local_NHH, alpha_N1H, plan, dale, every, dtype)  # type: ignore[no-untyped-call]
     return states
 
 
