@@ -104,13 +104,13 @@ class StudentGroup(nn.Module):
         return self.get_parameter(name)
 
     def forward(
-        self, inputs_GBT: Tensor, *, dropout: float = 0.0, generators: Sequence[torch.Generator] = ()
+        self, inputs_GBT: Tensor, *, dropout: Sequence[float] = (), generators: Sequence[torch.Generator] = ()
     ) -> Tensor:
         """Hidden states of all layers side by side, (G, T, B, L H).
 
-        inputs: symbols (G, B, T), or features (G, B, T, I). dropout: chance that a unit of one layer is not seen by
-        the next, for a whole sequence (Gal and Ghahramani 2016), drawn from one generator per student: what becomes of
-        a student does not depend on who is beside it.
+        inputs: symbols (G, B, T), or features (G, B, T, I). dropout: per student, the chance that a unit of one layer
+        is not seen by the next, for a whole sequence (Gal and Ghahramani 2016), drawn from one generator per student:
+        what becomes of a student does not depend on who is beside it.
         """
         gates = self._first_gates(inputs_GBT)
         states = []
@@ -118,7 +118,7 @@ class StudentGroup(nn.Module):
             weight, bias = self.part(f"recurrent{layer}"), self.part(f"recurrent_bias{layer}")
             hidden = GruLayer.apply(gates, weight, bias, self.product)  # type: ignore[no-untyped-call]
             seen = hidden.transpose(0, 1)
-            if dropout:
+            if any(dropout):
                 seen = seen * _kept(seen, dropout, generators)
             states.append(seen)
             if layer + 1 < self.shape.layers:
@@ -155,10 +155,11 @@ class StudentGroup(nn.Module):
         return out.view(G, T, B, -1).transpose(0, 1).contiguous()
 
 
-def _kept(seen_GTBH: Tensor, dropout: float, generators: Sequence[torch.Generator]) -> Tensor:
+def _kept(seen_GTBH: Tensor, dropout: Sequence[float], generators: Sequence[torch.Generator]) -> Tensor:
     _, _, B, H = seen_GTBH.shape
     drawn = torch.stack([torch.rand(1, B, H, generator=each) for each in generators]).to(seen_GTBH.device)
-    return (drawn >= dropout).to(seen_GTBH.dtype) / (1 - dropout)
+    chance = torch.tensor(dropout, device=drawn.device)[:, None, None, None]
+    return (drawn >= chance).to(seen_GTBH.dtype) / (1 - chance)
 
 
 def _start(shape: StudentShape, seed: int) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 UNKNOWN = -1  # a class that is not known: not fitted to
 FOLDS = 5
+FILLED = 1e-6  # of the largest variance: less is no component
 Rows = tuple[Tensor, Tensor]  # features (R, F), classes (R,)
 Classifier = Callable[[Tensor], Tensor]  # features (R, F) -> log-probabilities (R, C)
 
@@ -47,6 +48,41 @@ class Scaler:
     def __call__(self, rows: Tensor, *, keep_unknown: bool = False) -> Tensor:
         scaled = (rows - self.mean) / self.std
         return scaled if keep_unknown else torch.nan_to_num(scaled, nan=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Components:
+    """Principal components of the rows it was made of, each divided by its deviation to the power `flatness`.
+
+    0: a rotation alone, no distance changes; 1: all have unit variance (whitening). Components that the rows do not
+    fill become 0. A row of which anything is unknown becomes unknown.
+    """
+
+    turned_FF: Tensor
+
+    @classmethod
+    def of(cls, rows: Tensor, flatness: float) -> Components:
+        """rows: (..., F) about their mean; rows with NaN are left out."""
+        flat = rows.reshape(-1, rows.shape[-1]).double()
+        known = flat[~flat.isnan().any(dim=1)]
+        variance, turned = torch.linalg.eigh(known.T @ known / max(1, len(known)))
+        filled = variance > FILLED * variance[-1]
+        scale = torch.where(filled, variance.clamp_min(1e-30) ** (-flatness / 2), 0.0)
+        return cls(turned_FF=(turned * scale).float())
+
+    @classmethod
+    def above_noise(cls, rows: Tensor) -> Components:
+        """Each times the share of its variance that is above the noise, a Wiener filter over channels.
+
+        Noise is taken for the same everywhere: the mean variance of the least tenth of the components.
+        """
+        found = cls.of(rows, 0.0)
+        variance = found(torch.nan_to_num(rows)).square().flatten(0, -2).mean(dim=0)
+        noise = variance.sort().values[: max(1, len(variance) // 10)].mean()
+        return cls(turned_FF=found.turned_FF * (1 - noise / variance.clamp_min(1e-30)).clamp_min(0))
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        return rows @ self.turned_FF
 
 
 def linear(x_RF: Tensor, y_R: Tensor, n_classes: int, penalty: float, iterations: int = 60) -> Classifier:

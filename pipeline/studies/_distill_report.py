@@ -131,10 +131,12 @@ def _sentence(settings: Settings, rows: Sequence[Row]) -> str:
     k, snr = settings.at
     at = [row for row in rows if row["k"] == k and row["snr_db"] == snr and row["n"] == max(settings.budgets)]
     by_name = {row["arm"]: row for row in at}
-    head = by_name.get("electrodes")
+    head = by_name.get("electrodes") or by_name.get("guided")
     if head is None:
         return "Nothing to say yet: the cell that the headline stands on has no result."
-    best = max((by_name[name] for name in ("electrodes", "electrodes + decoded") if name in by_name), key=_value)
+    best = max(
+        (by_name[name] for name in ("electrodes", "electrodes + decoded", "guided") if name in by_name), key=_value
+    )
     others = [f"{name} electrodes {estimate(by_name[name])}" for name in CONTROLS if name in by_name]
     found = estimate(best)
     effect = "was worth" if found.low > 1 else "showed no certain gain: it was worth"
@@ -207,7 +209,9 @@ def _wanted(settings: Settings, rows: Sequence[Row]) -> tuple[Row, ...]:
 def _plots(rows: Sequence[Row], arms: Sequence[Arm], metric: str, words: str) -> tuple[Plot, ...]:
     shown = [{"arm": told(row), **{k: v for k, v in row.items() if k != "arm"}} for row in rows]
     lines = [{"arm": _line(arm), "n": arm.n} | mean_of(arm.losses).cells(metric) for arm in arms]
-    grid = [row for row in rows if row["arm"] == "electrodes" and row["k_over_d"] is not None and _finite(row)]
+    grid = [
+        row for row in rows if row["arm"] in ("electrodes", "guided") and row["k_over_d"] is not None and _finite(row)
+    ]
     return (
         Plot(
             table=Table(

@@ -45,7 +45,7 @@ class Student:
     """One student's plan: its lessons, the weights of its losses and where it starts.
 
     hard, soft, electrodes: weights of the cross-entropy of given answers, of that to soft answers, and of the mean
-    squared error to the electrodes.
+    squared error to the electrodes. dropout: another than that of the schooling.
     """
 
     lessons: Material
@@ -53,6 +53,7 @@ class Student:
     hard: float = 1.0
     soft: float = 0.0
     electrodes: float = 0.0
+    dropout: float | None = None
     seed: int = 0
 
 
@@ -124,7 +125,7 @@ class _Group:
         rows = [self._next_rows(place) for place in self.places]
         states = self.network(
             self._gathered(lambda s: s.lessons.inputs, rows),
-            dropout=self.schooling.dropout,
+            dropout=[self._dropout(self.students[place]) for place in self.places],
             generators=[self.dropout[place] for place in self.places],
         )
         loss = self._behaviour(states, rows) + self._electrodes(states, rows)
@@ -136,6 +137,9 @@ class _Group:
             for name, value in self.network.named_parameters():
                 self.mean[name].lerp_(value, 1 - keep)
         self.step += 1
+
+    def _dropout(self, student: Student) -> float:
+        return self.schooling.dropout if student.dropout is None else student.dropout
 
     def _next_rows(self, place: int) -> Tensor:
         """The next batch of a student; every sequence once before any comes again."""

@@ -11,6 +11,8 @@ is a set of candidates, and behaviour alone is always among them; which is taken
     electrodes  regression on electrodes, for every number of channels and every noise
     combined    the same, and the teacher's answers decoded from the electrodes (by a decoder that was fitted on other
                 sequences) as soft answers; reported also by part: "decoded" is the soft answers alone
+    guided      all three at once, and what a better decoder reads from the electrodes counts as much as given answers
+                or more: it has less luck of the draw in it
     reading     electrodes also while it only reads: more sequences with electrodes and without any answer
     shuffled    control: the same electrode values at wrong times
     surrogate   control: other values with the same covariance and spectra
@@ -23,8 +25,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -58,6 +60,7 @@ SMALL_TEACHER = {
     "heads": 2, "context": 32, "steps": 400,
 }  # fmt: skip
 UPPER_BOUNDS = ("soft", "full")
+GUIDES = ((1.0, 1.0), (2.0, 0.3))  # weights of decoded and of given answers in the guided arm
 WINDOWS = (2, 4)  # steps that a decoder of answers may see; held-out answers choose
 
 
@@ -66,8 +69,12 @@ class Settings(Placed):
 
     curve: sequences of behaviour alone. budgets: sequences with electrodes. channels x snr_db: the grid; at: its cell
     (channels, dB) where the other arms and the controls stand. presets: further electrodes by name. strengths: of the
-    regression on electrodes whose channels have unit variance; 0 is always a candidate. reading: sequences with
-    electrodes and without answers, per sequence with answers; 0 leaves the arm out.
+    regression on electrodes whose channels have unit variance; 0 is always a candidate. flatness: students imitate the
+    electrodes' principal components, each divided by its deviation to this power: 0 is the channels as they are, and
+    the more, the more small components count, in which much of the behaviour lies. formulation: how electrodes are
+    learned from, controls included: `each` loss by itself, and both at `at`; or `guided`, see above. dropouts: that
+    behaviour alone has a candidate for each of, the schooling's where it is empty; other candidates have that.
+    reading: sequences with electrodes and without answers, per sequence with answers; 0 leaves the arm out.
     upper_bounds: let students see what no recording gives, as controls and for G.
     """
 
@@ -84,6 +91,9 @@ class Settings(Placed):
         default_factory=lambda: {"eeg-like": ElectrodeConfig(kind="eeg", n_channels=12, snr_db=-10.0, low_pass=0.7)}
     )
     strengths: tuple[float, ...] = (10.0, 40.0, 120.0)
+    flatness: float = Field(default=0.0, ge=0, le=1)
+    formulation: Literal["each", "guided"] = "each"
+    dropouts: tuple[float, ...] = ()
     reading: int = Field(default=0, ge=0)
     upper_bounds: bool = True
     units: int = Field(default=48, ge=1)
@@ -117,6 +127,7 @@ class Candidate:
     strength: float = 0.0
     soft: float = 0.0
     hard: float = 1.0
+    dropout: float | None = None
 
 
 def opened(settings: Settings, store: Store, progress: Any = None) -> Lessons:
@@ -136,17 +147,18 @@ def keys(settings: Settings) -> list[Key]:
     """Every cell: an arm, its sequences, its electrodes, a seed. Behaviour alone comes first."""
     cells: list[dict[str, Any]] = [{"arm": "hard", "n": n} for n in sorted({*settings.curve, *settings.budgets})]
     k, snr = settings.at
+    each, at = ("electrodes", "combined") if settings.formulation == "each" else ("guided", "guided")
     for n in settings.budgets:
-        cells += [{"arm": arm, "n": n, "k": k, "snr_db": snr} for arm in ("combined", "shuffled", "surrogate")]
+        cells += [{"arm": arm, "n": n, "k": k, "snr_db": snr} for arm in (at, "shuffled", "surrogate")]
         cells += [{"arm": "reading", "n": n, "k": k, "snr_db": snr}] if settings.reading else []
         cells += [{"arm": arm, "n": n} for arm in UPPER_BOUNDS if settings.upper_bounds]
         cells += [
-            {"arm": "electrodes", "n": n, "k": channels, "snr_db": noise}
+            {"arm": each, "n": n, "k": channels, "snr_db": noise}
             for channels in settings.channels
             for noise in settings.snr_db
             if (channels, noise) != settings.at
         ]
-        cells += [{"arm": "electrodes", "n": n, "preset": name} for name in settings.presets]
+        cells += [{"arm": each, "n": n, "preset": name} for name in settings.presets]
     return [{**cell, "seed": seed} for cell in cells for seed in range(settings.seeds)]
 
 
@@ -170,6 +182,7 @@ def solve(lessons: Lessons, settings: Settings, asked: Sequence[Key]) -> list[Re
             hard=candidate.hard,
             soft=candidate.soft,
             electrodes=candidate.strength,
+            dropout=candidate.dropout,
             seed=int(key["seed"]),
         )
         for key, one in zip(asked, prepared, strict=True)
@@ -185,10 +198,13 @@ def solve(lessons: Lessons, settings: Settings, asked: Sequence[Key]) -> list[Re
     )
     found = school(shape, students, Schooling(**settings.schooling | {"device": str(settings.place)}))
     scores = test_scores(lessons, shape, found, str(settings.place))
-    rows = [
-        {"strength": c.strength, "soft": c.soft, "validation_nats": f.validation_nats, "best_step": f.best_step} | score
+    rows: list[dict[str, Any]] = [
+        {
+            "strength": c.strength, "soft": c.soft, "hard": c.hard, "dropout": c.dropout,
+            "validation_nats": f.validation_nats, "best_step": f.best_step, **score,
+        }
         for c, f, score in zip(candidates * len(asked), found, scores, strict=True)
-    ]
+    ]  # fmt: skip
     per = len(candidates)
     results: list[Result] = []
     for i, (key, one) in enumerate(zip(asked, prepared, strict=True)):
@@ -241,20 +257,22 @@ class _Prepared:
 
 
 def _candidates(arm: str, settings: Settings) -> list[Candidate]:
-    alone = Candidate()
+    alone = [Candidate(dropout=dropout) for dropout in settings.dropouts or (None,)]
     regression = [Candidate(strength=strength) for strength in settings.strengths]
     if arm == "hard":
-        return [alone]
+        return alone
     if arm == "soft":
         return [Candidate(soft=1.0, hard=0.0)]
     if arm == "combined":
         return [
-            alone,
+            *alone,
             *regression,
             Candidate(soft=1.0),
             *(Candidate(strength=c.strength, soft=1.0) for c in regression),
         ]
-    return [alone, *regression]
+    if arm != "full" and settings.formulation == "guided":
+        return [*alone, *(replace(c, soft=soft, hard=hard) for c in regression for soft, hard in GUIDES)]
+    return [*alone, *regression]
 
 
 def _materials(lessons: Lessons, settings: Settings, key: Key) -> _Prepared:
@@ -280,8 +298,16 @@ def _materials(lessons: Lessons, settings: Settings, key: Key) -> _Prepared:
     position = torch.cat([torch.nonzero(rows == row)[0] for row in train])
     scaler = _decoders.Scaler.of(e_NTK[position])
     seen = scaler(e_NTK, keep_unknown=True)
-    soft_NTV = _decoded(lessons, seen, rows, train, validate) if arm == "combined" else None
-    material = Material(inputs=inputs, answers_NT=answers, electrodes_NTK=seen[position], soft_NTV=soft_NTV)
+    soft_NTV = None
+    if arm == "combined":
+        soft_NTV = _decoded(lessons, seen, rows, train, validate, WINDOWS)
+    elif arm != "full" and settings.formulation == "guided":
+        denoised = _decoders.Components.above_noise(seen[position])(seen)
+        soft_NTV = _decoded(lessons, denoised, rows, train, validate, (1,))
+    target = seen[position]
+    if settings.flatness:
+        target = _decoders.Components.of(target, settings.flatness)(target)
+    material = Material(inputs=inputs, answers_NT=answers, electrodes_NTK=target, soft_NTV=soft_NTV)
     return _Prepared(lessons=material, validation=held, facts=facts)
 
 
@@ -307,13 +333,15 @@ def electrodes_of(settings: Settings, key: Key) -> ElectrodeConfig:
     return ElectrodeConfig(n_channels=int(key["k"]), snr_db=float(key["snr_db"])).model_copy(update=seeds)
 
 
-def _decoded(lessons: Lessons, seen_NTK: Tensor, rows: Tensor, train: Tensor, validate: Tensor) -> Tensor:
+def _decoded(
+    lessons: Lessons, seen_NTK: Tensor, rows: Tensor, train: Tensor, validate: Tensor, windows: Sequence[int]
+) -> Tensor:
     """The teacher's answers as a decoder reads them from electrodes: probabilities (N, T, V) of the training rows."""
     place = {int(row): i for i, row in enumerate(rows)}
     y, y_held = lessons.answers_NT[train], lessons.answers_NT[validate]
     known, known_held = y != UNKNOWN, y_held != UNKNOWN
     tried = []
-    for window in WINDOWS:
+    for window in windows:
         features = torch.nan_to_num(_decoders.windowed(seen_NTK, window))
         x, x_held = (features[[place[int(row)] for row in part]] for part in (train, validate))
         held = (x_held[known_held], y_held[known_held])

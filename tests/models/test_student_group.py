@@ -49,6 +49,15 @@ def test_students_do_not_touch_each_other():
     assert all(not p.grad[1].any() for p in group.parameters() if p.grad is not None)
 
 
+def test_each_student_has_its_own_dropout():
+    group = StudentGroup(SHAPE, (3, 4))
+    symbols = torch.zeros(2, 1, 3, dtype=torch.long)
+    generators = [torch.Generator().manual_seed(1) for _ in range(2)]
+    dropped, whole = group(symbols, dropout=(0.0, 0.9), generators=generators), group(symbols)
+    assert torch.equal(dropped[0], whole[0])
+    assert bool((dropped[1] == 0).any())
+
+
 def test_the_seed_decides_where_a_student_starts():
     first, second = StudentGroup(SHAPE, (1, 2)), StudentGroup(SHAPE, (2, 1))
     assert torch.equal(first.part("input0")[0], second.part("input0")[1])

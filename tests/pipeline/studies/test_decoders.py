@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from neuroloom.pipeline.studies import _decoders
-from neuroloom.pipeline.studies._decoders import Scaler, cross_fitted, linear, mlp, nats, windowed
+from neuroloom.pipeline.studies._decoders import Components, Scaler, cross_fitted, linear, mlp, nats, windowed
 
 
 def noisy(n=200, seed=0):
@@ -35,6 +35,39 @@ def test_a_flat_channel_stays_flat():
 def test_what_is_not_known_is_scaled_to_nothing():
     scaler = Scaler.of(torch.tensor([[1.0], [3.0], [float("nan")]]))
     assert scaler(torch.tensor([[float("nan")], [3.0]])).tolist() == [[0.0], [1.0]]
+
+
+LOUD_AND_QUIET = torch.tensor([[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+
+
+@pytest.mark.parametrize(("flatness", "ratio"), [(0.0, 4.0), (0.5, 2.0), (1.0, 1.0)])
+def test_a_loud_component_is_brought_nearer_to_a_quiet_one(flatness, ratio):
+    variance = Components.of(LOUD_AND_QUIET, flatness)(LOUD_AND_QUIET).square().mean(dim=0)
+    assert float(variance.max() / variance.min()) == pytest.approx(ratio)
+
+
+def test_what_is_no_louder_than_the_noise_is_left_out():
+    kept = Components.above_noise(LOUD_AND_QUIET)(LOUD_AND_QUIET).square().mean(dim=0)
+    assert sorted(kept.tolist()) == pytest.approx([0.0, 2.0 * (1 - 0.5 / 2.0) ** 2], abs=1e-6)
+
+
+def test_components_that_are_not_flattened_keep_distances():
+    turned = Components.of(LOUD_AND_QUIET, 0.0)(LOUD_AND_QUIET)
+    assert turned @ turned.T == pytest.approx(LOUD_AND_QUIET @ LOUD_AND_QUIET.T, abs=1e-6)
+
+
+def test_a_component_that_nothing_fills_stays_empty():
+    rows = torch.stack([LOUD_AND_QUIET[:, 0], LOUD_AND_QUIET[:, 0]], dim=1)
+    variance = Components.of(rows, 1.0)(rows).square().mean(dim=0)
+    assert sorted(variance.tolist()) == pytest.approx([0.0, 1.0], abs=1e-6)
+
+
+def test_components_of_what_is_not_known_are_not_known():
+    nan = float("nan")
+    rows = torch.cat([LOUD_AND_QUIET, torch.tensor([[nan, 1.0]])])
+    found = Components.of(rows, 1.0)(rows)
+    assert found[-1].isnan().all()
+    assert not found[:-1].isnan().any()
 
 
 def test_a_linear_decoder_reads_a_class():

@@ -84,6 +84,49 @@ def test_electrodes_have_unit_variance_over_training_time(lessons):
     assert seen.flatten(0, 1).std(dim=0, correction=0) == pytest.approx(torch.ones(4), abs=1e-4)
 
 
+def test_small_components_count_more_the_flatter_they_are_made(lessons):
+    shares = []
+    for flatness in (0.0, 0.5, 1.0):
+        settings = TINY.model_copy(update={"flatness": flatness})
+        seen = distill._materials(lessons, settings, one("shuffled")).lessons.electrodes_NTK.flatten(0, 1)
+        variance = torch.linalg.eigvalsh(seen.T @ seen / len(seen))
+        shares.append(float(variance[0] / variance[-1]))
+    assert shares[0] < shares[1] < shares[2] == pytest.approx(1.0, abs=1e-3)
+    assert shares[1] == pytest.approx(shares[0] ** 0.5, rel=1e-3)
+
+
+GUIDED = TINY.model_copy(update={"formulation": "guided", "flatness": 0.5, "dropouts": (0.1, 0.4)})
+
+
+def test_guided_students_stand_in_every_cell_with_electrodes():
+    arms = {key["arm"] for key in distill.keys(GUIDED)}
+    assert arms == {"hard", "guided", "reading", "shuffled", "surrogate", "soft", "full"}
+    assert len(distill.keys(GUIDED)) == len(distill.keys(TINY))
+
+
+@pytest.mark.parametrize("arm", ["guided", "reading", "shuffled", "surrogate"])
+def test_guided_students_and_their_controls_learn_by_the_same_losses(lessons, arm):
+    found = distill._materials(lessons, GUIDED, one(arm))
+    assert found.lessons.soft_NTV.sum(dim=-1) == pytest.approx(torch.ones(found.lessons.answers_NT.shape), abs=1e-4)
+    assert found.lessons.electrodes_NTK.shape[-1] == 4
+    assert found.validation.electrodes_NTK is None
+    assert found.validation.soft_NTV is None
+    alone, other, *guided = distill._candidates(arm, GUIDED)
+    assert [(c.strength, c.soft, c.hard, c.dropout) for c in (alone, other)] == [(0, 0, 1, 0.1), (0, 0, 1, 0.4)]
+    assert [(c.strength, c.soft, c.hard, c.dropout) for c in guided] == [(10, 1, 1, None), (10, 2, 0.3, None)]
+
+
+def test_behaviour_alone_may_choose_its_dropout():
+    assert [c.dropout for c in distill._candidates("hard", GUIDED)] == [0.1, 0.4]
+    assert [c.dropout for c in distill._candidates("hard", TINY)] == [None]
+
+
+def test_what_guides_is_told_in_the_headline():
+    row = {"arm": "guided", "k": 4, "snr_db": 0.0, "n": 16, "k_over_d": 0.25, "seeds": 2}
+    row |= {"M": 2.0, "M_low": 1.5, "M_high": 2.5, "M_bound": ""}
+    assert "was worth 2.00 (1.50 to 2.50) plain samples (guided, N = 16" in _distill_report._sentence(GUIDED, [row])
+
+
 def test_who_only_reads_gives_no_answers(lessons):
     material = distill._materials(lessons, TINY, one("reading")).lessons
     assert (material.answers_NT == UNKNOWN).all(dim=1).sum() == 16
