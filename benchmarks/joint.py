@@ -9,8 +9,8 @@ draws a teacher and its people.
 
 In every second each kind of recording is missing with the chance asked for, in training and test; behaviour too, in
 training. Scored are position and choices of all held-out time, whatever is missing there, as the mean over people. All
-ways get the same seconds, those of what they may hear; the networks train for as many steps, on all people together, and have their readouts shrunk;
-ridge and Kalman filter are neuroloom's baselines, fitted for each person.
+ways get the same seconds, those of what they may hear; the networks train for as many steps, on all people together,
+and have their readouts shrunk; ridge and Kalman filter are neuroloom's baselines, fitted for each person.
 """
 
 from __future__ import annotations
