@@ -184,13 +184,11 @@ class Run:
         state = read_checkpoint(home)
         network.load_state_dict(state["best"])
         config = TrainConfig.from_table(said["training"])
-        stopped_early = bool(config.patience) and int(state["stale"]) >= config.patience
         return cls(
             network=network,
             window_config=_window_config(said["windows"]),
             config=config,
-            is_whole=(int(state["step"]) >= config.steps or stopped_early)
-            and (not config.shrink_readouts or state.get("kept") is not None),
+            is_whole=_has_ended(state, config),
             folder=home,
             losses=tuple(row["loss"] for row in read_metrics(home) if "loss" in row),
             best_step=int(state["best_step"]),
@@ -358,6 +356,15 @@ def read_config(folder: Path) -> dict[str, Any]:
         why = getattr(error, "strerror", None) or error
         raise ValueError(f"{path}: {why}; the settings of a run are wanted") from error
     return said
+
+
+def _has_ended(state: Mapping[str, Any], config: TrainConfig) -> bool:
+    """Whether a training has, by its checkpoint. One without steps was written at the end (`reinforcing.py`)."""
+    if "step" not in state:
+        return True
+    stopped_early = bool(config.patience) and int(state["stale"]) >= config.patience
+    is_shrunk = not config.shrink_readouts or state.get("kept") is not None
+    return (int(state["step"]) >= config.steps or stopped_early) and is_shrunk
 
 
 def check_same(there: Mapping[str, Any], said: Mapping[str, Any], path: Path) -> None:
