@@ -27,6 +27,8 @@ PARTS: Mapping[str, Mapping[str, Callable[[Mapping[str, Any]], bool]]] = {
     }
 }
 
+LEAST, LEAST_OF_TEXT = (6.0, 10.0), (2.5, 3.0)  # M that is wanted at 0 and at 10 dB
+
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
@@ -188,9 +190,10 @@ def _wanted(settings: Settings, rows: Sequence[Row]) -> tuple[Row, ...]:
     for row in rows:
         if row["kind"] == "recorded" and row["k"] == k and row["snr_db"] is not None:
             best[row["snr_db"]] = max(best.get(row["snr_db"], row), row, key=_value)
+    least_M, least_M_later = LEAST_OF_TEXT if settings.teacher.get("kind") == "characters" else LEAST
     asked: list[tuple[str, Row | None, str, float]] = [
-        (f"M at k={k}, {snr:g} dB", best.get(snr), "M", 6.0),
-        (f"M at k={k}, {snr + 10:g} dB", best.get(snr + 10), "M", 10.0),
+        (f"M at k={k}, {snr:g} dB", best.get(snr), "M", least_M),
+        (f"M at k={k}, {snr + 10:g} dB", best.get(snr + 10), "M", least_M_later),
         (f"G at k={k}, {snr:g} dB", best.get(snr), "G", 0.75),
     ]
     found = [
