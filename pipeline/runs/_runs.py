@@ -325,9 +325,13 @@ def latest_rows(folder: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+        # From the byte before: what comes up to the first end of a line is a rest of one, whatever it begins with.
+        before = path.stat().st_size - TAIL_BYTES - 1
+        if before >= 0:
+            file.seek(before)
+            file.readline()
         lines = file.read().splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.startswith(b"{") and line.endswith(b"\n")]
+    return [json.loads(line) for line in lines if line.endswith(b"\n")]
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
