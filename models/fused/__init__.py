@@ -49,5 +49,7 @@ def run(groups: Sequence[Group], messages: Messages, drive_NTBH: Tensor, gain_N1
         weight = weight * gain_N11H[:, 0].index_select(0, messages.targets)
     kind = drive_NTBH.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else drive_NTBH.dtype
-    walk = products.walk if kind == "cpu" and dtype == drive_NTBH.dtype and are_there(dtype) else bundles.walk
-    return walk(drive_NTBH, weight, local, alpha, messages, group.packed.dale, cut.every_bins, dtype)
+    asked = (drive_NTBH, weight, local, alpha, messages, group.packed.dale, cut.every_bins)
+    if kind == "cpu" and dtype == drive_NTBH.dtype and are_there(dtype):
+        return products.walk(*asked)
+    return bundles.walk(*asked, dtype)

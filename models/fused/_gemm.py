@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numba
@@ -17,11 +18,13 @@ SMALL = 1_000_000  # multiplications up to which OpenBLAS has kernels that pack 
 FEW_ROWS = 32  # below that they do not pay
 
 
+@cache
 def address(name: str) -> int:
     """Of a routine of the BLAS that SciPy was built with, as SciPy hands it to other compiled code."""
     return int(get_cython_function_address(cython_blas.__name__, name))
 
 
+@cache
 def takes_32_bit_sizes() -> bool:
     """Whether the routines want sizes as this file writes them; builds of SciPy with 64-bit ones are possible."""
     return "(char *, char *, int *," in repr(cython_blas.__pyx_capi__["sgemm"])
@@ -86,7 +89,8 @@ def _multiply(
                 _call(routine, (plain, plain, wide, n_rows, wide, factor, b, wide, a_here, wide, factor, c_here, wide))
 
 
-def compiled() -> Callable[..., None]:
+@cache
+def loop() -> Callable[..., None]:
     """`_multiply`, compiled, and kept for the next process where there is a place for it."""
     try:
         kept: Callable[..., None] = numba.njit(cache=True, nogil=True)(_multiply)

@@ -34,7 +34,6 @@ def walk(
     messages: Messages,
     dale: bool,
     every: int,
-    _dtype: torch.dtype,
 ) -> Tensor:
     """States, (N, T, B, H). every: bins after which the gradient is cut, 0 for never."""
     routes = Routes.of(messages, len(local_NHH))

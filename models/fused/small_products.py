@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ContextDecorator
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ Places = npt.NDArray[np.int64]
 
 def are_there(dtype: torch.dtype) -> bool:
     """Whether there are products of that kind of number."""
-    return dtype in ROUTINES and _takes_our_sizes()
+    return dtype in ROUTINES and bool(_compiled().takes_32_bit_sizes())
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +71,9 @@ class Products:
 
     def _do(self, left: Tensor, right: Tensor, result: Tensor, first: int, last: int) -> None:
         name, dtype = ROUTINES[result.dtype]
-        _loop()(
-            _routine(name),
+        compiled = _compiled()
+        compiled.loop()(
+            compiled.address(name),
             LETTERS,
             np.array([self.size, 0], np.int32),
             np.ones(1, dtype),
@@ -120,7 +121,7 @@ alone = _Alone()
 def _blas() -> Any:
     from threadpoolctl import ThreadpoolController
 
-    _routine("sgemm")  # loads SciPy's
+    _compiled()  # loads SciPy's
     return ThreadpoolController().select(internal_api="openblas")
 
 
@@ -130,22 +131,8 @@ def _threads(_process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="products")
 
 
-@cache
-def _takes_our_sizes() -> bool:
+def _compiled() -> ModuleType:
+    """The compiled loop and what it calls, imported when it is first needed."""
     from . import _gemm
 
-    return _gemm.takes_32_bit_sizes()
-
-
-@cache
-def _routine(name: str) -> int:
-    from . import _gemm
-
-    return _gemm.address(name)
-
-
-@cache
-def _loop() -> Callable[..., None]:
-    from . import _gemm
-
-    return _gemm.compiled()
+    return _gemm

@@ -59,9 +59,7 @@ class TrainingForm(Form):
     input_dropout: float = Field(default=0.0, ge=0, lt=1, description="chance that an input is missing from a batch")
     prune_to: float = Field(default=0.0, ge=0, lt=1, description="share of connections removed on the way")
     validate_every: int = Field(default=100, ge=1, description="steps")
-    shrink_readouts: bool = Field(
-        default=False, description="towards their means, as far as is best on validation time"
-    )
+    shrink_readouts: bool = Field(default=False, description="towards constants, as far as is best on validation time")
     patience: int = Field(default=8, ge=0, description="validations without a better one until it stops; 0: never")
     accelerator: Literal["cpu", "auto", "cuda"] = "cpu"
     precision: Literal["32-true", "bf16-mixed"] = "32-true"

@@ -152,8 +152,10 @@ def _shrunk(parts: Mapping[FromAreas, Tensor], share: float) -> Iterator[None]:
     with torch.no_grad():
         for part, constant_CP in parts.items():
             _shrink(part, share, constant_CP)
-    yield
-    with torch.no_grad():
-        for part, (weight, bias) in before.items():
-            part.weight.copy_(weight)
-            part.bias.copy_(bias)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for part, (weight, bias) in before.items():
+                part.weight.copy_(weight)
+                part.bias.copy_(bias)
