@@ -22,7 +22,7 @@ from neuroloom.models.student_speaker import StudentSpeaker
 from neuroloom.models.teachers import characters, hidden_markov
 from neuroloom.models.teachers.hidden_markov import Language
 from neuroloom.pipeline.documents import document_of
-from neuroloom.pipeline.runs._runs import CONFIG
+from neuroloom.pipeline.runs.run_files import CONFIG
 from neuroloom.pipeline.store import Store, StoreError
 from neuroloom.pipeline.studies._cells import NETWORKS, REQUEST
 

@@ -30,5 +30,8 @@ shared code. Other packages add kinds through the entry point group "neuroloom.r
 from __future__ import annotations
 
 from .._registry import Registry
+from ._shared import FromAreas
 
 kinds = Registry(__name__, __path__, "neuroloom.readouts", "readout")
+
+__all__ = ["FromAreas", "kinds"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from neuroloom.pipeline.review.run_folder import CONFIG
+from neuroloom.pipeline.runs.run_files import CONFIG
 
 
 def main(arguments: list[str]) -> int:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from neuroloom.pipeline.catalog import RUNNING, Catalog
 from neuroloom.pipeline.documents import readable_document_of
+from neuroloom.pipeline.runs.run_files import latest_rows
 from neuroloom.pipeline.store import Store, StoreError
 
-METRICS, REQUEST = "metrics.jsonl", "request.json"
+REQUEST = "request.json"
 MOST_ROWS = 5000
 LARGEST_LOOK = 4 << 20  # bytes from the end of the metrics; what lies before was asked for before
 
@@ -30,7 +28,7 @@ def live_run(store: Store, name: str, after: int) -> dict[str, Any]:
     steps = readable_document_of(folder / REQUEST).get("steps")
     found: dict[str, list[list[float]]] = {"training": [], "validation": []}
     step = 0
-    for row in _rows(folder / METRICS):
+    for row in latest_rows(folder, LARGEST_LOOK):
         at = row.get("step")
         if not isinstance(at, int):
             continue
@@ -46,21 +44,3 @@ def live_run(store: Store, name: str, after: int) -> dict[str, Any]:
         "steps": steps if isinstance(steps, int) else 0,
         **{key: rows[:MOST_ROWS] for key, rows in found.items()},
     }
-
-
-def _rows(path: Path) -> list[Mapping[str, Any]]:
-    """Whole lines at the end of the metrics."""
-    if not path.is_file():
-        return []
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - LARGEST_LOOK))
-        lines = file.read().split(b"\n")
-    found = []
-    for line in lines:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue  # cut at the beginning of the look, or still being written
-        if isinstance(row, Mapping):
-            found.append(row)
-    return found

@@ -26,12 +26,12 @@ from neuroloom.ingest.words import short
 from neuroloom.models.topology import Topology, TopologyError
 from neuroloom.pipeline.review.fidelity import FidelityView
 from neuroloom.pipeline.review.inside import MECHANISM, PATHWAYS, InsideView
-from neuroloom.pipeline.review.live import METRICS, REQUEST
+from neuroloom.pipeline.review.live import REQUEST
 from neuroloom.pipeline.review.run_scores import MISSING, SCORES, ScoreRow, is_number, read_json, score_rows
+from neuroloom.pipeline.runs.run_files import CHOICE, CONFIG, METRICS, TOPOLOGY
 from neuroloom.pipeline.scores.worse import WORSE, read_worse, worse_in
 
-CONFIG, TOPOLOGY = "config.json", "topology.toml"
-CHOICE, CHANNELS, FIDELITY, TRIALS = "choice.json", "channels.json", "fidelity.json", "trials.json"
+CHANNELS, FIDELITY, TRIALS = "channels.json", "fidelity.json", "trials.json"
 NO_CURVE = np.empty((0, 2))
 
 

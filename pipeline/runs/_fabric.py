@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from neuroloom.pipeline.runs._runs import TrainConfig
+from neuroloom.pipeline.runs.train_config import TrainConfig
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric

@@ -8,7 +8,7 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from neuroloom.pipeline.runs._runs import TrainConfig
+    from neuroloom.pipeline.runs.train_config import TrainConfig
 
 WANTED = {int: "a whole number", float: "a finite number", str: "a text"}
 ABOVE_0 = ("learning_rate", "clip_norm")

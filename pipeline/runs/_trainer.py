@@ -26,28 +26,26 @@ from neuroloom.models import ModularNetwork
 from neuroloom.models.forcing import forcing
 from neuroloom.models.recurrence import Cut, Nudge
 from neuroloom.pipeline.runs._ahead import ahead
+from neuroloom.pipeline.runs._described import described, sized
 from neuroloom.pipeline.runs._fabric import fabric_of
-from neuroloom.pipeline.runs._runs import (
+from neuroloom.pipeline.runs._terms import Terms
+from neuroloom.pipeline.runs.choosing import Choice
+from neuroloom.pipeline.runs.run import Run, hidden
+from neuroloom.pipeline.runs.run_files import (
     CHECKPOINT,
     CONFIG,
     METRICS,
     TOPOLOGY,
-    Run,
-    TrainConfig,
     check_same,
-    described,
-    hidden,
     read_checkpoint,
     read_config,
     read_metrics,
-    sized,
     write_checkpoint,
 )
-from neuroloom.pipeline.runs._terms import Terms
-from neuroloom.pipeline.runs.choosing import Choice
 from neuroloom.pipeline.runs.run_logs import RunLogs
 from neuroloom.pipeline.runs.shrinking import Shares, shrink_readouts
-from neuroloom.pipeline.runs.windowing import Batch, Windows
+from neuroloom.pipeline.runs.train_config import TrainConfig
+from neuroloom.pipeline.runs.windowing import Batch, Windows, counted
 
 Progress = Callable[[int, float], None]
 PRUNED_BETWEEN = (0.2, 0.7)  # shares of the steps; the rest is for the network to recover
@@ -302,8 +300,7 @@ class Trainer:
         device, losses = self.fabric.device, {}
         for name, target in batch.targets.items():
             readout: Any = self.network.readout(batch.session, name)
-            reach_bins = min(getattr(readout, "reach_bins", 0), len(scored) // 2)
-            in_time = torch.from_numpy(scored & (np.arange(len(scored)) >= reach_bins)).to(device)[None, :, None]
+            in_time = torch.from_numpy(counted(scored, readout)).to(device)[None, :, None]
             mask = batch.masks[name].to(device) & in_time
             n_known = self._summed(mask.sum()) if self.network.training else mask.sum()
             if n_known > 0 and self._port_weight(name, done) != 0:

@@ -12,7 +12,7 @@ from neuroloom.pipeline.review.run_scores import ScoreRow, score_rows
 from neuroloom.pipeline.review.scores import MOST_BARS, draw_loss, draw_scores, metrics
 
 if TYPE_CHECKING:
-    from neuroloom.pipeline.runs._runs import Run
+    from neuroloom.pipeline.runs.run import Run
     from neuroloom.pipeline.scores.evaluation import Scores
 
 MOST_METRICS = 4

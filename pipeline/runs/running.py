@@ -148,7 +148,7 @@ def predict_run(name: str, session_id: str, store: Store) -> Path:
 
 def open_run(store: Store, name: str) -> Run:
     """A trained run. Raises StoreError naming the runs there are, or saying that it has not come to a network yet."""
-    from neuroloom.pipeline.runs._runs import CHECKPOINT
+    from neuroloom.pipeline.runs.run_files import CHECKPOINT
     from neuroloom.pipeline.runs.training import Run
 
     requested(store, name)
@@ -177,7 +177,7 @@ def unfinished(store: Store, name: str) -> str:
 
 def progress_of(store: Store, name: str) -> tuple[int, int]:
     """Steps done, and steps asked for, those of a choice of weights included."""
-    from neuroloom.pipeline.runs._runs import CANDIDATES, steps_done
+    from neuroloom.pipeline.runs.run_files import CANDIDATES, steps_done
     from neuroloom.pipeline.runs.training import steps_of
 
     folder, wanted = store.run_folder(name), steps_of(training_of(requested(store, name)))

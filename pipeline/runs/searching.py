@@ -60,6 +60,7 @@ FIXED = (
     "use_extrapolated", "max_uncertainty_ms", "loggers", "features", "shuffle_recording", "surrogate",
     "training.port_weights", "training.select_on", "training.accelerator",
 )  # fmt: skip
+DRAWN = ("held_out_units", "shuffle_recording", "surrogate")  # by the run's seed
 Trained = tuple[int, float]  # number of a trial, its loss (NaN where it failed)
 Progress = Callable[[str], None]
 Map = Callable[[Sequence[int]], Iterator[Trained]]  # trains these trials, gives each as it ends
@@ -126,6 +127,17 @@ class SearchConfig(RunConfig):
     """A run config with a table `[search]`."""
 
     search: SearchTable
+
+    @model_validator(mode="after")
+    def _draws_alike(self) -> Self:
+        """Of every seed other units are held out, and another order or surrogate is drawn: other losses."""
+        drawn = next((name for name in DRAWN if getattr(self, name)), None)
+        if drawn and "seed" in self.search.space:
+            raise ValueError(
+                f"search.space: 'seed' draws anew what {drawn} = {getattr(self, drawn)!r} takes, and with it what the "
+                "validation loss means; it cannot be searched over beside it"
+            )
+        return self
 
     def base(self) -> RunConfig:
         """The run that is varied."""

@@ -20,11 +20,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from neuroloom.models import ModularNetwork
-from neuroloom.models.readouts._shared import FromAreas
-from neuroloom.pipeline.runs.windowing import Batch, Windows
+from neuroloom.models.readouts import FromAreas
+from neuroloom.pipeline.runs.windowing import Batch, Windows, counted
 
 SHARES = tuple(round(0.1 * step, 1) for step in range(10, -1, -1))
 WINDOWS_FOR_CONSTANTS = 256  # of each session, spread over its training time
@@ -85,7 +86,11 @@ def _best_constants(
     """Gone down to from the mean of what is said; that mean where a port has no targets."""
     (part, *_), biases = means, [part.bias for part in means]
     rest_11AH = part.weight.new_zeros(1, 1, part.n_areas, part.weight.shape[3])
-    known = [(batch.targets[port].to(rest_11AH.device), batch.masks[port].to(rest_11AH.device)) for batch in batches]
+    every = np.ones(batches[0].scored.size, dtype=bool)
+    known = [
+        (batch.targets[port].to(rest_11AH.device), _known(batch, port, every, readout).to(rest_11AH.device))
+        for batch in batches
+    ]
     n_known = sum(int(mask.sum()) for _, mask in known)
     with _shrunk(means, 0.0), torch.enable_grad():
         descent = torch.optim.LBFGS(biases, max_iter=MOST_STEPS, line_search_fn="strong_wolfe")
@@ -114,12 +119,11 @@ def _losses(
     sums: dict[tuple[str, str], np.ndarray[tuple[int], np.dtype[np.float64]]] = {}
     for batch in data.validation.batches(batch_size=BATCH, warm_up_bins=data.config.n_bins // 2):
         state_BTAH = _states(network, batch)
-        in_time = torch.from_numpy(batch.scored).to(state_BTAH.device)[None, :, None]
         for port, target_BTC in batch.targets.items():
-            mask = batch.masks[port].to(state_BTAH.device) & in_time
+            readout: Any = network.readout(batch.session, port)
+            mask = _known(batch, port, batch.scored, readout).to(state_BTAH.device)
             parts = constants[batch.session][port]
             if parts and bool(mask.any()):
-                readout: Any = network.readout(batch.session, port)
                 losses = []
                 for share in SHARES:
                     with _shrunk(parts, share):
@@ -127,6 +131,11 @@ def _losses(
                 key = (batch.session, port)
                 sums[key] = sums.get(key, np.zeros(len(SHARES))) + np.array(losses)
     return sums
+
+
+def _known(batch: Batch, port: str, scored: NDArray[np.bool_], readout: Any) -> Tensor:
+    """The mask (B, T, C) of what is known of a port where it counts."""
+    return batch.masks[port] & torch.from_numpy(counted(scored, readout))[None, :, None]
 
 
 def _states(network: ModularNetwork, batch: Batch) -> Tensor:

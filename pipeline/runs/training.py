@@ -1,4 +1,4 @@
-"""Train a network on windows; stop it at any instant and go on to the same numbers. See `_runs.py` for the folder.
+"""Train a network on windows; stop it at any instant and go on to the same numbers. See `run.py` for the folder.
 
 The steps themselves lie in `_trainer.py`; what a training asks for besides the likelihood of its targets, in
 `objectives.py`; how weights are chosen, in `choosing.py`.
@@ -20,21 +20,21 @@ from neuroloom.models import ModularNetwork, Port, Topology
 from neuroloom.models.forcing import can_force
 from neuroloom.models.readouts import kinds as readout_kinds
 from neuroloom.pipeline.runs._fabric import check_started
-from neuroloom.pipeline.runs._runs import (
+from neuroloom.pipeline.runs._trainer import Trainer, said_of, write_settings
+from neuroloom.pipeline.runs.choosing import Choice, behaviour_of, best_of, combinations, n_combinations, row_of
+from neuroloom.pipeline.runs.run import Run
+from neuroloom.pipeline.runs.run_files import (
     CANDIDATES,
     CHECKPOINT,
     CHOICE,
     CONFIG,
     METRICS,
-    Run,
-    TrainConfig,
     check_same,
     read_config,
     read_metrics,
 )
-from neuroloom.pipeline.runs._trainer import Trainer, said_of, write_settings
-from neuroloom.pipeline.runs.choosing import Choice, behaviour_of, best_of, combinations, n_combinations, row_of
 from neuroloom.pipeline.runs.run_logs import check_names
+from neuroloom.pipeline.runs.train_config import TrainConfig
 from neuroloom.pipeline.runs.windowing import Windows
 
 __all__ = ["Run", "TrainConfig", "attach", "read_metrics", "train"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,15 @@ class Batch:
     def __repr__(self) -> str:
         ins, outs = ({n: tuple(v.shape) for n, v in ports.items()} for ports in (self.inputs, self.targets))
         return f"<Batch of {visible(self.session)}: inputs {ins}, targets {outs}>"
+
+
+def counted(scored: NDArray[np.bool_], readout: Any) -> NDArray[np.bool_]:
+    """Of the bins (T,) that are scored, those before which a readout has seen as much of the past as it needs.
+
+    A window that is too short for that is counted from its half on.
+    """
+    reach_bins = min(getattr(readout, "reach_bins", 0), len(scored) // 2)
+    return scored & (np.arange(len(scored)) >= reach_bins)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

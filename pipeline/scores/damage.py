@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuroloom.models import ModularNetwork
-from neuroloom.pipeline.runs._runs import Run
+from neuroloom.pipeline.runs.run import Run
 from neuroloom.pipeline.runs.windowing import Batch, Split, Windows
 from neuroloom.pipeline.scores._scoring import FEWEST_BLOCKS, interval, resampling
 from neuroloom.pipeline.scores.baselines import mean_baseline

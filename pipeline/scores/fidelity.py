@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroloom.ingest import durable
-from neuroloom.pipeline.runs._runs import Run
+from neuroloom.pipeline.runs.run import Run
 from neuroloom.pipeline.runs.session_data import SessionData
 from neuroloom.pipeline.runs.windowing import Split
 from neuroloom.pipeline.scores._fidelity_measures import (

@@ -15,7 +15,7 @@ import torch
 
 from neuroloom.models import ModularNetwork
 from neuroloom.models.dynamics import fixed_points, lyapunov_exponents
-from neuroloom.pipeline.runs._runs import Run
+from neuroloom.pipeline.runs.run import Run
 from neuroloom.pipeline.runs.windowing import Batch, Split
 
 N_STARTS = 16

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuroloom.models.currents import Currents, currents
-from neuroloom.pipeline.runs._runs import Run
+from neuroloom.pipeline.runs.run import Run
 from neuroloom.pipeline.runs.windowing import Batch, Split
 from neuroloom.pipeline.scores.damage import window_nats
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from neuroloom.models.network import ModularNetwork
 from neuroloom.models.topology import Area, Topology
-from neuroloom.pipeline.runs._runs import Run, TrainConfig
+from neuroloom.pipeline.runs.run import Run
+from neuroloom.pipeline.runs.train_config import TrainConfig
 from neuroloom.pipeline.runs.windowing import Windows
 
 if TYPE_CHECKING:

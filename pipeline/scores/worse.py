@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from neuroloom.ingest import durable
 
 if TYPE_CHECKING:
-    from neuroloom.pipeline.runs._runs import Run
+    from neuroloom.pipeline.runs.run import Run
     from neuroloom.pipeline.runs.windowing import Split, Windows
 
 WORSE = "worse.json"  # in a run's folder
 OF_SOME = (
-    "all targets together chose the step: training.shrink_readouts = true, training.select_on, training.port_weights "
-    "or more steps may help"
+    "all targets together chose the step: training.shrink_readouts = true where it is not, training.select_on, "
+    "training.port_weights or more steps may help"
 )
 OF_ALL = "nothing was learned that holds: other inputs, more data, or other settings of the training may help"
 

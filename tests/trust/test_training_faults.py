@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from neuroloom.pipeline.runs._runs import CHECKPOINT, read_checkpoint, steps_done
+from neuroloom.pipeline.runs.run_files import CHECKPOINT, read_checkpoint, steps_done
 
 from .faults import can_trace
 from .short_training import EVERY, trained

@@ -10,7 +10,6 @@ import torch
 from neuroloom.models import Area, ModularNetwork, Topology
 from neuroloom.pipeline.config import ConfigError
 from neuroloom.pipeline.runs import preparing, run_config, running
-from neuroloom.pipeline.runs._runs import Run
 from neuroloom.pipeline.runs.reinforcing import (
     ReinforceConfig,
     optimum,
@@ -19,6 +18,7 @@ from neuroloom.pipeline.runs.reinforcing import (
     reinforce,
     reinforce_run,
 )
+from neuroloom.pipeline.runs.run import Run
 from neuroloom.pipeline.runs.training import train
 from neuroloom.pipeline.scores import judging
 from neuroloom.pipeline.store import Store

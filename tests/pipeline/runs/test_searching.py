@@ -215,6 +215,13 @@ def test_a_space_that_makes_no_sense_is_told(tmp_path: Path, text: str, message:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("drawn", ["held_out_units = 0.25", "shuffle_recording = true", "surrogate = true"])
+def test_seeds_are_not_compared_where_they_draw_what_is_scored(tmp_path: Path, drawn: str) -> None:
+    with pytest.raises(ConfigError, match=rf"find\.toml: .*'seed' draws anew what {drawn.split()[0]}"):
+        asked(tmp_path, f"{drawn}\n{RUN}[search.space]\nseed = [0, 1]")
+    assert asked(tmp_path, f"{RUN}[search.space]\nseed = [0, 1]").search.space["seed"] == [0, 1]
+
+
 def test_another_search_does_not_take_the_place_of_one_that_has_begun(store: Store, tmp_path: Path) -> None:
     search(tmp_path, store, 1)
     with pytest.raises(ConfigError, match="holds a search with another steps"):

@@ -92,6 +92,26 @@ def test_what_knows_enough_stays_to_the_bit(data: Windows) -> None:
         assert all(torch.equal(run.network.state_dict()[name], before[name]) for name in names)
 
 
+def test_bins_before_which_a_readout_saw_too_little_of_the_past_do_not_count(
+    data: Windows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, session, (port, *_) = loud(data, 5.0)
+    readout: Any = made.readout(session, port)
+    nll, masks = readout.nll, []
+
+    def seen(parameters: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        masks.append(mask)
+        return nll(parameters, target, mask)
+
+    reach = 2 * data.config.n_bins // 5
+    monkeypatch.setattr(readout, "nll", seen)
+    monkeypatch.setattr(readout, "reach_bins", reach, raising=False)
+    shrink_readouts(made, data)
+    assert len(masks) > len(SHARES)
+    assert not any(mask[:, :reach].any() for mask in masks)
+    assert all(mask[:, -1].any() for mask in masks)
+
+
 def test_no_port_is_worse_for_it_on_validation_time(data: Windows) -> None:
     made, _, ports = loud(data, 5.0)
     before = nats(made, data)

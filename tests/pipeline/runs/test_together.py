@@ -20,7 +20,7 @@ from neuroloom.models import Area, ModularNetwork, Topology
 from neuroloom.pipeline import train
 from neuroloom.pipeline.config import ConfigError
 from neuroloom.pipeline.runs import preparing, run_config, running
-from neuroloom.pipeline.runs._runs import steps_done
+from neuroloom.pipeline.runs.run_files import steps_done
 from neuroloom.pipeline.runs.run_logs import numbers_of
 from neuroloom.pipeline.runs.searching import read_search_config
 from neuroloom.pipeline.runs.training import read_metrics

@@ -13,7 +13,7 @@ import torch
 
 from neuroloom.models import Area, ModularNetwork, Pathway, Topology
 from neuroloom.pipeline import evaluate, train
-from neuroloom.pipeline.runs import _runs
+from neuroloom.pipeline.runs.run_files import latest_rows, steps_done
 from neuroloom.pipeline.runs.training import Run, TrainConfig, read_metrics
 from neuroloom.pipeline.runs.windowing import Windows, windows
 
@@ -53,18 +53,15 @@ def test_a_run_stopped_anywhere_goes_on_to_the_same_numbers(
         assert torch.equal(one, two)
 
 
-def test_the_last_lines_are_whole_wherever_the_look_at_them_begins(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_last_lines_are_whole_wherever_the_look_at_them_begins(tmp_path: Path) -> None:
     rows = [{"step": n, "ports": {"eeg": 1.0, "more": {"gaze": 2.0}}} for n in range(1, 5)]
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (tmp_path / "metrics.jsonl").write_text(text + '{"step": 5, "po')
     for n_bytes in range(1, len(text) + 40):
-        monkeypatch.setattr(_runs, "TAIL_BYTES", n_bytes)
-        found = _runs.latest_rows(tmp_path)
+        found = latest_rows(tmp_path, n_bytes)
         assert found == rows[len(rows) - len(found) :]
         assert len(found) == min(4, max(0, n_bytes - 15) // (len(text) // 4))
-    assert _runs.steps_done(tmp_path) == 4
+    assert steps_done(tmp_path) == 4
 
 
 def test_a_line_cut_short_in_the_metrics_is_dropped_on_resuming(data: Windows, tmp_path: Path) -> None:
