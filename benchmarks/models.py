@@ -5,6 +5,7 @@
 
 Three sets are made on the spot (`model_parts/sets.py`). Every way hears the held-in units of a trial, all of it, learns
 on the training trials, chooses on validation trials, and is scored by nlb_tools on held-out units of held-out trials.
+Where there are several seeds, the mean of what they say is scored, too ("together").
 On `areas`, whose pathways, delays and currents are known, networks of the true topology, of rewired ones and of all
 pathways are trained from the same seeds; what they say of pathways is set beside the truth.
 
@@ -307,6 +308,15 @@ def scored(trials: Trials, said: list[Matrix]) -> list[float]:
     return [float(found[str(i)]) for i in range(len(said))]
 
 
+def tell(way: str, trials: Trials, said: list[Matrix], seconds: float, words: str = "") -> list[float]:
+    """A line of the scores of every seed, and where there are several one of the mean of what they say; the former."""
+    *alone, together = scored(trials, [*said, np.mean(said, axis=0)])
+    print(f"{way:38s}{ranged(alone):>34s}{seconds:9.0f}  {words}".rstrip(), flush=True)
+    if len(said) > 1:
+        print(f"{f'  all {len(said)} together':38s}{ranged([together]):>34s}{len(said) * seconds:9.0f}", flush=True)
+    return alone
+
+
 def ranged(values: list[float]) -> str:
     """The mean, and lowest to highest where there are several."""
     middle = f"{np.mean(values):.3f}"
@@ -324,15 +334,12 @@ def compare(name: str, ways: list[str], steps: int, seeds: int, draw: int | None
         make, by_seed = WAYS[way]
         began = time.perf_counter()
         said = [make(trials, seed, steps) for seed in range(seeds if by_seed else 1)]
-        seconds = (time.perf_counter() - began) / len(said)
-        print(f"{way:38s}{ranged(scored(trials, said)):>34s}{seconds:9.0f}", flush=True)
+        tell(way, trials, said, (time.perf_counter() - began) / len(said))
     if not trials.pathways:
         return
     results = {}
     for topology, took, said, words in several_areas(trials, steps, seeds):
-        results[topology] = scored(trials, said)
-        line = f"{f'neuroloom, {topology} topology':38s}{ranged(results[topology]):>34s}{np.mean(took):9.0f}"
-        print(f"{line}  {words}".rstrip(), flush=True)
+        results[topology] = tell(f"neuroloom, {topology} topology", trials, said, float(np.mean(took)), words)
     for other in [one for one in results if one != "true"]:
         lead = np.subtract(results["true"], results[other])
         error = lead.std(ddof=1) / np.sqrt(len(lead)) if len(lead) > 1 else float("nan")

@@ -121,7 +121,7 @@ def evaluate(
         return
     lines(*str(scores).splitlines())
     if seeds > 1:
-        lines(f"each network is the mean of {seeds} trainings")
+        lines(f"each network is the mean of {seeds} trainings; together: what all {seeds} of the run expect, averaged")
     if leads := scores.leads(rivals):
         table(("session", "port", "score", "beside", "lead of the network (95 %)"), leads)
     lines(*same, *worse.lines(), *(_repeats(row) for row in shares))
@@ -203,16 +203,23 @@ def _of_run(scores: Mapping[str, Any], run: str) -> dict[str, Any]:
     return own | {c.removeprefix(f"{run} "): score for c, score in scores.items() if c.startswith(f"{run} ")}
 
 
-def predict(run: RunArgument, session: SessionArgument, as_json: JsonOption = False, store: StoreOption = None) -> None:
+def predict(
+    run: RunArgument,
+    session: SessionArgument,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings whose mean it is; evaluate --seeds makes them.")] = 1,
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
     """What a run expects of a session, as an HDF5 file.
 
     Bin by bin; the file is named.
     """
     from neuroloom.pipeline.runs import running
+    from neuroloom.pipeline.scores import predicting
     from neuroloom.pipeline.store import Store
 
     place = Store.here(store).existing()
-    path = running.predict_run(run, session, place)
+    path = predicting.predict_run(run, session, place, seeds=seeds)
     if remark := running.unfinished(place, run):
         say(remark)
     if as_json:

@@ -45,7 +45,8 @@ from neuroloom.pipeline.drops.identity import entities
 from neuroloom.pipeline.drops.origins import ORIGIN_RECORD
 from neuroloom.pipeline.noting import note_new
 from neuroloom.pipeline.review.text import file_stem
-from neuroloom.pipeline.runs import preparing, running
+from neuroloom.pipeline.runs import preparing
+from neuroloom.pipeline.runs.run_files import PREDICTED
 from neuroloom.pipeline.store import AMENDED, Store, StoreError
 from neuroloom.pipeline.subjects import FILE_NAMES, Consent, Subject, Subjects
 
@@ -170,7 +171,7 @@ def _entries(
         yield "run", retention.entry_of(store.run_folder(name), _age_s(store.run_folder(name)), why)
     for run in store.run_names():
         for session in sorted(sessions) if run not in runs else ():
-            path = store.run_folder(run) / running.PREDICTED.format(session=session)
+            path = store.run_folder(run) / PREDICTED.format(session=session)
             if path.is_file():
                 yield "prediction", retention.entry_of(path, _age_s(path), why)
     for path in sorted(store.derived.iterdir()) if store.derived.is_dir() else ():

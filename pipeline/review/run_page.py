@@ -11,7 +11,7 @@ from neuroloom.pipeline.review.comparison import alike, compared
 from neuroloom.pipeline.review.comparison_pictures import candidates_picture, values_picture
 from neuroloom.pipeline.review.page import write_page
 from neuroloom.pipeline.review.run_folder import RunView
-from neuroloom.pipeline.review.run_scores import CEILING, NETWORK, ScoreRow
+from neuroloom.pipeline.review.run_scores import CEILING, NETWORK, TOGETHER, ScoreRow
 from neuroloom.pipeline.review.settings import settings_rows
 from neuroloom.pipeline.review.views import Judged
 from neuroloom.pipeline.verdicts import Verdict
@@ -72,7 +72,7 @@ def _verdict(rows: Sequence[ScoreRow]) -> str:
     """How often the network beats every baseline, by metric, in a sentence; "" without baselines."""
     compared: dict[str, list[bool]] = {}
     for row in rows:
-        rivals = [found.value for name, found in row.values.items() if name not in (NETWORK, CEILING)]
+        rivals = [found.value for name, found in row.values.items() if name not in (NETWORK, TOGETHER, CEILING)]
         if rivals and NETWORK in row.values:
             compared.setdefault(row.metric, []).append(row.values[NETWORK].value > max(rivals))
     told = [f"{sum(better)} of {text.count(len(better), 'row')} of {metric}" for metric, better in compared.items()]

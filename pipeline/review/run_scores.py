@@ -13,7 +13,7 @@ import numpy as np
 SCORES = "scores.json"
 MISSING = " is not there yet."
 KEYS = ("session", "port", "area", "metric")
-NETWORK, CEILING = "network", "truth"
+NETWORK, TOGETHER, CEILING = "network", "together", "truth"
 LARGEST_JSON = 32 << 20  # bytes; a file of settings or scores beyond this is not one of ours
 
 

@@ -7,6 +7,8 @@ FOLDER/checkpoint.pt    network, best network, optimizer, scheduler, random stat
 FOLDER/choice.json      where weights of objectives were chosen: what every candidate came to, see `choosing.py`
 FOLDER/candidates/NN/   their trainings, folders like this one
 FOLDER/scores.json      what `evaluate` found
+FOLDER/rivals/NAME-SEED what it trained to compare with: the same network from other seeds, other networks
+FOLDER/predicted-SESSION.h5     what the run expects of a session, see `scores/predicting.py`
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ CONFIG = "config.json"
 TOPOLOGY = "topology.toml"
 CHOICE = "choice.json"
 CANDIDATES = "candidates"
+PREDICTED = "predicted-{session}.h5"
+RIVALS = "rivals"
 TAIL_BYTES = 1 << 14
 
 

@@ -1,7 +1,7 @@
-"""Train what was asked for under a name, go on where it stopped, open it, and ask it what it expects.
+"""Train what was asked for under a name, go on where it stopped, and open it.
 
 Everything a run makes lies in `runs/NAME/`. What is asked for is in `run_config.py`, who may be trained on in
-`preparing.py`, what a trained run is worth in `pipeline/scores/judging.py`.
+`preparing.py`, what a trained run is worth and expects in `pipeline/scores/judging.py` and `predicting.py`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from neuroloom.pipeline.runs.windowing import Windows
 
 PLACED = "channels.json"
-PREDICTED = "predicted-{session}.h5"
 Progress = Callable[[int, float], None]
 
 
@@ -112,40 +111,6 @@ def made_of(config: RunConfig, topology: Topology, seed: int) -> ModularNetwork:
     return checked(lambda: ModularNetwork(topology, **make), f"{config.name}: [network]")
 
 
-def predict_run(name: str, session_id: str, store: Store) -> Path:
-    """What a run expects of a session, bin by bin: one HDF5 file in the run's folder, a dataset (T, C) per port.
-
-    In the unit of the stream, counts per bin, or chances of the classes (T, K), as its attribute `unit` says; the file
-    has `start_s` of the first bin, on the session's clock, and `bin_s`. Raises StoreError for a session that the run
-    was not trained on.
-    """
-    from neuroloom.ingest.hdf5_files import new_hdf5
-
-    run = open_run(store, name)
-    with _opened(store, session_id) as session:
-        known = run.network.session_names
-        if session_id not in known:
-            raise StoreError(
-                f"{name}: was trained on {', '.join(known)}, not on {session_id}; a run with start_from = {name!r} and "
-                'train_only = "session" under [training] fits it to another session'
-            )
-        said = verdicts.bad_channels_of(store, session_id), verdicts.good_channels_of(store, session_id)
-        made = run.windows_of(verdicts.reviewed(session, *said)).sessions[session_id]
-        units = {stream.name: getattr(stream, "unit", "") for stream in session.streams}
-        predicted = run.predict_whole(made)
-    path = store.run_folder(name) / PREDICTED.format(session=session_id)
-    with durable.new_file(path) as temporary, new_hdf5(temporary) as (file, _):
-        file.attrs.update(run=name, session=session_id, bin_s=run.window_config.bin_s, start_s=made.features.start_s)
-        for name_of, values in predicted.items():
-            port, scaler = made.features[name_of].port, made.scalers[name_of]
-            is_scaled = not (port.is_rates or port.is_classes)
-            kept = values * scaler.std + scaler.mean if is_scaled else values
-            unit = units.get(name_of, "") if is_scaled else "counts per bin" if port.is_rates else "chance"
-            columns = made.features[name_of].class_names if port.is_classes else port.channel_names
-            file.create_dataset(name_of.replace("/", "_"), data=kept).attrs.update(unit=unit, columns=list(columns))
-    return path
-
-
 def open_run(store: Store, name: str) -> Run:
     """A trained run. Raises StoreError naming the runs there are, or saying that it has not come to a network yet."""
     from neuroloom.pipeline.runs.run_files import CHECKPOINT
@@ -200,7 +165,7 @@ def features_for(name: str, session_id: str, store: Store) -> Features:
 
     config = requested(store, name)
     wanted = feature_config_of(features_of(config, config.name), config.bin_s, config.kinds)
-    with _opened(store, session_id, config.versions.get(session_id)) as session:
+    with opened(store, session_id, config.versions.get(session_id)) as session:
         return build_features(session, config=wanted, folder=store.derived)
 
 
@@ -211,7 +176,7 @@ def windows_of(config: RunConfig, store: Store) -> Windows:
     data = windows(
         [
             verdicts.reviewed(
-                _opened(store, session_id, config.versions.get(session_id)),
+                opened(store, session_id, config.versions.get(session_id)),
                 config.bad_channels.get(session_id, {}),
                 config.good_channels.get(session_id, {}),
             )
@@ -289,7 +254,8 @@ def lead_fields_of(config: RunConfig, topology: Topology, data: Windows) -> dict
     return fields
 
 
-def _opened(store: Store, session_id: str, version: str | None = None) -> Session:
+def opened(store: Store, session_id: str, version: str | None = None) -> Session:
+    """A session in that version, or its newest."""
     from neuroloom.ingest.session import Session
 
     if version is None:

@@ -35,6 +35,7 @@ from neuroloom.pipeline.scores.worse import WorseTargets, worse_in
 Matrix = NDArray[np.float64]
 
 NETWORK = "network"
+TOGETHER = "together"
 FORWARD = "forward "
 SHORT = {
     "bits per spike": "bits/spike", "balanced accuracy": "balanced acc.", "co-smoothing bits per spike": "co-bps",
@@ -200,7 +201,8 @@ def evaluate(
 ) -> Scores:
     """Score a run and its baselines on a split, usually `data.held_out`.
 
-    run: one, or several trained alike from other seeds: the score is their mean.
+    run: one, or several trained alike from other seeds: the score is their mean, and the model "together" is the mean
+        of what they expect (deep ensembles; Lakshminarayanan et al. 2017, NeurIPS).
     baselines: of "mean", "ridge", "glm", "kalman", "average" (over repeats of an event); each is fitted on the
         training time of the same sessions.
     rivals: other networks by name, each from one or more seeds; see `rivals.py`.
@@ -218,6 +220,7 @@ def evaluate(
     models: dict[str, Sequence[Predictor]] = {runs[0].name: runs}
     models |= {made.name: [made] for made in (BASELINES[name](data) for name in baselines)} | dict(rivals or {})
     predicted = {name: [one.predict(split) for one in each] for name, each in models.items()}
+    predicted |= _together(predicted[runs[0].name])
     if ceiling is not None:
         predicted["truth"] = [_oracle(split, ceiling)]
     rng = np.random.default_rng(seed)
@@ -270,11 +273,24 @@ def _forward(
         return []
     able = {name: each for name, each in models.items() if all(hasattr(one, "forecast") for one in each)}
     predicted = {name: [one.forecast(split, n_bins) for one in each] for name, each in able.items()}  # type: ignore[attr-defined]
+    predicted |= _together(predicted.get(own, []))
     rows: list[Score] = []
     for session, port in _ports(split):
         task = Task(split=split, session=session, port=port, last_bins=n_bins)
         rows += _scored(task, predicted, rng, own, FORWARD)
     return rows
+
+
+def _together(said: Sequence[Predicted]) -> dict[str, list[Predicted]]:
+    """The mean of what several expect, as a model of its own; of a single one there is none."""
+    if len(said) < 2:
+        return {}
+    return {TOGETHER: [{session: mean_of([one[session] for one in said]) for session in said[0]}]}
+
+
+def mean_of(said: Sequence[Mapping[str, Matrix]]) -> dict[str, Matrix]:
+    """Port by port the mean of what several predictors expect, all of the same shape."""
+    return {port: np.mean([one[port] for one in said], axis=0) for port in said[0]}
 
 
 def _oracle(split: Split, ceiling: Mapping[str, Matrix]) -> Predicted:

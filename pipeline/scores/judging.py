@@ -10,6 +10,7 @@ from neuroloom.pipeline.config import ConfigError
 from neuroloom.pipeline.documents import document_of
 from neuroloom.pipeline.runs.preparing import requested
 from neuroloom.pipeline.runs.run_config import RunConfig, checked, training_of
+from neuroloom.pipeline.runs.run_files import CHECKPOINT, RIVALS
 from neuroloom.pipeline.runs.running import lead_fields_of, made_of, open_run, run_and_data, windows_of
 from neuroloom.pipeline.store import Store, StoreError
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 SCORES = "scores.json"
 PATHWAYS = "pathways.json"
 MECHANISM = "mechanism.json"
-RIVALS = "rivals"
 Progress = Callable[[int, float], None]
 
 
@@ -86,6 +86,32 @@ def _rivals(
     again = train_rivals(conditions, [AGAIN], seeds=numbers[1:], folder=home, progress=progress)[AGAIN]
     rivals = train_rivals(conditions, against, seeds=numbers, folder=home, progress=progress)
     return [run, *(replace(one, name=run.name) for one in again)], rivals
+
+
+def trained_again(name: str, store: Store, seeds: int) -> list[Run]:
+    """The trainings of a run from other seeds that `evaluate_run` made, one fewer than `seeds`.
+
+    Raises StoreError where one is missing, not whole, or of other settings.
+    """
+    from dataclasses import replace
+
+    from neuroloom.pipeline.runs.run import Run
+    from neuroloom.pipeline.scores.rivals import AGAIN
+
+    if seeds == 1:
+        return []
+    run, found, home = open_run(store, name), list[Run](), store.run_folder(name) / RIVALS
+    first = run.config.seed
+    for seed in range(first + 1, first + seeds):
+        folder, wanted = home / f"{AGAIN}-{seed}", replace(run.config, seed=seed, processes=1)
+        one = Run.open(folder) if (folder / CHECKPOINT).is_file() else None
+        if one is None or not one.is_whole or one.config != wanted:
+            raise StoreError(
+                f"{name}: is not trained from seed {seed}; `neuroloom evaluate {name} --seeds {seeds}` trains it from "
+                f"all {seeds}"
+            )
+        found.append(one)
+    return found
 
 
 def same_pathways(name: str, store: Store, against: Sequence[str], seeds: int) -> list[str]:

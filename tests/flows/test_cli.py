@@ -184,7 +184,7 @@ def test_train_evaluate_compare_and_predict(neuroloom, person, tmp_path):
     assert "Settings that differ" in Path(compared["page"]).read_text()
     more = ("--against", "dense,gru", "--seeds", "2", "--baselines", "mean,kalman", "--forward-s", "0.1", "--pathways")
     said = neuroloom("evaluate", "one", *more, "--json").document
-    assert {row["model"] for row in said["scores"]} == {"network", "mean", "kalman", "dense", "gru"}
+    assert {row["model"] for row in said["scores"]} == {"network", "together", "mean", "kalman", "dense", "gru"}
     assert {row["metric"] for row in said["scores"]} == {"R2", "forward R2"}
     assert {"source", "target", "share", "lesion", "carries"} <= said["pathways"][0].keys()
     told = neuroloom("evaluate", "one", "--pathways", "--mechanism").out
@@ -204,6 +204,14 @@ def test_train_evaluate_compare_and_predict(neuroloom, person, tmp_path):
         assert (file.attrs["bin_s"], file.attrs["start_s"]) == (0.02, pytest.approx(0.0, abs=1.0))
         assert (file["gaze"].attrs["unit"], list(file["gaze"].attrs["columns"])) == ("px", ["x_right", "y_right"])
         assert file["gaze"][:].mean() > 100  # pixels, no standard deviations
+        alone = file["gaze"][:]
+    neuroloom("predict", "one", SESSION, "--seeds", "2")
+    with h5py.File(predicted["file"]) as file:
+        assert file.attrs["seeds"] == 2
+        assert 0 < abs(file["gaze"][:] - alone).max() < 500
+    said = neuroloom("predict", "two", SESSION, "--seeds", "3")
+    assert said.code == 2
+    assert "two: is not trained from seed 4; `neuroloom evaluate two --seeds 3` trains it from all 3" in said.err
 
 
 def test_a_run_is_never_overwritten_by_another(neuroloom, person, tmp_path):

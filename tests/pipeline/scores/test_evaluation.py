@@ -151,6 +151,22 @@ def test_several_seeds_are_scored_as_their_mean_and_widen_the_interval(data: Win
     assert both.high - both.low > 3 * (alone[0].high - alone[0].low)
 
 
+def test_what_several_seeds_expect_is_scored_together_too(data: Windows) -> None:
+    def off(by: float) -> Forecasts:
+        return Forecasts(lambda y: y + by * y.std(0), "gaze")
+
+    found = evaluate([off(0.9), off(-0.7)], data.held_out, baselines=(), forward_s=0.1)
+    alone = evaluate(off(0.1), data.held_out, baselines=(), forward_s=0.1)
+    for metric in ("R2", "forward R2"):
+        together = found.get(port="gaze", model="together", metric=metric)
+        assert together.value == pytest.approx(alone.get(port="gaze", metric=metric).value)
+    together = found.get(port="gaze", model="together", metric="R2")
+    assert together.value > found.get(port="gaze", metric="R2").value
+    assert together.lead is not None
+    assert together.lead[0] < 0
+    assert {row.model for row in alone} == {"network"}
+
+
 def test_the_lead_over_a_rival_is_paired(data: Windows) -> None:
     """A rival that is always a little worse is behind with certainty, though the intervals of the two overlap."""
     rng = np.random.default_rng(0)
