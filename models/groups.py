@@ -8,12 +8,15 @@ Shapes: N nodes of the group, B batch, H units of a node, D bins of a block.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from .modules import kinds
+from .modules._start import Start
 
 Constants = tuple[Tensor, ...]
 
@@ -29,6 +32,17 @@ class Held:
         """The same numbers, with the gradient cut."""
         memory = None if self.memory is None else tuple(part.detach() for part in self.memory)
         return Held(memory=memory, gathered=None if self.gathered is None else self.gathered.detach())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """An area or a global module as it starts. tau_bins: its time constant, in bins in which it updates."""
+
+    kind: str
+    period_bins: int
+    tau_bins: float
+    has_fixed_tau: bool
+    hears: bool
 
 
 class Group(nn.Module):
@@ -110,3 +124,37 @@ class Group(nn.Module):
         if self.exists is None:
             return value
         return value * (self.exists if units_dim == 1 else self.exists[:, None])
+
+
+def packed(
+    nodes: Sequence[Node],
+    exists_N1H: Tensor,
+    options: Mapping[str, Mapping[str, Any]],
+    *,
+    gain: float,
+    dale: bool,
+    generator: torch.Generator,
+) -> Iterator[Group]:
+    """The nodes of a network in groups of those that are alike. options: of a kind alone, by its name.
+
+    gain, dale: of the weights within a node.
+    """
+    is_ragged = bool((exists_N1H == 0).any())
+    alike: dict[tuple[str, int, bool], list[int]] = {}
+    for number, node in enumerate(nodes):
+        # Only kinds that do many bins at once gain by being apart from nodes that must wait for messages.
+        hears = node.hears or not hasattr(kinds(node.kind).Module, "run")
+        alike.setdefault((node.kind, node.period_bins, hears), []).append(number)
+    for (kind, period_bins, hears), numbers in sorted(alike.items()):
+        start = Start(
+            n_modules=len(numbers),
+            size=exists_N1H.shape[2],
+            tau_bins=torch.tensor([nodes[number].tau_bins for number in numbers]),
+            fixed_tau=torch.tensor([nodes[number].has_fixed_tau for number in numbers]),
+            gain=gain,
+            dale=dale,
+            generator=generator,
+        )
+        module = kinds(kind).Module(start, **options.get(kind, {}))
+        exists = exists_N1H[numbers] if is_ragged else None
+        yield Group(numbers, module, exists=exists, period_bins=period_bins, hears=hears)

@@ -25,10 +25,8 @@ from torch import Tensor, nn
 
 from ._checks import check_inputs, check_options, check_port, check_whole, listed
 from .encoders import EVERYWHERE, Encoder
-from .groups import Group
-from .messages import Edge, Messages
-from .modules import kinds as module_kinds
-from .modules._start import Start
+from .groups import Group, packed
+from .messages import Messages
 from .ports import Port
 from .readouts import kinds as readout_kinds
 from .readouts._shared import Site
@@ -36,6 +34,7 @@ from .recurrence import Cut, Nudge, run
 from .sessions import Modulation, SessionParts
 from .spectral import spectral_radius
 from .topology import Topology
+from .wiring import edges_of, nodes_of
 
 INPUT_ONLY = ("stimulus",)
 KindOptions = Mapping[str, Mapping[str, Any]]
@@ -103,15 +102,18 @@ class ModularNetwork(nn.Module):
         self.recompute_bins = recompute_bins
         self.kind_options, self.session_size = dict(kind_options or {}), session_size
         self.areas = topology.area_names
-        self.node_names = self.areas + tuple(module.name for module in topology.global_modules)
+        self.node_names = topology.node_names
         stated = [area.size for area in topology.areas] + [module.size for module in topology.global_modules]
         sizes = [size or area_size for size in stated]
         self.size = max(sizes)
-        self.ragged = min(sizes) < self.size
         self.register_buffer("exists", (torch.arange(self.size) < torch.tensor(sizes)[:, None])[:, None].float())
         generator = torch.Generator().manual_seed(seed)
-        edges = self._edges(coupling)
-        self._groups = self._make_groups(kind, tau_s, gain * (1 - coupling) ** 0.5, dale, edges, generator)
+        edges = edges_of(topology, bin_s, coupling)
+        nodes = nodes_of(topology, self._kinds(kind), edges, bin_s=bin_s, tau_s=tau_s)
+        within = gain * (1 - coupling) ** 0.5
+        self._groups = nn.ModuleList(
+            packed(nodes, self.exists, self.kind_options, gain=within, dale=dale, generator=generator)
+        )
         self.messages = Messages(
             edges, self.size, rank=min(rank, self.size), gain=gain, dale=dale, density=density, generator=generator
         )
@@ -362,43 +364,6 @@ class ModularNetwork(nn.Module):
             bias = bias.index_copy(0, group.nodes, group.packed.bias)
         return bias
 
-    def _make_groups(
-        self,
-        kind: str | Mapping[str, str],
-        tau_s: float,
-        gain: float,
-        dale: bool,
-        edges: Sequence[Edge],
-        generator: torch.Generator,
-    ) -> nn.ModuleList:
-        kinds = self._kinds(kind)
-        modules = self.topology.global_modules
-        period_bins = [1] * len(self.areas) + [max(1, round(m.every_s / self.bin_s)) for m in modules]
-        scales_s = [tau_s] * len(self.areas) + [module.time_scale_s for module in modules]
-        tau_bins = torch.tensor(scales_s) / self.bin_s / torch.tensor(period_bins)
-        fixed = torch.arange(len(self.node_names)) >= len(self.areas)
-        heard = {edge.target for edge in edges}
-        alike: dict[tuple[str, int, bool], list[int]] = {}
-        for node, one in enumerate(kinds):
-            # Only kinds that do many bins at once gain by being apart from nodes that must wait for messages.
-            hears = node in heard or not hasattr(module_kinds(one).Module, "run")
-            alike.setdefault((one, period_bins[node], hears), []).append(node)
-        groups = nn.ModuleList()
-        for (one, period, hears), nodes in sorted(alike.items()):
-            start = Start(
-                n_modules=len(nodes),
-                size=self.size,
-                tau_bins=tau_bins[nodes],
-                fixed_tau=fixed[nodes],
-                gain=gain,
-                dale=dale,
-                generator=generator,
-            )
-            packed = module_kinds(one).Module(start, **self.kind_options.get(one, {}))
-            exists = self.exists[nodes] if self.ragged else None
-            groups.append(Group(nodes, packed, exists=exists, period_bins=period, hears=hears))
-        return groups
-
     def _kinds(self, kind: str | Mapping[str, str]) -> list[str]:
         """The kind of every node. Raises ValueError for a name that is no node or no kind."""
         named = {} if isinstance(kind, str) else dict(kind)
@@ -414,30 +379,6 @@ class ModularNetwork(nn.Module):
             return None
         generator = torch.Generator().manual_seed(zlib.crc32(f"{self.seed}/modulation".encode()))
         return Modulation(self.session_size, len(self.areas), self.size, generator)
-
-    def _edges(self, coupling: float) -> list[Edge]:
-        """Pathways, then the two directions of every global module, each with its share of its target's variance."""
-        ends = [
-            (self._node(p.source), self._node(p.target), max(1, round(delay_s / self.bin_s)), p.weight, p.sign)
-            for p, delay_s in zip(self.topology.pathways, self.topology.delays_s(), strict=True)
-        ]
-        weights_in: dict[int, list[float]] = {}
-        for _, target, _, weight, _ in ends:
-            weights_in.setdefault(target, []).append(weight)
-        for module in self.topology.global_modules:
-            node = self._node(module.name)
-            for area in module.areas or self.areas:
-                # As strong as that area's mean pathway.
-                weights = weights_in.get(self._node(area), [1.0])
-                ends.append((node, self._node(area), 1, sum(weights) / len(weights), 0))
-                ends.append((self._node(area), node, 1, 1.0, 0))
-        power = [0.0] * len(self.node_names)
-        for _, target, _, weight, _ in ends:
-            power[target] += weight**2
-        return [
-            Edge(source=s, target=t, delay_bins=d, share=coupling * w**2 / power[t], sign=sign)
-            for s, t, d, w, sign in ends
-        ]
 
     def _noise_scale(self, noise: float | Mapping[str, float]) -> Tensor:
         """Standard deviation of the noise per node, (N, 1, 1, 1); named areas only, where names are given."""

@@ -106,6 +106,11 @@ class Topology:
         return tuple(area.name for area in self.areas)
 
     @property
+    def node_names(self) -> tuple[str, ...]:
+        """Names of all areas, then of all global modules."""
+        return self.area_names + tuple(module.name for module in self.global_modules)
+
+    @property
     def density(self) -> float:
         """Share of the possible pathways between different areas that exist."""
         possible = len(self.areas) * (len(self.areas) - 1)
