@@ -254,7 +254,8 @@ def run(name: str, source: Path, out: Path, rate_hz: int, n_samples: int) -> dic
 def windows_per_second(work: Path) -> dict[str, float]:
     """Random windows of 1 s of 64 channels at 1 kHz: from a session file, and from features at 1 kHz."""
     from neuroloom.ingest import Segment, Session, Signal, Timebase
-    from neuroloom.pipeline.runs.features import FeatureConfig, build_features
+    from neuroloom.pipeline.runs.feature_cache import build_features
+    from neuroloom.pipeline.runs.features import FeatureConfig
 
     n_samples = 600 * EEG_HZ
     noise = np.random.default_rng(0).normal(0, 30, (n_samples, EEG_CHANNELS)).astype(np.int16)

@@ -36,7 +36,7 @@ def build_features(session_ids: list[str] | None = None, bin_s: float = 0.02) ->
 def features_of(session_id: str, bin_s: float) -> int:
     """Gives the number of bins."""
     from neuroloom.ingest.session import Session
-    from neuroloom.pipeline.runs.features import build_features
+    from neuroloom.pipeline.runs.feature_cache import build_features
 
     store = Store.here()
     with Session.open(store.latest(session_id)) as session:

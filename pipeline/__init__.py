@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neuroloom.pipeline.drops.assembly import align
-    from neuroloom.pipeline.runs.features import Features, build_features
+    from neuroloom.pipeline.runs.feature_cache import build_features
+    from neuroloom.pipeline.runs.features import Features
     from neuroloom.pipeline.runs.leadfield import lead_field
     from neuroloom.pipeline.runs.training import Run, TrainConfig, train
     from neuroloom.pipeline.runs.windowing import Windows, windows
@@ -36,7 +37,8 @@ __all__ = [
 _HOMES = {
     "drops.assembly": ("align",),
     "scores.evaluation": ("Scores", "evaluate"),
-    "runs.features": ("Features", "build_features"),
+    "runs.feature_cache": ("build_features",),
+    "runs.features": ("Features",),
     "runs.leadfield": ("lead_field",),
     "runs.training": ("Run", "TrainConfig", "train"),
     "runs.windowing": ("Windows", "windows"),

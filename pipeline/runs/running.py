@@ -160,7 +160,7 @@ def metrics_of(name: str, store: Store) -> list[dict[str, Any]]:
 
 def features_for(name: str, session_id: str, store: Store) -> Features:
     """The features of one session as the run prepared under `name` wants them; from the cache, or made for it."""
-    from neuroloom.pipeline.runs.features import build_features
+    from neuroloom.pipeline.runs.feature_cache import build_features
     from neuroloom.pipeline.runs.windowing import feature_config_of
 
     config = requested(store, name)

@@ -18,7 +18,8 @@ from neuroloom.ingest.shown import html_table
 from neuroloom.ingest.words import count, listed, visible
 from neuroloom.models.ports import Port
 from neuroloom.pipeline.runs.cosmoothing import hold_out_units
-from neuroloom.pipeline.runs.features import FeatureConfig, PortFeatures, build_features
+from neuroloom.pipeline.runs.feature_cache import build_features
+from neuroloom.pipeline.runs.features import FeatureConfig, PortFeatures
 from neuroloom.pipeline.runs.session_data import SessionData
 from neuroloom.pipeline.runs.splitting import SplitName, WindowConfig, time_blocks
 

@@ -11,7 +11,7 @@ from neuroloom.flows.fanning import for_each
 from neuroloom.flows.training import build_features
 from neuroloom.ingest import Session
 from neuroloom.pipeline.config import FanOutSettings
-from neuroloom.pipeline.runs.features import build_features as features_of
+from neuroloom.pipeline.runs.feature_cache import build_features as features_of
 from neuroloom.pipeline.store import Store
 
 from ..pipeline.conftest import simulate

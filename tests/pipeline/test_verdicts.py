@@ -15,7 +15,7 @@ from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.noting import rebuild
 from neuroloom.pipeline.reviewing import review_run
 from neuroloom.pipeline.runs import preparing, run_config, running
-from neuroloom.pipeline.runs.features import build_features
+from neuroloom.pipeline.runs.feature_cache import build_features
 from neuroloom.pipeline.runs.retraining import prepare_retraining
 from neuroloom.pipeline.store import Store, StoreError
 from neuroloom.pipeline.verdicts import VerdictError, judge_run, judge_session

@@ -7,7 +7,8 @@ import pytest
 
 from neuroloom.ingest import ClockMap, Events, Intervals, Segment, Session, Signal, Timebase, Timestamps, Units
 from neuroloom.ingest.streams import Stream
-from neuroloom.pipeline.runs.features import FeatureConfig, build_features
+from neuroloom.pipeline.runs.feature_cache import build_features
+from neuroloom.pipeline.runs.features import FeatureConfig
 
 
 def signal(

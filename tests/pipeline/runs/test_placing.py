@@ -68,7 +68,7 @@ def test_sensors_and_behaviour_are_left_alone(simulated: Callable[..., Any]) -> 
 
 
 def test_coordinates_lie_in_the_cache_of_features(simulated: Callable[..., Any], tmp_path: Path) -> None:
-    from neuroloom.pipeline.runs.features import build_features
+    from neuroloom.pipeline.runs.feature_cache import build_features
 
     session = simulated(duration_s=40, n_units=4).session
     session = replace(session, streams=(replace(session["units"], table=PLACES), *session.streams[1:]))
