@@ -82,14 +82,9 @@ class Submitter:
         return state is not None and state.is_final()
 
     def give_up(self, run: str, reason: str) -> None:
-        """Cancelled where it has not begun, crashed where it has; for the dashboard, where it may fail."""
+        """Shown as ended; for the dashboard, where it may fail."""
         try:
-            with get_client(sync_client=True) as client:
-                state = client.read_flow_run(UUID(run)).state
-                if state is None or state.is_final():
-                    return
-                shown: State[Any] = Cancelled(message=reason) if state.is_scheduled() else Crashed(message=reason)
-                client.set_flow_run_state(UUID(run), shown, force=True)
+            end_run(run, reason)
         except UNREACHABLE as error:
             log.info("run %s is not shown as ended: %s", run, error)
 
@@ -112,6 +107,24 @@ class Submitter:
             log.info("runs that never began are not shown as ended: %s", error)
             return 0
         return len(forgotten)
+
+
+def end_run(run: str, reason: str) -> bool:
+    """Cancelled where it has not begun or was to be, else crashed; False where it has ended, or was deleted.
+
+    Raises one of UNREACHABLE where the server does not take it.
+    """
+    try:
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(UUID(run)).state
+            if state is None or state.is_final():
+                return False
+            was_to_end = state.is_scheduled() or state.is_cancelling()
+            shown: State[Any] = Cancelled(message=reason) if was_to_end else Crashed(message=reason)
+            client.set_flow_run_state(UUID(run), shown, force=True)
+            return True
+    except ObjectNotFound:
+        return False
 
 
 def _state_of(run: str) -> State[Any] | None:

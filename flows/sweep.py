@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow, get_run_logger
 
 from neuroloom.flows.artifacts import counts_table
+from neuroloom.flows.leases import living
 from neuroloom.flows.submitting import Submitter
 from neuroloom.flows.telling import tell_failure, tell_once
 from neuroloom.pipeline.boxed.box import box_of
@@ -16,6 +17,7 @@ from neuroloom.pipeline.store import Store
 
 
 @flow(name="sweep", flow_run_name="sweep", on_failure=[tell_failure], on_crashed=[tell_failure])
+@living
 def sweep() -> dict[str, int]:
     """Take every drop one step further, note sessions the catalog does not know, tell what is new; drops per state."""
     store = Store.here()

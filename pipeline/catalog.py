@@ -5,6 +5,7 @@
     run       a training or study run; its truth is its folder
     check     when a version was last read to the byte, and what was damaged
     alert     what people were told, or are to be told
+    lease     until when a run of the dashboard need not be heard of again
 
     SEEN -> SETTLING -> READY -> SUBMITTED -> RUNNING -> DONE
                           ^          |           |
@@ -50,6 +51,7 @@ from neuroloom.pipeline._tables import (
     ContentRow,
     DayRow,
     Drop,
+    LeaseRow,
     RunRow,
     SessionRow,
 )
@@ -222,6 +224,24 @@ class Catalog:
         """
         at = time.time() if now is None else now
         return [d for d in self.drops(*IN_FLIGHT) if not at < d.lease_until <= at + 2 * longest_lease_s]
+
+    def hold_run(self, run: str, *, flow: str, lease_s: float, now: float | None = None) -> None:
+        """For another lease a run of the dashboard need not be heard of."""
+        until = (time.time() if now is None else now) + lease_s
+        with self._session() as session, session.begin():
+            _put(session, LeaseRow, [{"run": run, "flow": flow, "until": until}])
+
+    def silent_runs(self, *, longest_lease_s: float, now: float | None = None) -> dict[str, str]:
+        """Runs of the dashboard that were not heard of in time, and their flows; leases as in `expired`."""
+        at = time.time() if now is None else now
+        with self._session() as session:
+            rows = session.scalars(select(LeaseRow).order_by(LeaseRow.run))
+            return {row.run: row.flow for row in rows if not at < row.until <= at + 2 * longest_lease_s}
+
+    def forget_lease(self, run: str) -> None:
+        """A run of the dashboard has ended."""
+        with self._session() as session, session.begin():
+            session.execute(delete(LeaseRow).where(LeaseRow.run == run))
 
     # sessions and runs ---------------------------------------------------------------------------------------------
 
