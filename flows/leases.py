@@ -5,14 +5,15 @@ Silent.look()    asks after runs whose lease has run out; the watcher does so at
 
 Design rationale: a run whose worker was killed, or lost its power, stands as running for ever, since nobody is left who
 could say otherwise. Prefect's own heartbeats are events, which are lost while the server is away. A run does not give
-its lease back when it ends: it may still be killed, or find no server, before it has said so.
+its lease back when it ends: it may still be killed, or find no server, before it has said so. One that was killed
+before it took its lease is given one by `Silent`, and says nothing to that either.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial, wraps
@@ -21,9 +22,9 @@ from typing import ParamSpec, TypeVar
 from prefect import runtime
 
 from neuroloom.flows.environment import INGEST_DEPLOYMENT
-from neuroloom.flows.submitting import UNREACHABLE, end_run
+from neuroloom.flows.submitting import UNREACHABLE, end_run, runs_going_on
 from neuroloom.pipeline.care.alerting import Alerts
-from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog import IN_FLIGHT, Catalog
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.drops.claimed import renewed
 from neuroloom.pipeline.store import Store
@@ -31,6 +32,7 @@ from neuroloom.pipeline.store import Store
 P = ParamSpec("P")
 R = TypeVar("R")
 INGEST = INGEST_DEPLOYMENT.partition("/")[0]  # whose drops are tried again, and told where that does not help
+ASK_S = 60.0
 log = logging.getLogger("neuroloom.leases")
 
 
@@ -59,7 +61,10 @@ def _lease() -> Iterator[None]:
 
 @dataclass
 class Silent:
-    """Looks for runs that have died. steady: a clock that stands still while the machine sleeps.
+    """Looks for runs that have died.
+
+    deployments: "verify/verify" and so on, whose runs these are. steady: a clock that stands still while the machine
+    sleeps.
 
     A run is taken for dead where its lease has run out, and another one has passed in which this process looked, the
     server answered, and nothing was heard: a machine that slept or lost its database finds its runs alive.
@@ -68,17 +73,34 @@ class Silent:
     store: Store
     catalog: Catalog
     settings: Settings
+    deployments: Collection[str]
     steady: Callable[[], float] = time.monotonic
+    _asked_s: float = -ASK_S
     _since: dict[str, float] = field(default_factory=dict)  # by run, when it was first found silent
 
     def look(self) -> None:
         """Show as crashed what has died, and forget what has ended."""
         lease_s, now = self.settings.ingest.lease_s, self.steady()
+        if now - self._asked_s >= ASK_S:
+            self._asked_s = now
+            self._lease_all()
         silent = self.catalog.silent_runs(longest_lease_s=lease_s)
         self._since = {run: self._since.get(run, now) for run in silent}
         for run, flow in silent.items():
             if now - self._since[run] >= lease_s:
                 self._ask_after(run, flow)
+
+    def _lease_all(self) -> None:
+        """Those that have begun, or should have long ago, and hold neither lease nor drop get a lease that is over."""
+        ingest = self.settings.ingest
+        try:
+            going_on = runs_going_on(self.deployments, starts_s=ingest.queue_s)
+        except UNREACHABLE as error:
+            log.info("nobody says which runs go on: %s", error)
+            return
+        holders = self.catalog.leased_runs() | {drop.owner for drop in self.catalog.drops(*IN_FLIGHT)}
+        for run in going_on.keys() - holders:
+            self.catalog.hold_run(run, flow=going_on[run], lease_s=0)
 
     def _ask_after(self, run: str, flow: str) -> None:
         try:

@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -26,8 +27,10 @@ HEARTBEAT = "NEUROLOOM_HEARTBEAT"  # names a file whose time is that of the last
 log = logging.getLogger("neuroloom.watcher")
 
 
-def watch(store: Store, stop: threading.Event) -> None:
+def watch(store: Store, stop: threading.Event, deployments: Collection[str]) -> None:
     """Reconcile until `stop` is set. A disk or database that is away is waited for.
+
+    deployments: whose runs are asked after where nothing is heard of them.
 
     Design rationale: the file system's events only wake it. They are lost on network mounts and while nobody
     listens, so what is done depends on what lies there, never on what was announced.
@@ -42,7 +45,7 @@ def watch(store: Store, stop: threading.Event) -> None:
     with ExitStack() as box:
         while not stop.is_set():
             try:
-                reconciler, silent = looks = looks or _looks(store, settings, box)
+                reconciler, silent = looks = looks or _looks(store, settings, deployments, box)
                 news = reconciler.step(), reconciler.catalog.run_states()
                 silent.look()
                 if news != shown and time.monotonic() >= next_page_s:
@@ -71,14 +74,14 @@ def watch(store: Store, stop: threading.Event) -> None:
             wake.clear()
 
 
-def _looks(store: Store, settings: Settings, box: ExitStack) -> tuple[Reconciler, Silent]:
+def _looks(store: Store, settings: Settings, deployments: Collection[str], box: ExitStack) -> tuple[Reconciler, Silent]:
     catalog = Catalog.of(store)
     box.callback(catalog.close)
     rebuild(store, catalog)
     server = Submitter(settings.ingest)
     inside = box.enter_context(box_of(store, settings.box, for_inbox=True))
     reconciler = Reconciler(store=store, catalog=catalog, settings=settings, submit=server, runs=server, inside=inside)
-    return reconciler, Silent(store, catalog, settings)
+    return reconciler, Silent(store, catalog, settings, deployments)
 
 
 def _listen(inbox: Path, wake: threading.Event, stop: threading.Event) -> None:

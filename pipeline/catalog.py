@@ -238,6 +238,11 @@ class Catalog:
             rows = session.scalars(select(LeaseRow).order_by(LeaseRow.run))
             return {row.run: row.flow for row in rows if not at < row.until <= at + 2 * longest_lease_s}
 
+    def leased_runs(self) -> set[str]:
+        """Runs of the dashboard that hold a lease, also one that has run out."""
+        with self._session() as session:
+            return set(session.scalars(select(LeaseRow.run)))
+
     def forget_lease(self, run: str) -> None:
         """A run of the dashboard has ended."""
         with self._session() as session, session.begin():

@@ -9,11 +9,11 @@ import time
 import pytest
 from prefect import flow, get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Cancelling, Completed, Running
+from prefect.states import Cancelling, Completed, Pending, Running
 
 from neuroloom.flows.leases import Silent, living
 from neuroloom.pipeline.care.alerting import alerts_of
-from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog import SUBMITTED, Catalog
 from neuroloom.pipeline.config import AlertSettings, IngestSettings, Settings
 from neuroloom.pipeline.store import Store
 
@@ -24,6 +24,7 @@ pytestmark = [
 ]  # a server for tests warns of much
 
 LEASE_S = 10.0
+DEPLOYMENTS = ("verify/verify", "ingest-recording/recordings")
 HANGS = """
 import time
 from prefect import flow
@@ -43,6 +44,11 @@ def verifying():
     pass
 
 
+@flow(name="train")
+def training():
+    pass
+
+
 @flow(name="ingest-recording")
 def ingesting():
     pass
@@ -53,15 +59,24 @@ class Place:
 
     def __init__(self, store):
         self.store, self.catalog, self.now = store, Catalog.of(store), 0.0
-        ingest, alerts = IngestSettings(lease_s=LEASE_S), AlertSettings(mail_to=("lab@example.org",))
+        ingest = IngestSettings(lease_s=LEASE_S, queue_s=0.001)  # what was to begin longer ago does so no more
+        alerts = AlertSettings(mail_to=("lab@example.org",))
         settings = Settings(ingest=ingest, alerts=alerts)
-        self.silent = Silent(store, self.catalog, settings, steady=lambda: self.now)
+        self.silent = Silent(store, self.catalog, settings, DEPLOYMENTS, steady=lambda: self.now)
 
     def run(self, work, state, *, heard_s_ago):
         with get_client(sync_client=True) as client:
             run = str(client.create_flow_run(work, state=state).id)
         self.hear(run, work.name, heard_s_ago)
         return run
+
+    def served(self, work, state):
+        """A run of a deployment, of which nothing was heard."""
+        names = {flow: name for flow, _, name in (each.partition("/") for each in DEPLOYMENTS)}
+        with get_client(sync_client=True) as client:
+            flow_id = client.create_flow(work)
+            deployment = client.create_deployment(flow_id, name=names.get(work.name, "theirs"))
+            return str(client.create_flow_run_from_deployment(deployment, state=state).id)
 
     def hear(self, run, name="verify", s_ago=0.0):
         self.catalog.hold_run(run, flow=name, lease_s=LEASE_S, now=time.time() - s_ago)
@@ -137,6 +152,23 @@ def test_a_run_that_could_not_reach_the_server_either_gets_another_lease_when_it
     assert said(silent) == "RUNNING"
     place.look_after(1)
     assert said(silent) == "CRASHED"
+
+
+def test_a_run_that_died_before_it_took_its_lease_is_shown_as_crashed(place):
+    states = ((verifying, Running()), (ingesting, Pending()), (training, Running()))
+    runs = [place.served(work, state) for work, state in states]
+    for _ in range(3):
+        place.look_after(3 * LEASE_S)
+    assert [said(run) for run in runs] == ["CRASHED", "CRASHED", "RUNNING"]
+
+
+def test_a_run_that_was_not_begun_and_holds_a_drop_is_left_to_the_reconciler(place):
+    waits = place.served(ingesting, Pending())
+    drop = place.catalog.add_drop("a.rec", folder=place.store.inbox, state=SUBMITTED)
+    place.catalog.hold([drop.id], owner=waits, lease_s=LEASE_S)
+    for _ in range(3):
+        place.look_after(3 * LEASE_S)
+    assert said(waits) == "PENDING"
 
 
 def test_a_flow_is_heard_of_while_it_goes_on(place, monkeypatch):
