@@ -11,6 +11,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from neuroloom.flows.artifacts import Bar, checks_page, space_table
+from neuroloom.flows.leases import living
 from neuroloom.flows.telling import tell_failure
 from neuroloom.flows.training import score, train_prepared
 from neuroloom.pipeline.care import checking, retention
@@ -30,6 +31,7 @@ def _tell_other_failure(flow: Any, flow_run: Any, state: State[Any]) -> None:
 
 
 @flow(name="verify", flow_run_name="verify", on_failure=[_tell_other_failure], on_crashed=[tell_failure])
+@living
 def verify(minutes: float | None = None) -> State[Any]:
     """Read published sessions to the byte, those first that waited longest. minutes: as the settings say, if left out.
 
@@ -72,6 +74,7 @@ def read_again(budget_s: float) -> int:
 
 
 @flow(name="retrain", flow_run_name="retrain", on_failure=[tell_failure], on_crashed=[tell_failure])
+@living
 def retrain() -> State[Any]:
     """Train `[schedules.retrain] config` on everything there is, if there is anything the last run has not seen."""
     store = Store.here()
@@ -85,6 +88,7 @@ def retrain() -> State[Any]:
 
 
 @flow(name="clean", flow_run_name="clean", on_failure=[tell_failure], on_crashed=[tell_failure])
+@living
 def clean(dry_run: bool = True) -> dict[str, int]:
     """Delete what `[retention]` gives up; with dry_run only show it. Gives {"bytes", "entries"}."""
     store = Store.here()

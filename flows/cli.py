@@ -6,6 +6,7 @@ Exit codes: 0 well; 1 damage found, or not all is well; 2 wrong use, or somethin
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ import typer
 
 from neuroloom.flows import cli_care, cli_first, cli_review, cli_runs, cli_space, cli_studies
 from neuroloom.flows.options import JsonOption, SessionArgument, SorterOption, StoreOption
-from neuroloom.flows.printing import document, lines, say, table
+from neuroloom.flows.printing import document, lines, one_line, say, table
 
 if TYPE_CHECKING:
     from neuroloom.ingest.session import Session
@@ -231,9 +232,13 @@ def verify(
     catalog = Catalog.of(place)
     tell = None if as_json else _tell_check
     if for_s is not None:
+        if session_ids or not 0 < for_s < math.inf:
+            raise typer.BadParameter("so many seconds, above 0, of all sessions", param_hint="--for")
         results = checking.checked_some(place, catalog, budget_s=for_s, progress=tell)
     else:
-        folders = [folder for name in session_ids or place.session_ids() for folder in _versions(place, name)]
+        folders = [
+            folder for name in session_ids or place.session_ids(amended=True) for folder in _versions(place, name)
+        ]
         results = checking.checked(place, catalog, folders, tell)
     found = checking.health(place, catalog)
     catalog.close()
@@ -339,14 +344,19 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (ValueError, OSError, LookupError, TimeoutError) as error:
-        say(f"neuroloom: {' '.join(str(error).split())}")
+        say(f"neuroloom: {one_line(error)}")
         sys.exit(2)
     except Exception as error:
-        from sqlalchemy.exc import OperationalError  # here, since most commands do without a catalog
+        from sqlalchemy.exc import DBAPIError, OperationalError  # here, since most commands do without a catalog
 
-        if not isinstance(error, OperationalError):  # else a full disk, or no server
+        from neuroloom.pipeline.catalog import away, is_damage
+
+        if isinstance(error, OperationalError):  # a full disk, or no server
+            say(f"neuroloom: {away(error)}; `neuroloom doctor` says what is in its way")
+        elif isinstance(error, DBAPIError) and is_damage(error):
+            say(f"neuroloom: {away(error)}")
+        else:
             raise
-        say(f"neuroloom: the catalog: {getattr(error, 'orig', error)}; `neuroloom doctor` says what is in its way")
         sys.exit(2)
 
 

@@ -130,14 +130,22 @@ def reingest(
     A new version only where something changed. Exit 3: some failed.
     """
     from neuroloom.pipeline.boxed.box import BoxError, box_of
+    from neuroloom.pipeline.care.amending import current
     from neuroloom.pipeline.care.reingesting import reingest as made_anew
     from neuroloom.pipeline.config import AS_SET, Settings
 
     place = _store(store)
-    chosen = list(session_ids or [])
+    chosen = list(dict.fromkeys(session_ids or []))
+    touch = (reader, version, library, file, decision)
+    if chosen and any(touch):
+        raise typer.BadParameter("sessions, or what touched them; one of both is wanted", param_hint="SESSION")
+    for session_id in chosen:
+        current(place, session_id)
     if not chosen:
-        touched = _affected(place, reader, version, library, file, decision)["sessions"]
+        touched = _affected(place, *touch)["sessions"]
         chosen = sorted({row["session"] for row in touched if place.latest(row["session"]).name == row["version"]})
+        if not chosen:
+            say("no session's newest version was touched")
     settings = Settings.of(place)
     how: dict[str, Any] = {"why": why, "sorter": None if sorter == "none" else sorter or AS_SET, "progress": say}
     results: list[dict[str, Any]] = []
@@ -221,6 +229,7 @@ def export(
     from datetime import date
 
     from neuroloom.ingest.session import Session
+    from neuroloom.pipeline.care.amending import current
     from neuroloom.pipeline.care.exporting import export_bids, export_portable
     from neuroloom.pipeline.store import StoreError
     from neuroloom.pipeline.subjects import Subjects
@@ -231,7 +240,9 @@ def export(
     ways = {"bids": export_bids, "portable": export_portable}
     if to not in ways:
         raise typer.BadParameter(f"{to!r}; one of {', '.join(ways)} is wanted", param_hint="--to")
-    with Session.open(place.latest(session_id)) as session:
+    if out.resolve().is_relative_to(place.root.resolve()):
+        raise StoreError(f"{out}: lies in the store; a folder outside of it is wanted")
+    with Session.open(current(place, session_id)) as session:
         found = ways[to](session, out)
     if as_json:
         document({"session": session_id, "files": [str(file) for file in found.files], "left_out": found.left_out})

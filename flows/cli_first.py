@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from neuroloom.flows.options import JsonOption, StoreOption
+from neuroloom.flows.options import JsonOption, SorterOption, StoreOption, known_sorter
 from neuroloom.flows.printing import document, lines
 
 
@@ -23,9 +23,7 @@ def init(
     review_port: Annotated[
         int | None, typer.Option(help="Of the review pages; 0: any free.", show_default=False)
     ] = None,
-    sorter: Annotated[
-        str | None, typer.Option(help="A spike sorter; 'none' leaves sorting out.", show_default=False)
-    ] = None,
+    sorter: SorterOption = None,
     keep_dates: Annotated[
         bool, typer.Option("--keep-dates", help="Publish true dates; they are shifted else.")
     ] = False,
@@ -49,6 +47,8 @@ def init(
     from neuroloom.pipeline.store import Store
 
     chosen = parsed(settings or ())
+    if isinstance(ingest := chosen.get("ingest"), dict):
+        known_sorter(ingest.get("sorter"))
     named: tuple[tuple[str, str, Any], ...] = (
         ("schedules", "time_zone", time_zone),
         ("server", "port", port),
@@ -64,7 +64,7 @@ def init(
     if retrain is not None:
         chosen.setdefault("schedules", {}).setdefault("retrain", {})["config"] = retrain
     place = Store.here(store)
-    write_settings(place.create(), chosen, replace=force)
+    write_settings(place, chosen, replace=force)
     if as_json:
         document({"store": str(place.root), "settings": str(place.settings_file), "set": chosen})
         return

@@ -44,10 +44,14 @@ def verdict(
     """
     from neuroloom.pipeline import verdicts
     from neuroloom.pipeline.reviewing import show_verdicts
-    from neuroloom.pipeline.store import Store
+    from neuroloom.pipeline.store import Store, StoreError
 
     place = Store.here(store).existing()
     is_run = name in place.run_names() and name not in place.session_ids()
+    if not (is_run or place.versions(name)):
+        raise StoreError(f"{name}: no such session or run in {place.root}; `neuroloom sessions` lists sessions")
+    if said is None and (note or by or bad_channels is not None or good_channels is not None):
+        raise typer.BadParameter("nothing was said; accept, reject or note is wanted", param_hint="VERDICT")
     if said is not None:
         named = {"bad_channels": _listed(bad_channels), "good_channels": _listed(good_channels)}
         _judge(place, name, said, note=note, by=by or _login(), named=named, is_run=is_run)

@@ -21,7 +21,7 @@ from typing import Any
 from neuroloom.flows.environment import LOCALHOST, free_port
 from neuroloom.flows.pages import TOKEN_FILE
 from neuroloom.pipeline.config import Settings
-from neuroloom.pipeline.store import Store, StoreError
+from neuroloom.pipeline.store import Store
 
 EXTRAS = {"eyelink": "eyelinkio", "ica": "mne_icalabel", "teachers": "transformers", "server": "psycopg"}
 WANTED_WATCHES, WANTED_INSTANCES = 8192, 32
@@ -50,7 +50,7 @@ def checks(store: Store) -> list[dict[str, Any]]:
         looks += [("clock", _clock)]
     looks += [("settings", _settings)]
     if has_settings:
-        looks += [("extras", _extras), ("ports", _ports)]
+        looks += [("extras", _extras), ("sorter", _sorter), ("ports", _ports)]
     if has_catalog and has_settings:
         looks += [("service", _service), ("leases", _leases), ("schedules", _schedules), ("alerts", _alerts)]
     return rows + [_row(name, *_tried(check, store)) for name, check in looks]
@@ -69,12 +69,16 @@ def _library(name: str) -> dict[str, Any]:
 
 
 def _tried(check: Callable[[Store], str], store: Store) -> tuple[bool, str]:
-    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.exc import DBAPIError
+
+    from neuroloom.pipeline.catalog import away
 
     try:
         return True, check(store)
-    except (OSError, StoreError, ValueError, SQLAlchemyError) as error:
-        return False, " ".join(str(getattr(error, "orig", error)).split())
+    except DBAPIError as error:
+        return False, away(error)
+    except (OSError, ValueError) as error:
+        return False, " ".join(str(error).split())
 
 
 def _store(store: Store) -> str:
@@ -108,6 +112,15 @@ def _extras(store: Store) -> str:
         if wanted.get(extra):
             raise OSError(f"{extra} is asked for and not installed; `pip install neuroloom[{extra}]` does that")
     return f"not installed: {', '.join(missing)}" if missing else "all are installed"
+
+
+def _sorter(store: Store) -> str:
+    from neuroloom.ingest.sorters import sorter_named
+
+    name = Settings.of(store).ingest.sorter
+    if name != "none":
+        sorter_named(name)  # raises where it cannot be run
+    return name
 
 
 def _box(_: Store) -> str:
@@ -215,7 +228,10 @@ def _answers(url: str) -> bool:
 def _schedules(store: Store) -> str:
     from neuroloom.flows.scheduling import schedules_of
 
-    made = schedules_of(Settings.of(store))
+    settings = Settings.of(store)
+    made = schedules_of(settings)
+    if (config := settings.schedules.retrain.config) and not (store.root / config).is_file():
+        raise OSError(f"schedules.retrain.config: {store.root / config} is not there")
     told = [f"{name} {s.cron or s.interval} {s.timezone}" if s.active else f"{name} off" for name, s in made.items()]
     return ", ".join(told)
 

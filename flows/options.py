@@ -12,7 +12,7 @@ StoreOption = Annotated[
 ]
 
 
-def _known(sorter: str | None) -> str | None:
+def known_sorter(sorter: str | None) -> str | None:
     """The sorter, if there is one of that name: said before anything is read."""
     if sorter not in (None, "none"):
         from neuroloom.ingest.sorters import SortingError, sorter_named
@@ -25,7 +25,7 @@ def _known(sorter: str | None) -> str | None:
 
 
 SorterOption = Annotated[
-    str | None, typer.Option("--sorter", help="A spike sorter; 'none' leaves sorting out.", callback=_known)
+    str | None, typer.Option("--sorter", help="A spike sorter; 'none' leaves sorting out.", callback=known_sorter)
 ]
 SessionArgument = Annotated[str, typer.Argument(metavar="SESSION", help="As `neuroloom sessions` lists it.")]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="As its config is called.")]

@@ -20,6 +20,13 @@ def say(message: str) -> None:
     typer.echo(printable(message), err=True)
 
 
+def one_line(error: BaseException) -> str:
+    """What an error says; of the system's own the file first, and no number."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
+
+
 def seldom(words: Callable[..., str]) -> Callable[..., None]:
     """Says what `words` makes of its arguments, at most every `EVERY_S`; what comes between is not said."""
     last_s = 0.0

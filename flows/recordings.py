@@ -15,6 +15,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from neuroloom.flows import artifacts
+from neuroloom.flows.leases import living
 from neuroloom.pipeline.boxed.box import Inside, box_of
 from neuroloom.pipeline.catalog import Catalog, Drop
 from neuroloom.pipeline.config import Settings
@@ -27,6 +28,7 @@ _inside: ContextVar[Inside] = ContextVar("inside")
 
 
 @flow(name="ingest-recording", flow_run_name="drop {drop_ids}", validate_parameters=True)
+@living
 def ingest_recording(drop_ids: list[int]) -> State[Any]:
     """Ingest these drops of the store NEUROLOOM_STORE names; one that fails does not stop the next."""
     store = Store.here()

@@ -84,11 +84,12 @@ def main() -> None:
     wait_for_server(os.environ.get("PREFECT_API_URL", ""))
     if part != "runner":
         threading.Thread(target=keep_telling, args=(store, stop), daemon=True, name="alerts").start()
+    looked_after = [f"{each.flow_name}/{each.name}" for each in deployments(settings)]
     if part == "watcher":
-        watch(store, stop)
+        watch(store, stop, looked_after)
         return
     if part == "all":
-        threading.Thread(target=watch, args=(store, stop), daemon=True, name="watcher").start()
+        threading.Thread(target=watch, args=(store, stop, looked_after), daemon=True, name="watcher").start()
     # More than the recordings may take, so that what runs by the clock and training never wait for them.
     limit = settings.ingest.in_flight + 3
     serve(*deployments(settings, asked.only), limit=limit, pause_on_shutdown=False, print_starting_message=False)

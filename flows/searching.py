@@ -11,6 +11,7 @@ from prefect.futures import as_completed
 from prefect.task_runners import ProcessPoolTaskRunner
 
 from neuroloom.flows.artifacts import Bar, trials_table
+from neuroloom.flows.leases import living
 from neuroloom.flows.telling import tell_failure
 from neuroloom.flows.training import score
 from neuroloom.pipeline.runs import searching
@@ -26,6 +27,7 @@ WAIT_S = 7 * 24 * 3600.0  # for one trial; Prefect wants an end
     on_crashed=[tell_failure],
     task_runner=ProcessPoolTaskRunner(),  # type: ignore[arg-type]  # as many at once as the search hands out
 )
+@living
 def search(run: str) -> None:
     """Train the trials of a prepared search that are missing, make the best one the run, and score it."""
     store, log, n_done = Store.here(), get_run_logger(), 0

@@ -21,6 +21,7 @@ from prefect.cache_policies import NO_CACHE
 
 from neuroloom.flows.artifacts import Bar, study_page
 from neuroloom.flows.fanning import for_each
+from neuroloom.flows.leases import living
 from neuroloom.flows.telling import tell_failure
 from neuroloom.pipeline.config import ConfigError, FanOutSettings, Settings
 from neuroloom.pipeline.profiles import FULL
@@ -29,6 +30,7 @@ from neuroloom.pipeline.store import Store
 
 
 @flow(name="study", flow_run_name="study {name}", on_crashed=[tell_failure])
+@living
 def study(
     name: str, full: bool = False, profile: str = "", settings: str = "", config: str = "", run_name: str = ""
 ) -> None:

@@ -12,6 +12,8 @@ from uuid import UUID
 import httpx
 from prefect import get_client
 from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterName,
     FlowFilter,
     FlowFilterName,
     FlowRunFilter,
@@ -82,36 +84,51 @@ class Submitter:
         return state is not None and state.is_final()
 
     def give_up(self, run: str, reason: str) -> None:
-        """Cancelled where it has not begun, crashed where it has; for the dashboard, where it may fail."""
+        """Shown as ended; for the dashboard, where it may fail."""
         try:
-            with get_client(sync_client=True) as client:
-                state = client.read_flow_run(UUID(run)).state
-                if state is None or state.is_final():
-                    return
-                shown: State[Any] = Cancelled(message=reason) if state.is_scheduled() else Crashed(message=reason)
-                client.set_flow_run_state(UUID(run), shown, force=True)
+            end_run(run, reason)
         except UNREACHABLE as error:
             log.info("run %s is not shown as ended: %s", run, error)
 
-    def give_up_pending(self, *, but: Collection[str], after_s: float) -> int:
-        """Cancels runs that were to begin for longer than that and hold no drop; gives how many. but: runs that do.
 
-        Such a run was slow to begin, its drops were handed over again, and its worker died: nobody asks after it.
-        """
-        latest = datetime.now(UTC) - timedelta(seconds=after_s)
-        name, pending = INGEST_DEPLOYMENT.partition("/")[0], StateType.PENDING
-        flows = FlowFilter(name=FlowFilterName(any_=[name]))
-        asked = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[pending])))
-        try:
-            with get_client(sync_client=True) as client:
-                runs = client.read_flow_runs(flow_filter=flows, flow_run_filter=asked)
-                forgotten = [r.id for r in runs if r.state and r.state.timestamp < latest and str(r.id) not in but]
-                for run in forgotten:
-                    client.set_flow_run_state(run, Cancelled(message="its drops were handed over again"), force=True)
-        except UNREACHABLE as error:
-            log.info("runs that never began are not shown as ended: %s", error)
-            return 0
-        return len(forgotten)
+def end_run(run: str, reason: str) -> bool:
+    """Cancelled where it has not begun or was to be, else crashed; False where it has ended, or was deleted.
+
+    Raises one of UNREACHABLE where the server does not take it.
+    """
+    try:
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(UUID(run)).state
+            if state is None or state.is_final():
+                return False
+            was_to_end = state.is_scheduled() or state.is_cancelling()
+            shown: State[Any] = Cancelled(message=reason) if was_to_end else Crashed(message=reason)
+            client.set_flow_run_state(UUID(run), shown, force=True)
+            return True
+    except ObjectNotFound:
+        return False
+
+
+def runs_going_on(deployments: Collection[str], *, starts_s: float) -> dict[str, str]:
+    """Runs of these deployments ("verify/verify") that have begun, or should have so long ago, and their flows.
+
+    Raises one of UNREACHABLE where the server does not say.
+    """
+    flow_names, names = ([name.split("/")[part] for name in deployments] for part in (0, 1))
+    begun = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=flow_names)),
+            deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=names)),
+            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=begun))),
+        )
+        flows = {run.flow_id: client.read_flow(run.flow_id).name for run in runs}
+    latest = datetime.now(UTC) - timedelta(seconds=starts_s)
+    return {
+        str(run.id): flows[run.flow_id]
+        for run in runs
+        if run.state is not None and not (run.state.is_pending() and run.state.timestamp > latest)
+    }
 
 
 def _state_of(run: str) -> State[Any] | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from prefect import flow, get_run_logger
 
 from neuroloom.flows.artifacts import counts_table
+from neuroloom.flows.leases import living
 from neuroloom.flows.submitting import Submitter
 from neuroloom.flows.telling import tell_failure, tell_once
 from neuroloom.pipeline.boxed.box import box_of
-from neuroloom.pipeline.catalog import IN_FLIGHT, Catalog
+from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.drops.reconciling import Reconciler
 from neuroloom.pipeline.noting import rebuild
@@ -16,6 +17,7 @@ from neuroloom.pipeline.store import Store
 
 
 @flow(name="sweep", flow_run_name="sweep", on_failure=[tell_failure], on_crashed=[tell_failure])
+@living
 def sweep() -> dict[str, int]:
     """Take every drop one step further, note sessions the catalog does not know, tell what is new; drops per state."""
     store = Store.here()
@@ -25,7 +27,6 @@ def sweep() -> dict[str, int]:
     with box_of(store, settings.box, for_inbox=True) as inside:
         looks = Reconciler(store=store, catalog=catalog, settings=settings, submit=server, runs=server, inside=inside)
         counts = looks.step()
-    server.give_up_pending(but={drop.owner for drop in catalog.drops(*IN_FLIGHT)}, after_s=settings.ingest.queue_s)
     counts_table(counts)
     get_run_logger().info("%d published versions; drops: %s", n_sessions, counts)
     catalog.close()

@@ -10,6 +10,7 @@ from prefect.cache_policies import NO_CACHE
 
 from neuroloom.flows.artifacts import Bar, ports_table, run_page
 from neuroloom.flows.fanning import for_each
+from neuroloom.flows.leases import living
 from neuroloom.flows.telling import tell_failure
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.reviewing import review_index, review_run, run_shown
@@ -25,6 +26,7 @@ from neuroloom.pipeline.store import Store
     on_failure=[tell_failure],
     on_crashed=[tell_failure],
 )
+@living
 def build_features(session_ids: list[str] | None = None, bin_s: float = 0.02) -> None:
     """Make the model-rate features of sessions (all where none is named) in `derived/`, where they are not yet."""
     store = Store.here()
@@ -46,6 +48,7 @@ def features_of(session_id: str, bin_s: float) -> int:
 
 
 @flow(name="train", flow_run_name="train {run}", on_crashed=[tell_failure])
+@living
 def train(run: str) -> None:
     """Make the features of a prepared run's sessions side by side; train it, or go on where it stopped; score it."""
     store = Store.here()
@@ -57,6 +60,7 @@ def train(run: str) -> None:
 
 
 @flow(name="train-new", flow_run_name="train {new.name}", on_crashed=[tell_failure])
+@living
 def train_new(new: NewRun) -> None:
     """Prepare a run of what the form says, train and score it; one of that name with other settings is refused."""
     store = Store.here()
@@ -65,6 +69,7 @@ def train_new(new: NewRun) -> None:
 
 
 @flow(name="evaluate", flow_run_name="evaluate {run}", on_failure=[tell_failure], on_crashed=[tell_failure])
+@living
 def evaluate(run: str) -> None:
     """Score a trained run beside its baselines."""
     score(run)

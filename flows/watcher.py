@@ -6,11 +6,13 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
+from neuroloom.flows.leases import Silent
 from neuroloom.flows.submitting import Submitter
 from neuroloom.pipeline.boxed.box import BoxAwayError, box_of
 from neuroloom.pipeline.catalog import Catalog, away
@@ -25,8 +27,10 @@ HEARTBEAT = "NEUROLOOM_HEARTBEAT"  # names a file whose time is that of the last
 log = logging.getLogger("neuroloom.watcher")
 
 
-def watch(store: Store, stop: threading.Event) -> None:
+def watch(store: Store, stop: threading.Event, deployments: Collection[str]) -> None:
     """Reconcile until `stop` is set. A disk or database that is away is waited for.
+
+    deployments: whose runs are asked after where nothing is heard of them.
 
     Design rationale: the file system's events only wake it. They are lost on network mounts and while nobody
     listens, so what is done depends on what lies there, never on what was announced.
@@ -34,15 +38,16 @@ def watch(store: Store, stop: threading.Event) -> None:
     settings = Settings.of(store)
     wake = threading.Event()
     threading.Thread(target=_listen, args=(store.inbox, wake, stop), daemon=True, name="inbox events").start()
-    reconciler: Reconciler | None = None
+    looks: tuple[Reconciler, Silent] | None = None
     shown: object = None
     next_page_s = 0.0  # the front page of a large store takes a while: nine tenths of the time are the inbox's
     complaint, beat = "", os.environ.get(HEARTBEAT, "")
     with ExitStack() as box:
         while not stop.is_set():
             try:
-                reconciler = reconciler or _reconciler(store, settings, box)
+                reconciler, silent = looks = looks or _looks(store, settings, deployments, box)
                 news = reconciler.step(), reconciler.catalog.run_states()
+                silent.look()
                 if news != shown and time.monotonic() >= next_page_s:
                     began_s = time.monotonic()
                     review_index(store)
@@ -69,13 +74,14 @@ def watch(store: Store, stop: threading.Event) -> None:
             wake.clear()
 
 
-def _reconciler(store: Store, settings: Settings, box: ExitStack) -> Reconciler:
+def _looks(store: Store, settings: Settings, deployments: Collection[str], box: ExitStack) -> tuple[Reconciler, Silent]:
     catalog = Catalog.of(store)
     box.callback(catalog.close)
     rebuild(store, catalog)
     server = Submitter(settings.ingest)
     inside = box.enter_context(box_of(store, settings.box, for_inbox=True))
-    return Reconciler(store=store, catalog=catalog, settings=settings, submit=server, runs=server, inside=inside)
+    reconciler = Reconciler(store=store, catalog=catalog, settings=settings, submit=server, runs=server, inside=inside)
+    return reconciler, Silent(store, catalog, settings, deployments)
 
 
 def _listen(inbox: Path, wake: threading.Event, stop: threading.Event) -> None:

@@ -103,6 +103,16 @@ class DayRow(Base):
     version: Mapped[str] = mapped_column(String, primary_key=True)
 
 
+class LeaseRow(Base):
+    """A run of the dashboard (its id there, its flow) that says until when it need not be heard of again."""
+
+    __tablename__ = "leases"
+
+    run: Mapped[str] = mapped_column(String, primary_key=True)
+    flow: Mapped[str] = mapped_column(String, default="")
+    until: Mapped[float] = mapped_column(Float, default=0.0)
+
+
 class RunRow(Base):
     """A training or study run."""
 

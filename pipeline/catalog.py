@@ -5,6 +5,7 @@
     run       a training or study run; its truth is its folder
     check     when a version was last read to the byte, and what was damaged
     alert     what people were told, or are to be told
+    lease     until when a run of the dashboard need not be heard of again
 
     SEEN -> SETTLING -> READY -> SUBMITTED -> RUNNING -> DONE
                           ^          |           |
@@ -17,6 +18,7 @@ a lease it must renew; a killed machine renews nothing, so its drops come back b
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -27,7 +29,7 @@ from typing import Any
 from sqlalchemy import Select, and_, create_engine, delete, event, func, inspect, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
@@ -50,11 +52,12 @@ from neuroloom.pipeline._tables import (
     ContentRow,
     DayRow,
     Drop,
+    LeaseRow,
     RunRow,
     SessionRow,
 )
 from neuroloom.pipeline.migrations import bring_up_to_date
-from neuroloom.pipeline.store import Store
+from neuroloom.pipeline.store import CATALOG_VARIABLE, CATALOG_WANTED, Store, StoreError
 
 __all__ = [
     "DONE", "IGNORED", "IN_FLIGHT", "OPEN", "QUARANTINED", "READY", "RETRY", "RUNNING", "SEEN", "SETTLING", "STATES",
@@ -80,8 +83,8 @@ class Catalog:
 
     @classmethod
     def at(cls, url: str) -> Catalog:
-        """Open a catalog by database URL: SQLite in WAL mode, or PostgreSQL."""
-        engine = _sqlite(url) if url.startswith("sqlite") else create_engine(url, pool_pre_ping=True)
+        """Open a catalog by database URL: SQLite in WAL mode, or PostgreSQL. Raises StoreError where it is no such."""
+        engine = _sqlite(url) if url.startswith("sqlite") else _server(url)
         try:
             _make_tables(engine)
         except DatabaseError:
@@ -222,6 +225,29 @@ class Catalog:
         """
         at = time.time() if now is None else now
         return [d for d in self.drops(*IN_FLIGHT) if not at < d.lease_until <= at + 2 * longest_lease_s]
+
+    def hold_run(self, run: str, *, flow: str, lease_s: float, now: float | None = None) -> None:
+        """For another lease a run of the dashboard need not be heard of."""
+        until = (time.time() if now is None else now) + lease_s
+        with self._session() as session, session.begin():
+            _put(session, LeaseRow, [{"run": run, "flow": flow, "until": until}])
+
+    def silent_runs(self, *, longest_lease_s: float, now: float | None = None) -> dict[str, str]:
+        """Runs of the dashboard that were not heard of in time, and their flows; leases as in `expired`."""
+        at = time.time() if now is None else now
+        with self._session() as session:
+            rows = session.scalars(select(LeaseRow).order_by(LeaseRow.run))
+            return {row.run: row.flow for row in rows if not at < row.until <= at + 2 * longest_lease_s}
+
+    def leased_runs(self) -> set[str]:
+        """Runs of the dashboard that hold a lease, also one that has run out."""
+        with self._session() as session:
+            return set(session.scalars(select(LeaseRow.run)))
+
+    def forget_lease(self, run: str) -> None:
+        """A run of the dashboard has ended."""
+        with self._session() as session, session.begin():
+            session.execute(delete(LeaseRow).where(LeaseRow.run == run))
 
     # sessions and runs ---------------------------------------------------------------------------------------------
 
@@ -407,10 +433,18 @@ def _n_changed(session: Session, statement: Any) -> int:
     return int(session.execute(statement).rowcount)  # type: ignore[attr-defined]
 
 
+def is_damage(error: DBAPIError) -> bool:
+    """True where SQLite says that its file is none: "file is not a database", "database disk image is malformed"."""
+    return type(error.orig) is sqlite3.DatabaseError
+
+
 def away(error: DBAPIError) -> str:
     """What a database said that does not answer, in one line, without the statement that it was asked."""
-    said = str(error.orig).splitlines() or [type(error.orig).__name__]
-    return f"the catalog's database does not answer ({said[0].strip()})"
+    said = (str(error.orig).splitlines() or [type(error.orig).__name__])[0].strip()
+    if is_damage(error):
+        mend = "with nothing running, move catalog.sqlite* out of the store: it is made anew from the files"
+        return f"the catalog is damaged ({said}); {mend}"
+    return f"the catalog's database does not answer ({said})"
 
 
 def _make_tables(engine: Engine) -> None:
@@ -418,6 +452,16 @@ def _make_tables(engine: Engine) -> None:
         bring_up_to_date(engine, Base.metadata)
     except DatabaseError:  # two processes opened a new catalog at once, and the other one was first
         bring_up_to_date(engine, Base.metadata)
+
+
+def _server(url: str) -> Engine:
+    try:
+        return create_engine(url, pool_pre_ping=True)
+    except ImportError as error:
+        wanted = "`pip install neuroloom[server]` installs it"
+        raise StoreError(f"{CATALOG_VARIABLE}: wants {error.name}, which is not installed; {wanted}") from error
+    except (ArgumentError, ValueError) as error:  # which may hold the password
+        raise StoreError(f"{CATALOG_VARIABLE}: is no database URL; {CATALOG_WANTED} is wanted") from error
 
 
 def _sqlite(url: str) -> Engine:

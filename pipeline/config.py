@@ -44,6 +44,7 @@ from pydantic import (
     Field,
     TypeAdapter,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -59,13 +60,30 @@ class ConfigError(ValueError):
     """A configuration file is not as wanted: the message names the file, the field, what was found and wanted."""
 
 
+NUMBERS = (int, float, int | None, float | None)
+
+
 class Config(BaseModel):
     """Frozen, and a key that is not known is an error instead of a silent typo."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_number(cls, given: Any, info: ValidationInfo) -> Any:
+        """True is 1 otherwise, and `quarantine_days = true` would delete after a day."""
+        if isinstance(given, bool) and cls.model_fields[str(info.field_name)].annotation in NUMBERS:
+            raise ValueError("a number is wanted")
+        return given
 
-class InboxSettings(Config):
+
+class Part(Config):
+    """A part of a store's settings, in which no number is infinite: what is never wanted is left out."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+class InboxSettings(Part):
     """When a drop counts as whole, and what becomes of failures. Times in seconds.
 
     settle_s: unchanged for this long. orphan_s: a file no format knows, or whose companions are missing, is refused
@@ -80,7 +98,7 @@ class InboxSettings(Config):
     max_attempts: int = Field(default=3, ge=1)
 
 
-class IngestSettings(Config):
+class IngestSettings(Part):
     """How drops are worked on.
 
     in_flight: runs at once. lease_s: a run that has not been heard of for this long is dead. queue_s: a hand-over for
@@ -100,7 +118,7 @@ class IngestSettings(Config):
     min_free_bytes: int = Field(default=2_000_000_000, ge=0)
 
 
-class SpikeSettings(Config):
+class SpikeSettings(Part):
     """How spikes are found, where it is not as by default: docs/spikes.md explains chain and curation."""
 
     chain: dict[str, Any] = Field(default_factory=dict)
@@ -133,14 +151,14 @@ def _checked(given: dict[str, Any], kind: type[Chain] | type[Curation]) -> dict[
     return given
 
 
-class PrivacySettings(Config):
+class PrivacySettings(Part):
     """What may be published of a person: by default no name and no true date. keep_names, keep_dates: they stay."""
 
     keep_names: bool = False
     keep_dates: bool = False
 
 
-class BoxSettings(Config):
+class BoxSettings(Part):
     """What the process may use that reads recordings: see `box.py`. Sizes in MiB, over what the imports take.
 
     on: False reads in the run's own process, without limits. memory_mb: while it reads. sorting_mb: while it sorts
@@ -160,7 +178,7 @@ class BoxSettings(Config):
         return self.wall_s + self.wall_s_per_gb * n_bytes / 1e9
 
 
-class FanOutSettings(Config):
+class FanOutSettings(Part):
     """How the same work on many sessions goes on side by side: see `flows/fanning.py`.
 
     runner: threads of the run's process, or processes of Dask (`pip install neuroloom[dask]`). workers: so many; as
@@ -177,14 +195,20 @@ class FanOutSettings(Config):
         return self.workers or os.cpu_count() or 1
 
 
-class ServerSettings(Config):
+class ServerSettings(Part):
     """Where pages listen, on this machine only. port: the dashboard, review_port: the review pages; 0: any free one."""
 
     port: int = Field(default=4200, ge=0, le=65535)
     review_port: int = Field(default=4280, ge=0, le=65535)
 
+    @model_validator(mode="after")
+    def _are_two(self) -> Self:
+        if self.port == self.review_port != 0:
+            raise ValueError(f"port and review_port are both {self.port}; two are wanted")
+        return self
 
-class Schedule(Config):
+
+class Schedule(Part):
     """When something runs by itself: by `cron` (minute, hour, day, month, weekday) or `every_minutes`, one of them.
 
     on: False leaves it to people. time_zone: that of `[schedules]` where it is left out; a cron at 02:00 stays at 02:00
@@ -238,7 +262,7 @@ class CleanSchedule(Schedule):
     cron: str = "0 4 * * *"
 
 
-class ScheduleSettings(Config):
+class ScheduleSettings(Part):
     """What runs by itself. time_zone: an IANA name, for every schedule that names none.
 
     Each has on (False leaves it to people), cron (minute, hour, day, month, weekday) or every_minutes, and time_zone.
@@ -269,7 +293,7 @@ class ScheduleSettings(Config):
 AlertKind = Literal["quarantine", "damage", "failed"]
 
 
-class AlertSettings(Config):
+class AlertSettings(Part):
     """Who is told of what, and how. Nobody by default.
 
     webhook: a URL that JSON is posted to; NEUROLOOM_WEBHOOK in the environment comes first, since such a URL may be a
@@ -307,7 +331,7 @@ class AlertSettings(Config):
         return addresses
 
 
-class RetentionSettings(Config):
+class RetentionSettings(Part):
     """After how many days something may be deleted; nothing is where a number is left out. See `retention.py`.
 
     derived_days: caches that were not used for so long. old_versions_days: versions of a session that a newer one, read
@@ -323,7 +347,7 @@ class RetentionSettings(Config):
     staging_days: float | None = Field(default=7.0, ge=1)
 
 
-class Settings(Config):
+class Settings(Part):
     """The whole of `neuroloom.toml`."""
 
     inbox: InboxSettings = InboxSettings()
@@ -389,6 +413,8 @@ def fault(model: type[BaseModel], error: ValidationError) -> str:
         return f"{where}: {_unknown(model, first['loc'])}"
     if first["type"] == "missing":
         return f"{where}: is missing"
+    if first["type"] in ("model_type", "dict_type"):
+        said = "a table is wanted"
     if isinstance(first["input"], Mapping):  # a whole table, of which the message says what is wrong
         return f"{where}: {said}"
     return f"{where}: {said}, found {first['input']!r}"

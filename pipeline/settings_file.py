@@ -30,7 +30,8 @@ Chosen = Mapping[str, Any]
 def write_settings(store: Store, chosen: Chosen, *, replace: bool = False) -> None:
     """Write the store's settings file. chosen: section -> key -> value, as in the file.
 
-    Raises StoreError where there is one already and it is not to be replaced, ConfigError for a wrong value.
+    The store is made where it is none yet. Raises StoreError where there is a file already and it is not to be
+    replaced, ConfigError for a wrong value: nothing is made then.
     """
     path = store.settings_file
     if path.exists() and not replace:
@@ -39,6 +40,7 @@ def write_settings(store: Store, chosen: Chosen, *, replace: bool = False) -> No
         Settings.model_validate(dict(chosen))
     except ValidationError as error:
         raise ConfigError(fault(Settings, error)) from error
+    store.create()
     durable.write_text(path, settings_text(chosen))
     read_config(path, Settings)
 
@@ -58,6 +60,8 @@ def parsed(assignments: Sequence[str]) -> dict[str, Any]:
         place = found
         for section in sections:
             place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise ConfigError(f"{one!r}: {section} has a value already; one of both is wanted")
         place[key] = value
     return found
 

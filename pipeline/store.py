@@ -25,6 +25,7 @@ from pathlib import Path
 
 STORE_VARIABLE = "NEUROLOOM_STORE"
 CATALOG_VARIABLE = "NEUROLOOM_CATALOG_URL"
+CATALOG_WANTED = "postgresql://USER:PASSWORD@HOST/NAME"
 DEFAULT_ROOT = Path("store")
 AMENDED = "amended.json"  # in the folder of a session that has another name now
 
@@ -105,8 +106,19 @@ class Store:
 
     @property
     def catalog_url(self) -> str:
-        """SQLite inside the store, or the database NEUROLOOM_CATALOG_URL names (several machines)."""
-        return os.environ.get(CATALOG_VARIABLE) or f"sqlite:///{self.root / 'catalog.sqlite'}"
+        """SQLite inside the store, or the database NEUROLOOM_CATALOG_URL names (several machines).
+
+        Raises StoreError where that is neither PostgreSQL nor SQLite.
+        """
+        url = os.environ.get(CATALOG_VARIABLE)
+        if not url:
+            return f"sqlite:///{self.root / 'catalog.sqlite'}"
+        scheme, _, place = url.partition("://")
+        if scheme in ("postgresql", "postgres"):
+            return f"postgresql+psycopg://{place}"
+        if place and scheme.startswith(("postgresql+", "sqlite")):
+            return url
+        raise StoreError(f"{CATALOG_VARIABLE}: names no PostgreSQL; {CATALOG_WANTED} is wanted")
 
     def create(self) -> Store:
         """Make the folders that are missing. Raises StoreError where that cannot be done."""

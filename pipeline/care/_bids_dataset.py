@@ -35,6 +35,8 @@ def added(root: Path, session_id: str) -> Iterator[Path]:
 
     Raises FileExistsError where one of them is there already.
     """
+    if root.exists() and not root.is_dir():
+        raise NotADirectoryError(f"{root}: is a file; the folder of a dataset, or of a new one, is wanted")
     was_there = root.is_dir()
     durable.make_folder(root)
     with durable.locked(root):

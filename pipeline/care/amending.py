@@ -12,6 +12,7 @@ from neuroloom.ingest import durable, manifest
 from neuroloom.ingest.session import Session
 from neuroloom.pipeline.boxed.box import Unboxed
 from neuroloom.pipeline.config import Settings
+from neuroloom.pipeline.documents import readable_document_of
 from neuroloom.pipeline.drops.ingesting import publish_after
 from neuroloom.pipeline.drops.making import STAGED
 from neuroloom.pipeline.drops.privacy import privacy_of
@@ -34,24 +35,38 @@ def amend(
     The old session stays where it is, says what it became, and is listed and trained on no more. Its dates move with
     the subject: each code has a shift of its own. So do consent and what the lab has said of the person: of the new
     subject, as far as the store knows them. One that was stopped is gone on with by asking again. Raises
-    StoreError where nothing would change or the name is taken.
+    StoreError where nothing would change, the name is taken, or the session goes by another name already.
     """
-    before = store.latest(session_id)
+    if not why.strip():
+        raise StoreError("why: is empty; words are wanted, which are kept in the lineage")
+    for field, code in (("subject", subject), ("session", session)):  # a task or a run may be taken away
+        if code is not None and not code.strip():
+            raise StoreError(f"{field}: is empty; the right code is wanted")
+    before = current(store, session_id)
     wrong = Session.open(before)
     said: dict[str, Any] = {"subject": subject, "session": session, "task": task, "run": run}
     right = replace(wrong, path=None, **{key: value for key, value in said.items() if value is not None})
     if right.id == session_id:
         raise StoreError(f"{session_id}: has this name already; another subject, session, task or run is wanted")
     folder = store.session_folder(right.id) / "v001"
-    follows, is_done = manifest.digest_of(before), (before.parent / AMENDED).exists()
+    follows = manifest.digest_of(before)
     if not store.versions(right.id):
         with Unboxed().workplace(store) as place:
             _renamed(_redated(_described(right, wrong, store), wrong, store), wrong).save(place / STAGED)
             publish_after(store, before, place / STAGED, folder, why=why, subject=subject)
-    elif is_done or manifest.read(store.latest(right.id))["lineage"]["follows"] != follows:
+    elif manifest.read(store.latest(right.id))["lineage"]["follows"] != follows:
         raise StoreError(f"{right.id}: is there already; a session cannot be amended into another one")
     durable.write_json(before.parent / AMENDED, {"to": right.id, "why": why, "version": before.name})
     return folder
+
+
+def current(store: Store, session_id: str) -> Path:
+    """The newest version folder of a session that goes by this name still. Raises StoreError naming what it is now."""
+    newest = store.latest(session_id)
+    if (newest.parent / AMENDED).exists():
+        is_now = readable_document_of(newest.parent / AMENDED).get("to", "another session")
+        raise StoreError(f"{session_id}: is {is_now} now, as it was amended; name that one")
+    return newest
 
 
 def _described(right: Session, wrong: Session, store: Store) -> Session:

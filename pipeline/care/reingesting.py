@@ -13,6 +13,7 @@ from neuroloom.ingest import manifest
 from neuroloom.ingest.folders import dataset_root
 from neuroloom.ingest.session import Session
 from neuroloom.pipeline.boxed.box import Inside, Unboxed
+from neuroloom.pipeline.care.amending import current
 from neuroloom.pipeline.care.originals import Originals
 from neuroloom.pipeline.config import AS_SET
 from neuroloom.pipeline.drops import making
@@ -38,7 +39,7 @@ def reingest(
     where they cannot be read.
     """
     inside = inside or Unboxed()
-    before = store.latest(session_id)
+    before = current(store, session_id)
     for row in Originals(store).damage(session_id):
         raise StoreError(f"{session_id}: {row['file']} {row['problem']}; what was dropped is wanted")
     paths = [origin.paths for origin in origins_of(store, session_id)]

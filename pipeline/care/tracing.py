@@ -5,6 +5,7 @@ affected(store, Touch(reader="edf", version="<0.2"))  ->  sessions, and the runs
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from neuroloom.ingest import manifest
-from neuroloom.ingest.formats import package_of
+from neuroloom.ingest.formats import formats, package_of
 from neuroloom.ingest.ledger import told
 from neuroloom.pipeline.runs import preparing
 from neuroloom.pipeline.store import Store, StoreError
@@ -47,8 +48,13 @@ class Touch:
 
 
 def affected(store: Store, touch: Touch) -> dict[str, list[dict[str, Any]]]:
-    """{"sessions": [{"session", "version", "why"}], "runs": [{"run", "sessions"}]}: every version that was touched."""
+    """{"sessions": [{"session", "version", "why"}], "runs": [{"run", "sessions"}]}: every version that was touched.
+
+    Raises StoreError for a reader that there is not, and that no session was read by.
+    """
     sessions = [_row(folder, why) for folder, why in _touched(store, touch)]
+    if not sessions:
+        _check_reader(store, touch.reader)
     touched = {(row["session"], row["version"]) for row in sessions}
     runs = []
     for name in store.run_names():
@@ -64,6 +70,14 @@ def _touched(store: Store, touch: Touch) -> Iterator[tuple[Path, list[str]]]:
             reasons = _reasons(folder, manifest.read(folder), touch)
             if all(reasons.values()):
                 yield folder, [reason for found in reasons.values() for reason in found]
+
+
+def _check_reader(store: Store, reader: str) -> None:
+    if reader in ("", *formats()) or any(_touched(store, Touch(reader=reader))):
+        return
+    alike = difflib.get_close_matches(reader.lower(), formats(), n=1)
+    meant = f" ({alike[0]}?)" if alike else ""
+    raise StoreError(f"--reader {reader}: no such format{meant}; `neuroloom sniff PATH` says which a file has")
 
 
 def _reasons(folder: Path, said: Mapping[str, Any], touch: Touch) -> dict[str, list[str]]:

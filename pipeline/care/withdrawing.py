@@ -72,7 +72,7 @@ def derived_from(store: Store, subject: str) -> Found:
     sessions = tuple(sorted(_sessions(store, subject)))
     theirs, left_refused = _refused(store, subject)
     if not (sessions or theirs) and subject not in Subjects.of(store).root:
-        known = sorted({_subject_of(one) for one in store.session_ids(amended=True)} | set(Subjects.of(store).root))
+        known = sorted({_subject_of(one) for one in store.session_ids()} | set(Subjects.of(store).root))
         raise StoreError(f"{subject}: no such subject in {store.root}; there are: {', '.join(known[:20]) or 'none'}")
     runs = tuple(name for name in store.run_names() if _rests_on(store, name, set(sessions)))
     entries = list(_entries(store, subject, set(sessions), runs, theirs))

@@ -4,6 +4,7 @@ ingest_claimed    reads it, publishes its sessions, records what became of it, m
 finish_known      the same where its content is in the store already
 fail              work ended without a result
 held              the lease does not run out while the block goes on
+renewed           the same for any lease
 """
 
 from __future__ import annotations
@@ -123,22 +124,29 @@ def _record(store: Store, catalog: Catalog, drop: Drop, results: Sequence[dict[s
 
 @contextmanager
 def held(catalog: Catalog, drop_ids: Sequence[int], *, owner: str, lease_s: float) -> Iterator[None]:
-    """Hold on to drops, by a thread, for as long as the block goes on: one that is worked on, others that wait for it.
+    """Hold on to drops for as long as the block goes on: one that is worked on, others that wait for it."""
+    with renewed(lambda: catalog.hold(drop_ids, owner=owner, lease_s=lease_s), lease_s=lease_s):
+        yield
 
-    A database that is away is asked again: nobody else can take the drops meanwhile either.
+
+@contextmanager
+def renewed(renew: Callable[[], None], *, lease_s: float) -> Iterator[None]:
+    """A lease is taken and renewed, by a thread, for as long as the block goes on.
+
+    A database that is away is asked again: nobody else can take what is held meanwhile either.
     """
     ended = threading.Event()
 
-    def hold() -> None:
+    def go_on() -> None:
         pause_s = 0.0
         while not ended.wait(pause_s):
             try:
-                catalog.hold(drop_ids, owner=owner, lease_s=lease_s)
+                renew()
                 pause_s = lease_s / 4
             except DatabaseError:
                 pause_s = min(1.0, lease_s / 4)
 
-    thread = threading.Thread(target=hold, daemon=True, name="leases")
+    thread = threading.Thread(target=go_on, daemon=True, name="leases")
     thread.start()
     try:
         yield

@@ -26,6 +26,6 @@ def test_a_watcher_leaves_the_time_of_its_last_look_also_where_that_was_in_vain(
         stop.set()
         raise OSError("away")
 
-    monkeypatch.setattr(watcher, "_reconciler", in_vain)
-    watcher.watch(store, stop)
+    monkeypatch.setattr(watcher, "_looks", in_vain)
+    watcher.watch(store, stop, ["verify/verify"])
     assert beat.is_file()

@@ -47,4 +47,3 @@ def test_of_a_run_nothing_is_known():
     server = Submitter(IngestSettings())
     assert not server.has_ended(str(uuid4()))
     assert server.is_on_its_way(str(uuid4()), start_s=1)
-    assert server.give_up_pending(but=(), after_s=0) == 0

@@ -124,12 +124,18 @@ def test_the_same_recordings_dropped_again_are_known_under_the_right_name(store,
     assert (again.state, again.session) == ("already", RIGHT)
 
 
-def test_a_name_that_is_taken_or_the_same_is_refused(store, published):
+def test_the_same_name_is_refused_and_so_is_a_session_that_has_another_by_now(store, published):
     with pytest.raises(StoreError, match="has this name already"):
-        amend(store, ID, subject="sample", why="")
+        amend(store, ID, subject="sample", why="wrong code")
     amend(store, ID, subject="08", why="wrong code")
-    with pytest.raises(StoreError, match="is there already"):
+    with pytest.raises(StoreError, match=f"is {RIGHT} now"):
         amend(store, ID, subject="08", why="again")
+
+
+def test_a_name_that_another_session_has_is_refused(store, published, person):
+    shutil.copytree(published.parent, store.session_folder(RIGHT))
+    with pytest.raises(StoreError, match=f"{RIGHT}: is there already"):
+        amend(store, ID, subject="08", why="wrong code")
 
 
 # affected ------------------------------------------------------------------------------------------------------------
