@@ -7,7 +7,7 @@ import torch
 
 from neuroloom.models.teachers import dialect, hidden_markov
 from neuroloom.pipeline import studying
-from neuroloom.pipeline.studies import _tradeoff_report, tradeoff
+from neuroloom.pipeline.studies import _tradeoff_rows, tradeoff
 from neuroloom.pipeline.studies._lessons import GAZE, looked_back
 from neuroloom.pipeline.studies._people import pooled
 from neuroloom.pipeline.synthetic.synthesis import ElectrodeConfig
@@ -123,7 +123,7 @@ def test_behaviour_alone_is_always_a_candidate(found):
     harmed = [(k, {**r, "candidates": [{**c, "validation_nats": 99.0} for c in r["candidates"]]}) for k, r in found
               if k["device"] == "surface"]  # fmt: skip
     alone = [(k, r) for k, r in found if k["device"] == "none"]
-    for cell in _tradeoff_report.cells_of(alone + harmed, TINY.seeds):
+    for cell in _tradeoff_rows.cells_of(alone + harmed, TINY.seeds):
         if cell["device"] == "surface":
             n = cell["plain"] + cell["recorded"]
             assert cell["losses"] == tuple(
