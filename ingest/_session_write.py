@@ -6,6 +6,7 @@ import errno
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -177,9 +178,20 @@ def _unlike(path: Path, found: str) -> OSError:
 
 
 def _nwb_problems(path: Path) -> list[str]:
-    from pynwb import validate
+    """As `pynwb.validate` finds them by the schema of pynwb itself."""
+    from pynwb import NWBHDF5IO
 
-    return [str(problem) for problem in validate(path=str(path), use_cached_namespaces=False)]
+    with NWBHDF5IO(str(path), "r", load_namespaces=False) as io:
+        return [str(problem) for problem in _schema().validate(io.read_builder())]
+
+
+@cache
+def _schema() -> Any:
+    """Validators of all types of NWB; they keep nothing of a file, and to make them takes longer than to check it."""
+    from hdmf.validate import ValidatorMap
+    from pynwb import CORE_NAMESPACE, get_manager
+
+    return ValidatorMap(get_manager().namespace_catalog.get_namespace(name=CORE_NAMESPACE))
 
 
 def _manifest_fields(session: Session) -> dict[str, Any]:

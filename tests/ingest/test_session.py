@@ -5,6 +5,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pynwb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -338,6 +339,30 @@ def test_samples_that_read_back_other_than_written_are_never_published(
     with pytest.raises(OSError, match="/acquisition/eeg/data reads back other than it was written"):
         session(EEG).save(tmp_path / "s")
     assert list(tmp_path.iterdir()) == []
+
+
+GONE = "/session_description"
+
+
+def test_what_is_no_valid_nwb_is_never_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found as `pynwb.validate` finds it, in one file after another."""
+    written = _session_write.write_nwb
+
+    def broken(path: Path, *rest: Any, **more: Any) -> Any:
+        found = written(path, *rest, **more)
+        with h5py.File(path, "a") as file:
+            del file["identifier"], file[GONE]
+        assert [str(problem) for problem in pynwb.validate(path=str(path))] == _session_write._nwb_problems(path)
+        kept = {name: digest for name, digest in found.digests.items() if name not in ("/identifier", GONE)}
+        return replace(found, digests=kept)
+
+    monkeypatch.setattr(_session_write, "write_nwb", broken)
+    for name in ("one", "two"):
+        with pytest.raises(SessionFileError, match="written, but not valid NWB: root/identifier"):
+            session(EEG).save(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(_session_write, "write_nwb", written)
+    session(EEG).save(tmp_path / "three")
 
 
 def test_progress_ends_at_the_total(tmp_path: Path) -> None:
