@@ -343,6 +343,9 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except MemoryError as error:
+        say(f"neuroloom: not enough memory: {error}")
+        sys.exit(2)
     except (ValueError, OSError, LookupError, TimeoutError) as error:
         say(f"neuroloom: {one_line(error)}")
         sys.exit(2)

@@ -11,7 +11,7 @@ import typer
 
 from neuroloom.flows.options import JsonOption, StoreOption
 from neuroloom.flows.printing import document, lines, say, seldom
-from neuroloom.pipeline.profiles import FULL, profile_words
+from neuroloom.pipeline.profiles import FULL, profile_words, study_words
 
 
 def register(app: typer.Typer) -> None:
@@ -47,7 +47,9 @@ def record_teacher(
 
 
 def study(
-    name: Annotated[str, typer.Argument(metavar="STUDY", help="A name that is not known lists those that are.")],
+    name: Annotated[
+        str, typer.Argument(metavar="STUDY", help=f"{study_words()}; docs/studies.md says what each asks.")
+    ],
     full: Annotated[bool, typer.Option("--full", help="The full grid: hours instead of minutes.")] = False,
     profile: Annotated[str, typer.Option("--profile", help=f"Settings that come along: {profile_words()}.")] = "",
     config: Annotated[Path | None, typer.Option("--config", help="A TOML file with settings of your own.")] = None,

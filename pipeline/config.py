@@ -33,9 +33,9 @@ import difflib
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -64,9 +64,9 @@ NUMBERS = (int, float, int | None, float | None)
 
 
 class Config(BaseModel):
-    """Frozen, and a key that is not known is an error instead of a silent typo."""
+    """Frozen; a key that is not known is an error instead of a silent typo, and so is a number that is not finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings", allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -77,13 +77,7 @@ class Config(BaseModel):
         return given
 
 
-class Part(Config):
-    """A part of a store's settings, in which no number is infinite: what is never wanted is left out."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
-
-
-class InboxSettings(Part):
+class InboxSettings(Config):
     """When a drop counts as whole, and what becomes of failures. Times in seconds.
 
     settle_s: unchanged for this long. orphan_s: a file no format knows, or whose companions are missing, is refused
@@ -98,7 +92,7 @@ class InboxSettings(Part):
     max_attempts: int = Field(default=3, ge=1)
 
 
-class IngestSettings(Part):
+class IngestSettings(Config):
     """How drops are worked on.
 
     in_flight: runs at once. lease_s: a run that has not been heard of for this long is dead. queue_s: a hand-over for
@@ -118,7 +112,7 @@ class IngestSettings(Part):
     min_free_bytes: int = Field(default=2_000_000_000, ge=0)
 
 
-class SpikeSettings(Part):
+class SpikeSettings(Config):
     """How spikes are found, where it is not as by default: docs/spikes.md explains chain and curation."""
 
     chain: dict[str, Any] = Field(default_factory=dict)
@@ -127,12 +121,12 @@ class SpikeSettings(Part):
     @field_validator("chain")
     @classmethod
     def _is_chain(cls, chain: dict[str, Any]) -> dict[str, Any]:
-        return _checked(chain, Chain)
+        return as_written(chain, Chain)
 
     @field_validator("curation")
     @classmethod
     def _is_curation(cls, curation: dict[str, Any]) -> dict[str, Any]:
-        return _checked(curation, Curation)
+        return as_written(curation, Curation)
 
     def but(self, said: Mapping[str, Any]) -> tuple[Chain, Curation]:
         """The whole of both, where `said`, of a session, counts before what is said of the store."""
@@ -141,24 +135,14 @@ class SpikeSettings(Part):
         return TypeAdapter(Chain).validate_python(chain), TypeAdapter(Curation).validate_python(curation)
 
 
-def _checked(given: dict[str, Any], kind: type[Chain] | type[Curation]) -> dict[str, Any]:
-    """As given, where it makes one of that kind. Raises ValueError naming the key."""
-    wanted = [field.name for field in fields(kind)]
-    unknown = [key for key in given if key not in wanted]
-    if unknown:
-        raise ValueError(f"{unknown[0]!r} is not known; known here: {', '.join(wanted)}")
-    TypeAdapter(kind).validate_python(given)
-    return given
-
-
-class PrivacySettings(Part):
+class PrivacySettings(Config):
     """What may be published of a person: by default no name and no true date. keep_names, keep_dates: they stay."""
 
     keep_names: bool = False
     keep_dates: bool = False
 
 
-class BoxSettings(Part):
+class BoxSettings(Config):
     """What the process may use that reads recordings: see `box.py`. Sizes in MiB, over what the imports take.
 
     on: False reads in the run's own process, without limits. memory_mb: while it reads. sorting_mb: while it sorts
@@ -178,7 +162,7 @@ class BoxSettings(Part):
         return self.wall_s + self.wall_s_per_gb * n_bytes / 1e9
 
 
-class FanOutSettings(Part):
+class FanOutSettings(Config):
     """How the same work on many sessions goes on side by side: see `flows/fanning.py`.
 
     runner: threads of the run's process, or processes of Dask (`pip install neuroloom[dask]`). workers: so many; as
@@ -195,7 +179,7 @@ class FanOutSettings(Part):
         return self.workers or os.cpu_count() or 1
 
 
-class ServerSettings(Part):
+class ServerSettings(Config):
     """Where pages listen, on this machine only. port: the dashboard, review_port: the review pages; 0: any free one."""
 
     port: int = Field(default=4200, ge=0, le=65535)
@@ -208,7 +192,7 @@ class ServerSettings(Part):
         return self
 
 
-class Schedule(Part):
+class Schedule(Config):
     """When something runs by itself: by `cron` (minute, hour, day, month, weekday) or `every_minutes`, one of them.
 
     on: False leaves it to people. time_zone: that of `[schedules]` where it is left out; a cron at 02:00 stays at 02:00
@@ -262,7 +246,7 @@ class CleanSchedule(Schedule):
     cron: str = "0 4 * * *"
 
 
-class ScheduleSettings(Part):
+class ScheduleSettings(Config):
     """What runs by itself. time_zone: an IANA name, for every schedule that names none.
 
     Each has on (False leaves it to people), cron (minute, hour, day, month, weekday) or every_minutes, and time_zone.
@@ -293,7 +277,7 @@ class ScheduleSettings(Part):
 AlertKind = Literal["quarantine", "damage", "failed"]
 
 
-class AlertSettings(Part):
+class AlertSettings(Config):
     """Who is told of what, and how. Nobody by default.
 
     webhook: a URL that JSON is posted to; NEUROLOOM_WEBHOOK in the environment comes first, since such a URL may be a
@@ -331,7 +315,7 @@ class AlertSettings(Part):
         return addresses
 
 
-class RetentionSettings(Part):
+class RetentionSettings(Config):
     """After how many days something may be deleted; nothing is where a number is left out. See `retention.py`.
 
     derived_days: caches that were not used for so long. old_versions_days: versions of a session that a newer one, read
@@ -347,7 +331,7 @@ class RetentionSettings(Part):
     staging_days: float | None = Field(default=7.0, ge=1)
 
 
-class Settings(Part):
+class Settings(Config):
     """The whole of `neuroloom.toml`."""
 
     inbox: InboxSettings = InboxSettings()
@@ -368,6 +352,13 @@ class Settings(Part):
 
 
 C = TypeVar("C", bound=BaseModel)
+T = TypeVar("T")
+LIST = "a list is wanted"
+TABLE = "a table is wanted"
+IN_TOML = {
+    "tuple_type": LIST, "list_type": LIST, "dict_type": TABLE, "model_type": TABLE, "dataclass_type": TABLE,
+    "too_short": "a list that is not empty is wanted",
+}  # fmt: skip
 
 
 def _time_zone(name: str) -> str:
@@ -379,33 +370,56 @@ def _time_zone(name: str) -> str:
     return name
 
 
-def read_config(path: Path, model: type[C]) -> C:
-    """A TOML file as `model`. Raises ConfigError: one line with the file, the field, and what is wrong with it."""
+def read_config(path: Path, model: type[C], over: C | None = None) -> C:
+    """A TOML file as `model`. over: what counts where the file says nothing, in place of the defaults.
+
+    Raises ConfigError: one line with the file, the field, and what is wrong with it.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or 'cannot be read'}; a TOML file is wanted") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not TOML ({error})") from error
-    return parsed_config(text, model, str(path))
+    return parsed_config(text, model, str(path), over)
 
 
-def parsed_config(text: str, model: type[C], where: str) -> C:
+def parsed_config(text: str, model: type[C], where: str, over: C | None = None) -> C:
     """TOML as `model`. where: what a fault is said to be in. Raises ConfigError as `read_config` does."""
     try:
         found: dict[str, Any] = tomllib.loads(text)
     except ValueError as error:
         raise ConfigError(f"{where}: is not TOML ({error})") from error
     try:
-        return model.model_validate(found)
+        return model.model_validate({**(over.model_dump() if over is not None else {}), **found})
     except ValidationError as error:
         raise ConfigError(f"{where}: {fault(model, error)}") from error
 
 
-def fault(model: type[BaseModel], error: ValidationError) -> str:
+def fitted(given: Mapping[str, Any], kind: type[T]) -> T:
+    """A table as one of that kind, a dataclass or a model. Raises ValueError naming the key, what it is and why not."""
+    if is_dataclass(kind):
+        known = [field.name for field in fields(kind)]
+        for key in given:
+            if key not in known:
+                raise ValueError(f"{key}: {no_such_setting(key, known)}")
+    try:
+        return TypeAdapter(kind).validate_python(dict(given))
+    except ValidationError as error:
+        raise ValueError(fault(kind, error)) from error
+
+
+def as_written(given: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
+    """The table itself, where it makes one of that kind. Raises ValueError as `fitted` does."""
+    fitted(given, kind)
+    return given
+
+
+def fault(model: type[Any], error: ValidationError) -> str:
     """The first fault that was found: which setting, what is wrong with it, what it is; or what is known there."""
     first = error.errors()[0]
-    said = str(first["msg"]).removeprefix("Value error, ")
+    found = first["input"]
+    said = IN_TOML.get(first["type"], str(first["msg"]).removeprefix("Value error, "))
     if not first["loc"]:  # of settings that do not fit together; all of them would be found
         return said
     where = ".".join(str(part) for part in first["loc"])
@@ -413,22 +427,28 @@ def fault(model: type[BaseModel], error: ValidationError) -> str:
         return f"{where}: {_unknown(model, first['loc'])}"
     if first["type"] == "missing":
         return f"{where}: is missing"
-    if first["type"] in ("model_type", "dict_type"):
-        said = "a table is wanted"
-    if isinstance(first["input"], Mapping):  # a whole table, of which the message says what is wrong
-        return f"{where}: {said}"
-    return f"{where}: {said}, found {first['input']!r}"
+    if said == LIST and isinstance(found, Mapping):
+        return f"{where}: a list of tables is wanted, each under [[{where}]]"
+    if isinstance(found, Mapping) or (isinstance(found, list) and any(isinstance(one, Mapping) for one in found)):
+        return f"{where}: {said}"  # of whole tables the message says what is wrong
+    return f"{where}: {said}, found {found!r}"
 
 
-def _unknown(model: type[BaseModel], where: Sequence[int | str]) -> str:
+def _unknown(model: type[Any], where: Sequence[int | str]) -> str:
     """What is known at the place of a key that is not, and which of it was meant, where one looks like it."""
     table: Any = model
     for part in where[:-1]:
-        inner = table.model_fields[part].annotation if part in table.model_fields else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return "no such setting"
-        table = inner
-    return no_such_setting(str(where[-1]), list(table.model_fields))
+        if _is_model(table):
+            table = table.model_fields[part].annotation if part in table.model_fields else None
+        else:  # a list of tables, or tables by name
+            table = next(filter(_is_model, get_args(table)), None)
+    if not _is_model(table):
+        return "no such setting"
+    return no_such_setting(str(where[-1]), [field.alias or name for name, field in table.model_fields.items()])
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def no_such_setting(name: str, known: Sequence[str]) -> str:

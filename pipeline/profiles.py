@@ -24,6 +24,12 @@ def profile_file(study: str, name: str) -> Path | None:
     return None if name in (QUICK, FULL) else FOLDER / study / f"{name}.toml"
 
 
+def study_words() -> str:
+    """The studies that come along, for the help."""
+    names = sorted(path.stem for path in FOLDER.parent.glob("*.py") if not path.stem.startswith("_"))
+    return f"{', '.join(names[:-1])} or {names[-1]}"
+
+
 def profile_words() -> str:
     """All there are, for the help."""
     own = sorted((path.parent.name, path.stem) for path in FOLDER.glob("*/*.toml"))

@@ -17,17 +17,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from neuroloom.ingest import durable
 from neuroloom.pipeline import verdicts
-from neuroloom.pipeline.config import Config, ConfigError, fault, parsed_config, read_config
+from neuroloom.pipeline.config import Config, ConfigError, parsed_config, read_config
 from neuroloom.pipeline.documents import document_of
 from neuroloom.pipeline.noting import noted_run
 from neuroloom.pipeline.profiles import FULL, QUICK, profile_file
 from neuroloom.pipeline.store import Store, StoreError, slug
 from neuroloom.pipeline.studies import study_of
-from neuroloom.pipeline.studies._cells import FILES, REQUEST, Cells, Key
+from neuroloom.pipeline.studies._cells import CELLS, FILES, REQUEST, Cells, Key
 from neuroloom.pipeline.studies._device import told
 from neuroloom.pipeline.studies._report import Report
 
@@ -65,19 +63,30 @@ def prepare_study(
     profile = profile or QUICK
     file = profile_file(own, profile)
     settings = part.FULL if profile == FULL else part.Settings()
-    given = [read_config(path, part.Settings) for path in (file, config) if path is not None]
-    given += [parsed_config(text, part.Settings, "settings")] if text.strip() else []
-    for more in given:
-        settings = _changed(settings, more)
+    for path in (file, config):
+        settings = settings if path is None else read_config(path, part.Settings, settings)
+    settings = parsed_config(text, part.Settings, "settings", settings)
     name = slug(name or (config.stem if config is not None else f"{own}-{profile}"))
     folder = store.create().run_folder(name)
     asked = {"study": own, "settings": _plain(settings)}
-    there = document_of(folder / REQUEST)
-    if there and _deciding(there) != _deciding(asked):
-        raise ConfigError(f"{folder}: holds another study or other settings; give this one another name")
+    _refuse_taken(folder, asked)
     folder.mkdir(parents=True, exist_ok=True)
     durable.write_json(folder / REQUEST, asked)
     return name
+
+
+def _refuse_taken(folder: Path, asked: Mapping[str, Any]) -> None:
+    """Raises ConfigError where the folder holds something else; settings that have made no cell yet may change."""
+    there = document_of(folder / REQUEST)
+    if not there and folder.is_dir() and any(folder.iterdir()):
+        raise ConfigError(f"{folder}: is no study; give this one another name")
+    if not there or _deciding(there) == _deciding(asked) or not any((folder / CELLS).glob("*.json")):
+        return
+    if there["study"] != asked["study"]:
+        raise ConfigError(f"{folder}: holds the study {there['study']!r}; give this one another name")
+    was, now = _deciding(there)["settings"], _deciding(asked)["settings"]
+    others = ", ".join(key for key in {**was, **now} if was.get(key) != now.get(key))
+    raise ConfigError(f"{folder}: holds cells of this study with other settings ({others}); give this one another name")
 
 
 def run_study(name: str, store: Store, progress: Progress | None = None) -> Report:
@@ -137,8 +146,11 @@ def batch_words(batch: Sequence[Key]) -> str:
 def open_bench(name: str, store: Store, progress: Progress | None = None) -> Any:
     """What all cells share; where they are made, and what is known of the teacher, is noted in the run's folder."""
     part, settings = _asked(name, store)
-    place = told(settings.place)  # said before a teacher is trained for minutes
-    bench = part.opened(settings, store, _told(progress))
+    try:
+        place = told(settings.place)  # said before a teacher is trained for minutes
+        bench = part.opened(settings, store, _told(progress))
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from error
     facts = bench.facts() | {"device": _devices(document_of(store.run_folder(name) / FACTS), place)}
     durable.write_json(store.run_folder(name) / FACTS, facts)
     return bench
@@ -189,14 +201,6 @@ def _facts(name: str, store: Store, n_found: int, n_wanted: int) -> dict[str, An
     return facts | {"cells": f"{n_found} of {n_wanted}", "torch": version("torch"), "python": platform.python_version()}
 
 
-def _changed(settings: Config, more: Config) -> Config:
-    """With what is said in `more`. Raises ConfigError where the two do not fit together."""
-    try:
-        return settings.model_validate({**settings.model_dump(), **more.model_dump(exclude_unset=True)})
-    except ValidationError as error:
-        raise ConfigError(f"settings beside the profile's: {fault(type(settings), error)}") from error
-
-
 def _devices(before: Mapping[str, Any], now: str) -> str:
     """Where the cells of a study were made; those made before it was noted are said to be."""
     known = before.get("device", "not noted" if before else "")
@@ -206,7 +210,7 @@ def _devices(before: Mapping[str, Any], now: str) -> str:
 def _cells(name: str, store: Store, settings: Config) -> Cells:
     asked = document_of(store.run_folder(name) / REQUEST)
     common = {**_deciding(asked), "arithmetic": ARITHMETIC}
-    return Cells(folder=store.run_folder(name) / "cells", common=common)
+    return Cells(folder=store.run_folder(name) / CELLS, common=common)
 
 
 def _asked(name: str, store: Store) -> tuple[Any, Any]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from . import _stdlib_text
 from ._cache import Weights, digest_of, kept
+from ._settings import at_least, between, divides
 from ._teacher import Reading, Teacher, Watched
 from ._transformer import Progress, Schooling, Shape, Transformer, school
 
@@ -35,6 +36,11 @@ class Settings:
     taught: float = 0.3
     characters: int = 0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        at_least(self, width=1, blocks=1, heads=1, context=1, steps=1, batch=1, characters=0)
+        between(self, taught=(0, 1))
+        divides(self)
 
 
 def make(settings: Settings | None = None, *, cache: Path | None = None, progress: Progress | None = None) -> Teacher:
@@ -90,6 +96,12 @@ def _parts(text: Tensor, asked: Settings) -> tuple[list[Tensor], list[Tensor]]:
     read: list[Tensor] = []
     for i, block in enumerate(torch.split(text.long(), BLOCK)):
         (taught if round((i + 1) * asked.taught) > round(i * asked.taught) else read).append(block)
+    for what, part in (("to be taught", taught), ("to be read", read)):
+        if max(map(len, part), default=0) <= asked.context:
+            raise ValueError(
+                f"characters = {asked.characters or len(text)} and taught = {asked.taught}: no text {what} that is "
+                f"longer than context = {asked.context}; more characters are wanted"
+            )
     return taught, read
 
 

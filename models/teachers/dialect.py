@@ -15,6 +15,7 @@ from torch import Tensor
 from . import hidden_markov
 from ._cache import Weights, digest_of, kept
 from ._hidden_markov_language import Language
+from ._settings import at_least, between
 from ._teacher import Teacher
 from ._transformer import Progress, Schooling, school
 
@@ -29,6 +30,11 @@ class Settings(hidden_markov.Settings):
     share: float = 0.25
     own_steps: int = 60
     own_rate: float = 1e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(self, person=0, own_steps=1, own_rate=0)
+        between(self, share=(0, 1))
 
 
 def make(settings: Settings | None = None, *, cache: Path | None = None, progress: Progress | None = None) -> Teacher:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ._cache import Weights, digest_of, kept
 from ._hidden_markov_language import Language as Language
+from ._settings import at_least, between, divides
 from ._teacher import Oracle, Reading, Teacher, Watched
 from ._transformer import Progress, Schooling, Shape, Transformer, school
 
@@ -36,6 +37,17 @@ class Settings:
     steps: int = 600
     batch: int = 64
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_language(self)
+        at_least(self, heads=1)
+        divides(self)
+
+
+def check_language(asked: Settings) -> None:
+    """Raises ValueError for a language that cannot be, or a network that cannot be trained on it."""
+    at_least(asked, n_symbols=2, n_topics=2, width=1, blocks=1, context=1, steps=1, batch=1)
+    between(asked, successors=(1, asked.n_symbols), stay=(0, 1))
 
 
 def make(settings: Settings | None = None, *, cache: Path | None = None, progress: Progress | None = None) -> Teacher:

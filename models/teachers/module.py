@@ -41,7 +41,8 @@ class Settings:
 def make(settings: Settings, *, cache: Path | None = None, progress: Progress | None = None) -> Teacher:
     """The module as a teacher, in evaluation mode; it is not trained, so nothing is cached.
 
-    Raises ValueError for a layer that it does not have, naming some that it has.
+    It reads a few symbols here. Raises ValueError for a layer that it does not have, naming some that it has, and for
+    a layer or an output of another shape than is wanted.
     """
     known = dict(settings.network.named_modules())
     missing = [name for name in settings.layers if name not in known or not name]
@@ -49,6 +50,7 @@ def make(settings: Settings, *, cache: Path | None = None, progress: Progress | 
         shown = ", ".join(name for name in list(known)[1:20])
         raise ValueError(f"the module has no layer {missing[0]!r}; it has {shown}")
     network = settings.network.eval()
+    _try(network, settings)
     return Teacher(
         name=settings.name,
         n_inputs=settings.n_inputs,
@@ -75,7 +77,7 @@ def hooked(network: nn.Module, settings: Settings, symbols_BT: Tensor) -> Watche
 
     def keeper(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            seen[name] = (output[0] if isinstance(output, tuple) else output).detach()
+            seen[name] = (output if isinstance(output, Tensor) else output[0]).detach()
 
         return keep
 
@@ -88,6 +90,22 @@ def hooked(network: nn.Module, settings: Settings, symbols_BT: Tensor) -> Watche
             hook.remove()
     logits = settings.logits(output) if settings.logits is not None else output
     return Watched(states=seen, attention={}, log_prob_BTV=logits.log_softmax(dim=-1))
+
+
+@torch.no_grad()
+def _try(network: nn.Module, settings: Settings) -> None:
+    """Two sequences are read, and what came is held against what is wanted."""
+    n, length = 2, min(3, settings.context)
+    watched = hooked(network, settings, torch.zeros(n, length, dtype=torch.long))
+    if len(watched.states) < max(1, len(settings.layers)):
+        silent = [name for name in settings.layers if name not in watched.states] or ["of no name"]
+        raise ValueError(f"layer {silent[0]!r} did nothing while the module read; one that is gone through is wanted")
+    for name, state in watched.states.items():
+        if state.ndim != 3 or state.shape[:2] != (n, length):
+            raise ValueError(f"layer {name!r} puts out {tuple(state.shape)}; ({n}, {length}, features) is wanted")
+    found, wanted = tuple(watched.log_prob_BTV.shape), (n, length, settings.n_outputs)
+    if found != wanted:
+        raise ValueError(f"the module answers with {found}; {wanted} is wanted, the last being n_outputs")
 
 
 def uniform(n_symbols: int) -> Material:

@@ -24,6 +24,9 @@ from ._transformer import Progress, Schooling, school
 class Settings(hidden_markov.Settings):
     """Those of `hidden_markov`; heads has no meaning here."""
 
+    def __post_init__(self) -> None:
+        hidden_markov.check_language(self)
+
 
 def make(settings: Settings | None = None, *, cache: Path | None = None, progress: Progress | None = None) -> Teacher:
     """The trained teacher. remarks: its own loss, the floor and the loss of the best bigram, nats per symbol."""

@@ -14,10 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from ._cache import Weights, digest_of, kept
+from ._settings import at_least, between
 from ._teacher import Oracle, Reading, Teacher, Watched
 from ._transformer import Progress
 
 LEARNED_NATS = 0.05
+MOST_CHANNELS = 12  # answers are all states of their bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,10 @@ class Settings:
     batch: int = 64
     learning_rate: float = 5e-3
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        at_least(self, units=1, context=1, first=1, longest_trained=1, steps=1, batch=1, learning_rate=0)
+        between(self, channels=(1, MOST_CHANNELS), rate=(0, 1))
 
 
 class Network(nn.Module):

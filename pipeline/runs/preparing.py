@@ -142,9 +142,12 @@ def runs_behind(store: Store, name: str) -> list[str]:
 
 def requested(store: Store, name: str) -> RunConfig:
     """What was asked for under `name`. Raises StoreError naming the runs there are."""
-    found = document_of(store.run_folder(name) / REQUEST)
+    folder = store.run_folder(name)
+    found = document_of(folder / REQUEST)
     if not found:
-        raise StoreError(f"{name}: no such run in {store.root}; there are: {', '.join(store.run_names()) or 'none'}")
+        trained = [run for run in store.run_names() if (store.run_folder(run) / REQUEST).is_file()]
+        missing = "a run in which no network was trained" if folder.is_dir() else f"no such run in {store.root}"
+        raise StoreError(f"{name}: {missing}; there are: {', '.join(trained) or 'none'}")
     return RunConfig.model_validate(found)
 
 

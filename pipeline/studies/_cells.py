@@ -22,6 +22,7 @@ from neuroloom.pipeline.studies._report import plain
 Key = Mapping[str, Any]
 Result = dict[str, Any]
 FILES = "files"  # of a result: what is written beside the cells, bytes by name under the run's folder
+CELLS = "cells"  # folder of a run
 REQUEST = "study.json"  # of a run: what was asked for
 NETWORKS = "networks"  # folder of a run, beside the cells, of networks that can be used
 Progress = Callable[[int, int, str], None]

@@ -22,10 +22,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from neuroloom.models.speaker import Shape, Speaker
 from neuroloom.models.teachers import Teacher, Watched, sampled
+from neuroloom.pipeline.config import Config
 from neuroloom.pipeline.studies._decoders import Scaler
 from neuroloom.pipeline.studies._device import AUTO, place_of
 from neuroloom.pipeline.studies._students import masked_nats
@@ -39,16 +41,15 @@ WARM_UP = 20  # steps
 CALIBRATION = 64  # sequences
 
 
-@dataclass(frozen=True, kw_only=True)
-class Schooling:
+class Schooling(Config):
     """steps of `batch` sequences; averaging: of the weights that are tested."""
 
-    steps: int = 400
-    batch: int = 32
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.01
-    clip_norm: float = 1.0
-    averaging: float = 0.98
+    steps: int = Field(default=400, ge=1)
+    batch: int = Field(default=32, ge=1)
+    learning_rate: float = Field(default=3e-3, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    clip_norm: float = Field(default=1.0, gt=0)
+    averaging: float = Field(default=0.98, ge=0, lt=1)
     device: str = AUTO
 
     @property

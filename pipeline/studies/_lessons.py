@@ -20,11 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neuroloom.models.teachers import Teacher, Watched, kinds, sampled
+from neuroloom.models.teachers import Teacher, Watched, kinds, module, sampled
+from neuroloom.pipeline.config import fitted
 from neuroloom.pipeline.store import Store
 from neuroloom.pipeline.synthetic.synthesis import ElectrodeConfig, Floats, Tape, implant, scaled
 
 CALIBRATION = 64  # sequences that set scales, and are used for nothing else
+DEFAULT_KIND = "hidden_markov"
 GAZE = "gaze"  # the layer that a camera on the eyes sees
 VALIDATION = 0.2  # of the sequences a student is given: its last block of time
 
@@ -193,21 +195,31 @@ def _with_gaze(watched: Watched) -> Mapping[str, Tensor]:
     return {**watched.states, GAZE: torch.cat([looked_back(each) for each in watched.attention.values()], dim=-1)}
 
 
-def open_teacher(kind: str, settings: Mapping[str, Any], cache: Path | None, progress: Any = None) -> Teacher:
-    """A teacher by name, as a configuration file asks for it.
+def open_teacher(asked: Mapping[str, Any], cache: Path | None, progress: Any = None, *, length: int = 1) -> Teacher:
+    """A teacher as a configuration file asks for it, by its kind; length: of the sequences that it is to read.
 
-    Raises ValueError for a name or a setting that is not known, listing those that are.
+    Raises ValueError as `teacher_settings` does, and for a length beyond its context, before it is trained for minutes.
     """
-    part = kinds(kind)
-    if kind == "module":
-        raise ValueError("a module cannot be named in a configuration file; make the teacher in Python")
-    try:
-        asked = part.Settings(**settings)
-    except TypeError as error:
-        known = ", ".join(part.Settings.__dataclass_fields__)
-        raise ValueError(f"teacher {kind}: {error}; its settings are {known}") from error
-    made: Teacher = part.make(asked, cache=cache, progress=progress)
+    kind, settings = asked.get("kind", DEFAULT_KIND), teacher_settings(asked)
+    if length > (context := getattr(settings, "context", length)):
+        raise ValueError(f"sequences of {length} steps, but the teacher {kind} reads {context} at most (`context`)")
+    made: Teacher = kinds(kind).make(settings, cache=cache, progress=progress)
     return made
+
+
+def teacher_settings(asked: Mapping[str, Any], *, real: bool = False) -> Any:
+    """The settings of the teacher that a table names; real: it may also name a session of real recordings.
+
+    Raises ValueError for a kind or a setting that is not known, listing those that are, or a value that cannot be.
+    """
+    if real and "session" in asked:
+        from neuroloom.pipeline.studies._session_lessons import SessionTeacher
+
+        return fitted({key: value for key, value in asked.items() if key != "session"}, SessionTeacher)
+    part = kinds(asked.get("kind", DEFAULT_KIND))
+    if part is module:
+        raise ValueError("a module cannot be named in a configuration file; make the teacher in Python")
+    return fitted({key: value for key, value in asked.items() if key != "kind"}, part.Settings)
 
 
 def split(rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -226,6 +238,5 @@ def lessons_for(
         from neuroloom.pipeline.studies._session_lessons import of_session
 
         return of_session(str(session_id), settings, store)
-    kind = settings.pop("kind", "hidden_markov")
-    teacher = open_teacher(kind, settings, store.derived / "teachers", progress)
+    teacher = open_teacher(settings, store.derived / "teachers", progress, length=length)
     return of_teacher(teacher, n=n, n_recorded=n_recorded, n_test=n_test, length=length, attention=attention, seed=seed)

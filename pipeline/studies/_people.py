@@ -84,7 +84,7 @@ class People:
         return self.seen[number]
 
     def _made(self, number: int, *, n: int, n_recorded: int) -> Lessons:
-        person = open_teacher("dialect", {**self.teacher, "person": number}, self.cache)
+        person = open_teacher({**self.teacher, "kind": "dialect", "person": number}, self.cache, length=self.length)
         return of_teacher(
             person, n=n, n_recorded=n_recorded, n_test=self.n_test, length=self.length, seed=number, gaze=True
         )

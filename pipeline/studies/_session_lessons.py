@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from neuroloom.ingest.session import Session
 from neuroloom.ingest.streams import Events, Intervals, Signal, Units
-from neuroloom.pipeline.config import Config, ConfigError
+from neuroloom.pipeline.config import Config, ConfigError, fitted
 from neuroloom.pipeline.store import Store, StoreError
 from neuroloom.pipeline.studies._lessons import Lessons
 from neuroloom.pipeline.studies._students import UNKNOWN
@@ -55,11 +55,7 @@ def of_session(session_id: str, settings: Mapping[str, Any], store: Store) -> Le
     """
     if why := Subjects.of(store).objection(session_id, date.today()) or objection(store, session_id):
         raise StoreError(f"{session_id}: {why}; nobody may learn from it")
-    try:
-        asked = SessionTeacher.model_validate(settings)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigError(f"teacher: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    asked = fitted(settings, SessionTeacher)
     folder = store.latest(session_id)
     with Session.open(folder) as session:
         return _lessons(session, session_id, folder.name, asked)

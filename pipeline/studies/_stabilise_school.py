@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from neuroloom.models.brain_students import BrainStudents
 from neuroloom.models.recurrent_students import RecurrentStudents
+from neuroloom.pipeline.config import Config
 from neuroloom.pipeline.studies._adam import Adam
 
 SOLVED = 0.95
@@ -42,14 +44,13 @@ class Arm:
     open_loop: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Schooling:
+class Schooling(Config):
     """How long and how fast. settles: the rate falls to nothing, straight, over the second half."""
 
-    steps: int = 1500
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    clip_norm: float = 1.0
+    steps: int = Field(default=1500, ge=1)
+    batch_size: int = Field(default=64, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    clip_norm: float = Field(default=1.0, gt=0)
     settles: bool = False
 
 

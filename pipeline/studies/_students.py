@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from neuroloom.models.student_group import StudentGroup, StudentShape
+from neuroloom.pipeline.config import Config
 from neuroloom.pipeline.studies._adam import Adam
 
 UNKNOWN = -1  # an answer that was not given
@@ -57,23 +59,22 @@ class Student:
     seed: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Schooling:
+class Schooling(Config):
     """How students are trained. validate_every: steps; patience: validations without a better one.
 
     bf16: products of matrices in bfloat16, on processors that have them; sums and weights stay in single precision.
     device: as torch names it; a study says which (`_device.py`).
     """
 
-    steps: int = 1500
-    batch_size: int = 32
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.01
-    dropout: float = 0.2
-    clip_norm: float = 1.0
-    averaging: float = 0.98
-    validate_every: int = 25
-    patience: int = 8
+    steps: int = Field(default=1500, ge=1)
+    batch_size: int = Field(default=32, ge=1)
+    learning_rate: float = Field(default=3e-3, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    clip_norm: float = Field(default=1.0, gt=0)
+    averaging: float = Field(default=0.98, ge=0, lt=1)
+    validate_every: int = Field(default=25, ge=1)
+    patience: int = Field(default=8, ge=1)
     bf16: bool = False
     device: str = "cpu"
 

@@ -30,11 +30,8 @@ __all__ = ["Teacher", "opened", "recorded", "solve"]
 
 def opened(settings: Settings, store: Store, progress: Any = None) -> Teacher:
     """The toggle teacher, trained or from the cache. Raises ValueError for lengths beyond what it can read."""
-    asked = {key: value for key, value in settings.teacher.items() if key != "kind"}
-    teacher = open_teacher("toggle", asked, store.derived / "teachers", progress)
-    if max(settings.lengths) > teacher.context:
-        raise ValueError(f"sequences of {max(settings.lengths)} steps; the teacher's context is {teacher.context}")
-    return teacher
+    asked = {**settings.teacher, "kind": "toggle"}
+    return open_teacher(asked, store.derived / "teachers", progress, length=max(settings.lengths))
 
 
 def solve(teacher: Teacher, settings: Settings, asked: Sequence[Key]) -> list[Result]:

@@ -19,12 +19,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
+from neuroloom.models.mixers import kinds
 from neuroloom.models.speaker import Shape, Speaker, file_bytes, state_bytes
 from neuroloom.models.teachers import Teacher
 from neuroloom.pipeline.config import Config
@@ -41,9 +42,10 @@ from neuroloom.pipeline.studies._converting import (
     stream,
 )
 from neuroloom.pipeline.studies._device import Placed
-from neuroloom.pipeline.studies._lessons import open_teacher
+from neuroloom.pipeline.studies._lessons import DEFAULT_KIND, open_teacher
 from neuroloom.pipeline.studies._report import Report
-from neuroloom.pipeline.synthetic.synthesis import ElectrodeConfig
+from neuroloom.pipeline.studies._tables import ModelTeacher, Strengths, Table, one_of
+from neuroloom.pipeline.synthetic.synthesis import Decibels, ElectrodeConfig
 
 TITLE = "Can a network be converted, and do recordings help?"
 ALSO = ("conversion",)
@@ -51,6 +53,7 @@ ONLY_READ = ("headline",)
 NOISY = ("electrodes", "shuffled")
 STRENGTHLESS = ("logits", "hidden", "staged")
 TIMED_STEPS = 48
+Share = Annotated[float, Field(gt=0)]
 SMALL = {
     "n_symbols": 16, "n_topics": 6, "successors": 3, "stay": 0.97, "width": 48, "blocks": 2, "heads": 2, "context": 32,
     "steps": 400,
@@ -69,6 +72,12 @@ class Conversion(Config):
     width: int = Field(default=48, ge=1)
     looped: bool = False
     length: int = Field(default=32, ge=4)
+
+    @field_validator("mixer")
+    @classmethod
+    def _is_known(cls, mixer: str) -> str:
+        kinds(mixer)
+        return mixer
 
 
 def _conversions(width: int, blocks: int, length: int, text: int, *, every: bool) -> dict[str, Conversion]:
@@ -109,7 +118,7 @@ class Settings(Placed):
     they come again.
     """
 
-    teachers: dict[str, dict[str, Any]] = Field(
+    teachers: dict[str, ModelTeacher] = Field(
         default_factory=lambda: {
             "transformer": {"kind": "hidden_markov", **SMALL},
             "state space": {"kind": "state_space", **SMALL},
@@ -117,18 +126,20 @@ class Settings(Placed):
             "text": {"kind": "characters", "width": 64, "blocks": 2, "context": 48, "steps": 500, "batch": 32},
         }
     )
-    conversions: dict[str, Conversion] = Field(default_factory=lambda: _conversions(48, 2, 32, 48, every=False))
+    conversions: dict[str, Conversion] = Field(
+        default_factory=lambda: _conversions(48, 2, 32, 48, every=False), min_length=1
+    )
     headline: str = "transformer to GRU"
-    k_over_d: tuple[float, ...] = (1 / 16, 1 / 4, 1.0)
-    snr_db: float = 10.0
-    at: float = 1 / 4
-    strengths: tuple[float, ...] = (1.0,)
-    longer: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
+    k_over_d: tuple[Share, ...] = (1 / 16, 1 / 4, 1.0)
+    snr_db: Decibels = 10.0
+    at: Share = 1 / 4
+    strengths: Strengths = (1.0,)
+    longer: tuple[Annotated[float, Field(gt=0)], ...] = (0.5, 1.0, 2.0, 4.0)
     reach_kl: float = Field(default=0.05, gt=0)
     sequences: int = Field(default=12_800, ge=1)
     n_test: int = Field(default=128, ge=2)
     seeds: int = Field(default=3, ge=1)
-    schooling: dict[str, Any] = Field(default_factory=lambda: {"steps": 300, "batch": 16})
+    schooling: Annotated[Table, one_of(Schooling)] = Field(default_factory=lambda: {"steps": 300, "batch": 16})
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -138,6 +149,11 @@ class Settings(Placed):
             if unknown := [arm for arm in asked.arms if arm not in ARMS]:
                 raise ValueError(f"{name}: no arm {unknown[0]!r}; there are: {', '.join(ARMS)}")
         return self
+
+    @property
+    def asked_teachers(self) -> tuple[str, ...]:
+        """Those of any conversion."""
+        return tuple(dict.fromkeys(asked.teacher for asked in self.conversions.values()))
 
 
 FULL = Settings(
@@ -169,13 +185,13 @@ class Bench:
 
     @property
     def digest(self) -> str:
-        return "-".join(self.teacher(name).digest for name in self.settings.teachers)
+        return "-".join(self.teacher(name).digest for name in self.settings.asked_teachers)
 
     def teacher(self, name: str) -> Teacher:
         """One of the teachers, trained or from the cache."""
         if name not in self.teachers:
-            asked = dict(self.settings.teachers[name])
-            self.teachers[name] = open_teacher(asked.pop("kind"), asked, self.cache, self.progress)
+            length = max(each.length for each in self.settings.conversions.values() if each.teacher == name)
+            self.teachers[name] = open_teacher(self.settings.teachers[name], self.cache, self.progress, length=length)
         return self.teachers[name]
 
     def stream(self, asked: Conversion, batch: int, seed: int) -> Stream:
@@ -187,7 +203,7 @@ class Bench:
 
     def facts(self) -> dict[str, Any]:
         """What a report should say of the teachers."""
-        return {f"teacher {name}": dict(self.teacher(name).remarks) for name in self.settings.teachers}
+        return {f"teacher {name}": dict(self.teacher(name).remarks) for name in self.settings.asked_teachers}
 
     def _read(self, asked: Conversion, batch: int, seed: int) -> Stream:
         own = self.settings
@@ -251,7 +267,7 @@ def _solved(bench: Bench, settings: Settings, key: Key) -> Result:
     result["candidates"] = [{"strength": one.strength, "validation_nats": one.validation_nats} for one in tried]
     if seed == 0:
         told = {"conversion": key["conversion"], "arm": key["arm"], "kl": result["kl"], "length": asked.length}
-        told |= {"teacher": settings.teachers[asked.teacher], "k_over_d": key.get("k_over_d")}
+        told |= {"teacher": {"kind": DEFAULT_KIND} | settings.teachers[asked.teacher], "k_over_d": key.get("k_over_d")}
         result[FILES] = {f"{NETWORKS}/{file_name(key)}": file_bytes(best.speaker, told)}
     return result
 

@@ -26,7 +26,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -38,7 +38,7 @@ from neuroloom.pipeline.store import Store
 from neuroloom.pipeline.studies import _decoders, _distill_report
 from neuroloom.pipeline.studies._cells import FILES, NETWORKS, Key, Result
 from neuroloom.pipeline.studies._device import Placed
-from neuroloom.pipeline.studies._lessons import Lessons, lessons_for, split
+from neuroloom.pipeline.studies._lessons import DEFAULT_KIND, Lessons, lessons_for, split
 from neuroloom.pipeline.studies._report import Report, plain
 from neuroloom.pipeline.studies._students import (
     UNKNOWN,
@@ -50,7 +50,8 @@ from neuroloom.pipeline.studies._students import (
     masked_nats,
     school,
 )
-from neuroloom.pipeline.synthetic.synthesis import ElectrodeConfig, Facts, shuffled, surrogate
+from neuroloom.pipeline.studies._tables import AnyTeacher, Number, Numbers, Strengths, Table, one_of
+from neuroloom.pipeline.synthetic.synthesis import Decibels, ElectrodeConfig, Facts, shuffled, surrogate
 
 TITLE = "What is one recorded sample worth?"
 ALSO = ("distillation",)
@@ -59,6 +60,7 @@ SMALL_TEACHER = {
     "kind": "hidden_markov", "n_symbols": 16, "n_topics": 6, "successors": 3, "stay": 0.97, "width": 48, "blocks": 2,
     "heads": 2, "context": 32, "steps": 400,
 }  # fmt: skip
+Amounts = Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)]  # one to learn, one to choose
 UPPER_BOUNDS = ("soft", "full")
 GUIDES = ((1.0, 1.0), (2.0, 0.3))  # weights of decoded and of given answers in the guided arm
 WINDOWS = (2, 4)  # steps that a decoder of answers may see; held-out answers choose
@@ -78,26 +80,26 @@ class Settings(Placed):
     upper_bounds: let students see what no recording gives, as controls and for G.
     """
 
-    teacher: dict[str, Any] = Field(default_factory=lambda: dict(SMALL_TEACHER))
+    teacher: AnyTeacher = Field(default_factory=lambda: dict(SMALL_TEACHER))
     length: int = Field(default=32, ge=2)
     n_test: int = Field(default=300, ge=2)
     seeds: int = Field(default=3, ge=1)
-    curve: tuple[int, ...] = (16, 64, 256, 1024, 4096)
-    budgets: tuple[int, ...] = (64,)
-    channels: tuple[int, ...] = (6, 24, 96)
-    snr_db: tuple[float, ...] = (-10.0, 0.0, 10.0)
-    at: tuple[int, float] = (24, 0.0)
+    curve: Amounts = (16, 64, 256, 1024, 4096)
+    budgets: Amounts = (64,)
+    channels: Numbers = (6, 24, 96)
+    snr_db: tuple[Decibels, ...] = (-10.0, 0.0, 10.0)
+    at: tuple[Number, Decibels] = (24, 0.0)
     presets: dict[str, ElectrodeConfig] = Field(
         default_factory=lambda: {"eeg-like": ElectrodeConfig(kind="eeg", n_channels=12, snr_db=-10.0, low_pass=0.7)}
     )
-    strengths: tuple[float, ...] = (10.0, 40.0, 120.0)
+    strengths: Strengths = (10.0, 40.0, 120.0)
     flatness: float = Field(default=0.0, ge=0, le=1)
     formulation: Literal["each", "guided"] = "each"
-    dropouts: tuple[float, ...] = ()
+    dropouts: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = ()
     reading: int = Field(default=0, ge=0)
     upper_bounds: bool = True
     units: int = Field(default=48, ge=1)
-    schooling: dict[str, Any] = Field(default_factory=lambda: {"steps": 1500})
+    schooling: Annotated[Table, one_of(Schooling)] = Field(default_factory=lambda: {"steps": 1500})
 
     @property
     def most_recorded(self) -> int:
@@ -244,7 +246,7 @@ def _kept(
     words = [key["arm"], f"n{key['n']}", *([key["preset"]] if "preset" in key else [])]
     words += [f"k{key['k']}", f"{key['snr_db']:g}dB"] if "k" in key else []
     told = {name: value for name, value in key.items() if name != "seed"} | {"kl": rows[best]["kl"]}
-    told |= {"teacher": {"kind": "hidden_markov"} | settings.teacher, "length": settings.length}
+    told |= {"teacher": {"kind": DEFAULT_KIND} | settings.teacher, "length": settings.length}
     data = student_bytes(shape, found[best].weights, plain(told))
     return {f"{NETWORKS}/{re.sub(r'[^A-Za-z0-9_.+-]+', '-', '_'.join(words))}.safetensors": data}
 

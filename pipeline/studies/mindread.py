@@ -38,8 +38,9 @@ from neuroloom.pipeline.studies._decoders import Rows, Scaler, best_linear, mlp,
 from neuroloom.pipeline.studies._device import Placed
 from neuroloom.pipeline.studies._lessons import Lessons, lessons_for
 from neuroloom.pipeline.studies._report import Report
+from neuroloom.pipeline.studies._tables import AnyTeacher, Number, Numbers
 from neuroloom.pipeline.studies.distill import SMALL_TEACHER
-from neuroloom.pipeline.synthetic.synthesis import ElectrodeConfig, shuffled
+from neuroloom.pipeline.synthetic.synthesis import Decibels, ElectrodeConfig, shuffled
 
 TITLE = "What can be read from a mind?"
 ALSO = ("mindreading", "mind-reading")
@@ -54,13 +55,13 @@ class Settings(Placed):
     which all electrodes of the cell `at` lie, one after the other; every block of a hidden-Markov teacher by default.
     """
 
-    teacher: dict[str, Any] = Field(default_factory=lambda: dict(SMALL_TEACHER))
+    teacher: AnyTeacher = Field(default_factory=lambda: dict(SMALL_TEACHER))
     length: int = Field(default=32, ge=2)
     sequences: int = Field(default=300, ge=5)
     seeds: int = Field(default=3, ge=1)
-    channels: tuple[int, ...] = (6, 24)
-    snr_db: tuple[float, ...] = (-10.0, 0.0, 10.0)
-    at: tuple[int, float] = (24, 0.0)
+    channels: Numbers = (6, 24)
+    snr_db: tuple[Decibels, ...] = (-10.0, 0.0, 10.0)
+    at: tuple[Number, Decibels] = (24, 0.0)
     window: int = Field(default=4, ge=1)
     retrieval: int = Field(default=50, ge=2)
     units: int = Field(default=128, ge=1)
@@ -86,9 +87,13 @@ FULL = Settings(
 def opened(settings: Settings, store: Store, progress: Any = None) -> Lessons:
     """The teacher's lessons, recorded throughout, with its attention."""
     n = settings.seeds * settings.sequences
-    return lessons_for(
+    lessons = lessons_for(
         settings.teacher, store, n=n, n_recorded=n, n_test=1, length=settings.length, progress=progress, attention=True
     )
+    known = () if lessons.oracle is None else tuple(lessons.oracle.states)
+    if unknown := [layer for layer in settings.layers if layer not in known]:
+        raise ValueError(f"covered: no layer {unknown[0]!r}; there are {', '.join(known) or 'none in a session'}")
+    return lessons
 
 
 def keys(settings: Settings) -> list[Key]:

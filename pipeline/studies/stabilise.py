@@ -31,9 +31,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from neuroloom.pipeline.config import Config
 from neuroloom.pipeline.store import Store
@@ -41,7 +41,9 @@ from neuroloom.pipeline.studies import _chaos_system, _stabilise_report, _toggle
 from neuroloom.pipeline.studies._cells import Key, Result
 from neuroloom.pipeline.studies._device import Placed
 from neuroloom.pipeline.studies._report import Report
-from neuroloom.pipeline.studies._stabilise_school import Arm
+from neuroloom.pipeline.studies._stabilise_school import Arm, Schooling
+from neuroloom.pipeline.studies._tables import Numbers, Table, for_teacher, one_of
+from neuroloom.pipeline.synthetic.synthesis import Decibels
 
 TITLE = "Can recordings teach what behaviour alone cannot?"
 ALSO = ("stabilisation", "stabilization", "stabilize")
@@ -53,6 +55,7 @@ ARMS = {
     "brain": (*EVERYWHERE, "areas", "gru"),
     "chaotic": (*EVERYWHERE, "forced", "jacobian", *NO_GAIN),
 }
+Gains = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
 System = Literal["toggle", "brain", "chaotic"]
 
 
@@ -69,8 +72,8 @@ class BrainSettings(Config):
     area_size: int = Field(default=24, ge=1)
     tau_s: float = Field(default=0.02, gt=0)
     still_bins: int = Field(default=6, ge=1)
-    gains: tuple[float, ...] = (1.5,)
-    schooling: dict[str, Any] = Field(default_factory=lambda: {"steps": 1000})
+    gains: Gains = (1.5,)
+    schooling: Annotated[Table, one_of(Schooling)] = Field(default_factory=lambda: {"steps": 1000})
 
 
 class ChaoticSettings(Config):
@@ -86,16 +89,16 @@ class ChaoticSettings(Config):
     seed: int = Field(default=0, ge=0)
     outputs: int = Field(default=3, ge=1)
     recorded: int = Field(default=6000, ge=200)
-    gains: tuple[float, ...] = (1.5,)
-    lengths: tuple[int, ...] = (16,)
+    gains: Gains = (1.5,)
+    lengths: Numbers = (16,)
     warm: int = Field(default=16, ge=1)
     settle: int = Field(default=60, ge=1)
     foretold: int = Field(default=150, ge=2)
     n_test: int = Field(default=60, ge=1)
     n_channels: int = Field(default=24, ge=1)
-    snr_db: float = 10.0
+    snr_db: Decibels = 10.0
     strength: float = Field(default=1.0, gt=0)
-    schooling: dict[str, Any] = Field(
+    schooling: Annotated[Table, one_of(Schooling)] = Field(
         default_factory=lambda: {"steps": 1500, "learning_rate": 5e-3, "batch_size": 32, "settles": True}
     )
 
@@ -109,45 +112,57 @@ class Settings(Placed):
     """
 
     systems: tuple[System, ...] = ("toggle", "brain", "chaotic")
-    teacher: dict[str, Any] = Field(default_factory=lambda: {"channels": 2, "context": 24, "longest_trained": 24})
-    gains: tuple[float, ...] = (1.5, 2.5)
-    lengths: tuple[int, ...] = (12,)
+    teacher: Annotated[Table, for_teacher("toggle")] = Field(
+        default_factory=lambda: {"channels": 2, "context": 24, "longest_trained": 24}
+    )
+    gains: Gains = (1.5, 2.5)
+    lengths: Numbers = (12,)
     seeds: int = Field(default=3, ge=1)
     arms: tuple[str, ...] = ("behaviour", "curriculum", "auxiliary", "local", "areas", "forced", "shuffled", "gru")
     units: int = Field(default=96, ge=1)
     n_channels: int = Field(default=16, ge=1)
-    snr_db: float = 0.0
+    snr_db: Decibels = 0.0
     pool: int = Field(default=2000, ge=20)
     cut: int = Field(default=8, ge=1)
     strength: float = Field(default=5.0, gt=0)
     n_test: int = Field(default=300, ge=1)
-    schooling: dict[str, Any] = Field(default_factory=lambda: {"steps": 1200, "learning_rate": 3e-3})
+    schooling: Annotated[Table, one_of(Schooling)] = Field(
+        default_factory=lambda: {"steps": 1200, "learning_rate": 3e-3}
+    )
     brain: BrainSettings = BrainSettings()
     chaotic: ChaoticSettings = ChaoticSettings()
+
+    @field_validator("arms")
+    @classmethod
+    def _are_known(cls, arms: tuple[str, ...]) -> tuple[str, ...]:
+        known = tuple(dict.fromkeys(arm for each in ARMS.values() for arm in each))
+        if unknown := [arm for arm in arms if arm not in known]:
+            raise ValueError(f"no arm {unknown[0]!r}; there are: {', '.join(known)}")
+        return arms
 
     def gains_of(self, system: System) -> tuple[float, ...]:
         """Of the students of a system."""
         return {"toggle": self.gains, "brain": self.brain.gains, "chaotic": self.chaotic.gains}[system]
 
     def arm(self, name: str, system: System = "toggle") -> Arm:
-        """How an arm teaches. Raises ValueError naming those there are."""
+        """How an arm teaches."""
         strength = self.chaotic.strength if system == "chaotic" else self.strength
         told = system == "chaotic"
         local = Arm(electrodes=strength, cut=self.cut, open_loop=told)
-        known = {
-            "behaviour": Arm(),
-            "curriculum": Arm(curriculum=True),
-            "auxiliary": Arm(electrodes=strength),
-            "local": local,
-            "forced": Arm(cut=self.cut, open_loop=told),
-            "areas": Arm(electrodes=strength, cut=self.cut, areas=True),
-            "shuffled": local,
-            "annealed": Arm(electrodes=strength, forcing=0.6),
-            "jacobian": Arm(jacobian=1.0),
-        } | dict.fromkeys(NO_GAIN, Arm())
-        if name not in known:
-            raise ValueError(f"no arm {name!r}; there are: {', '.join(known)}")
-        return known[name]
+        return (
+            {
+                "behaviour": Arm(),
+                "curriculum": Arm(curriculum=True),
+                "auxiliary": Arm(electrodes=strength),
+                "local": local,
+                "forced": Arm(cut=self.cut, open_loop=told),
+                "areas": Arm(electrodes=strength, cut=self.cut, areas=True),
+                "shuffled": local,
+                "annealed": Arm(electrodes=strength, forcing=0.6),
+                "jacobian": Arm(jacobian=1.0),
+            }
+            | dict.fromkeys(NO_GAIN, Arm())
+        )[name]
 
 
 FULL = Settings(
@@ -202,8 +217,6 @@ def opened(settings: Settings, store: Store, progress: Any = None) -> Bench:
 def keys(settings: Settings) -> list[Key]:
     """Every cell: system, arm, gain, length, seed. What has no gain is there once per length."""
     cells: list[dict[str, Any]] = []
-    for arm in settings.arms:
-        settings.arm(arm)
     for system in settings.systems:
         for length in settings.chaotic.lengths if system == "chaotic" else settings.lengths:
             for arm in (arm for arm in settings.arms if arm in ARMS[system]):

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
@@ -36,7 +36,8 @@ from neuroloom.pipeline.studies._portfolio import Costs, DeviceCosts
 from neuroloom.pipeline.studies._report import Report
 from neuroloom.pipeline.studies._students import Schooling, Student, log_probs, school
 from neuroloom.pipeline.studies._surface import MIXED, NONE
-from neuroloom.pipeline.synthetic.synthesis import ElectrodeConfig
+from neuroloom.pipeline.studies._tables import Number, Numbers, Strengths, Table, for_teacher, one_of
+from neuroloom.pipeline.synthetic.synthesis import Decibels, ElectrodeConfig
 
 TITLE = "More devices, or more people?"
 ALSO = ("trade-off", "portfolio")
@@ -80,33 +81,42 @@ class Settings(Placed):
     report: the same command with others of them trains nothing again, and with other teams these alone.
     """
 
-    teacher: dict[str, Any] = Field(default_factory=lambda: dict(SMALL_TEACHER))
+    teacher: Annotated[Table, for_teacher("dialect")] = Field(default_factory=lambda: dict(SMALL_TEACHER))
     length: int = Field(default=24, ge=2)
     n_test: int = Field(default=60, ge=2)
     new_people: int = Field(default=4, ge=1)
     seeds: int = Field(default=3, ge=1)
     draws: int = Field(default=100, ge=1)
-    curve: tuple[int, ...] = (16, 64, 256, 1024)
-    people: tuple[int, ...] = (1, 2, 4)
-    recorded: tuple[int, ...] = (64, 256)
-    recorded_people: tuple[int, ...] = (1, 4)
+    curve: Numbers = (16, 64, 256, 1024)
+    people: Numbers = (1, 2, 4)
+    recorded: Numbers = (64, 256)
+    recorded_people: Numbers = (1, 4)
     mixed: tuple[tuple[int, int], ...] = ((192, 64),)
     teams: tuple[dict[str, int], ...] = ({"eeg-like": 3, "surface": 1}, {"surface": 3, "penetrating": 1})
     devices: dict[str, ElectrodeConfig] = Field(default_factory=lambda: _devices(1))
     varied: str = "surface"
-    channels: tuple[int, ...] = (6, 96)
-    snr_db: tuple[float, ...] = (-10.0, 10.0)
-    strengths: tuple[float, ...] = (4.0, 30.0)
+    channels: tuple[Number, ...] = (6, 96)
+    snr_db: tuple[Decibels, ...] = (-10.0, 10.0)
+    strengths: Strengths = (4.0, 30.0)
     units: int = Field(default=32, ge=1)
-    schooling: dict[str, Any] = Field(default_factory=lambda: {"steps": 600, "patience": 6})
+    schooling: Annotated[Table, one_of(Schooling)] = Field(default_factory=lambda: {"steps": 600, "patience": 6})
     costs: Costs = Costs()
     prices: dict[str, DeviceCosts] = Field(default_factory=lambda: dict(PRICES))
-    budgets: tuple[float, ...] = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000)
+    budgets: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (
+        1_000,
+        3_000,
+        10_000,
+        30_000,
+        100_000,
+        300_000,
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if reserved := {NONE, MIXED} & self.devices.keys():
             raise ValueError(f"{min(reserved)!r} is the name of having no device, or several")
+        if unknown := sorted(self.prices.keys() - self.devices.keys() - PRICES.keys()):
+            raise ValueError(f"prices of {unknown[0]!r}, which is none of the devices {', '.join(self.devices)}")
         if missing := sorted(self.devices.keys() - self.prices.keys()):
             raise ValueError(f"no prices of {missing[0]!r}; there are those of {', '.join(self.prices)}")
         if self.varied not in self.devices:
@@ -118,8 +128,8 @@ class Settings(Placed):
             if s not in self.people:
                 raise ValueError(f"{s} people with electrodes, but behaviour alone has {self.people}")
         for team in self.teams:
-            if unknown := sorted(team.keys() - self.devices.keys()):
-                raise ValueError(f"a team with {unknown[0]!r}, which is none of the devices {', '.join(self.devices)}")
+            if others := sorted(team.keys() - self.devices.keys()):
+                raise ValueError(f"a team with {others[0]!r}, which is none of the devices {', '.join(self.devices)}")
             if len(team) < 2 or min(team.values()) < 1 or sum(team.values()) not in self.people:
                 raise ValueError(
                     f"a team of {team}: two devices or more, each on somebody, and as many people as some of "

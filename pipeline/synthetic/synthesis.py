@@ -20,11 +20,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 
 from neuroloom.pipeline.config import Config
 
@@ -32,6 +32,15 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 LOUD = 10.0  # standard deviations of a burst
 LONGEST_BURST = 8  # steps
+
+
+def _is_a_ratio(value: float) -> float:
+    if math.isnan(value) or value == -math.inf:
+        raise ValueError("a number of decibels, or inf, is wanted")
+    return value
+
+
+Decibels = Annotated[float, Field(allow_inf_nan=True), AfterValidator(_is_a_ratio)]
 
 
 class ElectrodeConfig(Config):
@@ -51,27 +60,20 @@ class ElectrodeConfig(Config):
 
     kind: Literal["projection", "local", "sparse", "eeg", "spikes"] = "projection"
     n_channels: int = Field(default=128, ge=1)
-    snr_db: float = 0.0
+    snr_db: Decibels = 0.0
     snr_spread_db: float = Field(default=0.0, ge=0)
     layers: tuple[str, ...] = ()
     coverage: float = Field(default=1.0, gt=0, le=1)
     low_pass: float = Field(default=0.0, ge=0, lt=1)
     reach: float | None = Field(default=None, gt=0)
     rank: int = Field(default=32, ge=1)
-    spikes_per_step: float = Field(default=0.5, gt=0)
+    spikes_per_step: float = Field(default=0.5, gt=0, le=1000)
     dead: float = Field(default=0.0, ge=0, lt=1)
     bursts: float = Field(default=0.0, ge=0, lt=1)
     dropouts: float = Field(default=0.0, ge=0, lt=1)
     drift: float = Field(default=0.0, ge=0, le=1)
     subject_seed: int = Field(default=0, ge=0)
     noise_seed: int = Field(default=0, ge=0)
-
-    @field_validator("snr_db")
-    @classmethod
-    def _is_a_ratio(cls, value: float) -> float:
-        if math.isnan(value) or value == -math.inf:
-            raise ValueError("a number of decibels, or inf, is wanted")
-        return value
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

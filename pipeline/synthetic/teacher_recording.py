@@ -28,50 +28,60 @@ Shapes: N sequences, T steps, K channels.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated
 
 import numpy as np
-from pydantic import Field, field_validator
+import torch
+from pydantic import AfterValidator, Field, field_validator
 
 from neuroloom.ingest import durable
 from neuroloom.ingest.timebase import FloatArray
+from neuroloom.models.teachers import Teacher
 from neuroloom.pipeline.config import Config, ConfigError, read_config
 from neuroloom.pipeline.store import Store, StoreError, slug
+from neuroloom.pipeline.studies._lessons import Lessons, of_teacher, open_teacher
+from neuroloom.pipeline.studies._tables import ModelTeacher
 from neuroloom.pipeline.synthetic.sample_devices import DeviceClock, pulses_seen
 from neuroloom.pipeline.synthetic.synthesis import ElectrodeConfig, Floats, Tape
-
-if TYPE_CHECKING:
-    from neuroloom.pipeline.studies._lessons import Lessons
 
 LEAD_S = 3.0  # pulses before the first step and after the last
 MOST_DRIFT_PPM = 60.0
 PULSE_S = (0.2, 0.6)  # between pulses
 TRUTH, TRUTH_NUMBERS = "truth.json", "truth.npz"
-MODALITIES = {"projection": "lfp", "local": "lfp", "eeg": "eeg", "spikes": "units"}
 Progress = Callable[[int, int, float], None]
+
+
+def _code(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9]{1,40}", value):
+        raise ValueError("1 to 40 letters and digits without spaces or signs are wanted")
+    return value
+
+
+Code = Annotated[str, AfterValidator(_code)]
 
 
 class DeviceConfig(ElectrodeConfig):
     """Electrodes with the name of the device that records them."""
 
-    name: str = Field(default="probe", pattern=r"[A-Za-z0-9]{1,40}")
+    name: Code = "probe"
 
 
 class RecordingConfig(Config):
     """What `record-teacher` is asked for; see the head of this file."""
 
     name: str = ""
-    subject: str = Field(default="teacher", pattern=r"[A-Za-z0-9]{1,40}")
-    session: str = Field(default="01", pattern=r"[A-Za-z0-9]{1,40}")
-    task: str = Field(default="reading", pattern=r"[A-Za-z0-9]{1,40}")
+    subject: Code = "teacher"
+    session: Code = "01"
+    task: Code = "reading"
     sequences: int = Field(default=200, ge=1)
     length: int = Field(default=64, ge=1)
     step_s: float = Field(default=0.02, gt=0)
     seed: int = Field(default=0, ge=0)
-    teacher: dict[str, Any] = Field(default_factory=lambda: {"kind": "hidden_markov"})
+    teacher: ModelTeacher = Field(default_factory=lambda: {"kind": "hidden_markov"})
     electrodes: tuple[DeviceConfig, ...] = (DeviceConfig(),)
 
     @field_validator("electrodes")
@@ -89,43 +99,36 @@ def read_recording_config(path: Path) -> RecordingConfig:
     return config.model_copy(update={"name": slug(config.name or path.stem)})
 
 
-def record_teacher(config: RecordingConfig, store: Store, progress: Progress | None = None) -> Path:
+def record_teacher(
+    config: RecordingConfig, store: Store, progress: Progress | None = None, *, teacher: Teacher | None = None
+) -> Path:
     """Let the teacher read and answer, record it, and drop the recordings into the store's inbox; gives the drop.
 
-    Raises ConfigError for settings of a teacher that it does not have, StoreError where the name is taken.
+    teacher: one that was made in Python, in place of the config's. Truth and drop are both there, or neither.
+    Raises ConfigError for sequences or layers that the teacher does not have, StoreError where the name is taken.
     """
     drop, aside = store.create().inbox / config.name, store.run_folder(config.name)
     for place in (drop, aside):
         if place.exists():
             raise StoreError(f"{place}: is there already; a recording never replaces another, give it another name")
-    lessons = _lessons(config, store, progress)
-    tapes = {device.name: lessons.tape(device, _all_rows(lessons)) for device in config.electrodes}
+    if teacher is not None:
+        config = config.model_copy(update={"teacher": {"kind": teacher.name}})
+    try:
+        made = teacher or open_teacher(config.teacher, store.derived / "teachers", progress, length=config.length)
+        lessons = _lessons(config, made)
+        tapes = {device.name: lessons.tape(device, torch.arange(lessons.n_recorded)) for device in config.electrodes}
+    except ValueError as error:
+        raise ConfigError(f"{config.name}: {error}") from error
     clocks = drawn_clocks(config)
-    with durable.new_folder(aside) as staging:
-        _write_truth(staging, config, lessons, tapes, clocks)
-    with durable.new_folder(drop) as staging:
-        _write_drop(staging, config, lessons, tapes, clocks)
+    with durable.new_folder(drop) as dropped, durable.new_folder(aside) as kept:
+        _write_truth(kept, config, lessons, tapes, clocks)
+        _write_drop(dropped, config, lessons, tapes, clocks)
     return drop
 
 
-def _lessons(config: RecordingConfig, store: Store, progress: Progress | None) -> Lessons:
-    from neuroloom.pipeline.studies._lessons import of_teacher, open_teacher
-
-    settings = dict(config.teacher)
-    kind = settings.pop("kind", "hidden_markov")
-    try:
-        teacher = open_teacher(kind, settings, store.derived / "teachers", progress)
-        return of_teacher(
-            teacher, n=config.sequences, n_recorded=config.sequences, n_test=1, length=config.length, seed=config.seed
-        )
-    except ValueError as error:
-        raise ConfigError(f"{config.name}: {error}") from error
-
-
-def _all_rows(lessons: Lessons) -> Any:
-    import torch
-
-    return torch.arange(lessons.n_recorded)
+def _lessons(config: RecordingConfig, teacher: Teacher) -> Lessons:
+    n = config.sequences
+    return of_teacher(teacher, n=n, n_recorded=n, n_test=1, length=config.length, seed=config.seed)
 
 
 def drawn_clocks(config: RecordingConfig) -> dict[str, DeviceClock]:
@@ -236,7 +239,7 @@ def _write_signal(
     body = f"""
 [[signals]]
 name = "{device.name}"
-modality = "{MODALITIES[device.kind]}"
+modality = "{"eeg" if device.kind == "eeg" else "lfp"}"
 samples = "{stem.name}_samples.npy"
 channels = {json.dumps([f"{device.name}{i:03d}" for i in range(values_TK.shape[1])])}
 unit = "uV"

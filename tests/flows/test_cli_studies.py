@@ -154,6 +154,11 @@ def test_a_run_without_networks_has_nobody_to_speak(neuroloom, tmp_path):
     assert "no network that speaks" in said.err
 
 
+def test_studies_are_named_in_the_help(neuroloom):
+    said = " ".join(neuroloom("study", "--help").out.replace("│", " ").split())
+    assert "STUDY <str> convert, distill, mindread, stabilise or tradeoff; docs/studies.md" in said
+
+
 def test_a_profile_is_named_in_the_help_and_refused_beside_full(neuroloom):
     assert "default of distill" in " ".join(neuroloom("study", "--help").out.replace("│", " ").split())
     said = neuroloom("study", "distill", "--full", "--profile", "default")

@@ -117,3 +117,41 @@ def test_every_file_in_the_folder_is_listed():
 def test_a_wrong_name_lists_the_right_ones():
     with pytest.raises(ValueError, match="no teacher 'oracle'; there are: causal_lm, characters"):
         kinds("oracle")
+
+
+@pytest.mark.parametrize("kind", ["hidden_markov", "state_space", "dialect", "characters", "toggle"])
+def test_settings_that_cannot_be_are_refused_before_it_trains(kind):
+    with pytest.raises(ValueError, match=r"^steps = 0; 1 or more is wanted$"):
+        kinds(kind).Settings(steps=0)
+
+
+def test_heads_share_the_width_of_a_transformer_and_mean_nothing_to_a_state_space():
+    with pytest.raises(ValueError, match="width = 18; a multiple of heads = 4 is wanted"):
+        kinds("hidden_markov").Settings(width=18)
+    assert kinds("state_space").Settings(width=18).width == 18
+
+
+def test_text_that_is_too_short_to_be_parted_is_refused():
+    with pytest.raises(ValueError, match=r"characters = 500 and taught = 0\.3: no text to be taught"):
+        kinds("characters").make(kinds("characters").Settings(characters=500))
+
+
+@pytest.mark.parametrize(
+    ("layers", "n_outputs", "told"),
+    [
+        (("1",), 3, r"answers with \(2, 3, 4\); \(2, 3, 3\) is wanted"),
+        ((), 4, "one that is gone through is wanted"),
+        (("2",), 4, r"layer '2' puts out \(2, 3\); \(2, 3, features\) is wanted"),
+        (("3",), 4, "layer '3' did nothing while the module read"),
+    ],
+)
+def test_a_module_of_another_shape_is_refused(layers, n_outputs, told):
+    class Odd(torch.nn.Sequential):
+        def forward(self, symbols):
+            states = self[1](self[0](symbols))
+            self[2](states[..., 0])
+            return states
+
+    network = Odd(torch.nn.Embedding(5, 8), torch.nn.Linear(8, 4), torch.nn.Identity(), torch.nn.Identity())
+    with pytest.raises(ValueError, match=told):
+        kinds("module").make(kinds("module").Settings(network=network, layers=layers, n_inputs=5, n_outputs=n_outputs))

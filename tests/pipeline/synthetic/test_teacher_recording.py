@@ -1,18 +1,21 @@
 """A recorded teacher goes the road of every recording, and what comes out is held against the truth kept aside."""
 
 import json
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
 from neuroloom.ingest.session import Session
+from neuroloom.models.teachers import module
 from neuroloom.pipeline.config import ConfigError
 from neuroloom.pipeline.drops.in_place import ingest_paths
 from neuroloom.pipeline.store import Store, StoreError
 from neuroloom.pipeline.studies import mindread
 from neuroloom.pipeline.studies._session_lessons import of_session
 from neuroloom.pipeline.synthetic import teacher_recording
+from neuroloom.pipeline.synthetic.synthesis import ElectrodeConfig
 from neuroloom.pipeline.synthetic.teacher_recording import DeviceConfig, RecordingConfig, record_teacher
 
 TINY = {
@@ -114,8 +117,34 @@ def test_a_name_is_used_once(store):
 
 def test_a_setting_the_teacher_does_not_have_is_named(tmp_path):
     asked = ASKED.model_copy(update={"teacher": {**TINY, "layers": 3}})
-    with pytest.raises(ConfigError, match="its settings are n_symbols"):
+    with pytest.raises(ConfigError, match="layers: no such setting; known here: n_symbols"):
         record_teacher(asked, Store.here(tmp_path))
+
+
+@pytest.mark.parametrize("kind", get_args(ElectrodeConfig.model_fields["kind"].annotation))
+def test_every_kind_of_electrodes_is_dropped(tmp_path, kind):
+    asked = ASKED.model_copy(update={"sequences": 3, "electrodes": (DeviceConfig(kind=kind, n_channels=2),)})
+    drop = record_teacher(asked, Store.here(tmp_path))
+    assert f"[[{'units' if kind == 'spikes' else 'signals'}]]" in (drop / "tiny_probe.toml").read_text()
+
+
+def test_a_recording_that_fails_leaves_nothing_and_can_be_made_again(tmp_path, monkeypatch):
+    store, asked = Store.here(tmp_path), ASKED.model_copy(update={"sequences": 3})
+    with monkeypatch.context() as patched:
+        patched.setattr(teacher_recording, "_write_units", lambda *given: (_ for _ in ()).throw(OSError("disk full")))
+        with pytest.raises(OSError, match="disk full"):
+            record_teacher(asked, store)
+    assert list(store.inbox.iterdir()) == list(store.runs.iterdir()) == []
+    assert record_teacher(asked, store).is_dir()
+
+
+def test_a_teacher_made_in_python_is_recorded(tmp_path):
+    store = Store.here(tmp_path)
+    asked = RecordingConfig(name="mine", sequences=4, length=6, electrodes=(DeviceConfig(n_channels=2, layers=("1",)),))
+    drop = record_teacher(asked, store, teacher=module.example())
+    assert (drop / "mine_probe.toml").is_file()
+    told = json.loads((store.run_folder("mine") / teacher_recording.TRUTH).read_text())
+    assert (told["asked"]["teacher"], told["teacher"]["name"]) == ({"kind": "module"}, "module")
 
 
 def test_two_devices_cannot_share_a_name():
