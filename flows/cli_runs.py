@@ -101,16 +101,15 @@ def evaluate(
     if remark := running.unfinished(place, run):
         say(remark)
     asked, rivals = _names(baselines), _names(against)
-    kinds = judging.mechanism_of(run, place) if mechanism else []  # it may be refused, which is said at once
+    look = judging.Look(name=run, store=place)
+    kinds = look.mechanism() if mechanism else []  # it may be refused, which is said at once
     with _goes_on("the same command", is_whole=True):
-        scores = judging.evaluate_run(
-            run, place, baselines=asked, against=rivals, seeds=seeds, forward_s=forward_s, progress=_progress()
-        )
-    shares = judging.repeatable_of(run, place) if "average" in asked else []
-    rows = judging.pathways_of(run, place) if pathways else []
+        scores = look.evaluate(baselines=asked, against=rivals, seeds=seeds, forward_s=forward_s, progress=_progress())
+    shares = look.repeatable() if "average" in asked else []
+    rows = look.pathways() if pathways else []
     page = review_run(place, run)
     review_index(place)
-    worse, same = scores.worse_than_mean(), judging.same_pathways(run, place, rivals, seeds)
+    worse, same = scores.worse_than_mean(), look.same_pathways(rivals, seeds)
     found: dict[str, Any] = {"run": run, "page": str(page), **scores.to_json(), "remarks": same}
     found["worse_than_mean"] = worse.to_json()
     for name in sorted(set(asked) - {row.model for row in scores}):

@@ -143,9 +143,9 @@ def fidelity_of_run(
 
     against: the name of another run. Raises StoreError for a run that is not there.
     """
-    from neuroloom.pipeline.runs import preparing, running
+    from neuroloom.pipeline.runs import running
 
-    run, data = running.open_run(store, name), running.windows_of(preparing.requested(store, name), store)
+    run, data = running.run_and_data(store, name)
     other = replace(running.open_run(store, against), name=against) if against else None
     found = fidelity(replace(run, name=name), data.held_out, events=events, noise=noise, against=other)
     found.to_json(store.run_folder(name) / FIDELITY)
