@@ -20,7 +20,7 @@ from neuroloom.pipeline.review.figures import (
     label,
     picture,
 )
-from neuroloom.pipeline.review.run_scores import CEILING, NETWORK, ScoreRow
+from neuroloom.pipeline.review.run_scores import CEILING, NETWORK, TOGETHER, ScoreRow
 from neuroloom.pipeline.review.text import count, number, visible
 
 MOST_POINTS = 1500
@@ -173,7 +173,9 @@ def _score_alt(drawn: Sequence[ScoreRow], metric: str) -> str:
 
 def _score_caption(rows: Sequence[ScoreRow], metric: str, n_drawn: int, has_ceiling: bool) -> str:
     n_all = sum(row.metric == metric for row in rows)
-    words = "Bar: the network, with its 95 % interval. Marks: baselines it has to beat."
+    words = "Bar: the network, with its 95 % interval. Marks: what it is compared with."
+    if any(TOGETHER in row.values for row in rows):
+        words += " Together: what its trainings from several seeds expect, averaged; the bar is their mean score."
     if is_cut([value.value for row in rows if row.metric == metric for value in row.values.values()]):
         words += CUT
     if has_ceiling:

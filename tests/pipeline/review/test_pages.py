@@ -70,6 +70,18 @@ def test_a_run_is_set_beside_its_baselines_and_the_truth(tmp_path):
     assert "0.610 0.560 to 0.660 (80 % of truth)" in seen
 
 
+def test_several_trainings_together_are_no_baseline_and_are_explained(tmp_path):
+    folder = run_folder(tmp_path / "reach")
+    assert "Together:" not in words(write_run(folder, tmp_path))
+    scores = json.loads((folder / "scores.json").read_text())
+    own = [row for row in scores["scores"] if row["model"] == "network"]
+    scores["scores"] += [row | {"model": "together", "value": row["value"] + 0.02} for row in own]
+    (folder / "scores.json").write_text(json.dumps(scores))
+    seen = words(write_run(folder, tmp_path))
+    assert "above every baseline in 4 of 4 rows of bits per spike" in seen
+    assert "Together: what its trainings from several seeds expect, averaged" in seen
+
+
 def test_a_run_that_has_just_begun_says_what_is_missing(tmp_path):
     (tmp_path / "new").mkdir()
     assert "Not there yet: config.json, metrics.jsonl, scores.json, topology.toml." in words(
