@@ -260,6 +260,7 @@ def inbox(
 ) -> None:
     """Every drop, its state, and why it waits."""
     from neuroloom.pipeline.catalog import Catalog
+    from neuroloom.pipeline.config import wrong_settings
     from neuroloom.pipeline.noting import rebuild
 
     place = _store(store).existing()
@@ -271,6 +272,8 @@ def inbox(
     rows = [drop.as_dict() for drop in drops]
     n_earlier = sum(catalog.counts().values()) - len(rows)
     catalog.close()
+    if wrong := wrong_settings(place):
+        say(f"drops wait, and nothing new begins: {wrong}")
     if as_json:
         document({"drops": rows})
         return

@@ -81,7 +81,7 @@ class Silent:
     def look(self) -> None:
         """Show as crashed what has died, and forget what has ended."""
         lease_s, now = self.settings.ingest.lease_s, self.steady()
-        if now - self._asked_s >= ASK_S:
+        if self.deployments and now - self._asked_s >= ASK_S:
             self._asked_s = now
             self._lease_all()
         silent = self.catalog.silent_runs(longest_lease_s=lease_s)

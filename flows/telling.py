@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from neuroloom.flows.environment import review_url
 from neuroloom.pipeline.care.alerting import Alerts
 from neuroloom.pipeline.catalog import Catalog, away
-from neuroloom.pipeline.config import Settings
+from neuroloom.pipeline.config import ConfigError, Settings
 from neuroloom.pipeline.store import Store
 
 log = logging.getLogger("neuroloom.alerts")
@@ -29,13 +29,13 @@ def tell_failure(flow: Any, flow_run: Any, state: Any) -> None:
 
 def keep_telling(store: Store, stop: threading.Event) -> None:
     """Tell what is new until `stop` is set. A thread of its own: an endpoint that hangs holds up nothing else."""
-    complaint = ""
+    complaint, settings = "", Settings.of(store).alerts
     while not stop.is_set():
-        settings = Settings.of(store).alerts
         try:
+            settings = Settings.of(store).alerts
             if tell_once(store, settings):
                 complaint = ""
-        except (OSError, DBAPIError) as error:
+        except (OSError, DBAPIError, ConfigError) as error:
             said = away(error) if isinstance(error, DBAPIError) else str(error)
             if said != complaint:
                 log.warning("nobody can be told: %s", said)

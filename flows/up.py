@@ -12,6 +12,7 @@ from neuroloom.flows.pages import token_of
 from neuroloom.flows.printing import lines, say
 from neuroloom.flows.serve import serving
 from neuroloom.pipeline.catalog import DONE, SETTLING, Catalog, Drop, away
+from neuroloom.pipeline.config import wrong_settings
 from neuroloom.pipeline.store import Store
 
 LOOK_S = 1.0
@@ -32,10 +33,13 @@ def run_up(store: Store) -> None:
             lines(f"inbox         {store.inbox}   drop recordings here; Ctrl-C ends all of it")
             catalog = Catalog.of(store)
             shown = {drop.id: _standing(drop) for drop in catalog.drops_changed_since(time.time() - SKEW_S)}
-            is_away = False
+            is_away, wrong = False, ""
             while True:
                 for line in served.mend():
                     say(line)
+                if (found := wrong_settings(store)) and found != wrong:
+                    say(f"drops wait, and nothing new begins: {found}")
+                wrong = found
                 try:
                     shown, is_away = _tell(catalog, shown), False
                 except DBAPIError as error:

@@ -16,7 +16,7 @@ from neuroloom.flows.leases import Silent
 from neuroloom.flows.submitting import Submitter
 from neuroloom.pipeline.boxed.box import BoxAwayError, box_of
 from neuroloom.pipeline.catalog import Catalog, away
-from neuroloom.pipeline.config import Settings
+from neuroloom.pipeline.config import ConfigError, Settings
 from neuroloom.pipeline.drops.reconciling import Reconciler
 from neuroloom.pipeline.noting import rebuild
 from neuroloom.pipeline.reviewing import review_index
@@ -27,15 +27,15 @@ HEARTBEAT = "NEUROLOOM_HEARTBEAT"  # names a file whose time is that of the last
 log = logging.getLogger("neuroloom.watcher")
 
 
-def watch(store: Store, stop: threading.Event, deployments: Collection[str]) -> None:
-    """Reconcile until `stop` is set. A disk or database that is away is waited for.
+def watch(store: Store, stop: threading.Event, deployments: Collection[str] = ()) -> None:
+    """Reconcile until `stop` is set, by the settings as they are. A disk or database that is away is waited for.
 
     deployments: whose runs are asked after where nothing is heard of them.
 
     Design rationale: the file system's events only wake it. They are lost on network mounts and while nobody
     listens, so what is done depends on what lies there, never on what was announced.
     """
-    settings = Settings.of(store)
+    settings = said = Settings.of(store)
     wake = threading.Event()
     threading.Thread(target=_listen, args=(store.inbox, wake, stop), daemon=True, name="inbox events").start()
     looks: tuple[Reconciler, Silent] | None = None
@@ -45,7 +45,12 @@ def watch(store: Store, stop: threading.Event, deployments: Collection[str]) -> 
     with ExitStack() as box:
         while not stop.is_set():
             try:
-                reconciler, silent = looks = looks or _looks(store, settings, deployments, box)
+                said, before = Settings.of(store), said
+                if looks is None or settings != said == before:  # a file is empty while an editor writes it
+                    box.close()  # what an attempt before has opened
+                    settings, looks = said, None
+                    looks = _looks(store, settings, deployments, box)
+                reconciler, silent = looks
                 news = reconciler.step(), reconciler.catalog.run_states()
                 silent.look()
                 if news != shown and time.monotonic() >= next_page_s:
@@ -59,7 +64,7 @@ def watch(store: Store, stop: threading.Event, deployments: Collection[str]) -> 
                 if complaint != DATABASE:  # what it says changes while it ends and starts
                     log.warning("the inbox waits: %s", away(error))
                 complaint = DATABASE
-            except (OSError, BoxAwayError) as error:
+            except (OSError, BoxAwayError, ConfigError) as error:
                 if str(error) != complaint:
                     log.warning("the inbox waits: %s", error)
                 complaint = str(error)

@@ -361,6 +361,15 @@ IN_TOML = {
 }  # fmt: skip
 
 
+def wrong_settings(store: Store) -> str:
+    """Why the settings cannot be gone by, or ""."""
+    try:
+        Settings.of(store)
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
 def _time_zone(name: str) -> str:
     try:
         if name:

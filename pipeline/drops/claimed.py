@@ -54,7 +54,8 @@ def fail(
     """
     at = time.time() if now is None else now
     if drop.attempts < settings.inbox.max_attempts:
-        line = f"{reason}; attempt {drop.attempts} of {settings.inbox.max_attempts}"
+        which = f"; attempt {drop.attempts} of {settings.inbox.max_attempts}" if drop.attempts else ""
+        line = f"{reason}{which}"
         catalog.move(drop.id, RETRY, frm=IN_FLIGHT, owner=drop.owner, reason=line, changed_at=at, lease_until=0.0)
         return RETRY
     line = f"tried {drop.attempts} times, each time without a result: {reason}"

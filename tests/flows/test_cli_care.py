@@ -171,3 +171,10 @@ def test_doctor_says_what_the_settings_name_and_is_not_there(neuroloom, tmp_path
     assert wrong.keys() == {"sorter", "schedules"}
     assert "'foo' is not known here" in wrong["sorter"]
     assert wrong["schedules"].endswith("reach.toml is not there")
+
+
+def test_inbox_says_why_nothing_goes_on_where_settings_are_wrong(neuroloom, store):
+    store.settings_file.write_text("[inbox]\nsettle = 3\n")
+    said = neuroloom("inbox")
+    assert (said.code, said.err.startswith("drops wait, and nothing new begins: ")) == (0, True)
+    assert "inbox.settle: no such setting (settle_s?)" in said.err

@@ -1,8 +1,10 @@
 """What a runner takes: everything, or what is for recordings, or what trains."""
 
 import threading
+import time
+from types import SimpleNamespace
 
-from neuroloom.flows import runner, watcher
+from neuroloom.flows import runner, telling, watcher
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.store import Store
 
@@ -29,3 +31,56 @@ def test_a_watcher_leaves_the_time_of_its_last_look_also_where_that_was_in_vain(
     monkeypatch.setattr(watcher, "_looks", in_vain)
     watcher.watch(store, stop, ["verify/verify"])
     assert beat.is_file()
+
+
+def until(is_so):
+    ends_s = time.monotonic() + 20
+    while not is_so() and time.monotonic() < ends_s:
+        time.sleep(0.01)
+    assert is_so()
+
+
+def test_a_watcher_waits_while_settings_are_wrong_and_goes_by_them_when_they_are_mended(tmp_path, monkeypatch, caplog):
+    store = Store(tmp_path / "store").create()
+    store.settings_file.write_text("[inbox]\nscan_s = 0.01\n")
+    gone_by, stop = [], threading.Event()
+    nothing = SimpleNamespace(step=dict, look=dict, catalog=SimpleNamespace(run_states=dict))
+
+    def looks(_store, settings, *_):
+        gone_by.append(settings.inbox.scan_s)
+        return nothing, nothing
+
+    monkeypatch.setattr(watcher, "_looks", looks)
+    monkeypatch.setattr(watcher, "review_index", lambda _: None)
+    thread = threading.Thread(target=watcher.watch, args=(store, stop))
+    thread.start()
+    try:
+        until(lambda: len(gone_by) == 1)
+        store.settings_file.write_text("[inbox]\nscan_s = 'often'\n")
+        until(lambda: "the inbox waits" in caplog.text)
+        assert "inbox.scan_s: Input should be a valid number" in caplog.text
+        store.settings_file.write_text("[inbox]\nscan_s = 0.02\n")
+        until(lambda: len(gone_by) == 2)
+    finally:
+        stop.set()
+        thread.join()
+    assert gone_by == [0.01, 0.02]
+    assert "the inbox is looked at again" in caplog.text
+
+
+def test_alerts_are_told_again_when_settings_are_mended(tmp_path, monkeypatch, caplog):
+    store = Store(tmp_path / "store").create()
+    store.settings_file.write_text("[alerts]\nlook_s = 0.01\n")
+    told, stop = [], threading.Event()
+    monkeypatch.setattr(telling, "tell_once", lambda _, settings: told.append(settings.look_s))
+    thread = threading.Thread(target=telling.keep_telling, args=(store, stop))
+    thread.start()
+    try:
+        until(lambda: told)
+        store.settings_file.write_text("[alerts]\nlook_s = 0\n")
+        until(lambda: "nobody can be told" in caplog.text)
+        store.settings_file.write_text("[alerts]\nlook_s = 0.02\n")
+        until(lambda: 0.02 in told)
+    finally:
+        stop.set()
+        thread.join()
