@@ -20,6 +20,7 @@ from typing import Any
 
 from neuroloom.flows.environment import LOCALHOST, free_port
 from neuroloom.flows.pages import TOKEN_FILE
+from neuroloom.flows.printing import one_line
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.store import Store
 
@@ -78,14 +79,16 @@ def _tried(check: Callable[[Store], str], store: Store) -> tuple[bool, str]:
     except DBAPIError as error:
         return False, away(error)
     except (OSError, ValueError) as error:
-        return False, " ".join(str(error).split())
+        return False, one_line(error)
 
 
 def _store(store: Store) -> str:
     store.create()
     for folder in (store.inbox, store.staging, store.originals, store.quarantine):
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".doctor"):
-            pass
+        try:
+            tempfile.NamedTemporaryFile(dir=folder, prefix=".doctor").close()
+        except OSError as error:
+            raise OSError(f"{folder}: cannot be written to ({error.strerror})") from error
     return f"{store.root} can be written"
 
 

@@ -22,8 +22,8 @@ def say(message: str) -> None:
 
 def one_line(error: BaseException) -> str:
     """What an error says; of the system's own the file first, and no number."""
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
     return " ".join(str(error).split())
 
 

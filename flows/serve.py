@@ -31,6 +31,7 @@ import httpx
 
 from neuroloom.flows.environment import INGEST_DEPLOYMENT, LOCALHOST, embedded_environment, free_port, wait_for_server
 from neuroloom.flows.pages import pages_served
+from neuroloom.ingest import durable
 from neuroloom.pipeline.boxed._limits import end_with_parent
 from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.config import Settings
@@ -147,11 +148,37 @@ class Served:
 def serving(store: Store, *, settings: Settings | None = None) -> Iterator[Served]:
     """Server, deployments, watcher and pages of a store for as long as the context lasts; all end with it.
 
-    Raises ServeError where a part does not come up.
+    Raises ServeError where a part does not come up, or another process serves this store.
     """
     store.create().prefect_home.mkdir(exist_ok=True)
     settings = settings or Settings.of(store)
     port, review_port = free_port(settings.server.port), free_port(settings.server.review_port)
+    address, review_url = f"http://{LOCALHOST}:{port}", f"http://{LOCALHOST}:{review_port}"
+    with (
+        _alone(store, f"dashboard {address}, review pages {review_url}/index.html"),
+        _all_parts(store, settings, port, review_port) as served,
+    ):
+        yield served
+
+
+@contextmanager
+def _alone(store: Store, addresses: str) -> Iterator[None]:
+    """One process serves a store: two Prefect servers would share one database file."""
+    with (store.prefect_home / "serving").open("a+") as file:
+        try:
+            durable.lock(file.fileno(), wait=False)
+        except BlockingIOError as error:
+            file.seek(0)
+            said = f"{store.root}: is served already ({file.read().strip()})"
+            raise ServeError(f"{said}; Ctrl-C there ends that") from error
+        file.truncate(0)
+        file.write(addresses)
+        file.flush()
+        yield
+
+
+@contextmanager
+def _all_parts(store: Store, settings: Settings, port: int, review_port: int) -> Iterator[Served]:
     address, review_url = f"http://{LOCALHOST}:{port}", f"http://{LOCALHOST}:{review_port}"
     environment = embedded_environment(store, port=port, review_url=review_url)
     part = partial(Part, store=store, environment=environment)

@@ -18,13 +18,16 @@ a lease it must renew; a killed machine renews nothing, so its drops come back b
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Select, and_, create_engine, delete, event, func, inspect, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -275,7 +278,9 @@ class Catalog:
             return session.get(ContentRow, ALL_NOTED) is not None
 
     def note_that_all_are_known(self) -> None:
-        """From now on `knows_all`."""
+        """From now on `knows_all`; nothing is written where it does."""
+        if self.knows_all():
+            return
         with self._session() as session, session.begin():
             _put(session, ContentRow, [dict(zip(("digest", "id", "version"), ALL_NOTED, strict=True))])
 
@@ -444,6 +449,8 @@ def away(error: DBAPIError) -> str:
     if is_damage(error):
         mend = "with nothing running, move catalog.sqlite* out of the store: it is made anew from the files"
         return f"the catalog is damaged ({said}); {mend}"
+    if "readonly" in said:
+        return f"the catalog cannot be written to ({said})"
     return f"the catalog's database does not answer ({said})"
 
 
@@ -464,7 +471,17 @@ def _server(url: str) -> Engine:
         raise StoreError(f"{CATALOG_VARIABLE}: is no database URL; {CATALOG_WANTED} is wanted") from error
 
 
+def _read_only(path: Path) -> sqlite3.Connection:
+    """A catalog in a store that may only be read: a backup, or somebody else's. Nobody writes what nobody may."""
+    log = path.with_name(f"{path.name}-wal")
+    unchanging = "" if log.is_file() and log.stat().st_size else "&immutable=1"  # else a lock would have to be written
+    return sqlite3.connect(f"file:{quote(str(path))}?mode=ro{unchanging}", uri=True)
+
+
 def _sqlite(url: str) -> Engine:
+    path = Path(url.removeprefix("sqlite:///"))
+    if path.is_file() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        return create_engine(url, poolclass=NullPool, creator=partial(_read_only, path))
     # Losing the last commits with the power does no harm, the files tell them again: hence synchronous=NORMAL.
     # A connection per transaction: processes fork and threads come and go, and opening SQLite takes 0.1 ms.
     engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_S})

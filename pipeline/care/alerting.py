@@ -86,7 +86,7 @@ class Alerts:
         for drop in self.catalog.drops(QUARANTINED):
             if drop.changed_at >= since:
                 what = f"{drop.format or 'of no known format'}, {drop.n_bytes / 1e6:.1f} MB"
-                words = f"drop {drop.id} ({what}) was refused; `neuroloom quarantine` says why"
+                words = f"drop {drop.id} ({what}) was refused; `neuroloom inbox` says why"
                 yield "quarantine", f"drop {drop.id} {drop.changed_at:.3f}", words, drop.changed_at
         for (session, version), row in self.catalog.checks().items():
             if row.damage:

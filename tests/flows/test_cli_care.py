@@ -1,5 +1,6 @@
 """Wrong use of the commands that look after a store: one line that says what was found and wanted, nothing done."""
 
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -73,6 +74,17 @@ def test_a_postgresql_that_is_away_is_one_line(neuroloom, store, monkeypatch):
     line = refused(neuroloom("inbox"))
     assert line.startswith("neuroloom: the catalog's database does not answer (")
     assert "secret" not in line
+
+
+def test_a_store_that_may_only_be_read_is_read_and_not_written_to(neuroloom, store, monkeypatch):
+    neuroloom("inbox")
+    (store.root / "catalog.sqlite-wal").unlink(missing_ok=True)
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode, **how: mode != os.W_OK and may(path, mode, **how))
+    before = (store.root / "catalog.sqlite").read_bytes()
+    assert [neuroloom(command).code for command in ("inbox", "sessions", "space")] == [0, 0, 0]
+    assert "the catalog cannot be written to (attempt to write a readonly database)" in neuroloom("verify").err
+    assert (store.root / "catalog.sqlite").read_bytes() == before
 
 
 # sessions ------------------------------------------------------------------------------------------------------------

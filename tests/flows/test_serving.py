@@ -118,6 +118,14 @@ def test_nothing_that_names_a_person_is_a_parameter(served):
     assert all(set(run["parameters"]) == {"drop_ids"} for run in runs)
 
 
+def test_a_store_that_is_served_is_not_served_twice(served):
+    with (
+        pytest.raises(ServeError, match=rf"is served already \(dashboard {served.dashboard_url}, "),
+        serving(served.store),
+    ):
+        pass
+
+
 def test_every_deployment_is_there(served):
     names = {deployment["name"] for deployment in api(served, "/deployments/filter")}
     on_request = {"recordings", "features", "training", "form", "evaluation", "searches", "studies"}

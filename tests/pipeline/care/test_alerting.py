@@ -87,7 +87,7 @@ def test_a_refused_drop_is_posted_once_without_its_name(catalog, store, webhook)
     assert [alerts.tell(), alerts.tell()] == [1, 0]
     (got,) = webhook.got
     assert got["alerts"][0]["kind"] == "quarantine"
-    assert got["text"] == f"- drop {drop.id} (edf, 2.0 MB) was refused; `neuroloom quarantine` says why"
+    assert got["text"] == f"- drop {drop.id} (edf, 2.0 MB) was refused; `neuroloom inbox` says why"
     assert "Anna" not in json.dumps(got)
     assert got["link"] == "http://127.0.0.1:4280"
 
