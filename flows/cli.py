@@ -311,10 +311,12 @@ def quarantine(
     if action != "retry" or entry_id is None:
         raise typer.BadParameter("'quarantine' alone lists; 'quarantine retry ID' puts one back")
     entry = custody.release(place, entry_id)
-    if entry.kept:
+    if not entry.kept:
+        ingest([Path(entry.path)], as_json=as_json, store=place.root)
+    elif as_json:
+        document({"retried": entry_id, "inbox": str(place.inbox)})
+    else:
         lines(f"{entry_id}: back in {place.inbox}; a running `neuroloom up` takes it from there")
-        return
-    ingest([Path(entry.path)], as_json=as_json, store=place.root)
 
 
 @app.command()

@@ -20,9 +20,11 @@ SKEW_S = 60.0  # between the clocks of machines, and for a database that was bus
 
 
 def run_up(store: Store) -> None:
-    """Serve a store until interrupted (Ctrl-C or SIGTERM); then end every part of it."""
+    """Serve a store until interrupted (Ctrl-C, SIGTERM, a closed terminal); then end every part of it."""
     for end in (signal.SIGTERM, signal.SIGINT):  # a shell's background job is started with SIGINT ignored
         signal.signal(end, _interrupt)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # the terminal is closed, and nohup was not asked for
+        signal.signal(signal.SIGHUP, _interrupt)
     say("starting the Prefect server, the review pages and the inbox watcher ...")
     try:
         with serving(store) as served:

@@ -140,7 +140,9 @@ def refused_lies_at(store: Store, was: Path, now: Path) -> None:
 
 
 def release(store: Store, entry_id: str) -> Refused:
-    """Put refused files back into the inbox. Raises StoreError for an id that is not there, or a name that is taken.
+    """Put refused files back into the inbox.
+
+    Raises StoreError for an id or a file that is not there, or a name that is taken.
 
     Where the files were left alone (`neuroloom ingest`), only the entry goes; the caller ingests `path` again.
     """
@@ -148,6 +150,8 @@ def release(store: Store, entry_id: str) -> Refused:
     if entry_id not in known:
         raise StoreError(f"{entry_id}: not in quarantine; there are: {', '.join(known) or 'none'}")
     entry = known[entry_id]
+    if not (entry.kept or os.path.lexists(entry.path)):
+        raise StoreError(f"{entry.path}: is not there any more; what {entry_id} refused lay there, and is wanted back")
     folder = store.quarantine / entry_id
     if entry.kept:
         names = sorted(path.name for path in (folder / FILES).iterdir())

@@ -7,6 +7,10 @@ from pathlib import Path
 import h5py
 import pytest
 
+from neuroloom.pipeline.catalog import Drop
+from neuroloom.pipeline.drops import custody
+from neuroloom.pipeline.store import Store
+
 SESSION = "sub-sample_ses-01_task-choice"
 
 
@@ -116,6 +120,26 @@ def test_quarantine_lists_and_retries(neuroloom, person):
     again = neuroloom("quarantine", "retry", entry["id"], "--json")
     assert again.document["results"][0]["state"] == "ingested"
     assert neuroloom("quarantine", "--json").document["quarantine"] == []
+
+
+def test_a_retry_of_a_drop_is_a_document_too(neuroloom, tmp_path):
+    store = Store(tmp_path / "store").create()
+    (store.inbox / "notes.txt").write_text("slept badly")
+    drop = Drop(name="notes.txt", folder=str(store.inbox), files=["notes.txt"])
+    custody.quarantine(store, drop, "no format known here recognises it")
+    said = neuroloom("quarantine", "retry", "notes.txt", "--json")
+    assert said.document == {"retried": "notes.txt", "inbox": str(store.inbox)}
+    assert (store.inbox / "notes.txt").read_text() == "slept badly"
+
+
+def test_a_retry_of_a_file_that_is_gone_keeps_the_entry(neuroloom, person):
+    (person / "session.toml").write_text("subjekt = 1\n")
+    neuroloom("ingest", person, "--no-pages")
+    (entry,) = neuroloom("quarantine", "--json").document["quarantine"]
+    person.rename(person.parent / "elsewhere")
+    said = neuroloom("quarantine", "retry", entry["id"])
+    assert (said.code, f"{person}: is not there any more" in said.err) == (2, True)
+    assert neuroloom("quarantine", "--json").document["quarantine"] == [entry]
 
 
 @pytest.mark.parametrize(

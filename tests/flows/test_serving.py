@@ -315,7 +315,8 @@ def test_a_part_that_ends_again_and_again_is_given_up_by_name(tmp_path):
             service(store, part).mend()
 
 
-def test_up_prints_its_addresses_and_ends_with_ctrl_c(tmp_path):
+@pytest.mark.parametrize("end", [signal.SIGINT, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)])
+def test_up_prints_its_addresses_and_ends_with_ctrl_c_or_its_terminal(tmp_path, end):
     store = new_store(tmp_path / "store")
     command = [sys.executable, "-m", "neuroloom.flows.cli", "up", "--store", str(store.root)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as up:
@@ -324,7 +325,7 @@ def test_up_prints_its_addresses_and_ends_with_ctrl_c(tmp_path):
         address = told[0].split()[1]
         with urllib.request.urlopen(f"{address}/api/ready", timeout=10) as ready:
             assert ready.status == 200
-        up.send_signal(signal.SIGINT)
+        up.send_signal(end)
         assert up.wait(timeout=60) == 0
     assert [line.split()[0] for line in told] == ["dashboard", "review", "inbox"]
     with pytest.raises(OSError, match="refused"):
