@@ -40,6 +40,7 @@ def embedded_environment(store: Store, *, port: int, review_url: str) -> dict[st
         "DO_NOT_TRACK": "1",
         "PREFECT_RUNNER_POLL_FREQUENCY": "2",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "neuroloom",
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",  # the watcher's lines go to the log alone
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
         **_dashboard_files(home),
     }

@@ -63,7 +63,7 @@ def watch(store: Store, stop: threading.Event, deployments: Collection[str] = ()
             except DBAPIError as error:
                 if complaint != DATABASE:  # what it says changes while it ends and starts
                     log.warning("the inbox waits: %s", away(error))
-                complaint = DATABASE
+                complaint, looks = DATABASE, None  # it may have been lost: what it knew is read anew
             except (OSError, BoxAwayError, ConfigError) as error:
                 if str(error) != complaint:
                     log.warning("the inbox waits: %s", error)

@@ -236,6 +236,19 @@ def test_sqlite_is_locked_by_another_program_while_drops_come_in(store, monkeypa
          f"0 lost, 0 doubled, all ended {took_s:.0f} s after it was free")  # fmt: skip
 
 
+def test_sqlite_is_deleted_while_the_inbox_is_watched(store, monkeypatch):
+    """What it knew is read anew from the files, and what comes in afterwards is taken as ever."""
+    expected = {"drop00": DONE, BROKEN: QUARANTINED}
+    with watched(store, monkeypatch):
+        put(store, list(expected))
+        ended(store, expected)
+        for path in store.root.glob("catalog.sqlite*"):
+            path.unlink()
+        put(store, ["drop01"])
+        ended(store, expected | {"drop01": DONE})
+    nothing_is_lost_or_doubled(store, expected | {"drop01": DONE})
+
+
 def processes_of(store, *words):
     """Processes with this store in their environment, and these words in their command."""
     found = []
