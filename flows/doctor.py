@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import os
 import platform
+import socket
 import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from neuroloom.flows.environment import LOCALHOST, free_port
 from neuroloom.flows.pages import TOKEN_FILE
@@ -31,7 +34,6 @@ NOBODY_S = 120.0  # a drop that waits for a service longer than this waits for o
 LIBRARIES = ("prefect", "sqlalchemy", "fastapi", "mne", "neo", "spikeinterface", "pynwb", "h5py", "torch")
 # Versions with which scheduled runs are never made, or the server cannot start.
 BELOW = {"sqlalchemy": (2, 1), "fastapi": (0, 151), "prefect": (3, 10)}
-WANTED_FREE_BYTES = 2_000_000_000
 
 
 def checks(store: Store) -> list[dict[str, Any]]:
@@ -45,13 +47,15 @@ def checks(store: Store) -> list[dict[str, Any]]:
     ]
     has_store, has_settings = _tried(_store, store)[0], _tried(_settings, store)[0]
     if has_store:  # what follows from there being none is not said; nor what follows from a broken catalog or settings
-        looks += [("secrets", _secrets), ("free disk", _disk), ("catalog", _catalog)]
+        looks += [("secrets", _secrets), ("catalog", _catalog)]
     has_catalog = has_store and _tried(_catalog, store)[0]
     if has_catalog:
         looks += [("clock", _clock)]
     looks += [("settings", _settings)]
     if has_settings:
         looks += [("extras", _extras), ("sorter", _sorter), ("ports", _ports)]
+    if has_store and has_settings:
+        looks += [("free disk", _disk)]
     if has_catalog and has_settings:
         looks += [("service", _service), ("leases", _leases), ("schedules", _schedules), ("alerts", _alerts)]
     return rows + [_row(name, *_tried(check, store)) for name, check in looks]
@@ -196,11 +200,14 @@ def _service(store: Store) -> str:
     url = os.environ.get("PREFECT_API_URL", "")
     if url and not _answers(f"{url}/ready"):
         raise OSError(f"no Prefect server answers at {url} (PREFECT_API_URL)")
+    if url and not _lets_in(url):
+        raise OSError(f"the Prefect server at {url} wants another password (PREFECT_API_AUTH_STRING)")
     catalog = Catalog.of(store)
     waiting = [drop for drop in catalog.drops(READY) if time.time() - drop.changed_at > NOBODY_S]
     catalog.close()
     if waiting:
-        raise OSError(f"{waiting[0].name} and {len(waiting) - 1} more wait and nothing takes them; `neuroloom up` does")
+        why = waiting[0].reason or "nothing takes what waits; `neuroloom up` does"
+        raise OSError(f"{_first([drop.name for drop in waiting])}: {why}")
     return f"{url} answers" if url else "nothing waits for it"
 
 
@@ -214,10 +221,24 @@ def _leases(store: Store) -> str:
     n_held = len(catalog.drops(*IN_FLIGHT))
     catalog.close()
     if stale:
-        raise OSError(
-            f"{stale[0].name} and {len(stale) - 1} more belong to a worker that died; `neuroloom up` frees them"
-        )
+        held = _first([drop.name for drop in stale])
+        raise OSError(f"{held}: held by a worker that died; `neuroloom up` frees what it held")
     return f"{n_held} drops are being worked on" if n_held else "nothing is being worked on"
+
+
+def _first(names: Sequence[str]) -> str:
+    """ "a.edf and 2 more"."""
+    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+
+
+def _lets_in(url: str) -> bool:
+    """Whether a Prefect server takes the password at hand, where it wants one."""
+    user, _, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
+    try:
+        answer = httpx.get(f"{url}/admin/version", auth=(user, password) if user else None, timeout=3)
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return True  # that it does not answer is said elsewhere
+    return answer.status_code != httpx.codes.UNAUTHORIZED
 
 
 def _answers(url: str) -> bool:
@@ -240,22 +261,34 @@ def _schedules(store: Store) -> str:
 
 
 def _alerts(store: Store) -> str:
-    from neuroloom.pipeline.care.alerting import Alerts, alerts_of
+    from neuroloom.pipeline.care.alerting import MAIL, Alerts, alerts_of
     from neuroloom.pipeline.catalog import Catalog
 
     catalog = Catalog.of(store)
-    ways = Alerts(store, catalog, Settings.of(store).alerts).ways
+    settings = Settings.of(store).alerts
+    ways = Alerts(store, catalog, settings).ways
     untold = [row for row in alerts_of(catalog) if not row.told_at and row.way in ways and row.problem]
     catalog.close()
     if untold:
         raise OSError(f"{len(untold)} not told: {untold[-1].problem}")
+    if MAIL in ways:
+        _connect(settings.smtp_host, settings.smtp_port)
     return ", ".join(ways) or "nobody is told; see [alerts] in docs/operations.md"
 
 
+def _connect(host: str, port: int) -> None:
+    """Raises OSError where no mail server can be reached there."""
+    try:
+        socket.create_connection((host, port), timeout=3).close()
+    except OSError as error:
+        why = f"{error.strerror or error}; [alerts] smtp_host and smtp_port name the mail server"
+        raise OSError(f"no mail can be sent by {host}:{port}: {why}") from error
+
+
 def _disk(store: Store) -> str:
-    free = store.free_bytes()
-    if free < WANTED_FREE_BYTES:
-        raise OSError(f"{free / 1e9:.1f} GB free; {WANTED_FREE_BYTES / 1e9:.0f} GB are wanted")
+    free, wanted = store.free_bytes(), Settings.of(store).ingest.min_free_bytes
+    if free < wanted:
+        raise OSError(f"{free / 1e9:.1f} GB free; {wanted / 1e9:.1f} GB are wanted (ingest.min_free_bytes)")
     return f"{free / 1e9:.0f} GB free"
 
 

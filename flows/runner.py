@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
+import httpx
 from prefect import serve
 from prefect.deployments.runner import RunnerDeployment
 from prefect.flows import Flow
@@ -33,10 +34,14 @@ from neuroloom.flows.sweep import sweep
 from neuroloom.flows.telling import keep_telling
 from neuroloom.flows.training import build_features, evaluate, train, train_new
 from neuroloom.flows.watcher import watch
-from neuroloom.pipeline.config import Settings
-from neuroloom.pipeline.store import Store
+from neuroloom.pipeline.config import ConfigError, Settings
+from neuroloom.pipeline.store import Store, StoreError
 
 ONLY = ("recordings", "training")
+
+
+class ServerAwayError(OSError):
+    """No Prefect server answers: the message says where."""
 
 
 def deployments(settings: Settings, only: str = "") -> list[RunnerDeployment]:
@@ -71,17 +76,30 @@ def _deployment(flow: Flow[Any, Any], name: str, **options: Any) -> RunnerDeploy
 
 
 def main() -> None:
-    """Serve until interrupted."""
+    """Serve until interrupted; what keeps it from that is one line on stderr, and exit 2."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("part", nargs="?", choices=("all", "runner", "watcher"), default="all")
     parser.add_argument("--only", choices=ONLY, default="", help="what a runner takes; everything if it is left out")
     asked = parser.parse_args()
-    part = asked.part
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    try:
+        _serve(asked.part, asked.only)
+    except KeyboardInterrupt:
+        parser.exit(130)
+    except (ConfigError, StoreError, ServerAwayError) as error:
+        parser.exit(2, f"neuroloom runner: {error}\n")
+    except httpx.HTTPStatusError as error:
+        said = f"the Prefect server at {error.request.url.host} answered {error.response.status_code}"
+        parser.exit(2, f"neuroloom runner: {said}; PREFECT_API_AUTH_STRING is what lets a worker in\n")
+
+
+def _serve(part: str, only: str) -> None:
     store = Store.here().create()
     settings = Settings.of(store)
     stop = threading.Event()
-    wait_for_server(os.environ.get("PREFECT_API_URL", ""))
+    address = os.environ.get("PREFECT_API_URL", "")
+    if not wait_for_server(address) and part != "watcher":  # which looks at the inbox until one is there
+        raise ServerAwayError(f"PREFECT_API_URL: no Prefect server answers at {address or 'no address'}")
     if part != "runner":
         threading.Thread(target=keep_telling, args=(store, stop), daemon=True, name="alerts").start()
     looked_after = [f"{each.flow_name}/{each.name}" for each in deployments(settings)]
@@ -92,7 +110,7 @@ def main() -> None:
         threading.Thread(target=watch, args=(store, stop, looked_after), daemon=True, name="watcher").start()
     # More than the recordings may take, so that what runs by the clock and training never wait for them.
     limit = settings.ingest.in_flight + 3
-    serve(*deployments(settings, asked.only), limit=limit, pause_on_shutdown=False, print_starting_message=False)
+    serve(*deployments(settings, only), limit=limit, pause_on_shutdown=False, print_starting_message=False)
     stop.set()
 
 

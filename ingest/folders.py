@@ -23,11 +23,13 @@ def naming_files(path: Path) -> list[Path]:
     """What names a recording at or below `path`: files, or folders that are a recording as a whole; sorted.
 
     In a folder a file that only accompanies another one (the `.eeg` of a `.vhdr`) is not listed; named by itself it
-    leads to that one. Links and hidden files are not looked at. Raises FormatError where nothing is there or nothing is
-    recognised.
+    leads to that one. Links, hidden files, pipes and devices are not looked at. Raises FormatError where nothing is
+    there or nothing is recognised.
     """
     if not path.exists():
         raise FormatError(f"{path}: no such file or folder")
+    if not _is_file_or_folder(path):
+        raise FormatError(f"{path}: is a pipe or a device; a file or a folder is wanted")
     if format_of(path) is not None:
         return [path]
     if not path.is_dir():
@@ -51,7 +53,7 @@ def _within(folder: Path) -> list[Path]:
     named: list[Path] = []
     companions: set[Path] = set()
     for inner in sorted(folder.iterdir()):
-        if inner.is_symlink() or inner.name.startswith("."):
+        if inner.is_symlink() or inner.name.startswith(".") or not _is_file_or_folder(inner):
             continue
         files = _files_or_none(inner)
         if files is not None:
@@ -62,6 +64,11 @@ def _within(folder: Path) -> list[Path]:
         elif is_recording(inner) and inner.stat().st_size:
             named.append(inner)
     return [file for file in named if file not in companions]
+
+
+def _is_file_or_folder(path: Path) -> bool:
+    """False for what may never end, or never begin, where it is read."""
+    return path.is_file() or path.is_dir()
 
 
 def _empty_within(folder: Path) -> Path | None:

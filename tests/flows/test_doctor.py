@@ -1,8 +1,11 @@
 """What the doctor finds: each of these was made wrong by hand, and is named."""
 
+import base64
 import os
 import socket
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -25,9 +28,9 @@ def found(store, name):
     return next((row["ok"], row["found"]) for row in checks(store) if row["check"] == name)
 
 
-def drop(store, **fields):
+def drop(store, name="a.edf", **fields):
     catalog = Catalog.of(store)
-    catalog.add_drop("a.edf", folder=store.inbox, **fields)
+    catalog.add_drop(name, folder=store.inbox, **fields)
     catalog.close()
 
 
@@ -78,7 +81,7 @@ def test_a_setting_that_there_is_not_is_named_with_those_there_are(store, said, 
 def test_a_lease_that_ran_out_is_named(store):
     drop(store, state="RUNNING", lease_until=time.time() - 5)
     assert found(store, "leases") == (
-        False, "a.edf and 0 more belong to a worker that died; `neuroloom up` frees them",
+        False, "a.edf: held by a worker that died; `neuroloom up` frees what it held",
     )  # fmt: skip
 
 
@@ -94,6 +97,47 @@ def test_a_server_that_does_not_answer_is_named(store, monkeypatch):
     ok, words = found(store, "service")
     assert not ok
     assert "no Prefect server answers at http://127.0.0.1:9/api" in words
+
+
+def test_a_drop_that_waits_for_something_else_is_named_with_that(store):
+    for name in ("a.edf", "b.edf"):
+        drop(store, name=name, state="READY", changed_at=time.time() - 3600, reason="waits: 1.0 GB free on disk")
+    assert found(store, "service") == (False, "a.edf and 1 more: waits: 1.0 GB free on disk")
+
+
+def test_a_disk_with_less_room_than_the_settings_want_is_named(store):
+    store.settings_file.write_text("[ingest]\nmin_free_bytes = 900000000000000000\n")
+    ok, words = found(store, "free disk")
+    assert not ok
+    assert words.endswith("GB free; 900000000.0 GB are wanted (ingest.min_free_bytes)")
+
+
+def test_a_mail_server_that_cannot_be_reached_is_named(store):
+    store.settings_file.write_text('[alerts]\nmail_to = ["a@b"]\nsmtp_host = "127.0.0.1"\nsmtp_port = 9\n')
+    ok, words = found(store, "alerts")
+    assert not ok
+    assert words.startswith("no mail can be sent by 127.0.0.1:9: Connection refused; [alerts] smtp_host")
+
+
+class WantsAPassword(BaseHTTPRequestHandler):
+    def do_GET(self):
+        right = self.headers.get("authorization") == "Basic " + base64.b64encode(b"admin:right").decode()
+        self.send_response(200 if right or self.path.endswith("/ready") else 401)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("password", ["right", "wrong"])
+def test_a_server_that_wants_another_password_is_named(store, monkeypatch, password):
+    with HTTPServer(("127.0.0.1", 0), WantsAPassword) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.server_port}/api")
+        monkeypatch.setenv("PREFECT_API_AUTH_STRING", f"admin:{password}")
+        ok, words = found(store, "service")
+        server.shutdown()
+    assert (ok, "wants another password" in words) == (password == "right", password == "wrong")
 
 
 def test_a_clock_that_was_set_back_is_named(store):

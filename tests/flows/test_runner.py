@@ -4,6 +4,8 @@ import threading
 import time
 from types import SimpleNamespace
 
+import pytest
+
 from neuroloom.flows import runner, telling, watcher
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.store import Store
@@ -84,3 +86,24 @@ def test_alerts_are_told_again_when_settings_are_mended(tmp_path, monkeypatch, c
     finally:
         stop.set()
         thread.join()
+
+
+@pytest.mark.parametrize(
+    ("settings", "url", "told"),
+    [
+        ("[inbox]\nscan = 1\n", "http://127.0.0.1:9/api", "neuroloom.toml: inbox.scan: no such setting (scan_s?)"),
+        ("", "http://127.0.0.1:9/api", "PREFECT_API_URL: no Prefect server answers at http://127.0.0.1:9/api"),
+        ("", "", "PREFECT_API_URL: no Prefect server answers at no address"),
+    ],
+)
+def test_what_keeps_a_worker_from_serving_is_one_line(tmp_path, monkeypatch, capsys, settings, url, told):
+    store = Store(tmp_path / "store").create()
+    store.settings_file.write_text(settings)
+    monkeypatch.setenv("NEUROLOOM_STORE", str(store.root))
+    monkeypatch.setenv("PREFECT_API_URL", url)
+    monkeypatch.setattr("neuroloom.flows.environment.SERVER_READY_S", 0.1)
+    monkeypatch.setattr("sys.argv", ["runner", "runner"])
+    with pytest.raises(SystemExit, match="2"):
+        runner.main()
+    said = capsys.readouterr().err
+    assert (said.startswith("neuroloom runner: "), told in said, said.count("\n")) == (True, True, 1)

@@ -1,5 +1,7 @@
 """What names a recording in a folder, and what only goes with it."""
 
+import os
+
 import pytest
 
 from neuroloom.ingest import FormatError, naming_files
@@ -55,3 +57,11 @@ def test_a_folder_of_empty_files_is_called_that_and_one_that_holds_something_is_
     (tmp_path / "y.dat").write_text("?")
     with pytest.raises(FormatError, match="no file in it is of a known format"):
         naming_files(tmp_path)
+
+
+def test_a_pipe_is_passed_over_in_a_folder_and_refused_by_itself(tmp_path):
+    header = brainvision(tmp_path, "rest")
+    os.mkfifo(tmp_path / "pipe.edf")
+    assert naming_files(tmp_path) == [header]
+    with pytest.raises(FormatError, match=r"pipe\.edf: is a pipe or a device; a file or a folder is wanted"):
+        naming_files(tmp_path / "pipe.edf")
