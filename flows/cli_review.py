@@ -86,7 +86,10 @@ def _listed(names: str | None) -> list[str] | None:
     """The names of an option; None where it was left out."""
     if names is None:
         return None
-    return [] if names == "none" else [n.strip() for n in names.split(",") if n.strip()]
+    listed = [] if names == "none" else [n.strip() for n in names.split(",") if n.strip()]
+    if not listed and names != "none":  # as of a variable of the shell that is not set
+        raise typer.BadParameter(f"{names!r} names no channel; 'none' takes all back")
+    return listed
 
 
 def _line(one: Verdict) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial, wraps
 from typing import ParamSpec, TypeVar
@@ -41,17 +41,18 @@ def living(work: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(work)
     def lives(*args: P.args, **kwargs: P.kwargs) -> R:
-        with _lease():
+        run, flow = runtime.flow_run.id, runtime.flow_run.flow_name
+        with _lease(str(run), str(flow)) if run else nullcontext():  # called as a function it is no run
             return work(*args, **kwargs)
 
     return lives
 
 
 @contextmanager
-def _lease() -> Iterator[None]:
+def _lease(run: str, flow: str) -> Iterator[None]:
     store = Store.here()
     catalog, lease_s = Catalog.of(store), Settings.of(store).ingest.lease_s
-    hold = partial(catalog.hold_run, str(runtime.flow_run.id), flow=runtime.flow_run.flow_name, lease_s=lease_s)
+    hold = partial(catalog.hold_run, run, flow=flow, lease_s=lease_s)
     try:
         with renewed(hold, lease_s=lease_s):
             yield

@@ -43,6 +43,7 @@ RUNNER_READY_S = 60.0
 END_S = 15.0
 BUSY, BUSY_S = 503, 60.0
 STARTS_AGAIN, LATELY_S = 3, 3600.0
+SAID = "neuroloom runner: "  # before what `runner.main` says of its end
 
 
 class ServeError(OSError):
@@ -270,6 +271,10 @@ def run_and_wait(
 
 
 def _look(store: Store, name: str) -> str:
+    """What a part said last, where that is why it ended; else where to look."""
+    last = (_log(store, name).read_text(encoding="utf-8", errors="replace").splitlines() or [""])[-1]
+    if last.startswith(SAID):
+        return last.removeprefix(SAID)
     return f"{_log(store, name)} says why, and `neuroloom doctor` what is in its way"
 
 

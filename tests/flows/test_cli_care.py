@@ -119,6 +119,11 @@ def test_what_comes_with_a_verdict_is_not_taken_without_one(neuroloom, store, op
     assert "nothing was said; accept, reject or note is wanted" in refused(neuroloom("verdict", SESSION, *option))
 
 
+def test_an_empty_list_of_channels_takes_nothing_back(neuroloom, store):
+    said = neuroloom("verdict", SESSION, "accept", "--bad-channels", "")
+    assert "'' names no channel; 'none' takes all back" in refused(said)
+
+
 def test_a_verdict_on_what_is_neither_session_nor_run_says_so(neuroloom, store):
     assert "nope: no such session or run in " in refused(neuroloom("verdict", "nope"))
 

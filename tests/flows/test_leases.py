@@ -186,6 +186,11 @@ def test_a_flow_is_heard_of_while_it_goes_on(place, monkeypatch):
     assert (working(7), len(heard)) == (7, 1)
 
 
+def test_what_a_flow_does_holds_no_lease_where_it_is_called_as_a_function(place, monkeypatch):
+    monkeypatch.setenv("NEUROLOOM_STORE", str(place.store.root))
+    assert (living(lambda answer: (answer, place.leases()))(7)) == (7, set())
+
+
 def test_a_run_whose_process_is_killed_is_shown_as_crashed(place):
     place.store.settings_file.write_text(f"[ingest]\nlease_s = {LEASE_S / 5}\n")
     environment = os.environ | {"NEUROLOOM_STORE": str(place.store.root), "PREFECT_API_URL": PREFECT_API_URL.value()}

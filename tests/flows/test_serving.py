@@ -303,6 +303,14 @@ def test_a_part_that_was_killed_is_started_again_and_said(tmp_path):
     assert part.process.returncode is not None
 
 
+def test_a_part_that_cannot_begin_says_why_where_up_is_seen(tmp_path):
+    store = new_store(tmp_path / "store")
+    store.settings_file.write_text("[server]\nport = 0\nreview_port = 0\n[schedules.verify]\ncron = 'bad'\n")
+    wanted = r"the runner ended by itself; neuroloom\.toml: schedules\.verify\.cron: found 'bad'; five fields"
+    with pytest.raises(ServeError, match=wanted), serving(store):
+        pass
+
+
 def test_a_part_that_ends_again_and_again_is_given_up_by_name(tmp_path):
     store = new_store(tmp_path / "store")
     store.prefect_home.mkdir()
