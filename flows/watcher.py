@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Collection
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
@@ -35,48 +36,77 @@ def watch(store: Store, stop: threading.Event, deployments: Collection[str] = ()
     Design rationale: the file system's events only wake it. They are lost on network mounts and while nobody
     listens, so what is done depends on what lies there, never on what was announced.
     """
-    settings = said = Settings.of(store)
+    watching = _Watching(store, deployments, Settings.of(store))
     wake = threading.Event()
     threading.Thread(target=_listen, args=(store.inbox, wake, stop), daemon=True, name="inbox events").start()
-    looks: tuple[Reconciler, Silent] | None = None
-    shown: object = None
-    next_page_s = 0.0  # the front page of a large store takes a while: nine tenths of the time are the inbox's
     complaint, beat = "", os.environ.get(HEARTBEAT, "")
-    with ExitStack() as box:
+    with watching.opened:
         while not stop.is_set():
-            try:
-                said, before = Settings.of(store), said
-                if looks is None or settings != said == before:  # a file is empty while an editor writes it
-                    box.close()  # what an attempt before has opened
-                    settings, looks = said, None
-                    looks = _looks(store, settings, deployments, box)
-                reconciler, silent = looks
-                news = reconciler.step(), reconciler.catalog.run_states()
-                silent.look()
-                if news != shown and time.monotonic() >= next_page_s:
-                    began_s = time.monotonic()
-                    review_index(store)
-                    shown, next_page_s = news, time.monotonic() + 10 * (time.monotonic() - began_s)
-                if complaint:
-                    log.warning("the inbox is looked at again")
-                complaint = ""
-            except DBAPIError as error:
-                if complaint != DATABASE:  # what it says changes while it ends and starts
-                    log.warning("the inbox waits: %s", away(error))
-                complaint, looks = DATABASE, None  # it may have been lost: what it knew is read anew
-            except (OSError, BoxAwayError, ConfigError) as error:
-                if str(error) != complaint:
-                    log.warning("the inbox waits: %s", error)
-                complaint = str(error)
-            except Exception as error:
-                # A mistake of ours with one drop: nobody would look at the others any more.
-                if str(error) != complaint:
-                    log.exception("a look at the inbox was cut short")
-                complaint = str(error)
+            said = _looked(watching, complaint)
+            if complaint and not said:
+                log.warning("the inbox is looked at again")
+            complaint = said
             if beat:
                 Path(beat).touch()
-            wake.wait(settings.inbox.scan_s)
+            wake.wait(watching.settings.inbox.scan_s)
             wake.clear()
+
+
+def _looked(watching: _Watching, complaint: str) -> str:
+    """What kept a look from its end, "" where nothing did; it is said where it is not the complaint of before."""
+    try:
+        watching.look()
+    except DBAPIError as error:
+        watching.looks = None  # the database may have been lost: what it knew is read anew
+        if complaint != DATABASE:  # what it says changes while it ends and starts
+            log.warning("the inbox waits: %s", away(error))
+        return DATABASE
+    except (OSError, BoxAwayError, ConfigError) as error:
+        if str(error) != complaint:
+            log.warning("the inbox waits: %s", error)
+        return str(error)
+    except Exception as error:
+        # A mistake of ours with one drop: nobody would look at the others any more.
+        if str(error) != complaint:
+            log.exception("a look at the inbox was cut short")
+        return str(error) or type(error).__name__
+    return ""
+
+
+@dataclass
+class _Watching:
+    """What is kept from look to look. opened: what `looks` needs, closed where that is made anew."""
+
+    store: Store
+    deployments: Collection[str]
+    settings: Settings
+    opened: ExitStack = field(default_factory=ExitStack)
+    looks: tuple[Reconciler, Silent] | None = None
+    _read: Settings | None = None
+    _shown: object = None
+    _next_page_s: float = 0.0
+
+    def look(self) -> None:
+        """Settings, inbox, runs, front page. Raises what the disk, the database, the box or the settings raise."""
+        self._go_by_settings()
+        reconciler, silent = self.looks = self.looks or self._made()
+        news = reconciler.step(), reconciler.catalog.run_states()
+        silent.look()
+        # The front page of a large store takes a while: nine tenths of the time are the inbox's.
+        if news != self._shown and time.monotonic() >= self._next_page_s:
+            began_s = time.monotonic()
+            review_index(self.store)
+            self._shown, self._next_page_s = news, time.monotonic() + 10 * (time.monotonic() - began_s)
+
+    def _go_by_settings(self) -> None:
+        """Take new ones where two looks have read the same: a file is empty while an editor writes it."""
+        before, self._read = self._read, Settings.of(self.store)
+        if self.settings != self._read == before:
+            self.settings, self.looks = self._read, None
+
+    def _made(self) -> tuple[Reconciler, Silent]:
+        self.opened.close()  # what an attempt before has opened
+        return _looks(self.store, self.settings, self.deployments, self.opened)
 
 
 def _looks(store: Store, settings: Settings, deployments: Collection[str], box: ExitStack) -> tuple[Reconciler, Silent]:
