@@ -16,6 +16,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -91,11 +92,13 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
     import torch
 
     path = folder / CHECKPOINT
+    if not path.is_file():
+        raise ValueError(f"{path}: no checkpoint there; a run that has come to its first one is wanted")
+    if not zipfile.is_zipfile(path):  # torch would take it for an older kind of checkpoint, and say anything
+        raise ValueError(f"{path}: is damaged, or no checkpoint; a whole checkpoint is wanted")
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise ValueError(f"{path}: no checkpoint there; a run that has come to its first one is wanted") from error
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except (RuntimeError, pickle.UnpicklingError) as error:
         raise ValueError(f"{path}: is damaged ({first_line(error)}); a whole checkpoint is wanted") from error
     return state
 

@@ -76,9 +76,14 @@ def test_a_run_that_is_damaged_is_one_line_that_names_its_file(neuroloom, tmp_pa
     folder = tmp_path / "store" / "runs" / "one"
     whole = {name: (folder / name).read_bytes() for name in ("checkpoint.pt", "config.json", "request.json")}
     damaged = [
-        ("checkpoint.pt", whole["checkpoint.pt"][:300], "checkpoint.pt: is damaged (RuntimeError: "),
-        ("checkpoint.pt", b"junk", "checkpoint.pt: is damaged (UnpicklingError: Weights only load failed); a whole"),
-        ("checkpoint.pt", b"", "checkpoint.pt: is damaged (EOFError: "),
+        ("checkpoint.pt", whole["checkpoint.pt"][:300], "checkpoint.pt: is damaged, or no checkpoint; a whole"),
+        ("checkpoint.pt", b"junk", "checkpoint.pt: is damaged, or no checkpoint; a whole"),
+        ("checkpoint.pt", b"", "checkpoint.pt: is damaged, or no checkpoint; a whole"),
+        (
+            "checkpoint.pt",
+            whole["checkpoint.pt"].replace(b"data.pkl", b"data.pkk"),
+            "is damaged (RuntimeError: Pytorch",
+        ),
         ("config.json", b"[1]", "config.json: holds no table; the settings of a run are wanted"),
         (
             "config.json",
