@@ -231,8 +231,8 @@ def _plots(rows: Sequence[Row], arms: Sequence[Arm], metric: str, words: str) ->
                 name="learning",
                 title="What students reach",
                 caption="Behaviour alone (hard) over the number of sequences, and the other arms at theirs. Controls "
-                "are shuffled and surrogate; soft (the teacher's own distribution) and full (its whole state) are upper "
-                "bounds that no recording gives.",
+                "are shuffled and surrogate; soft (the teacher's own distribution) and full (its whole state) are "
+                "upper bounds that no recording gives.",
                 rows=tuple(lines),
             ),
             draw=_charts.curves(
