@@ -68,10 +68,14 @@ def study(
     if full and profile not in ("", FULL):
         raise typer.BadParameter(f"--full and --profile {profile}; one of them is wanted")
     run = studying.prepare_study(name, place, profile=FULL if full else profile, config=config)
+    again = _again(name, full=full, profile=profile, config=config, store=store)
     try:
         report = studying.run_study(run, place, progress=lambda done, wanted, what: say(f"{done} of {wanted}: {what}"))
+    except KeyboardInterrupt:
+        done, wanted = studying.progress_of(run, place)
+        say(f"stopped with {done} of {wanted} cells done; to go on: {again}")
+        raise
     except studying.CellsError as error:
-        again = _again(name, full=full, profile=profile, config=config, store=store)
         for line in (f"{run}: {error.sentence}", *(f"  {one}" for one in error.failed), f"  to go on: {again}"):
             say(line)
         raise typer.Exit(3) from error

@@ -426,7 +426,9 @@ def as_written(given: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
 
 def fault(model: type[Any], error: ValidationError) -> str:
     """The first fault that was found: which setting, what is wrong with it, what it is; or what is known there."""
-    first = error.errors()[0]
+    errors = error.errors()
+    # A key that is not known comes first: it may be what is missing, written wrongly.
+    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
     found = first["input"]
     said = IN_TOML.get(first["type"], str(first["msg"]).removeprefix("Value error, "))
     if not first["loc"]:  # of settings that do not fit together; all of them would be found

@@ -161,9 +161,9 @@ def log_axis(axis: Any, subs: tuple[float, ...] = (1.0,)) -> None:
 
 
 def power_of_ten(value: float) -> str:
-    """`0.01`, `200`, `10⁻⁹`, `5·10⁶`."""
-    if value <= 0 or 1e-3 <= value <= 1e4:
-        return f"{value:g}"
+    """`0.01`, `200`, `100,000`, `10⁻⁹`, `5·10⁶`."""
+    if value <= 0 or 1e-3 <= value <= 1e5:
+        return f"{value:,g}"
     mantissa, exponent = f"{value:.0e}".split("e")
     power = "10" + str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return power if mantissa == "1" else f"{mantissa}·{power}"

@@ -14,7 +14,7 @@ from typing import Any
 from neuroloom.ingest import durable
 from neuroloom.pipeline import verdicts
 from neuroloom.pipeline.catalog import RUNNING
-from neuroloom.pipeline.config import ConfigError
+from neuroloom.pipeline.config import ConfigError, fitted
 from neuroloom.pipeline.documents import document_of, readable_document_of
 from neuroloom.pipeline.noting import RUN_RECORD
 from neuroloom.pipeline.runs.run_config import RunConfig, training_of
@@ -148,7 +148,10 @@ def requested(store: Store, name: str) -> RunConfig:
         trained = [run for run in store.run_names() if (store.run_folder(run) / REQUEST).is_file()]
         missing = "a run in which no network was trained" if folder.is_dir() else f"no such run in {store.root}"
         raise StoreError(f"{name}: {missing}; there are: {', '.join(trained) or 'none'}")
-    return RunConfig.model_validate(found)
+    try:
+        return fitted(found, RunConfig)
+    except ValueError as error:
+        raise StoreError(f"{folder / REQUEST}: {error}") from error
 
 
 def session_versions(store: Store, name: str) -> dict[str, str]:

@@ -91,9 +91,11 @@ class Reached:
 def reinforce(run: Run, data: Windows, config: ReinforceConfig, progress: Progress | None = None) -> Run:
     """A policy that starts as the copy; the copy stays as it is.
 
-    Raises ValueError where the port has no classes, or a reward names an event or answer that there is not.
+    Raises ValueError where the port has no classes, or a reward names an event or answer that there is not, or an event
+    that no answer follows.
     """
     tables = {session: reward_table(one, config) for session, one in data.sessions.items()}
+    _refuse_idle(data, tables, config)
     policy = copy.deepcopy(run.network).eval()
     before = run.network.eval()
     learning = [p for p in policy.parameters() if p.requires_grad]
@@ -132,6 +134,22 @@ def reward_table(data: SessionData, config: ReinforceConfig) -> Matrix:
                 )
             table[kinds.index(event), answers.index(answer)] = value
     return table
+
+
+def _refuse_idle(data: Windows, tables: Mapping[str, Matrix], config: ReinforceConfig) -> None:
+    """Raises ValueError where no answer could earn more than another, naming the events that answers do follow."""
+    followed: set[str] = set()
+    for session, one in data.sessions.items():
+        known = one.targets_at(config.port, 0, one.features.n_bins)[1][:, 0]
+        kinds = np.unique(last_kinds(one, config.events)[known])
+        if np.ptp(tables[session][kinds], axis=1).any():
+            return
+        names = one.features[events_of(one, config.events)].port.channel_names
+        followed |= {names[kind] for kind in kinds if kind >= 0}
+    raise ValueError(
+        f"no answer of {config.port} is rewarded more than another: the last event before one is "
+        f"{' or '.join(sorted(followed)) or 'none'}, and rewards are for {', '.join(config.reward)}"
+    )
 
 
 def _value(

@@ -16,7 +16,16 @@ from neuroloom.ingest.session import Session
 from neuroloom.models import ModularNetwork
 from neuroloom.pipeline.runs._described import rebuilt
 from neuroloom.pipeline.runs.features import FeatureConfig
-from neuroloom.pipeline.runs.run_files import TOPOLOGY, read_checkpoint, read_choice, read_config, read_metrics
+from neuroloom.pipeline.runs.run_files import (
+    CHECKPOINT,
+    CONFIG,
+    TOPOLOGY,
+    first_line,
+    read_checkpoint,
+    read_choice,
+    read_config,
+    read_metrics,
+)
 from neuroloom.pipeline.runs.session_data import SessionData
 from neuroloom.pipeline.runs.splitting import WindowConfig
 from neuroloom.pipeline.runs.train_config import TrainConfig
@@ -55,9 +64,16 @@ class Run:
         Raises ValueError naming the file that is missing or does not hold what it should.
         """
         home = Path(folder)
-        said = read_config(home)
+        said, state = read_config(home), read_checkpoint(home)
+        try:
+            return cls._of_files(home, said, state)
+        except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+            found = f"{CONFIG}, {TOPOLOGY} and {CHECKPOINT} make no network ({first_line(error)})"
+            raise ValueError(f"{home}: {found}; those of one training are wanted") from error
+
+    @classmethod
+    def _of_files(cls, home: Path, said: Mapping[str, Any], state: Mapping[str, Any]) -> Run:
         network = rebuilt(said["network"], home / TOPOLOGY)
-        state = read_checkpoint(home)
         network.load_state_dict(state["best"])
         config = TrainConfig.from_table(said["training"])
         return cls(

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ CANDIDATES = "candidates"
 PREDICTED = "predicted-{session}.h5"
 RIVALS = "rivals"
 TAIL_BYTES = 1 << 14
+MOST_WORDS = 120  # letters of what a library says
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
@@ -85,15 +88,24 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any]:
-    """The checkpoint of a run, read as tensors and numbers only. Raises ValueError where there is none."""
+    """The checkpoint of a run, tensors and numbers only. Raises ValueError where there is none that is whole."""
     import torch
 
     path = folder / CHECKPOINT
+    if not path.is_file():
+        raise ValueError(f"{path}: no checkpoint there; a run that has come to its first one is wanted")
+    if not zipfile.is_zipfile(path):  # torch would take it for an older kind of checkpoint, and say anything
+        raise ValueError(f"{path}: is damaged, or no checkpoint; a whole checkpoint is wanted")
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise ValueError(f"{path}: no checkpoint there; a run that has come to its first one is wanted") from error
+    except (RuntimeError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path}: is damaged ({first_line(error)}); a whole checkpoint is wanted") from error
     return state
+
+
+def first_line(error: Exception) -> str:
+    """What a library says is wrong, without the advice that follows."""
+    return f"{type(error).__name__}: {error}".partition("\n")[0].partition(". ")[0][:MOST_WORDS]
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -104,6 +116,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise ValueError(f"{path}: {why}; the settings of a run are wanted") from error
+    if not isinstance(said, dict):
+        raise ValueError(f"{path}: holds no table; the settings of a run are wanted")
     return said
 
 

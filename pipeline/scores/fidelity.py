@@ -108,8 +108,10 @@ def fidelity(
     events: the port of stimuli after whose kinds behaviour is compared; the trials, or the first there is, where "".
     noise: levels, as shares of each unit's own spread. against: the teacher, where that is a run.
     beside: other copies that are compared with the same person: what any of them gives often enough is compared.
-    Raises ValueError where no target is behaviour.
+    Raises ValueError where no target is behaviour, or for noise that is none.
     """
+    if wrong := [level for level in noise if not 0 < level < np.inf]:
+        raise ValueError(f"noise of {wrong[0]:g} times a unit's own spread; finite shares above 0 are wanted")
     said, chances, others = run.predict(split), run.chances(split), [other.predict(split) for other in beside]
     ports: list[PortFidelity] = []
     notes: list[str] = []
@@ -123,6 +125,9 @@ def fidelity(
                 notes.append(f"{name} of {session}: nothing to compare in {split.name.replace('_', '-')} time.")
     if not ports and not notes:
         raise ValueError(f"{run.name}: no target is behaviour; fidelity compares what a person did")
+    apart = () if against is None else tuple(distances(said, _said_by(against, split), split))
+    if against is not None and not apart:
+        notes.append(f"{against.name} gives no chances of the same answers or events: nothing to compare it by.")
     names = list(dict.fromkeys(name for data in split.sessions.values() for name in behaviour_ports(data)))
     hurt = tuple(damage_rows(run, split, names, noise=noise, seed=seed)) if damage else ()
     return Fidelity(
@@ -131,7 +136,7 @@ def fidelity(
         ports=tuple(ports),
         damage=hurt,
         against="" if against is None else against.name,
-        distances=() if against is None else tuple(distances(said, against.predict(split), split)),
+        distances=apart,
         notes=tuple(notes),
     )
 
@@ -150,6 +155,13 @@ def fidelity_of_run(
     found = fidelity(replace(run, name=name), data.held_out, events=events, noise=noise, against=other)
     found.to_json(store.run_folder(name) / FIDELITY)
     return found
+
+
+def _said_by(other: Run, split: Split) -> Mapping[str, Mapping[str, Matrix]]:
+    try:
+        return other.predict(split)
+    except ValueError as error:
+        raise ValueError(f"{other.name} cannot be compared with, since it does not hear the same: {error}") from error
 
 
 def behaviour_ports(data: SessionData) -> list[str]:

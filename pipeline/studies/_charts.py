@@ -72,10 +72,10 @@ def curves(
 
 
 def bars(*, name: str, value: str, x_label: str, level: float | None = None, log: bool = False) -> Draw:
-    """One line per row: its value with its interval. level: where nothing is gained."""
+    """One line per row: its value with its interval; an arrow for a value that is a bound. level: of nothing gained."""
 
     def draw(table: Table) -> Picture | None:
-        from neuroloom.pipeline.review.figures import BLUE, MUTED, drawing, label
+        from neuroloom.pipeline.review.figures import BLUE, MUTED, drawing, label, log_axis
 
         rows = [row for row in table.rows if _known(row.get(value))]
         if not rows:
@@ -83,20 +83,20 @@ def bars(*, name: str, value: str, x_label: str, level: float | None = None, log
         with drawing(760, 90 + 26 * len(rows)) as figure:
             axes = figure.add_subplot()
             at = list(range(len(rows)))
-            axes.plot([float(row[value]) for row in rows], at, "o", color=BLUE)
+            for place, row in zip(at, rows, strict=True):
+                axes.plot(float(row[value]), place, row.get(f"{value}_bound") or "o", color=BLUE)
             low, high = ([float(row.get(f"{value}_{e}") or row[value]) for row in rows] for e in ("low", "high"))
             axes.hlines(at, low, high, color=BLUE)
             if level is not None:
                 axes.axvline(level, color=MUTED, linewidth=1, linestyle="--")
             if log:
                 axes.set_xscale("log")
-                axes.xaxis.set_major_formatter(lambda number, _: f"{number:g}")
-                axes.xaxis.set_minor_formatter(lambda number, _: "")
+                log_axis(axes.xaxis)
             axes.set_yticks(at, [label(str(row[name]), 44) for row in rows])
             axes.set_ylim(len(rows) - 0.4, -0.6)  # a share of the rows would leave long charts half empty
             axes.set(xlabel=x_label)
             axes.grid(axis="x")
-            told = "; ".join(f"{row[name]} {_short(row[value])}" for row in rows)
+            told = "; ".join(f"{row[name]} {row.get(f'{value}_bound') or ''}{_short(row[value])}" for row in rows)
             return _titled(figure, table, told)
 
     return draw

@@ -192,8 +192,8 @@ def _plots(
                 name="conversions",
                 title="Tokens needed, over those of the distribution alone",
                 caption="Every conversion and arm. share: of the tokens with which the distribution alone ends, those "
-                "that this arm needs to come as near; left of the dashed line it saves some, and those on it with a "
-                "bound never came as near. tokens_to_reach: to a "
+                "that this arm needs to come as near; left of the dashed line it saves some, and those with an "
+                "arrow never came as near. tokens_to_reach: to a "
                 f"divergence of {settings.reach_kl:g} nats.",
                 rows=tuple(rows),
             ),

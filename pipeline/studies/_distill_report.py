@@ -230,7 +230,9 @@ def _plots(rows: Sequence[Row], arms: Sequence[Arm], metric: str, words: str) ->
             table=Table(
                 name="learning",
                 title="What students reach",
-                caption="Behaviour alone over the number of sequences, and the other arms at theirs.",
+                caption="Behaviour alone (hard) over the number of sequences, and the other arms at theirs. Controls "
+                "are shuffled and surrogate; soft (the teacher's own distribution) and full (its whole state) are "
+                "upper bounds that no recording gives.",
                 rows=tuple(lines),
             ),
             draw=_charts.curves(
@@ -254,7 +256,7 @@ def _plots(rows: Sequence[Row], arms: Sequence[Arm], metric: str, words: str) ->
                 name="participation",
                 title="M by channels per filled dimension",
                 caption="The same against channels over the participation ratio of the state, the dimensions it fills.",
-                rows=tuple({**row, "noise": f"{row['snr_db']:g} dB"} for row in grid),
+                rows=tuple({**row, "noise": f"{row['snr_db']:g} dB"} for row in sorted(grid, key=_noise)),
             ),
             draw=_charts.curves(
                 x="k_over_participation", y="M", by="noise",
@@ -267,6 +269,10 @@ def _plots(rows: Sequence[Row], arms: Sequence[Arm], metric: str, words: str) ->
 def _line(arm: Arm) -> str:
     k, snr = arm.cell.get("k"), arm.cell.get("snr_db")
     return arm.name if k is None else f"{arm.name}, k={k}, {snr:g} dB"
+
+
+def _noise(row: Row) -> float:
+    return float(row["snr_db"])
 
 
 def _finite(row: Row) -> bool:

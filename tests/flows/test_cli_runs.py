@@ -70,6 +70,40 @@ def test_what_is_asked_of_a_run_that_cannot_be_is_one_line(neuroloom, tmp_path):
     assert "glm: a baseline for none of these targets" in neuroloom("evaluate", "one", "--baselines", "glm").err
 
 
+def test_a_run_that_is_damaged_is_one_line_that_names_its_file(neuroloom, tmp_path):
+    (tmp_path / "one.toml").write_text(RUN)
+    neuroloom("train", tmp_path / "one.toml")
+    folder = tmp_path / "store" / "runs" / "one"
+    whole = {name: (folder / name).read_bytes() for name in ("checkpoint.pt", "config.json", "request.json")}
+    damaged = [
+        ("checkpoint.pt", whole["checkpoint.pt"][:300], "checkpoint.pt: is damaged, or no checkpoint; a whole"),
+        ("checkpoint.pt", b"junk", "checkpoint.pt: is damaged, or no checkpoint; a whole"),
+        ("checkpoint.pt", b"", "checkpoint.pt: is damaged, or no checkpoint; a whole"),
+        (
+            "checkpoint.pt",
+            whole["checkpoint.pt"].replace(b"data.pkl", b"data.pkk"),
+            "is damaged (RuntimeError: Pytorch",
+        ),
+        ("config.json", b"[1]", "config.json: holds no table; the settings of a run are wanted"),
+        (
+            "config.json",
+            b"{}",
+            "one: config.json, topology.toml and checkpoint.pt make no network (KeyError: 'network')",
+        ),
+        ("request.json", b'{"stepss": 3}', "request.json: stepss: no such setting (steps?)"),
+    ]
+    for name, content, words in damaged:
+        (folder / name).write_bytes(content)
+        said = neuroloom("fidelity", "one")
+        assert (said.code, said.err.count("\n")) == (2, 1)
+        assert words in said.err
+        (folder / name).write_bytes(whole[name])
+    (tmp_path / "store" / "runs" / "listener").mkdir()
+    said = neuroloom("fidelity", "listener")
+    assert "listener: a run in which no network was trained; there are: one" in said.err
+    assert "nothing to compare it by" in neuroloom("fidelity", "one", "--against", "one").out
+
+
 def test_a_training_that_was_stopped_is_scored_as_far_as_it_came_and_said_to_be(neuroloom, tmp_path):
     (tmp_path / "one.toml").write_text(RUN + "[training]\ncheckpoint_every = 2\nvalidate_every = 2\n")
     store = Store(tmp_path / "store")

@@ -89,6 +89,22 @@ def test_a_cell_that_fails_is_named_with_the_command_that_goes_on_and_the_others
     assert "arm gru" not in again.err
 
 
+def test_a_study_that_is_stopped_says_how_to_go_on(neuroloom, tmp_path, monkeypatch):
+    solve = stabilise.solve
+
+    def stopped(bench, settings, keys):
+        if keys[0]["arm"] == "local":
+            raise KeyboardInterrupt
+        return solve(bench, settings, keys)
+
+    (tmp_path / "small.toml").write_text(SMALL)
+    monkeypatch.setattr(stabilise, "solve", stopped)
+    said = neuroloom("study", "stabilise", "--config", tmp_path / "small.toml")
+    assert said.code == 130
+    going_on = f"neuroloom study stabilise --config {tmp_path / 'small.toml'}"
+    assert said.err.splitlines()[-1] == f"stopped with 1 of 3 cells done; to go on: {going_on}"
+
+
 def test_what_failed_reads_the_same_in_another_process():
     error = CellsError([("arm local", ValueError("no more\nmemory")), ("arm gru", KeyError("x"))], 3)
     said = "there is no report until these are, too: the same again tries these alone; "

@@ -76,6 +76,7 @@ def test_a_shorter_leash_earns_less_and_stays_nearer_and_both_come_near_their_op
         ({"port": "cue"}, "'cue' is no target of classes; there are trials_choice"),
         ({"reward": {"late": {"l": 1}}}, "a reward for 'l' after 'late'; events are"),
         ({"reward": {"hard": {"up": 1}}}, "a reward for 'up' after 'hard'; .* answers l, r"),
+        ({"reward": {"hard": {"l": 1, "r": 1}}}, "no answer of trials_choice is rewarded more than another: the last"),
     ],
 )
 def test_a_reward_for_what_is_not_there_is_told(run: Run, someone: Person, changed: Any, message: str) -> None:

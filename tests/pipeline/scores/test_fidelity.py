@@ -222,6 +222,13 @@ def test_a_copy_that_fades_drifts_away(someone: Person) -> None:
     assert port.over_time[0, 1] < port.over_time[-1, 1]
 
 
+@pytest.mark.parametrize("level", [-1.0, 0.0, float("nan"), float("inf")])
+def test_noise_that_is_none_is_refused(someone: Person, level: float) -> None:
+    copy: Any = Copy(someone.truth, lambda p, at: p)
+    with pytest.raises(ValueError, match="finite shares above 0 are wanted"):
+        fidelity(copy, someone.data.held_out, noise=(0.1, level))
+
+
 def test_what_is_written_can_be_read_as_json(someone: Person, tmp_path: Any) -> None:
     import json
 

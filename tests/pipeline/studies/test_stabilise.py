@@ -237,7 +237,7 @@ def test_a_student_that_is_the_teacher_has_its_exponents_and_foretells_it(bench)
 
 def test_an_arm_that_is_not_there_is_named():
     with pytest.raises(ValueError, match="no arm 'prayer'; there are: behaviour, curriculum"):
-        TINY.arm("prayer")
+        stabilise.Settings(arms=("prayer",))
 
 
 @pytest.mark.parametrize("name", kinds.names())
