@@ -6,6 +6,7 @@ Exit codes: 0 well; 1 damage found, or not all is well; 2 wrong use, or somethin
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import sys
@@ -341,6 +342,8 @@ for part in (cli_review, cli_care, cli_runs, cli_studies, cli_space):
 
 def main() -> None:
     """The entry point: an error a user can cause is one line on stderr, and exit 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may lack the letters of a name
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except KeyboardInterrupt:

@@ -3,10 +3,13 @@
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.drops.in_place import ingest_paths
 from neuroloom.pipeline.store import Store
 
@@ -195,3 +198,13 @@ def test_inbox_says_why_nothing_goes_on_where_settings_are_wrong(neuroloom, stor
     said = neuroloom("inbox")
     assert (said.code, said.err.startswith("drops wait, and nothing new begins: ")) == (0, True)
     assert "inbox.settle: no such setting (settle_s?)" in said.err
+
+
+def test_a_terminal_without_the_letters_of_a_name_shows_their_numbers(store):
+    catalog = Catalog.of(store)
+    catalog.add_drop("größe 日本.edf", folder=store.inbox)
+    catalog.close()
+    command = [sys.executable, "-m", "neuroloom.flows.cli", "inbox", "--store", str(store.root)]
+    said = subprocess.run(command, env=os.environ | {"PYTHONIOENCODING": "latin-1"}, capture_output=True)
+    assert (said.returncode, said.stderr) == (0, b"")
+    assert "größe \\u65e5\\u672c.edf" in said.stdout.decode("latin-1")
