@@ -22,17 +22,9 @@ from neuroloom.ingest import durable
 from neuroloom.pipeline.runs.run import Run
 from neuroloom.pipeline.runs.session_data import SessionData
 from neuroloom.pipeline.runs.windowing import Split
-from neuroloom.pipeline.scores._fidelity_measures import (
-    Acts,
-    Matrix,
-    Movements,
-    Pieces,
-    PortFidelity,
-    answers_reliability,
-    movements_reliability,
-    of_answers,
-    of_movements,
-)
+from neuroloom.pipeline.scores._fidelity_answers import Acts, answers_reliability, of_answers
+from neuroloom.pipeline.scores._fidelity_measures import Matrix, Pieces, PortFidelity
+from neuroloom.pipeline.scores._fidelity_movements import Movements, movements_reliability, of_movements
 from neuroloom.pipeline.scores._fidelity_words import damage_words, departure_words, port_words
 from neuroloom.pipeline.scores._scoring import Task, interval
 from neuroloom.pipeline.scores.ceilings import events_of, onsets, since_event, usual_length

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neuroloom.ingest import Events, Intervals, Segment, Session, Signal, Timebase
 from neuroloom.pipeline.runs.windowing import Split, Windows, windows
-from neuroloom.pipeline.scores._fidelity_measures import Acts, of_answers
+from neuroloom.pipeline.scores._fidelity_answers import Acts, of_answers
 from neuroloom.pipeline.scores.fidelity import Fidelity, fidelity
 
 Matrix = NDArray[np.float64]
