@@ -89,14 +89,24 @@ def hooked(network: nn.Module, settings: Settings, symbols_BT: Tensor) -> Watche
         for hook in hooks:
             hook.remove()
     logits = settings.logits(output) if settings.logits is not None else output
+    if not isinstance(logits, Tensor):
+        raise ValueError(
+            f"the module answers with a {type(logits).__name__}; `logits`, which takes a tensor from it, is wanted"
+        )
     return Watched(states=seen, attention={}, log_prob_BTV=logits.log_softmax(dim=-1))
 
 
 @torch.no_grad()
 def _try(network: nn.Module, settings: Settings) -> None:
-    """Two sequences are read, and what came is held against what is wanted."""
+    """Two sequences are read, of the first and of the last symbol, and what came is held against what is wanted."""
     n, length = 2, min(3, settings.context)
-    watched = hooked(network, settings, torch.zeros(n, length, dtype=torch.long))
+    symbols = torch.tensor([0, settings.n_inputs - 1])[:, None].expand(n, length)
+    try:
+        watched = hooked(network, settings, symbols)
+    except IndexError as error:
+        raise ValueError(
+            f"the module does not read symbols up to {settings.n_inputs - 1} (n_inputs): {error}"
+        ) from error
     if len(watched.states) < max(1, len(settings.layers)):
         silent = [name for name in settings.layers if name not in watched.states] or ["of no name"]
         raise ValueError(f"layer {silent[0]!r} did nothing while the module read; one that is gone through is wanted")

@@ -131,6 +131,19 @@ def test_heads_share_the_width_of_a_transformer_and_mean_nothing_to_a_state_spac
     assert kinds("state_space").Settings(width=18).width == 18
 
 
+@pytest.mark.parametrize(
+    ("last", "n_inputs", "told"),
+    [
+        (torch.nn.Linear(8, 4), 6, r"does not read symbols up to 5 \(n_inputs\): index out of range"),
+        (torch.nn.LSTM(8, 4), 5, "answers with a tuple; `logits`, which takes a tensor from it, is wanted"),
+    ],
+)
+def test_a_module_that_reads_or_answers_otherwise_is_refused(last, n_inputs, told):
+    network = torch.nn.Sequential(torch.nn.Embedding(5, 8), last)
+    with pytest.raises(ValueError, match=told):
+        kinds("module").make(kinds("module").Settings(network=network, layers=("0",), n_inputs=n_inputs, n_outputs=4))
+
+
 def test_text_that_is_too_short_to_be_parted_is_refused():
     with pytest.raises(ValueError, match=r"characters = 500 and taught = 0\.3: no text to be taught"):
         kinds("characters").make(kinds("characters").Settings(characters=500))
