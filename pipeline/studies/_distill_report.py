@@ -85,13 +85,15 @@ def report(settings: Settings, found: Sequence[tuple[Key, Result]], facts: Mappi
     curve = {n: arm.losses for n, arm in hard.items()}
     full = {arm.n: arm for arm in arms if arm.name == "full"}
     rows = [_row(arm, hard, full, curve, metric) for arm in arms if arm.name != "hard"]
+    if settings.is_real:  # the cell's name says nothing of a session's electrodes
+        rows = [{**row, "k": None, "snr_db": None} for row in rows]
     words = "divergence from the teacher, nats per answer" if metric == "kl" else "nats per answer"
     return Report(
         study="distill",
         title="What is one recorded sample worth?",
         sentence=_sentence(settings, rows),
         conditions={**facts, "seeds": settings.seeds, "test": words},
-        plots=_plots(rows, arms, metric, words),
+        plots=_plots(rows, arms, metric, words, is_real=settings.is_real),
         tables=(_candidates(found),),
         remarks=_remarks(settings, rows),
         wanted=_wanted(settings, rows),
@@ -131,7 +133,8 @@ def estimate(row: Row, name: str = "M") -> Estimate:
 
 def _sentence(settings: Settings, rows: Sequence[Row]) -> str:
     k, snr = settings.at
-    at = [row for row in rows if row["k"] == k and row["snr_db"] == snr and row["n"] == max(settings.budgets)]
+    at = [row for row in rows if settings.is_real or (row["k"] == k and row["snr_db"] == snr)]
+    at = [row for row in at if row["n"] == max(settings.budgets)]
     by_name = {row["arm"]: row for row in at}
     head = by_name.get("electrodes") or by_name.get("guided")
     if head is None:
@@ -209,9 +212,11 @@ def _wanted(settings: Settings, rows: Sequence[Row]) -> tuple[Row, ...]:
     return tuple(found)
 
 
-def _plots(rows: Sequence[Row], arms: Sequence[Arm], metric: str, words: str) -> tuple[Plot, ...]:
+def _plots(rows: Sequence[Row], arms: Sequence[Arm], metric: str, words: str, *, is_real: bool) -> tuple[Plot, ...]:
     shown = [{"arm": told(row), **{k: v for k, v in row.items() if k != "arm"}} for row in rows]
-    lines = [{"arm": _line(arm), "n": arm.n} | mean_of(arm.losses).cells(metric) for arm in arms]
+    lines = [
+        {"arm": arm.name if is_real else _line(arm), "n": arm.n} | mean_of(arm.losses).cells(metric) for arm in arms
+    ]
     grid = [
         row for row in rows if row["arm"] in ("electrodes", "guided") and row["k_over_d"] is not None and _finite(row)
     ]

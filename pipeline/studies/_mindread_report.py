@@ -80,6 +80,9 @@ def report(settings: Settings, found: Sequence[tuple[Key, Result]], facts: Mappi
     prior = _prior_rows(found)
     k, snr = settings.at
     at = [row for row in rows if row["k"] == k and row["snr_db"] == snr]
+    where = _where(settings)
+    if settings.is_real:
+        rows, prior, coverage, at = (_unplaced(each) for each in (rows, prior, coverage, at))
     return Report(
         study="mindread",
         title="What can be read from a mind?",
@@ -90,8 +93,8 @@ def report(settings: Settings, found: Sequence[tuple[Key, Result]], facts: Mappi
                 table=Table(
                     name="bits",
                     title="What was read",
-                    caption=f"Bits per step at k={k}, {snr:g} dB, with 95 % intervals over seeds. Below 0: the decoder "
-                    "fits noise.",
+                    caption=f"Bits per step from {where}, with 95 % intervals over seeds. Below 0: the decoder fits "
+                    "noise.",
                     rows=tuple({"what": f"{row['target']}, {row['decoder']}", **row} for row in at),
                 ),
                 draw=_charts.bars(name="what", value="bits", x_label="bits per step", level=0.0),
@@ -104,7 +107,8 @@ def report(settings: Settings, found: Sequence[tuple[Key, Result]], facts: Mappi
                     rows=tuple(
                         {**row, "line": f"{row['target']}, k={row['k']}"}
                         for row in rows
-                        if row["decoder"] == "linear, window" and math.isfinite(row["snr_db"])
+                        if row["decoder"] == "linear, window" and row["snr_db"] is not None
+                        if math.isfinite(row["snr_db"])
                     ),
                 ),
                 draw=_charts.curves(
@@ -151,6 +155,15 @@ def report(settings: Settings, found: Sequence[tuple[Key, Result]], facts: Mappi
     )  # fmt: skip
 
 
+def _unplaced(rows: Sequence[Row]) -> list[Row]:
+    """Without channels and noise: the names of cells say nothing of a session's electrodes."""
+    return [{**row, "k": None, "snr_db": None} | ({"line": row["decoder"]} if "line" in row else {}) for row in rows]
+
+
+def _place(row: Row) -> str:
+    return "" if row["snr_db"] is None else f" at k={row['k']}, {row['snr_db']:g} dB"
+
+
 def _covered(coverage: Sequence[Row]) -> tuple[str, ...]:
     leaks = [str(row["target"]) for row in coverage if row["electrodes"] == "wrong times" and row["bits_low"] > LEAK]
     if leaks:
@@ -161,7 +174,6 @@ def _covered(coverage: Sequence[Row]) -> tuple[str, ...]:
 
 
 def _sentence(settings: Settings, at: Sequence[Row]) -> str:
-    k, snr = settings.at
     best = {target: _best(at, target) for target, _ in WANTED}
     told = [
         f"{_estimate(row)} bits of the {target}"
@@ -171,9 +183,13 @@ def _sentence(settings: Settings, at: Sequence[Row]) -> str:
     ]
     if not told:
         return "Nothing to say yet: the cell that the headline stands on has no result."
-    return (
-        f"From {k} channels at {snr:g} dB could be read, per step and over {settings.seeds} seeds: {', '.join(told)}."
-    )
+    where = _where(settings)
+    return f"From {where} could be read, per step and over {settings.seeds} seeds: {', '.join(told)}."
+
+
+def _where(settings: Settings) -> str:
+    k, snr = settings.at
+    return "its electrodes" if settings.is_real else f"{k} channels at {snr:g} dB"
 
 
 def _best(rows: Sequence[Row], target: str) -> Row | None:
@@ -185,7 +201,7 @@ def _estimate(row: Row) -> Estimate:
 
 
 def _remarks(settings: Settings, rows: Sequence[Row]) -> tuple[str, ...]:
-    over = sorted({f"{r['target']} by {r['decoder']} at k={r['k']}, {r['snr_db']:g} dB" for r in rows if r["overfits"]})
+    over = sorted({f"{r['target']} by {r['decoder']}{_place(r)}" for r in rows if r["overfits"]})
     beyond = [r for r in rows if r["capacity_bits"] is not None and r["bits"] > r["capacity_bits"]]
     return (
         "The best decoder of a target is named after the fact in the sentence; the tables have all of them.",

@@ -102,6 +102,11 @@ class Settings(Placed):
     schooling: Annotated[Table, one_of(Schooling)] = Field(default_factory=lambda: {"steps": 1500})
 
     @property
+    def is_real(self) -> bool:
+        """Whether the teacher is a session, whose electrodes are as they are: there is no grid, and no upper bound."""
+        return "session" in self.teacher
+
+    @property
     def most_recorded(self) -> int:
         """Sequences with electrodes that one seed may see."""
         return max(self.budgets) * (1 + self.reading)
@@ -134,7 +139,7 @@ class Candidate:
 
 def opened(settings: Settings, store: Store, progress: Any = None) -> Lessons:
     """The teacher's lessons, with enough recorded sequences that no two seeds share one."""
-    return lessons_for(
+    lessons = lessons_for(
         settings.teacher,
         store,
         n=max(*settings.curve, settings.seeds * settings.most_recorded),
@@ -143,6 +148,11 @@ def opened(settings: Settings, store: Store, progress: Any = None) -> Lessons:
         length=settings.length,
         progress=progress,
     )
+    if (most := max(*settings.curve, settings.most_recorded)) > len(lessons.inputs):
+        raise ValueError(
+            f"curve and budgets ask for {most} sequences; {lessons.name} has {len(lessons.inputs)} to learn from"
+        )
+    return lessons
 
 
 def keys(settings: Settings) -> list[Key]:
@@ -153,6 +163,8 @@ def keys(settings: Settings) -> list[Key]:
     for n in settings.budgets:
         cells += [{"arm": arm, "n": n, "k": k, "snr_db": snr} for arm in (at, "shuffled", "surrogate")]
         cells += [{"arm": "reading", "n": n, "k": k, "snr_db": snr}] if settings.reading else []
+        if settings.is_real:
+            continue
         cells += [{"arm": arm, "n": n} for arm in UPPER_BOUNDS if settings.upper_bounds]
         cells += [
             {"arm": each, "n": n, "k": channels, "snr_db": noise}

@@ -68,6 +68,11 @@ class Settings(Placed):
     covered: tuple[str, ...] | None = None
 
     @property
+    def is_real(self) -> bool:
+        """Whether the teacher is a session, whose electrodes are as they are: there is no grid."""
+        return "session" in self.teacher
+
+    @property
     def layers(self) -> tuple[str, ...]:
         """Those covered alone."""
         if self.covered is not None or self.teacher.get("kind", "hidden_markov") != "hidden_markov":
@@ -90,6 +95,8 @@ def opened(settings: Settings, store: Store, progress: Any = None) -> Lessons:
     lessons = lessons_for(
         settings.teacher, store, n=n, n_recorded=n, n_test=1, length=settings.length, progress=progress, attention=True
     )
+    if settings.sequences > len(lessons.inputs):
+        raise ValueError(f"sequences = {settings.sequences}; {lessons.name} has {len(lessons.inputs)} to learn from")
     known = () if lessons.oracle is None else tuple(lessons.oracle.states)
     if unknown := [layer for layer in settings.layers if layer not in known]:
         raise ValueError(f"covered: no layer {unknown[0]!r}; there are {', '.join(known) or 'none in a session'}")
@@ -98,8 +105,9 @@ def opened(settings: Settings, store: Store, progress: Any = None) -> Lessons:
 
 def keys(settings: Settings) -> list[Key]:
     """Every cell: electrodes and a seed."""
-    cells: list[dict[str, Any]] = [{"k": k, "snr_db": snr} for k in settings.channels for snr in settings.snr_db]
     at = {"k": settings.at[0], "snr_db": settings.at[1]}
+    grid = [{"k": k, "snr_db": snr} for k in settings.channels for snr in settings.snr_db]
+    cells: list[dict[str, Any]] = [at] if settings.is_real else [*grid]
     cells += [at | {"layer": layer} for layer in settings.layers]
     cells += [at | {"control": "shuffled"}]
     return [{**cell, "seed": seed} for cell in cells for seed in range(settings.seeds)]

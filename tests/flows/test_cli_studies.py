@@ -32,13 +32,8 @@ STUDY = """
 seeds = 2
 curve = [4, 16, 32]
 budgets = [16]
-channels = [4]
-snr_db = [0.0]
-at = [4, 0.0]
-presets = {}
 strengths = [10.0]
 units = 8
-upper_bounds = false
 [schooling]
 steps = 10
 validate_every = 10
@@ -126,6 +121,16 @@ def test_a_recorded_teacher_is_ingested_and_studied_from_its_session(neuroloom, 
     arms = {row["arm"].partition(",")[0] for row in studied.document["tables"]["exchange"]}
     assert {"decoded", "shuffled", "surrogate"} <= arms
     assert "nats" in studied.document["tables"]["learning"][0]
+    assert {(row["k"], row["snr_db"]) for row in studied.document["tables"]["exchange"]} == {(None, None)}
+    assert studied.document["tables"]["grid"] == []
+    (tmp_path / "long.toml").write_text(STUDY.replace("16, 32]", "16, 4096]"))
+    said = neuroloom("study", "distill", "--config", tmp_path / "long.toml")
+    assert "long: curve and budgets ask for 4096 sequences; sub-t01_ses-01_task-reading has 84" in said.err
+
+    (tmp_path / "mind.toml").write_text("sequences = 80\nseeds = 1\n" + STUDY[STUDY.index("[teacher]") :])
+    read = neuroloom("study", "mindread", "--config", tmp_path / "mind.toml", "--json")
+    assert read.document["sentence"].startswith("From its electrodes could be read")
+    assert {row["k"] for row in read.document["tables"]["all"]} == {None}
     page = tmp_path / "store" / "review" / "run-from-session.html"
     assert studied.document["page"] == str(page)
     assert f'href="{page.name}"' in (page.parent / "index.html").read_text()
