@@ -88,12 +88,13 @@ def report(settings: Settings, found: Sequence[tuple[Key, Result]], facts: Mappi
     if settings.is_real:  # the cell's name says nothing of a session's electrodes
         rows = [{**row, "k": None, "snr_db": None} for row in rows]
     words = "divergence from the teacher, nats per answer" if metric == "kl" else "nats per answer"
+    plots = _plots(rows, arms, metric, words, is_real=settings.is_real)
     return Report(
         study="distill",
         title="What is one recorded sample worth?",
         sentence=_sentence(settings, rows),
         conditions={**facts, "seeds": settings.seeds, "test": words},
-        plots=_plots(rows, arms, metric, words, is_real=settings.is_real),
+        plots=tuple(plot for plot in plots if plot.table.rows or not settings.is_real),
         tables=(_candidates(found),),
         remarks=_remarks(settings, rows),
         wanted=_wanted(settings, rows),

@@ -14,6 +14,7 @@ from neuroloom.pipeline.studies._report import Plot, Report, Row, Table
 if TYPE_CHECKING:
     from neuroloom.pipeline.studies.mindread import Settings
 
+BY_NOISE = ("noise", "language_model")  # pictures over noise, which nobody knows of a session
 LEAK = 0.01  # bits that a control may give
 WANTED = (("token", 0.95), ("answer", 0.60), ("topic", 0.75))
 
@@ -80,68 +81,16 @@ def report(settings: Settings, found: Sequence[tuple[Key, Result]], facts: Mappi
     prior = _prior_rows(found)
     k, snr = settings.at
     at = [row for row in rows if row["k"] == k and row["snr_db"] == snr]
-    where = _where(settings)
     if settings.is_real:
         rows, prior, coverage, at = (_unplaced(each) for each in (rows, prior, coverage, at))
+    plots = _plots(_where(settings), rows, at, prior, coverage)
+    by_noise = [plot for plot in plots if plot.table.name in BY_NOISE]
     return Report(
         study="mindread",
         title="What can be read from a mind?",
         sentence=_sentence(settings, at),
         conditions={**facts, "seeds": settings.seeds, "test": "the last fifth of the sequences, unseen"},
-        plots=(
-            Plot(
-                table=Table(
-                    name="bits",
-                    title="What was read",
-                    caption=f"Bits per step from {where}, with 95 % intervals over seeds. Below 0: the decoder fits "
-                    "noise.",
-                    rows=tuple({"what": f"{row['target']}, {row['decoder']}", **row} for row in at),
-                ),
-                draw=_charts.bars(name="what", value="bits", x_label="bits per step", level=0.0),
-            ),
-            Plot(
-                table=Table(
-                    name="noise",
-                    title="What is read, by noise",
-                    caption="Bits of the window's linear decoder over noise.",
-                    rows=tuple(
-                        {**row, "line": f"{row['target']}, k={row['k']}"}
-                        for row in rows
-                        if row["decoder"] == "linear, window" and row["snr_db"] is not None
-                        if math.isfinite(row["snr_db"])
-                    ),
-                ),
-                draw=_charts.curves(
-                    x="snr_db", y="bits", by="line", x_label="SNR, dB",
-                    y_label="bits per step", level=0.0,
-                ),
-            ),
-            Plot(
-                table=Table(
-                    name="language_model",
-                    title="A language model as prior",
-                    caption="The token read without and with a language model's prior (a bigram table of the training "
-                    "text). retrieval: share of sequences found among the ten likeliest.",
-                    rows=tuple(prior),
-                ),
-                draw=_charts.curves(
-                    x="snr_db", y="bits", by="line", x_label="SNR, dB",
-                    y_label="bits per token", level=0.0,
-                ),
-            ),
-            Plot(
-                table=Table(
-                    name="coverage",
-                    title="What is read from where",
-                    caption="Where the electrodes lie: the same number of them in all layers or in one alone, by the "
-                    "window's linear decoder. At wrong times: a control, from which nothing should be read.",
-                    rows=tuple(coverage),
-                ),
-                draw=_charts.bars(
-                    name="what", value="bits", x_label="bits per step", level=0.0
-                ),
-            ),
-        ),
+        plots=tuple(plot for plot in plots if not (settings.is_real and plot in by_noise)),
         tables=(
             Table(
                 name="all",
@@ -149,9 +98,69 @@ def report(settings: Settings, found: Sequence[tuple[Key, Result]], facts: Mappi
                 caption="Every target, decoder and cell.",
                 rows=tuple(rows),
             ),
+            *(plot.table for plot in by_noise if settings.is_real and plot.table.rows),
         ),
         remarks=(*_remarks(settings, rows), *_covered(coverage)),
         wanted=_wanted(at, prior, settings),
+    )  # fmt: skip
+
+
+def _plots(
+    where: str, rows: Sequence[Row], at: Sequence[Row], prior: Sequence[Row], coverage: Sequence[Row]
+) -> tuple[Plot, ...]:
+    return (
+        Plot(
+            table=Table(
+                name="bits",
+                title="What was read",
+                caption=f"Bits per step from {where}, with 95 % intervals over seeds. Below 0: the decoder fits "
+                "noise.",
+                rows=tuple({"what": f"{row['target']}, {row['decoder']}", **row} for row in at),
+            ),
+            draw=_charts.bars(name="what", value="bits", x_label="bits per step", level=0.0),
+        ),
+        Plot(
+            table=Table(
+                name="noise",
+                title="What is read, by noise",
+                caption="Bits of the window's linear decoder over noise.",
+                rows=tuple(
+                    {**row, "line": f"{row['target']}, k={row['k']}"}
+                    for row in rows
+                    if row["decoder"] == "linear, window" and row["snr_db"] is not None
+                    if math.isfinite(row["snr_db"])
+                ),
+            ),
+            draw=_charts.curves(
+                x="snr_db", y="bits", by="line", x_label="SNR, dB",
+                y_label="bits per step", level=0.0,
+            ),
+        ),
+        Plot(
+            table=Table(
+                name="language_model",
+                title="A language model as prior",
+                caption="The token read without and with a language model's prior (a bigram table of the training "
+                "text). retrieval: share of sequences found among the ten likeliest.",
+                rows=tuple(prior),
+            ),
+            draw=_charts.curves(
+                x="snr_db", y="bits", by="line", x_label="SNR, dB",
+                y_label="bits per token", level=0.0,
+            ),
+        ),
+        Plot(
+            table=Table(
+                name="coverage",
+                title="What is read from where",
+                caption="Where the electrodes lie: the same number of them in all layers or in one alone, by the "
+                "window's linear decoder. At wrong times: a control, from which nothing should be read.",
+                rows=tuple(coverage),
+            ),
+            draw=_charts.bars(
+                name="what", value="bits", x_label="bits per step", level=0.0
+            ),
+        ),
     )  # fmt: skip
 
 
@@ -203,12 +212,16 @@ def _estimate(row: Row) -> Estimate:
 def _remarks(settings: Settings, rows: Sequence[Row]) -> tuple[str, ...]:
     over = sorted({f"{r['target']} by {r['decoder']}{_place(r)}" for r in rows if r["overfits"]})
     beyond = [r for r in rows if r["capacity_bits"] is not None and r["bits"] > r["capacity_bits"]]
+    known = any(row["capacity_bits"] is not None for row in rows)
+    within = (
+        f"{len(beyond)} rows lie above the channel's Gaussian capacity per sample; a window gathers several samples."
+        if beyond
+        else "No row lies above the channel's Gaussian capacity per sample."
+    )
     return (
         "The best decoder of a target is named after the fact in the sentence; the tables have all of them.",
         f"Overfitting (negative bits): {'; '.join(over[:12])}." if over else "No decoder overfits (negative bits).",
-        f"{len(beyond)} rows lie above the channel's Gaussian capacity per sample; a window gathers several samples."
-        if beyond
-        else "No row lies above the channel's Gaussian capacity per sample.",
+        *([within] if known else []),
     )
 
 

@@ -122,7 +122,7 @@ def test_a_recorded_teacher_is_ingested_and_studied_from_its_session(neuroloom, 
     assert {"decoded", "shuffled", "surrogate"} <= arms
     assert "nats" in studied.document["tables"]["learning"][0]
     assert {(row["k"], row["snr_db"]) for row in studied.document["tables"]["exchange"]} == {(None, None)}
-    assert studied.document["tables"]["grid"] == []
+    assert "grid" not in studied.document["tables"]
     (tmp_path / "long.toml").write_text(STUDY.replace("16, 32]", "16, 4096]"))
     said = neuroloom("study", "distill", "--config", tmp_path / "long.toml")
     assert "long: curve and budgets ask for 4096 sequences; sub-t01_ses-01_task-reading has 84" in said.err
@@ -131,6 +131,8 @@ def test_a_recorded_teacher_is_ingested_and_studied_from_its_session(neuroloom, 
     read = neuroloom("study", "mindread", "--config", tmp_path / "mind.toml", "--json")
     assert read.document["sentence"].startswith("From its electrodes could be read")
     assert {row["k"] for row in read.document["tables"]["all"]} == {None}
+    assert "noise" not in read.document["tables"]
+    assert not [one for one in read.document["remarks"] if "capacity" in one]
     page = tmp_path / "store" / "review" / "run-from-session.html"
     assert studied.document["page"] == str(page)
     assert f'href="{page.name}"' in (page.parent / "index.html").read_text()
