@@ -91,7 +91,7 @@ def bars(*, name: str, value: str, x_label: str, level: float | None = None, log
                 axes.axvline(level, color=MUTED, linewidth=1, linestyle="--")
             if log:
                 axes.set_xscale("log")
-                log_axis(axes.xaxis)
+                log_axis(axes.xaxis, (1.0, 2.0, 5.0))
             axes.set_yticks(at, [label(str(row[name]), 44) for row in rows])
             axes.set_ylim(len(rows) - 0.4, -0.6)  # a share of the rows would leave long charts half empty
             axes.set(xlabel=x_label)

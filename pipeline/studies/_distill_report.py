@@ -79,16 +79,16 @@ def _chosen(result: Result, belongs: Callable[[Mapping[str, Any]], bool]) -> Map
 
 def report(settings: Settings, found: Sequence[tuple[Key, Result]], facts: Mapping[str, Any]) -> Report:
     """What came of it."""
+    if settings.is_real:  # the names of cells say nothing of a session's electrodes
+        found = [({name: key[name] for name in key if name not in ("k", "snr_db")}, result) for key, result in found]
     metric = metric_of(found)
     arms = arms_of(found, metric)
     hard = {arm.n: arm for arm in arms if arm.name == "hard"}
     curve = {n: arm.losses for n, arm in hard.items()}
     full = {arm.n: arm for arm in arms if arm.name == "full"}
     rows = [_row(arm, hard, full, curve, metric) for arm in arms if arm.name != "hard"]
-    if settings.is_real:  # the cell's name says nothing of a session's electrodes
-        rows = [{**row, "k": None, "snr_db": None} for row in rows]
     words = "divergence from the teacher, nats per answer" if metric == "kl" else "nats per answer"
-    plots = _plots(rows, arms, metric, words, is_real=settings.is_real)
+    plots = _plots(rows, arms, metric, words)
     return Report(
         study="distill",
         title="What is one recorded sample worth?",
@@ -213,11 +213,9 @@ def _wanted(settings: Settings, rows: Sequence[Row]) -> tuple[Row, ...]:
     return tuple(found)
 
 
-def _plots(rows: Sequence[Row], arms: Sequence[Arm], metric: str, words: str, *, is_real: bool) -> tuple[Plot, ...]:
+def _plots(rows: Sequence[Row], arms: Sequence[Arm], metric: str, words: str) -> tuple[Plot, ...]:
     shown = [{"arm": told(row), **{k: v for k, v in row.items() if k != "arm"}} for row in rows]
-    lines = [
-        {"arm": arm.name if is_real else _line(arm), "n": arm.n} | mean_of(arm.losses).cells(metric) for arm in arms
-    ]
+    lines = [{"arm": _line(arm), "n": arm.n} | mean_of(arm.losses).cells(metric) for arm in arms]
     grid = [
         row for row in rows if row["arm"] in ("electrodes", "guided") and row["k_over_d"] is not None and _finite(row)
     ]

@@ -121,7 +121,7 @@ def test_a_recorded_teacher_is_ingested_and_studied_from_its_session(neuroloom, 
     arms = {row["arm"].partition(",")[0] for row in studied.document["tables"]["exchange"]}
     assert {"decoded", "shuffled", "surrogate"} <= arms
     assert "nats" in studied.document["tables"]["learning"][0]
-    assert {(row["k"], row["snr_db"]) for row in studied.document["tables"]["exchange"]} == {(None, None)}
+    assert {(row["k"], row["snr_db"]) for row in studied.document["tables"]["exchange"]} == {(4, None)}
     assert "grid" not in studied.document["tables"]
     (tmp_path / "long.toml").write_text(STUDY.replace("16, 32]", "16, 4096]"))
     said = neuroloom("study", "distill", "--config", tmp_path / "long.toml")

@@ -17,7 +17,8 @@ def saved(tmp_path):
     transformers = pytest.importorskip("transformers")
 
     def save(name, **settings):
-        config = getattr(transformers, f"{name}Config")(vocab_size=11, **settings)
+        torch.manual_seed(0)
+        config = getattr(transformers, f"{name}Config")(vocab_size=11, initializer_range=1.0, **settings)
         network = {"GPT2": "GPT2LMHeadModel", "Bert": "BertLMHeadModel", "Mamba": "MambaForCausalLM"}[name]
         getattr(transformers, network)(config).save_pretrained(tmp_path)
         return tmp_path
