@@ -11,6 +11,7 @@ before it took its lease is given one by `Silent`, and says nothing to that eith
 
 from __future__ import annotations
 
+import inspect
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -45,6 +46,9 @@ def living(work: Callable[P, R]) -> Callable[P, R]:
         with _lease(str(run), str(flow)) if run else nullcontext():  # called as a function it is no run
             return work(*args, **kwargs)
 
+    # Types that are written as text are looked up where `work` is written, not here.
+    lives.__signature__ = inspect.signature(work, eval_str=True)  # type: ignore[attr-defined]
+    lives.__annotations__ = inspect.get_annotations(work, eval_str=True)
     return lives
 
 
