@@ -14,18 +14,17 @@ from numpy.typing import NDArray
 from neuroloom.pipeline.scores._fidelity_measures import (
     LEAST,
     N_BINS,
+    Matrix,
     Measure,
     Pairs,
     Pieces,
+    Whole,
     drift,
     judged,
     measured,
     reliability,
     told,
 )
-
-Matrix = NDArray[np.float64]
-Whole = NDArray[np.int64]
 
 STRETCH = np.geomspace(0.1, 10.0, 81)  # factors on log odds that are tried
 FEWEST_ACTS = 8  # of a class or after a kind of event, below which nothing is said of it alone

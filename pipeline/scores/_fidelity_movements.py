@@ -11,18 +11,17 @@ from numpy.typing import NDArray
 from neuroloom.pipeline.scores._fidelity_measures import (
     LEAST,
     N_BINS,
+    Matrix,
     Measure,
     Pairs,
     Pieces,
+    Whole,
     drift,
     judged,
     measured,
     ratio,
     told,
 )
-
-Matrix = NDArray[np.float64]
-Whole = NDArray[np.int64]
 
 FEWEST_REPEATS = 3  # of a kind of event
 
