@@ -46,7 +46,7 @@ def test_a_watcher_waits_while_settings_are_wrong_and_goes_by_them_when_they_are
     store = Store(tmp_path / "store").create()
     store.settings_file.write_text("[inbox]\nscan_s = 0.01\n")
     gone_by, stop = [], threading.Event()
-    nothing = SimpleNamespace(step=dict, look=dict, catalog=SimpleNamespace(run_states=dict))
+    nothing = SimpleNamespace(step=dict, look=dict, catalog=SimpleNamespace(run_states=dict, knows_all=lambda: True))
 
     def looks(_store, settings, *_):
         gone_by.append(settings.inbox.scan_s)
