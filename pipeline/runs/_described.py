@@ -48,6 +48,7 @@ def _ports_said(network: ModularNetwork, session: str) -> dict[str, Any]:
 
 
 def rebuilt(said: Mapping[str, Any], topology: Path) -> ModularNetwork:
+    """The network that `described` told of, with first weights of its own."""
     network = ModularNetwork(Topology.read(topology), **said["settings"])
     for session, ports in said["sessions"].items():
         network.attach(session, *([Port.from_table(row) for row in ports[side]] for side in ("inputs", "outputs")))

@@ -45,7 +45,7 @@ from neuroloom.pipeline.runs.run_files import (
 from neuroloom.pipeline.runs.run_logs import RunLogs
 from neuroloom.pipeline.runs.shrinking import Shares, shrink_readouts
 from neuroloom.pipeline.runs.train_config import TrainConfig
-from neuroloom.pipeline.runs.windowing import Batch, Windows, counted
+from neuroloom.pipeline.runs.windowing import Batch, Windows, known_targets
 
 Progress = Callable[[int, float], None]
 PRUNED_BETWEEN = (0.2, 0.7)  # shares of the steps; the rest is for the network to recover
@@ -300,8 +300,7 @@ class Trainer:
         device, losses = self.fabric.device, {}
         for name, target in batch.targets.items():
             readout: Any = self.network.readout(batch.session, name)
-            in_time = torch.from_numpy(counted(scored, readout)).to(device)[None, :, None]
-            mask = batch.masks[name].to(device) & in_time
+            mask = known_targets(batch, name, scored, readout).to(device)
             n_known = self._summed(mask.sum()) if self.network.training else mask.sum()
             if n_known > 0 and self._port_weight(name, done) != 0:
                 said = outputs[self.terms.cut_of_port(name)][name].float()

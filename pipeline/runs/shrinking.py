@@ -20,12 +20,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from neuroloom.models import ModularNetwork
 from neuroloom.models.readouts import FromAreas
-from neuroloom.pipeline.runs.windowing import Batch, Windows, counted
+from neuroloom.pipeline.runs.windowing import Batch, Windows, known_targets
 
 SHARES = tuple(round(0.1 * step, 1) for step in range(10, -1, -1))
 WINDOWS_FOR_CONSTANTS = 256  # of each session, spread over its training time
@@ -88,7 +87,7 @@ def _best_constants(
     rest_11AH = part.weight.new_zeros(1, 1, part.n_areas, part.weight.shape[3])
     every = np.ones(batches[0].scored.size, dtype=bool)
     known = [
-        (batch.targets[port].to(rest_11AH.device), _known(batch, port, every, readout).to(rest_11AH.device))
+        (batch.targets[port].to(rest_11AH.device), known_targets(batch, port, every, readout).to(rest_11AH.device))
         for batch in batches
     ]
     n_known = sum(int(mask.sum()) for _, mask in known)
@@ -121,7 +120,7 @@ def _losses(
         state_BTAH = _states(network, batch)
         for port, target_BTC in batch.targets.items():
             readout: Any = network.readout(batch.session, port)
-            mask = _known(batch, port, batch.scored, readout).to(state_BTAH.device)
+            mask = known_targets(batch, port, batch.scored, readout).to(state_BTAH.device)
             parts = constants[batch.session][port]
             if parts and bool(mask.any()):
                 losses = []
@@ -131,11 +130,6 @@ def _losses(
                 key = (batch.session, port)
                 sums[key] = sums.get(key, np.zeros(len(SHARES))) + np.array(losses)
     return sums
-
-
-def _known(batch: Batch, port: str, scored: NDArray[np.bool_], readout: Any) -> Tensor:
-    """The mask (B, T, C) of what is known of a port where it counts."""
-    return batch.masks[port] & torch.from_numpy(counted(scored, readout))[None, :, None]
 
 
 def _states(network: ModularNetwork, batch: Batch) -> Tensor:

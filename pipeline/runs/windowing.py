@@ -53,13 +53,16 @@ class Batch:
         return f"<Batch of {visible(self.session)}: inputs {ins}, targets {outs}>"
 
 
-def counted(scored: NDArray[np.bool_], readout: Any) -> NDArray[np.bool_]:
-    """Of the bins (T,) that are scored, those before which a readout has seen as much of the past as it needs.
+def known_targets(batch: Batch, port: str, scored: NDArray[np.bool_], readout: Any) -> Tensor:
+    """The mask (B, T, C) of what is known of a port in the bins (T,) that count.
 
-    A window that is too short for that is counted from its half on.
+    They are those that are scored, and before which its readout has seen as much of the past as it needs; of a window
+    that is too short for that, those from its half on.
     """
+    import torch
+
     reach_bins = min(getattr(readout, "reach_bins", 0), len(scored) // 2)
-    return scored & (np.arange(len(scored)) >= reach_bins)
+    return batch.masks[port] & torch.from_numpy(scored & (np.arange(len(scored)) >= reach_bins))[None, :, None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

@@ -111,6 +111,26 @@ class Look:
         rivals = train_rivals(conditions, against, seeds=numbers, folder=home, progress=progress)
         return [run, *(replace(one, name=run.name) for one in again)], rivals
 
+    def trained_again(self, seeds: int) -> list[Run]:
+        """The trainings from other seeds that `evaluate` made, one fewer than `seeds`.
+
+        Raises StoreError where one is missing, not whole, or of other settings.
+        """
+        from neuroloom.pipeline.runs.run import Run
+        from neuroloom.pipeline.scores.rivals import AGAIN
+
+        found, first = list[Run](), self.run.config.seed
+        for seed in range(first + 1, first + seeds):
+            folder, wanted = self.folder / RIVALS / f"{AGAIN}-{seed}", replace(self.run.config, seed=seed, processes=1)
+            one = Run.open(folder) if (folder / CHECKPOINT).is_file() else None
+            if one is None or not one.is_whole or one.config != wanted:
+                raise StoreError(
+                    f"{self.name}: is not trained from seed {seed}; `neuroloom evaluate {self.name} --seeds {seeds}` "
+                    f"trains it from all {seeds}"
+                )
+            found.append(one)
+        return found
+
     def same_pathways(self, against: Sequence[str], seeds: int) -> list[str]:
         """A remark for each network to compare with half of whose pathways, or more, are those of the run itself.
 
@@ -171,30 +191,6 @@ class Look:
 def evaluate_run(name: str, store: Store, **how: Any) -> Scores:
     """Score a run beside its baselines; see `Look.evaluate`."""
     return Look(name=name, store=store).evaluate(**how)
-
-
-def trained_again(name: str, store: Store, seeds: int) -> list[Run]:
-    """The trainings of a run from other seeds that `evaluate_run` made, one fewer than `seeds`.
-
-    Raises StoreError where one is missing, not whole, or of other settings.
-    """
-    from neuroloom.pipeline.runs.run import Run
-    from neuroloom.pipeline.scores.rivals import AGAIN
-
-    if seeds == 1:
-        return []
-    run, found, home = open_run(store, name), list[Run](), store.run_folder(name) / RIVALS
-    first = run.config.seed
-    for seed in range(first + 1, first + seeds):
-        folder, wanted = home / f"{AGAIN}-{seed}", replace(run.config, seed=seed, processes=1)
-        one = Run.open(folder) if (folder / CHECKPOINT).is_file() else None
-        if one is None or not one.is_whole or one.config != wanted:
-            raise StoreError(
-                f"{name}: is not trained from seed {seed}; `neuroloom evaluate {name} --seeds {seeds}` trains it from "
-                f"all {seeds}"
-            )
-        found.append(one)
-    return found
 
 
 def worse_of(name: str, store: Store) -> WorseTargets:

@@ -7,9 +7,9 @@ from pathlib import Path
 from neuroloom.ingest import durable
 from neuroloom.pipeline import verdicts
 from neuroloom.pipeline.runs.run_files import PREDICTED
-from neuroloom.pipeline.runs.running import open_run, opened
+from neuroloom.pipeline.runs.running import opened
 from neuroloom.pipeline.scores.evaluation import mean_of
-from neuroloom.pipeline.scores.judging import trained_again
+from neuroloom.pipeline.scores.judging import Look
 from neuroloom.pipeline.store import Store, StoreError
 
 
@@ -23,8 +23,8 @@ def predict_run(name: str, session_id: str, store: Store, *, seeds: int = 1) -> 
     """
     from neuroloom.ingest.hdf5_files import new_hdf5
 
-    run = open_run(store, name)
-    runs = [run, *trained_again(name, store, seeds)]
+    look = Look(name=name, store=store)
+    run, runs = look.run, [look.run, *look.trained_again(seeds)]
     with opened(store, session_id) as session:
         known = run.network.session_names
         if session_id not in known:
