@@ -262,12 +262,11 @@ def inbox(
     """Every drop, its state, and why it waits."""
     from neuroloom.pipeline.catalog import Catalog
     from neuroloom.pipeline.config import wrong_settings
-    from neuroloom.pipeline.noting import rebuild
+    from neuroloom.pipeline.noting import note_all
 
     place = _store(store).existing()
     catalog = Catalog.of(place)
-    if not catalog.knows_all():  # a new one, or one that was lost: the files tell
-        rebuild(place, catalog)
+    note_all(place, catalog)
     n_shown = last if as_json or last is not None else 500
     drops = catalog.drops() if n_shown is None else catalog.newest_drops(n_shown)[::-1]
     rows = [drop.as_dict() for drop in drops]

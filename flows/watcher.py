@@ -19,7 +19,7 @@ from neuroloom.pipeline.boxed.box import BoxAwayError, box_of
 from neuroloom.pipeline.catalog import Catalog, away
 from neuroloom.pipeline.config import ConfigError, Settings
 from neuroloom.pipeline.drops.reconciling import Reconciler
-from neuroloom.pipeline.noting import rebuild
+from neuroloom.pipeline.noting import note_all, rebuild
 from neuroloom.pipeline.reviewing import review_index
 from neuroloom.pipeline.store import Store
 
@@ -90,8 +90,7 @@ class _Watching:
         """Settings, inbox, runs, front page. Raises what the disk, the database, the box or the settings raise."""
         self._go_by_settings()
         reconciler, silent = self.looks = self.looks or self._made()
-        if not reconciler.catalog.knows_all():  # lost, and made anew by whoever opened it first: the files tell
-            rebuild(self.store, reconciler.catalog)
+        note_all(self.store, reconciler.catalog)
         news = reconciler.step(), reconciler.catalog.run_states()
         silent.look()
         # The front page of a large store takes a while: nine tenths of the time are the inbox's.

@@ -14,6 +14,7 @@ STATES = (SEEN, SETTLING, READY, SUBMITTED, RUNNING, DONE, RETRY, QUARANTINED, I
 OPEN = (SEEN, SETTLING, READY, SUBMITTED, RUNNING, RETRY)
 WAITING = (SEEN, SETTLING)
 IN_FLIGHT = (SUBMITTED, RUNNING)
+SESSIONS, ALL = "sessions", "all"
 
 _OPEN_SQL = f"state IN ({', '.join(repr(state) for state in OPEN)})"
 
@@ -91,6 +92,14 @@ class ContentRow(Base):
     digest: Mapped[str] = mapped_column(String, primary_key=True)
     id: Mapped[str] = mapped_column(String, primary_key=True)
     version: Mapped[str] = mapped_column(String, primary_key=True)
+
+
+class KnownRow(Base):
+    """Files of the store that the catalog was told all of since it was made: SESSIONS, or ALL."""
+
+    __tablename__ = "known"
+
+    files: Mapped[str] = mapped_column(String, primary_key=True)
 
 
 class DayRow(Base):

@@ -5,6 +5,7 @@
     run       a training or study run; its truth is its folder
     check     when a version was last read to the byte, and what was damaged
     alert     what people were told, or are to be told
+    known     of which files it was told all since it was made
     lease     until when a run of the dashboard need not be heard of again
 
     SEEN -> SETTLING -> READY -> SUBMITTED -> RUNNING -> DONE
@@ -37,6 +38,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from neuroloom.pipeline._tables import (
+    ALL,
     DONE,
     IGNORED,
     IN_FLIGHT,
@@ -46,6 +48,7 @@ from neuroloom.pipeline._tables import (
     RETRY,
     RUNNING,
     SEEN,
+    SESSIONS,
     SETTLING,
     STATES,
     SUBMITTED,
@@ -55,6 +58,7 @@ from neuroloom.pipeline._tables import (
     ContentRow,
     DayRow,
     Drop,
+    KnownRow,
     LeaseRow,
     RunRow,
     SessionRow,
@@ -63,11 +67,10 @@ from neuroloom.pipeline.migrations import bring_up_to_date
 from neuroloom.pipeline.store import CATALOG_VARIABLE, CATALOG_WANTED, Store, StoreError
 
 __all__ = [
-    "DONE", "IGNORED", "IN_FLIGHT", "OPEN", "QUARANTINED", "READY", "RETRY", "RUNNING", "SEEN", "SETTLING", "STATES",
-    "SUBMITTED", "WAITING", "Catalog", "Drop", "RunRow", "SessionRow", "away", "digests_in",
+    "ALL", "DONE", "IGNORED", "IN_FLIGHT", "OPEN", "QUARANTINED", "READY", "RETRY", "RUNNING", "SEEN", "SESSIONS",
+    "SETTLING", "STATES", "SUBMITTED", "WAITING", "Catalog", "Drop", "RunRow", "SessionRow", "away", "digests_in",
 ]  # fmt: skip
 
-ALL_NOTED = ("", "", "")  # in place of a content: its digest, session and version
 BUSY_S = 30.0  # for so long SQLite waits for whoever holds the file
 
 
@@ -272,17 +275,17 @@ class Catalog:
             _put(session, ContentRow, _contents(session_id, version, manifest))
             _put(session, DayRow, _days(session_id, version, days))
 
-    def knows_all(self) -> bool:
-        """True where every version that was published without being announced is noted."""
+    def knows(self, files: str) -> bool:
+        """True where it was told of all these files since it was made, SESSIONS or ALL: since then it is told each."""
         with self._session() as session:
-            return session.get(ContentRow, ALL_NOTED) is not None
+            return session.get(KnownRow, files) is not None
 
-    def note_that_all_are_known(self) -> None:
-        """From now on `knows_all`; nothing is written where it does."""
-        if self.knows_all():
+    def note_that_it_knows(self, files: str) -> None:
+        """From now on it `knows` these files, SESSIONS or ALL; nothing is written where it does."""
+        if self.knows(files):
             return
         with self._session() as session, session.begin():
-            _put(session, ContentRow, [dict(zip(("digest", "id", "version"), ALL_NOTED, strict=True))])
+            _put(session, KnownRow, [{"files": files}])
 
     def holding(self, digests: Iterable[str]) -> list[tuple[str, str]]:
         """The versions that hold all of these contents, as (session, version), oldest version first.
@@ -312,8 +315,7 @@ class Catalog:
     def noted_versions(self) -> set[tuple[str, str]]:
         """Every (session, version) whose contents are noted, or announced."""
         with self._session() as session:
-            query = select(ContentRow.id, ContentRow.version).where(ContentRow.digest != ALL_NOTED[0]).distinct()
-            rows = session.execute(query)
+            rows = session.execute(select(ContentRow.id, ContentRow.version).distinct())
             return {(session_id, version) for session_id, version in rows}
 
     def known_versions(self) -> set[tuple[str, str]]:

@@ -3,6 +3,7 @@
 note_new         versions that it does not know, the others are not read   } a session's truth is its manifest
 note_published   those of some sessions, or all                            }
 rebuild          these, the drops that originals and quarantine tell of, and the runs that their folders tell of
+note_all         the same, once in the life of a catalog
 noted_run        a run while it goes on
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from neuroloom.ingest import durable
-from neuroloom.pipeline.catalog import DONE, OPEN, QUARANTINED, RETRY, RUNNING, Catalog
+from neuroloom.pipeline.catalog import ALL, DONE, OPEN, QUARANTINED, RETRY, RUNNING, SESSIONS, Catalog
 from neuroloom.pipeline.dates import days_in
 from neuroloom.pipeline.documents import readable_document_of
 from neuroloom.pipeline.store import AMENDED, Store
@@ -46,7 +47,15 @@ def rebuild(store: Store, catalog: Catalog) -> int:
     for record in _records(store.quarantine, "reason.json"):
         if record["name"] not in still_open and (record["name"], str(record.get("digest", ""))) not in known:
             _restore(catalog, record, QUARANTINED, str(record.get("reason", "")))
+    if all(folder.is_dir() for folder in store.ways):  # else what one tells that is away is still to come
+        catalog.note_that_it_knows(ALL)
     return n_sessions
+
+
+def note_all(store: Store, catalog: Catalog) -> None:
+    """`rebuild` a catalog that is new, or was lost and made anew by whoever opened it first."""
+    if not catalog.knows(ALL):
+        rebuild(store, catalog)
 
 
 @contextmanager
@@ -88,7 +97,7 @@ def note_published(store: Store, catalog: Catalog, session_ids: Sequence[str] | 
         catalog.add_sessions([_noted(store, folder) for folder in folders])
         n_versions += len(folders)
     if session_ids is None:
-        catalog.note_that_all_are_known()
+        catalog.note_that_it_knows(SESSIONS)
     return n_versions
 
 
@@ -116,7 +125,7 @@ def note_new(store: Store, catalog: Catalog) -> None:
     there = {(session_id, name) for session_id, names in store.published().items() for name in names}
     note_published(store, catalog, sorted({name for name, _ in there - (known & catalog.noted_versions())}))
     _forget(store, catalog, known - there)
-    catalog.note_that_all_are_known()
+    catalog.note_that_it_knows(SESSIONS)
 
 
 def _forget(store: Store, catalog: Catalog, versions: Iterable[tuple[str, str]]) -> None:

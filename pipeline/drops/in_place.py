@@ -11,7 +11,7 @@ from neuroloom.pipeline.boxed.sniffing import READ_ERRORS
 from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.drops import inbox
 from neuroloom.pipeline.drops.identity import grouped
-from neuroloom.pipeline.noting import note_new, note_published
+from neuroloom.pipeline.noting import note_all, note_new, note_published
 from neuroloom.pipeline.store import Store
 
 Progress = Callable[[str], None]
@@ -31,6 +31,7 @@ def ingest_paths(
     from neuroloom.pipeline.drops.ingesting import IngestResult, ingest_drop
 
     catalog = Catalog.of(store)
+    note_all(store, catalog)
     note_new(store, catalog)  # what was copied into the store, or came back with an older catalog
     results: list[dict[str, Any]] = []
     for group in grouped(paths):

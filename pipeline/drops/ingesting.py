@@ -20,7 +20,7 @@ from neuroloom.ingest.session import Session
 from neuroloom.ingest.words import listed
 from neuroloom.pipeline import removed, subjects, verdicts
 from neuroloom.pipeline.boxed.box import Inside, Unboxed
-from neuroloom.pipeline.catalog import Catalog, digests_in
+from neuroloom.pipeline.catalog import SESSIONS, Catalog, digests_in
 from neuroloom.pipeline.config import AS_SET
 from neuroloom.pipeline.dates import days_in, make_secret
 from neuroloom.pipeline.documents import readable_document_of
@@ -289,7 +289,7 @@ def published(store: Store, digests: Iterable[str]) -> Path | None:
     wanted = set(digests)
     catalog = Catalog.of(store)
     try:
-        if not catalog.knows_all():
+        if not catalog.knows(SESSIONS):
             note_new(store, catalog)
         found = catalog.holding(wanted)
     finally:

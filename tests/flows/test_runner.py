@@ -7,7 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from neuroloom.flows import runner, telling, watcher
+from neuroloom.pipeline.catalog import DONE, Catalog
 from neuroloom.pipeline.config import Settings
+from neuroloom.pipeline.listing import listed_sessions
 from neuroloom.pipeline.store import Store
 
 
@@ -46,7 +48,7 @@ def test_a_watcher_waits_while_settings_are_wrong_and_goes_by_them_when_they_are
     store = Store(tmp_path / "store").create()
     store.settings_file.write_text("[inbox]\nscan_s = 0.01\n")
     gone_by, stop = [], threading.Event()
-    nothing = SimpleNamespace(step=dict, look=dict, catalog=SimpleNamespace(run_states=dict, knows_all=lambda: True))
+    nothing = SimpleNamespace(step=dict, look=dict, catalog=SimpleNamespace(run_states=dict, knows=lambda _: True))
 
     def looks(_store, settings, *_):
         gone_by.append(settings.inbox.scan_s)
@@ -68,6 +70,19 @@ def test_a_watcher_waits_while_settings_are_wrong_and_goes_by_them_when_they_are
         thread.join()
     assert gone_by == [0.01, 0.02]
     assert "the inbox is looked at again" in caplog.text
+
+
+def test_a_watcher_rebuilds_a_lost_catalog_also_where_a_page_has_noted_the_sessions_first(tmp_path, monkeypatch):
+    store = Store(tmp_path / "store").create()
+    (store.originals / "x").mkdir()
+    (store.originals / "x" / "drop.json").write_text('{"name": "a.edf", "folder": "x"}')
+    listed_sessions(store)
+    catalog, stop = Catalog.of(store), threading.Event()
+    looks = SimpleNamespace(step=stop.set, look=dict, catalog=catalog)
+    monkeypatch.setattr(watcher, "_looks", lambda *_: (looks, looks))
+    watcher.watch(store, stop)
+    assert [(drop.name, drop.state) for drop in catalog.drops()] == [("a.edf", DONE)]
+    catalog.close()
 
 
 def test_alerts_are_told_again_when_settings_are_mended(tmp_path, monkeypatch, caplog):

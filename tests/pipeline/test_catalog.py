@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from neuroloom.pipeline.catalog import (
+    ALL,
     DONE,
     IGNORED,
     QUARANTINED,
@@ -13,11 +14,12 @@ from neuroloom.pipeline.catalog import (
     RETRY,
     RUNNING,
     SEEN,
+    SESSIONS,
     SETTLING,
     SUBMITTED,
     Catalog,
 )
-from neuroloom.pipeline.noting import note_new, noted_run, rebuild
+from neuroloom.pipeline.noting import note_all, note_new, noted_run, rebuild
 
 from .. import servers
 
@@ -135,6 +137,31 @@ def test_a_lost_catalog_comes_back_from_the_files(store, catalog):
     assert [(row.id, row.version, row.manifest) for row in catalog.sessions()] == [
         ("sub-01_ses-01", "v001", {"subject": "01"})
     ]
+
+
+def refused(store):
+    (store.quarantine / "x").mkdir()
+    (store.quarantine / "x" / "reason.json").write_text('{"name": "a.edf", "folder": "x", "reason": "torn"}')
+
+
+def test_all_files_are_noted_once_also_where_the_sessions_were_before(store, catalog):
+    refused(store)
+    note_new(store, catalog)
+    assert (catalog.knows(SESSIONS), catalog.knows(ALL), catalog.drops()) == (True, False, [])
+    note_all(store, catalog)
+    assert (catalog.knows(ALL), [drop.state for drop in catalog.drops()]) == (True, [QUARANTINED])
+    catalog.forget_drop(catalog.drops()[0].id)
+    note_all(store, catalog)
+    assert catalog.drops() == []
+
+
+def test_what_a_folder_tells_that_is_away_is_noted_when_it_is_back(store, catalog):
+    refused(store)
+    store.quarantine.rename(store.root / "away")
+    note_all(store, catalog)
+    (store.root / "away").rename(store.quarantine)
+    note_all(store, catalog)
+    assert [drop.name for drop in catalog.drops()] == ["a.edf"]
 
 
 def runs_of(store):

@@ -21,11 +21,11 @@ from neuroloom.ingest._nwb_layout import INDEX_VERSION
 from neuroloom.ingest._nwb_older import STEPS
 from neuroloom.ingest._nwb_read import SessionFile, SessionFileError, read_index
 from neuroloom.pipeline._tables import Base
-from neuroloom.pipeline.catalog import DONE, QUARANTINED, Catalog
+from neuroloom.pipeline.catalog import ALL, DONE, QUARANTINED, SESSIONS, Catalog
 from neuroloom.pipeline.migrations import CatalogVersionError, current, newest
 
 OLDER = Path(__file__).parents[1] / "older" / "written-before.tar.xz"
-SESSIONS = ("session-1a", "session-1b", "session-1c")
+OLD_SESSIONS = ("session-1a", "session-1b", "session-1c")
 CATALOGS = ("catalog-1.sqlite", "catalog-2.sqlite")
 
 
@@ -39,7 +39,7 @@ def older(tmp_path) -> Path:
 # sessions ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", SESSIONS)
+@pytest.mark.parametrize("name", OLD_SESSIONS)
 def test_an_older_session_opens_with_all_it_holds(name, older):
     with Session.open(older / name) as session:
         assert session.id == "sub-07_ses-01_task-reach"
@@ -56,7 +56,7 @@ def test_an_older_session_opens_with_all_it_holds(name, older):
         assert session.quality["eeg"]["bad_channels"] == ["eeg1"]
 
 
-@pytest.mark.parametrize("name", SESSIONS)
+@pytest.mark.parametrize("name", OLD_SESSIONS)
 def test_an_older_session_is_verified_and_not_touched(name, older):
     before = {path.name: path.read_bytes() for path in (older / name).iterdir()}
     assert manifest.verify(older / name) == []
@@ -65,7 +65,7 @@ def test_an_older_session_is_verified_and_not_touched(name, older):
 
 
 def test_the_oldest_session_is_published_anew_in_the_present_format(older):
-    with Session.open(older / SESSIONS[0]) as old:
+    with Session.open(older / OLD_SESSIONS[0]) as old:
         new = old.save(older / "new")
     assert read_index(SessionFile(older / "new" / "session.nwb"))["version"] == INDEX_VERSION
     assert new["codes"].times_s.tolist() == [0.1, 0.25, 0.9]
@@ -116,6 +116,16 @@ def test_a_catalog_from_just_before_versions_is_marked_and_left_as_it_is(tmp_pat
     url = f"sqlite:///{tmp_path / 'catalog.sqlite'}"
     Base.metadata.create_all(create_engine(url))
     assert current(Catalog.at(url).engine) == newest()
+
+
+def test_a_catalog_that_knew_all_sessions_knows_them_and_is_told_all_files_anew(tmp_path):
+    url = f"sqlite:///{tmp_path / 'catalog.sqlite'}"
+    with Catalog.at(url).engine.begin() as connection:
+        connection.execute(text("DROP TABLE known"))
+        connection.execute(text("INSERT INTO contents VALUES ('', '', '')"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0006'"))
+    catalog = Catalog.at(url)
+    assert (catalog.knows(SESSIONS), catalog.knows(ALL), catalog.noted_versions()) == (True, False, set())
 
 
 def test_opening_again_changes_nothing(older):

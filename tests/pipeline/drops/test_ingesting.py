@@ -311,7 +311,8 @@ def test_a_catalog_from_before_it_knew_days_is_filled_first(person, store):
     ingest_path(unnamed(person, "eeg"), store, sorter=None)
     catalog = Catalog.of(store)
     with catalog.engine.begin() as connection:
-        connection.execute(text("DROP TABLE days"))
+        for table in ("days", "known"):
+            connection.execute(text(f"DROP TABLE {table}"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0004'"))
     catalog.close()
     gaze = unnamed(person, "gaze").rename(person.parent / "track.asc")
