@@ -58,7 +58,8 @@ def _processor_s() -> float:
 def drop_many(work: Path, n_drops: int, n_ingest: int) -> None:
     """Looks at an inbox of so many recordings, and the ingest of some of them by one worker."""
     from neuroloom.pipeline.boxed.box import box_of
-    from neuroloom.pipeline.catalog import SUBMITTED, Catalog
+    from neuroloom.pipeline.catalog import Catalog
+    from neuroloom.pipeline.catalog.tables import SUBMITTED
     from neuroloom.pipeline.config import InboxSettings, IngestSettings, Settings
     from neuroloom.pipeline.drops.claimed import ingest_claimed
     from neuroloom.pipeline.drops.reconciling import Reconciler
@@ -84,7 +85,7 @@ def drop_many(work: Path, n_drops: int, n_ingest: int) -> None:
             looks.step()
         with timed("look at which nothing happens", n_drops, "drops"):
             looks.step()
-    chosen = catalog.drops(SUBMITTED)[:n_ingest]
+    chosen = catalog.drops.every(SUBMITTED)[:n_ingest]
     with box_of(store, settings.box) as inside:
         first, *rest = chosen
         ingest_claimed(store, catalog, settings, _claim(catalog, first.id), inside=inside)  # imports what all need
@@ -102,12 +103,13 @@ def drop_many(work: Path, n_drops: int, n_ingest: int) -> None:
 
 
 def _claim(catalog, drop_id):  # type: ignore[no-untyped-def]
-    return catalog.claim(drop_id, owner="benchmark", lease_s=3600)
+    return catalog.drops.claim(drop_id, owner="benchmark", lease_s=3600)
 
 
 def list_many(work: Path, n_rows: int) -> None:
     """A catalog of so many drops, listed."""
-    from neuroloom.pipeline.catalog import DONE, READY, Catalog
+    from neuroloom.pipeline.catalog import Catalog
+    from neuroloom.pipeline.catalog.tables import DONE, READY
     from neuroloom.pipeline.reviewing import review_index
     from neuroloom.pipeline.store import Store
 
@@ -127,11 +129,11 @@ def list_many(work: Path, n_rows: int) -> None:
     print(f"\ncatalog of {n_rows} drops")
     with timed("written", n_rows, "rows"):
         for first in range(0, n_rows, 10000):
-            catalog.add_drops(rows[first : first + 10000])
+            catalog.drops.add_many(rows[first : first + 10000])
     looks: dict[str, Callable[[], object]] = {
         "counted by state": catalog.counts,
-        "those that are open": lambda: catalog.drops(READY),
-        "a page of the newest 500, as `neuroloom inbox` shows": lambda: catalog.newest_drops(500),
+        "those that are open": lambda: catalog.drops.every(READY),
+        "a page of the newest 500, as `neuroloom inbox` shows": lambda: catalog.drops.newest(500),
         "every row": catalog.drops,
         "the front page, at first": lambda: review_index(store),
         "the front page, again": lambda: review_index(store),

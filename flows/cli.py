@@ -268,9 +268,9 @@ def inbox(
     catalog = Catalog.of(place)
     note_all(place, catalog)
     n_shown = last if as_json or last is not None else 500
-    drops = catalog.drops() if n_shown is None else catalog.newest_drops(n_shown)[::-1]
+    drops = catalog.drops.every() if n_shown is None else catalog.drops.newest(n_shown)[::-1]
     rows = [drop.as_dict() for drop in drops]
-    n_earlier = sum(catalog.counts().values()) - len(rows)
+    n_earlier = sum(catalog.drops.counts().values()) - len(rows)
     catalog.close()
     if wrong := wrong_settings(place):
         say(f"drops wait, and nothing new begins: {wrong}")
@@ -359,7 +359,7 @@ def main() -> None:
     except Exception as error:
         from sqlalchemy.exc import DBAPIError, OperationalError  # here, since most commands do without a catalog
 
-        from neuroloom.pipeline.catalog import away, is_damage
+        from neuroloom.pipeline.catalog.opening import away, is_damage
 
         if isinstance(error, OperationalError):  # a full disk, or no server
             say(f"neuroloom: {away(error)}; `neuroloom doctor` says what is in its way")

@@ -76,7 +76,7 @@ def _library(name: str) -> dict[str, Any]:
 def _tried(check: Callable[[Store], str], store: Store) -> tuple[bool, str]:
     from sqlalchemy.exc import DBAPIError
 
-    from neuroloom.pipeline.catalog import away
+    from neuroloom.pipeline.catalog.opening import away
 
     try:
         return True, check(store)
@@ -100,7 +100,7 @@ def _catalog(store: Store) -> str:
     from neuroloom.pipeline.catalog import Catalog
 
     catalog = Catalog.of(store)
-    n_drops = sum(catalog.counts().values())
+    n_drops = sum(catalog.drops.counts().values())
     catalog.close()
     return f"{catalog.engine.dialect.name}, {n_drops} drops"
 
@@ -169,7 +169,7 @@ def _clock(store: Store) -> str:
     if abs(skew_s) > MOST_SKEW_S:
         raise OSError(f"the clock of the disk is {skew_s:+.0f} s from this machine's; set both by the network")
     catalog = Catalog.of(store)
-    latest = max((drop.changed_at for drop in catalog.drops()), default=0.0)
+    latest = max((drop.changed_at for drop in catalog.drops.every()), default=0.0)
     catalog.close()
     if latest > time.time() + MOST_SKEW_S:
         raise OSError(f"something is noted {latest - time.time():.0f} s in the future: this clock was set back")
@@ -195,7 +195,8 @@ def _ports(store: Store) -> str:
 
 def _service(store: Store) -> str:
     """Whether what waits for the service has one."""
-    from neuroloom.pipeline.catalog import READY, Catalog
+    from neuroloom.pipeline.catalog import Catalog
+    from neuroloom.pipeline.catalog.tables import READY
 
     url = os.environ.get("PREFECT_API_URL", "")
     if url and not _answers(f"{url}/ready"):
@@ -203,7 +204,7 @@ def _service(store: Store) -> str:
     if url and not _lets_in(url):
         raise OSError(f"the Prefect server at {url} wants another password (PREFECT_API_AUTH_STRING)")
     catalog = Catalog.of(store)
-    waiting = [drop for drop in catalog.drops(READY) if time.time() - drop.changed_at > NOBODY_S]
+    waiting = [drop for drop in catalog.drops.every(READY) if time.time() - drop.changed_at > NOBODY_S]
     catalog.close()
     if waiting:
         why = waiting[0].reason or "nothing takes what waits; `neuroloom up` does"
@@ -213,12 +214,13 @@ def _service(store: Store) -> str:
 
 def _leases(store: Store) -> str:
     """Work whose worker has not been heard of: the watcher takes it up again, where one runs."""
-    from neuroloom.pipeline.catalog import IN_FLIGHT, Catalog
+    from neuroloom.pipeline.catalog import Catalog
+    from neuroloom.pipeline.catalog.tables import IN_FLIGHT
 
     ingest = Settings.of(store).ingest
     catalog = Catalog.of(store)
-    stale = catalog.expired(longest_lease_s=max(ingest.lease_s, ingest.queue_s))
-    n_held = len(catalog.drops(*IN_FLIGHT))
+    stale = catalog.drops.expired(longest_lease_s=max(ingest.lease_s, ingest.queue_s))
+    n_held = len(catalog.drops.every(*IN_FLIGHT))
     catalog.close()
     if stale:
         held = _first([drop.name for drop in stale])

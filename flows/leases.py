@@ -25,7 +25,8 @@ from prefect import runtime
 from neuroloom.flows.environment import INGEST_DEPLOYMENT
 from neuroloom.flows.submitting import UNREACHABLE, end_run, runs_going_on
 from neuroloom.pipeline.care.alerting import Alerts
-from neuroloom.pipeline.catalog import IN_FLIGHT, Catalog
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog.tables import IN_FLIGHT
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.drops.claimed import renewed
 from neuroloom.pipeline.store import Store
@@ -56,7 +57,7 @@ def living(work: Callable[P, R]) -> Callable[P, R]:
 def _lease(run: str, flow: str) -> Iterator[None]:
     store = Store.here()
     catalog, lease_s = Catalog.of(store), Settings.of(store).ingest.lease_s
-    hold = partial(catalog.hold_run, run, flow=flow, lease_s=lease_s)
+    hold = partial(catalog.leases.hold, run, flow=flow, lease_s=lease_s)
     try:
         with renewed(hold, lease_s=lease_s):
             yield
@@ -89,7 +90,7 @@ class Silent:
         if self.deployments and now - self._asked_s >= ASK_S:
             self._asked_s = now
             self._lease_all()
-        silent = self.catalog.silent_runs(longest_lease_s=lease_s)
+        silent = self.catalog.leases.silent(longest_lease_s=lease_s)
         self._since = {run: self._since.get(run, now) for run in silent}
         for run, flow in silent.items():
             if now - self._since[run] >= lease_s:
@@ -103,9 +104,9 @@ class Silent:
         except UNREACHABLE as error:
             log.info("nobody says which runs go on: %s", error)
             return
-        holders = self.catalog.leased_runs() | {drop.owner for drop in self.catalog.drops(*IN_FLIGHT)}
+        holders = self.catalog.leases.held() | {drop.owner for drop in self.catalog.drops.every(*IN_FLIGHT)}
         for run in going_on.keys() - holders:
-            self.catalog.hold_run(run, flow=going_on[run], lease_s=0)
+            self.catalog.leases.hold(run, flow=going_on[run], lease_s=0)
 
     def _ask_after(self, run: str, flow: str) -> None:
         try:
@@ -114,6 +115,6 @@ class Silent:
             log.info("run %s is not asked after: %s", run, error)
             self._since[run] = self.steady()
             return
-        self.catalog.forget_lease(run)
+        self.catalog.leases.forget(run)
         if has_died and flow != INGEST:
             Alerts(self.store, self.catalog, self.settings.alerts).note_failure(flow, run)

@@ -17,7 +17,8 @@ from prefect.states import Completed, Failed
 from neuroloom.flows import artifacts
 from neuroloom.flows.leases import living
 from neuroloom.pipeline.boxed.box import Inside, box_of
-from neuroloom.pipeline.catalog import Catalog, Drop
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog.tables import Drop
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.drops.claimed import fail, held, ingest_claimed
 from neuroloom.pipeline.reviewing import review_index, review_session
@@ -50,7 +51,7 @@ def ingest_recording(drop_ids: list[int]) -> State[Any]:
 
 
 def _ingest_one(store: Store, catalog: Catalog, settings: Settings, drop_id: int, owner: str) -> dict[str, Any]:
-    drop = catalog.claim(drop_id, owner=owner, lease_s=settings.ingest.lease_s)
+    drop = catalog.drops.claim(drop_id, owner=owner, lease_s=settings.ingest.lease_s)
     if drop is None:
         get_run_logger().info("drop %d has ended, or another run holds it", drop_id)
         return {"sessions": [], "failed": False}
@@ -101,7 +102,7 @@ def name_run(sessions: Sequence[str]) -> None:
 
 
 def _claimed(catalog: Catalog, drop_id: int) -> Drop:
-    drop = catalog.drop(drop_id)
+    drop = catalog.drops.get(drop_id)
     if drop is None:
         raise LookupError(f"drop {drop_id} is not in the catalog")
     return drop

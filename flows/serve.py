@@ -222,7 +222,9 @@ def wait_until_idle(served: Served, timeout_s: float, *, scan_s: float = 0.5) ->
         while not is_idle(store, catalog) or _runs_going(served):
             served.check()
             if time.monotonic() > ends_s:
-                waiting = ", ".join(f"{d.name} ({d.state} {d.reason})" for d in catalog.drops() if d.state != "DONE")
+                waiting = ", ".join(
+                    f"{d.name} ({d.state} {d.reason})" for d in catalog.drops.every() if d.state != "DONE"
+                )
                 raise TimeoutError(f"after {timeout_s:g} s these have not ended: {waiting or os.listdir(store.inbox)}")
             time.sleep(scan_s)
     finally:

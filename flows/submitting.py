@@ -26,7 +26,7 @@ from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.states import Cancelled, Crashed
 
 from neuroloom.flows.environment import INGEST_DEPLOYMENT
-from neuroloom.pipeline.catalog import Drop
+from neuroloom.pipeline.catalog.tables import Drop
 from neuroloom.pipeline.config import IngestSettings
 from neuroloom.pipeline.drops.reconciling import SubmitError
 

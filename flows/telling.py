@@ -10,7 +10,8 @@ from sqlalchemy.exc import DBAPIError
 
 from neuroloom.flows.environment import review_url
 from neuroloom.pipeline.care.alerting import Alerts
-from neuroloom.pipeline.catalog import Catalog, away
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog.opening import away
 from neuroloom.pipeline.config import ConfigError, Settings
 from neuroloom.pipeline.store import Store
 

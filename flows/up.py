@@ -11,7 +11,9 @@ from sqlalchemy.exc import DBAPIError
 from neuroloom.flows.pages import token_of
 from neuroloom.flows.printing import lines, say
 from neuroloom.flows.serve import serving
-from neuroloom.pipeline.catalog import DONE, SETTLING, Catalog, Drop, away
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog.opening import away
+from neuroloom.pipeline.catalog.tables import DONE, SETTLING, Drop
 from neuroloom.pipeline.config import wrong_settings
 from neuroloom.pipeline.store import Store
 
@@ -34,7 +36,7 @@ def run_up(store: Store) -> None:
                 say(f"{name}: {port} is taken by another program, hence another address than usual")
             lines(f"inbox         {store.inbox}   drop recordings here; Ctrl-C ends all of it")
             catalog = Catalog.of(store)
-            shown = {drop.id: _standing(drop) for drop in catalog.drops_changed_since(time.time() - SKEW_S)}
+            shown = {drop.id: _standing(drop) for drop in catalog.drops.changed_since(time.time() - SKEW_S)}
             is_away, wrong = False, ""
             while True:
                 for line in served.mend():
@@ -56,7 +58,7 @@ def run_up(store: Store) -> None:
 def _tell(catalog: Catalog, shown: dict[int, str]) -> dict[int, str]:
     """A line for every drop that stands elsewhere since; gives those that changed lately."""
     now = {}
-    for drop in catalog.drops_changed_since(time.time() - SKEW_S):
+    for drop in catalog.drops.changed_since(time.time() - SKEW_S):
         now[drop.id] = _standing(drop)
         if shown.get(drop.id) != now[drop.id]:
             lines(_line(drop))

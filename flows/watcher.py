@@ -16,7 +16,8 @@ from sqlalchemy.exc import DBAPIError
 from neuroloom.flows.leases import Silent
 from neuroloom.flows.submitting import Submitter
 from neuroloom.pipeline.boxed.box import BoxAwayError, box_of
-from neuroloom.pipeline.catalog import Catalog, away
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog.opening import away
 from neuroloom.pipeline.config import ConfigError, Settings
 from neuroloom.pipeline.drops.reconciling import Reconciler
 from neuroloom.pipeline.noting import note_all, rebuild
@@ -91,7 +92,7 @@ class _Watching:
         self._go_by_settings()
         reconciler, silent = self.looks = self.looks or self._made()
         note_all(self.store, reconciler.catalog)
-        news = reconciler.step(), reconciler.catalog.run_states()
+        news = reconciler.step(), reconciler.catalog.runs.states()
         silent.look()
         # The front page of a large store takes a while: nine tenths of the time are the inbox's.
         if news != self._shown and time.monotonic() >= self._next_page_s:

@@ -2,6 +2,7 @@
 
     from neuroloom.pipeline import align, windows, train, evaluate
 
+    catalog/    what is where, and in which state: drops, sessions, runs
     boxed/      reading what nobody can trust: processes with limits, without a network
     drops/      from the inbox to a published session, or to a quarantine with a reason
     clocks/     devices with clocks of their own onto one time

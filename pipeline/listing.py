@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from neuroloom.pipeline.catalog import Catalog, SessionRow
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog.tables import SessionRow
 from neuroloom.pipeline.noting import note_new
 from neuroloom.pipeline.store import Store
 
@@ -14,9 +15,9 @@ def listed_sessions(store: Store) -> list[dict[str, Any]]:
     """Every session's newest version, from the manifests: {"session", "version", "subject", "modalities", ...}."""
     catalog = Catalog.of(store)
     note_new(store, catalog)
-    rows = catalog.newest_sessions("subject", "streams")
+    rows = catalog.sessions.newest("subject", "streams")
     versions: dict[str, list[str]] = {}
-    for session_id, version in sorted(catalog.known_versions(), key=lambda row: (row[0], int(row[1][1:]))):
+    for session_id, version in sorted(catalog.sessions.known(), key=lambda row: (row[0], int(row[1][1:]))):
         versions.setdefault(session_id, []).append(version)
     catalog.close()
     return [_listed(store, row, versions[row.id]) for row in rows]

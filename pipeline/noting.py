@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from neuroloom.ingest import durable
-from neuroloom.pipeline.catalog import ALL, DONE, OPEN, QUARANTINED, RETRY, RUNNING, SESSIONS, Catalog
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog.tables import ALL, DONE, OPEN, QUARANTINED, RETRY, RUNNING, SESSIONS
 from neuroloom.pipeline.dates import days_in
 from neuroloom.pipeline.documents import readable_document_of
 from neuroloom.pipeline.store import AMENDED, Store
@@ -33,17 +34,18 @@ def rebuild(store: Store, catalog: Catalog) -> int:
     Digests are taken from the files written at ingest and never computed anew: that would bless damage.
     """
     n_sessions = note_published(store, catalog)
-    still_open = {drop.name for drop in catalog.drops(*OPEN)}  # a run may be between moving the files and saying so
-    done = {(drop.name, drop.digest) for drop in catalog.drops(DONE)}  # the same content may have come under two names
+    drops = catalog.drops
+    still_open = {drop.name for drop in drops.every(*OPEN)}  # a run may be between moving the files and saying so
+    done = {(drop.name, drop.digest) for drop in drops.every(DONE)}  # the same content may have come under two names
     for record in _records(store.originals, "drop.json"):
         if record["name"] not in still_open and (record["name"], str(record.get("digest", ""))) not in done:
             _restore(catalog, record, DONE, "")
-    runs = catalog.run_states()
+    runs = catalog.runs.states()
     for name in store.run_names():
         said = readable_document_of(store.run_folder(name) / RUN_RECORD)
         if said and name not in runs:
-            catalog.put_run(name, **{key: said[key] for key in RUN_FIELDS if key in said})
-    known = {(drop.name, drop.digest) for drop in catalog.drops(QUARANTINED)}
+            catalog.runs.put(name, **{key: said[key] for key in RUN_FIELDS if key in said})
+    known = {(drop.name, drop.digest) for drop in drops.every(QUARANTINED)}
     for record in _records(store.quarantine, "reason.json"):
         if record["name"] not in still_open and (record["name"], str(record.get("digest", ""))) not in known:
             _restore(catalog, record, QUARANTINED, str(record.get("reason", "")))
@@ -76,7 +78,7 @@ def noted_run(store: Store, name: str, kind: str) -> Iterator[dict[str, Any]]:
 
 def note_run(store: Store, catalog: Catalog, name: str, **fields: Any) -> None:
     """Note a run, or change what is noted of it, in its folder too: a catalog can be lost."""
-    catalog.put_run(name, **fields)
+    catalog.runs.put(name, **fields)
     folder = store.run_folder(name)
     if folder.is_dir():
         began = {"started_at": time.time(), "summary": {}} | readable_document_of(folder / RUN_RECORD)
@@ -89,12 +91,12 @@ def note_published(store: Store, catalog: Catalog, session_ids: Sequence[str] | 
     Where all are noted, those that were deleted, or have another name now, are forgotten.
     """
     if session_ids is None:
-        _forget(store, catalog, catalog.known_versions())
+        _forget(store, catalog, catalog.sessions.known())
     n_versions = 0
     names = store.session_ids() if session_ids is None else session_ids
     for first in range(0, len(names), AT_ONCE):
         folders = [folder for name in names[first : first + AT_ONCE] for folder in store.versions(name)]
-        catalog.add_sessions([_noted(store, folder) for folder in folders])
+        catalog.sessions.add([_noted(store, folder) for folder in folders])
         n_versions += len(folders)
     if session_ids is None:
         catalog.note_that_it_knows(SESSIONS)
@@ -121,9 +123,9 @@ def note_new(store: Store, catalog: Catalog) -> None:
 
     Reads no manifest of a version that is known.
     """
-    known = catalog.known_versions()
+    known = catalog.sessions.known()
     there = {(session_id, name) for session_id, names in store.published().items() for name in names}
-    note_published(store, catalog, sorted({name for name, _ in there - (known & catalog.noted_versions())}))
+    note_published(store, catalog, sorted({name for name, _ in there - (known & catalog.sessions.announced())}))
     _forget(store, catalog, known - there)
     catalog.note_that_it_knows(SESSIONS)
 
@@ -133,13 +135,13 @@ def _forget(store: Store, catalog: Catalog, versions: Iterable[tuple[str, str]])
     for session_id, version in sorted(versions):
         folder = store.session_folder(session_id)
         if not (folder / version / "manifest.json").is_file() or (folder / AMENDED).exists():
-            catalog.forget_version(session_id, version)
+            catalog.sessions.forget(session_id, version)
 
 
 def _restore(catalog: Catalog, record: Mapping[str, Any], state: str, reason: str) -> None:
     keys = ("digest", "paths", "files", "format", "n_bytes", "sessions", "attempts")
     fields = {key: record[key] for key in keys if key in record}
-    catalog.add_drop(str(record["name"]), folder=Path(str(record["folder"])), state=state, reason=reason, **fields)
+    catalog.drops.add(str(record["name"]), folder=Path(str(record["folder"])), state=state, reason=reason, **fields)
 
 
 def _records(folder: Path, name: str) -> list[dict[str, Any]]:

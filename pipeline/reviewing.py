@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neuroloom.pipeline import verdicts
-from neuroloom.pipeline.catalog import OPEN, RETRY, Catalog, RunRow, SessionRow
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog.tables import OPEN, RETRY, RunRow, SessionRow
 from neuroloom.pipeline.drops import custody
 from neuroloom.pipeline.store import Store, StoreError
 
@@ -47,7 +48,7 @@ def review_run(store: Store, name: str) -> Path:
         return store.review / f"run-{name}.html"
     view = RunView.read(store.run_folder(name))
     catalog = Catalog.of(store)
-    why = next((_why(row) for row in catalog.runs() if row.name == name), "")
+    why = next((_why(row) for row in catalog.runs.every() if row.name == name), "")
     catalog.close()
     if why:
         view = replace(view, notes=(f"{why[:1].upper()}{why[1:]}.", *view.notes))
@@ -151,15 +152,15 @@ def review_index(store: Store) -> Path:
             made=datetime.now(UTC),
             drops=tuple(
                 DropRow(name=d.name, state=d.state, reason=d.reason, when=_utc(d.changed_at))
-                for d in catalog.newest_drops(MOST_DROPS, OPEN)
+                for d in catalog.drops.newest(MOST_DROPS, OPEN)
             ),
-            waiting={state: n for state, n in catalog.counts().items() if state in OPEN},
+            waiting={state: n for state, n in catalog.drops.counts().items() if state in OPEN},
             sessions=_session_rows(store, catalog),
             quarantine=tuple(
                 QuarantineRow(name=entry.id, reason=entry.reason, when=_utc(entry.since))
                 for entry in sorted(custody.refused(store), key=lambda entry: -entry.since)
             ),
-            runs=_compared([_run_row(store, row) for row in catalog.runs()]),
+            runs=_compared([_run_row(store, row) for row in catalog.runs.every()]),
             health=_health(store, catalog),
         )
     finally:
@@ -191,9 +192,9 @@ def _health(store: Store, catalog: Catalog) -> views.HealthView:
 
 def _session_rows(store: Store, catalog: Catalog) -> tuple[views.SessionRow, ...]:
     """The newest version of every session, last published first; findings beside those of the subject's one before."""
-    newest = catalog.newest_sessions("subject", "start", "streams", "quality", "sources")
+    newest = catalog.sessions.newest("subject", "start", "streams", "quality", "sources")
     said: dict[str, list[dict[str, Any]]] = {row.id: [] for row in newest}
-    for version in catalog.sessions("verdicts"):  # some may have come, or gone, since the question above
+    for version in catalog.sessions.every("verdicts"):  # some may have come, or gone, since the question above
         said.setdefault(version.id, []).append(version.manifest)
     rows = [replace(_session_row(store, row), verdict=_verdict(said[row.id])) for row in newest]
     before: dict[str, int] = {}

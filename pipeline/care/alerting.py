@@ -33,8 +33,8 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from neuroloom.pipeline._tables import AlertRow
-from neuroloom.pipeline.catalog import QUARANTINED, RETRY, Catalog
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog.tables import QUARANTINED, RETRY, AlertRow
 from neuroloom.pipeline.config import AlertSettings
 from neuroloom.pipeline.store import Store
 
@@ -83,17 +83,17 @@ class Alerts:
             self._note("failed", f"run {run_id}", words, time.time() if now is None else now)
 
     def _news(self, since: float) -> Iterator[tuple[str, str, str, float]]:
-        for drop in self.catalog.drops(QUARANTINED):
+        for drop in self.catalog.drops.every(QUARANTINED):
             if drop.changed_at >= since:
                 what = f"{drop.format or 'of no known format'}, {drop.n_bytes / 1e6:.1f} MB"
                 words = f"drop {drop.id} ({what}) was refused; `neuroloom inbox` says why"
                 yield "quarantine", f"drop {drop.id} {drop.changed_at:.3f}", words, drop.changed_at
-        for (session, version), row in self.catalog.checks().items():
+        for (session, version), row in self.catalog.checks.every().items():
             if row.damage:
                 places = ", ".join(dict.fromkeys(f"{d['file']} {d['dataset']}".strip() for d in row.damage[:5]))
                 words = f"{session} {version} is damaged ({places}); `neuroloom verify {session}` says what to do"
                 yield "damage", f"damage {session} {version} {places}", words, row.checked_at
-        for run in self.catalog.runs():
+        for run in self.catalog.runs.every():
             if run.state == RETRY and run.reason != "stopped: KeyboardInterrupt" and run.started_at >= since:
                 words = f"run {run.name} stopped; the same command goes on where it was"
                 yield "failed", f"training {run.name} {run.started_at:.3f}", words, run.started_at

@@ -20,10 +20,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from neuroloom.pipeline._tables import CheckRow
 from neuroloom.pipeline.boxed.sniffing import verified
 from neuroloom.pipeline.care.originals import Originals
 from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog.tables import CheckRow
 from neuroloom.pipeline.store import Store
 
 Progress = Callable[[dict[str, Any]], None]
@@ -55,7 +55,7 @@ class Health:
 
 def checked(store: Store, catalog: Catalog, folders: Iterable[Path], progress: Progress | None = None) -> list[Any]:
     """Read these version folders now and note it; results as `verify --json` has them."""
-    before, originals = catalog.checks(), Originals(store)
+    before, originals = catalog.checks.every(), Originals(store)
     results = []
     for folder in folders:
         results.append(_checked(catalog, folder, before.get((folder.parent.name, folder.name)), originals))
@@ -71,7 +71,7 @@ def checked_some(
 
     budget_s: seconds; a version that was begun is read to its end.
     """
-    before, originals = catalog.checks(), Originals(store)
+    before, originals = catalog.checks.every(), Originals(store)
     waiting = sorted(_published(store), key=lambda folder: _last_s(before, folder))
     ends_s = time.monotonic() + budget_s
     results: list[dict[str, Any]] = []
@@ -86,7 +86,7 @@ def checked_some(
 
 def health(store: Store, catalog: Catalog) -> Health:
     """What the checks came to, of the versions that are there now."""
-    rows = catalog.checks()
+    rows = catalog.checks.every()
     there = {(folder.parent.name, folder.name) for folder in _published(store)}
     known = [row for key, row in rows.items() if key in there]
     times = [row.checked_at for row in known]
@@ -131,7 +131,7 @@ def _checked(catalog: Catalog, folder: Path, before: CheckRow | None, originals:
         damage = [*result["damage"], *originals.damage(folder.parent.name)]
         result = result | {"sound": not damage, "damage": damage}
     seconds = time.monotonic() - began_s
-    catalog.note_check(
+    catalog.checks.note(
         folder.parent.name,
         folder.name,
         checked_at=time.time(),

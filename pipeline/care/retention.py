@@ -33,7 +33,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from neuroloom.ingest import durable
-from neuroloom.pipeline.catalog import DONE, Catalog
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog.tables import DONE
 from neuroloom.pipeline.config import RetentionSettings
 from neuroloom.pipeline.drops import custody
 from neuroloom.pipeline.noting import published_at
@@ -113,7 +114,7 @@ def clean(store: Store, catalog: Catalog, entries: Iterable[Entry], *, who: str 
         os.rename(entry.path, doomed)
         durable.sync_folder(entry.path.parent)
         if entry.version is not None:
-            catalog.forget_version(*entry.version)
+            catalog.sessions.forget(*entry.version)
         shutil.rmtree(doomed) if doomed.is_dir() else doomed.unlink()
         deleted.append(entry)
     return deleted
@@ -139,7 +140,7 @@ def _kind(name: str, n_bytes: int, n_entries: int, found: list[Entry], days: flo
 
 
 def _versions(store: Store, catalog: Catalog, now: float) -> Iterator[Entry]:
-    checks, rested_on = catalog.checks(), _rested_on(store)
+    checks, rested_on = catalog.checks.every(), _rested_on(store)
     for session in store.session_ids():
         *older, newest = store.versions(session)
         published = published_at(newest)
@@ -172,7 +173,7 @@ def _derived(store: Store, now: float) -> Iterator[Entry]:
 
 
 def _checkpoints(store: Store, catalog: Catalog, now: float) -> Iterator[Entry]:
-    for run in catalog.runs():
+    for run in catalog.runs.every():
         if run.state != DONE:
             continue
         folder = store.run_folder(run.name)

@@ -37,7 +37,9 @@ from neuroloom.ingest.digest import digest_of_file
 from neuroloom.pipeline import removed, studying
 from neuroloom.pipeline.care import retention
 from neuroloom.pipeline.care.retention import Entry
-from neuroloom.pipeline.catalog import DONE, QUARANTINED, Catalog, digests_in
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog.sessions import digests_in
+from neuroloom.pipeline.catalog.tables import DONE, QUARANTINED
 from neuroloom.pipeline.documents import readable_document_of
 from neuroloom.pipeline.drops import inbox, sidecar
 from neuroloom.pipeline.drops.custody import DROP_RECORD, FILES, REASON_RECORD
@@ -91,16 +93,16 @@ def withdraw(store: Store, catalog: Catalog, subject: str, *, who: str = "") -> 
     # Before the person's names go, by which they may have been found.
     for entry in refused:
         for drop_id in _told_of(catalog, entry.path):
-            catalog.forget_drop(drop_id)
+            catalog.drops.forget(drop_id)
     retention.clean(store, catalog, refused, who=who)
     _mark(store, subject)
     # First: whoever is interrupted and starts again may find no session any more that tells which drops were theirs.
-    for drop in catalog.drops(DONE):
+    for drop in catalog.drops.every(DONE):
         if drop.sessions and all(s in found.sessions or _subject_of(s) == subject for s in drop.sessions):
-            catalog.forget_drop(drop.id)
+            catalog.drops.forget(drop.id)
     retention.clean(store, catalog, [entry for _, entry in found.entries], who=who)
     for name in found.runs:
-        catalog.forget_run(name)
+        catalog.runs.forget(name)
     for session in found.sessions:
         folder = store.session_folder(session)
         (folder / AMENDED).unlink(missing_ok=True)
@@ -118,7 +120,7 @@ def _contents(store: Store, sessions: Iterable[str]) -> set[str]:
 def _told_of(catalog: Catalog, folder: Path) -> list[int]:
     """The drops of the catalog that a folder of originals, or of the quarantine, is of."""
     said = _record_in(folder)
-    drops = catalog.drops(DONE, QUARANTINED)
+    drops = catalog.drops.every(DONE, QUARANTINED)
     return [drop.id for drop in drops if (drop.name, drop.digest) == (said.get("name"), said.get("digest"))]
 
 

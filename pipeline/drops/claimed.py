@@ -19,7 +19,8 @@ from typing import Any
 from sqlalchemy.exc import DatabaseError
 
 from neuroloom.pipeline.boxed.box import Inside, Unboxed
-from neuroloom.pipeline.catalog import DONE, IN_FLIGHT, QUARANTINED, READY, RETRY, RUNNING, SETTLING, Catalog, Drop
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog.tables import DONE, IN_FLIGHT, QUARANTINED, READY, RETRY, RUNNING, SETTLING, Drop
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.drops import custody, inbox
 from neuroloom.pipeline.drops.growing import growing
@@ -36,13 +37,13 @@ class LeaseLostError(RuntimeError):
 def finish_known(store: Store, catalog: Catalog, drop: Drop) -> None:
     """End a drop whose content is in the store already: its files join the originals."""
     if why := growing(Path(drop.folder), drop):
-        catalog.move(drop.id, SETTLING, frm=(READY, RUNNING), reason=why, fingerprint="")
+        catalog.drops.move(drop.id, SETTLING, frm=(READY, RUNNING), reason=why, fingerprint="")
         return
-    earlier = catalog.done_with(drop.digest)
+    earlier = catalog.drops.done_with(drop.digest)
     sessions = list(earlier.sessions) if earlier is not None else []
     custody.archive(store, drop, sessions)
     reason = f"already there: {', '.join(sessions)}"
-    catalog.move(drop.id, DONE, frm=(READY, RUNNING), reason=reason, sessions=sessions)
+    catalog.drops.move(drop.id, DONE, frm=(READY, RUNNING), reason=reason, sessions=sessions)
 
 
 def fail(
@@ -56,10 +57,10 @@ def fail(
     if drop.attempts < settings.inbox.max_attempts:
         which = f"; attempt {drop.attempts} of {settings.inbox.max_attempts}" if drop.attempts else ""
         line = f"{reason}{which}"
-        catalog.move(drop.id, RETRY, frm=IN_FLIGHT, owner=drop.owner, reason=line, changed_at=at, lease_until=0.0)
+        catalog.drops.move(drop.id, RETRY, frm=IN_FLIGHT, owner=drop.owner, reason=line, changed_at=at, lease_until=0.0)
         return RETRY
     line = f"tried {drop.attempts} times, each time without a result: {reason}"
-    if catalog.move(drop.id, QUARANTINED, frm=IN_FLIGHT, owner=drop.owner, reason=line):
+    if catalog.drops.move(drop.id, QUARANTINED, frm=IN_FLIGHT, owner=drop.owner, reason=line):
         custody.quarantine(store, drop, line)
     return QUARANTINED
 
@@ -82,7 +83,7 @@ def ingest_claimed(
     from neuroloom.pipeline.drops.ingesting import ingest_drop
 
     if inbox.fingerprint_now(store.inbox, drop.files) != drop.fingerprint:
-        catalog.move(drop.id, SETTLING, frm=(RUNNING,), owner=drop.owner, reason="it is growing", fingerprint="")
+        catalog.drops.move(drop.id, SETTLING, frm=(RUNNING,), owner=drop.owner, reason="it is growing", fingerprint="")
         return []
     with held(catalog, [drop.id], owner=drop.owner, lease_s=settings.ingest.lease_s):
         paths = [Path(drop.folder) / path for path in drop.paths]
@@ -94,7 +95,7 @@ def ingest_claimed(
             files=[Path(drop.folder) / file for file in drop.files],
             progress=progress or (lambda _: None),
         )
-    if not catalog.renew(drop.id, owner=drop.owner, lease_s=settings.ingest.lease_s):
+    if not catalog.drops.renew(drop.id, owner=drop.owner, lease_s=settings.ingest.lease_s):
         raise LeaseLostError(f"{drop.name}: another run has taken it over")
     store.check()
     _record(store, catalog, drop, [result.to_dict() for result in results])
@@ -106,12 +107,12 @@ def _record(store: Store, catalog: Catalog, drop: Drop, results: Sequence[dict[s
     refused = [str(result["reason"]) for result in results if result["state"] == "quarantined"]
     note_published(store, catalog, sessions)
     if why := growing(Path(drop.folder), drop):  # what was read stays published; all of it becomes the next version
-        catalog.move(drop.id, SETTLING, frm=(RUNNING,), owner=drop.owner, reason=why, fingerprint="")
+        catalog.drops.move(drop.id, SETTLING, frm=(RUNNING,), owner=drop.owner, reason=why, fingerprint="")
         return
     if refused and not sessions:
         reason = inbox.reason_of(refused[0], Path(drop.folder), drop.name)
         custody.quarantine(store, drop, reason)
-        catalog.move(drop.id, QUARANTINED, frm=(RUNNING,), owner=drop.owner, reason=reason, sessions=sessions)
+        catalog.drops.move(drop.id, QUARANTINED, frm=(RUNNING,), owner=drop.owner, reason=reason, sessions=sessions)
         return
     folder = custody.archive(store, drop, sessions)
     known = all(result["state"] == "already" for result in results)
@@ -120,13 +121,13 @@ def _record(store: Store, catalog: Catalog, drop: Drop, results: Sequence[dict[s
         custody.refused_lies_at(store, Path(drop.folder) / drop.name, folder / custody.FILES / drop.name)
         first = inbox.reason_of(refused[0], Path(drop.folder), drop.name)
         reason = f"{len(refused)} of {len(results)} sessions refused: {first}"
-    catalog.move(drop.id, DONE, frm=(RUNNING,), owner=drop.owner, reason=reason, sessions=sessions)
+    catalog.drops.move(drop.id, DONE, frm=(RUNNING,), owner=drop.owner, reason=reason, sessions=sessions)
 
 
 @contextmanager
 def held(catalog: Catalog, drop_ids: Sequence[int], *, owner: str, lease_s: float) -> Iterator[None]:
     """Hold on to drops for as long as the block goes on: one that is worked on, others that wait for it."""
-    with renewed(lambda: catalog.hold(drop_ids, owner=owner, lease_s=lease_s), lease_s=lease_s):
+    with renewed(lambda: catalog.drops.hold(drop_ids, owner=owner, lease_s=lease_s), lease_s=lease_s):
         yield
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from neuroloom.ingest import durable
 from neuroloom.ingest.digest import digest_of_bytes
-from neuroloom.pipeline.catalog import Drop
+from neuroloom.pipeline.catalog.tables import Drop
 from neuroloom.pipeline.documents import readable_document_of
 from neuroloom.pipeline.store import Store, StoreError, slug
 

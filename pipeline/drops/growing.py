@@ -17,7 +17,7 @@ import signal
 from collections.abc import Iterable
 from pathlib import Path
 
-from neuroloom.pipeline.catalog import Drop
+from neuroloom.pipeline.catalog.tables import Drop
 from neuroloom.pipeline.drops.inbox import DONE_SUFFIX, fingerprint_now
 
 F_SETSIG = 10  # Linux; not in Python's module

@@ -20,7 +20,9 @@ from neuroloom.ingest.session import Session
 from neuroloom.ingest.words import listed
 from neuroloom.pipeline import removed, subjects, verdicts
 from neuroloom.pipeline.boxed.box import Inside, Unboxed
-from neuroloom.pipeline.catalog import SESSIONS, Catalog, digests_in
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog.sessions import digests_in
+from neuroloom.pipeline.catalog.tables import SESSIONS
 from neuroloom.pipeline.config import AS_SET
 from neuroloom.pipeline.dates import days_in, make_secret
 from neuroloom.pipeline.documents import readable_document_of
@@ -291,7 +293,7 @@ def published(store: Store, digests: Iterable[str]) -> Path | None:
     try:
         if not catalog.knows(SESSIONS):
             note_new(store, catalog)
-        found = catalog.holding(wanted)
+        found = catalog.sessions.holding(wanted)
     finally:
         catalog.close()
     folders = [store.session_folder(name) / version for name, version in reversed(found)]
@@ -302,7 +304,7 @@ def ran_on(store: Store, days: Iterable[str]) -> list[str]:
     """The sessions that name nobody and ran on one of these days, by name; days: marks as `dates.py` makes them."""
     catalog = Catalog.of(store)
     try:
-        found = catalog.ran_on(days)
+        found = catalog.sessions.ran_on(days)
     finally:
         catalog.close()
     return [name for name in found if not (store.session_folder(name) / AMENDED).exists()]
@@ -321,7 +323,7 @@ def _announced(store: Store, staged: Path, version: Path) -> None:
     catalog = Catalog.of(store)
     try:
         said = manifest.read(staged)
-        catalog.announce(version.parent.name, version.name, said, days_in(store, said))
+        catalog.sessions.announce(version.parent.name, version.name, said, days_in(store, said))
     finally:
         catalog.close()
 

@@ -22,7 +22,8 @@ from neuroloom.ingest.formats import FormatError
 from neuroloom.pipeline import subjects
 from neuroloom.pipeline.boxed import sniffing
 from neuroloom.pipeline.boxed.box import BoxError, Inside, Unboxed
-from neuroloom.pipeline.catalog import (
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog.tables import (
     DONE,
     IGNORED,
     IN_FLIGHT,
@@ -34,7 +35,6 @@ from neuroloom.pipeline.catalog import (
     SETTLING,
     SUBMITTED,
     WAITING,
-    Catalog,
     Drop,
 )
 from neuroloom.pipeline.config import Settings
@@ -141,13 +141,13 @@ class Reconciler:
         found = self._look(now)
         self._settle(found, now)
         self._start(now)
-        return self.catalog.counts()
+        return self.catalog.drops.counts()
 
     def _expire(self, now: float) -> None:
         lease_s = self.settings.ingest.lease_s
         dead: dict[str, str] = {}
         on_their_way: dict[str, bool] = {}
-        for drop in [*self.catalog.expired(longest_lease_s=lease_s, now=now), *self._ended_early(now)]:
+        for drop in [*self.catalog.drops.expired(longest_lease_s=lease_s, now=now), *self._ended_early(now)]:
             if self._has_ended(drop):
                 continue
             what = "the run was not heard of again"
@@ -155,7 +155,7 @@ class Reconciler:
                 if drop.owner not in on_their_way:
                     on_their_way[drop.owner] = self._is_on_its_way(drop, now)
                 if on_their_way[drop.owner]:
-                    self.catalog.hold([drop.id], owner=drop.owner, lease_s=lease_s, now=now)
+                    self.catalog.drops.hold([drop.id], owner=drop.owner, lease_s=lease_s, now=now)
                     continue
                 what = "no run took it up"
             with self._keep_going(drop):
@@ -170,7 +170,7 @@ class Reconciler:
         if 0 <= now - self._asked_s < ASK_RUNS_S:
             return []
         self._asked_s = now
-        handed = [drop for drop in self.catalog.drops(SUBMITTED) if drop.owner and drop.lease_until > now]
+        handed = [drop for drop in self.catalog.drops.every(SUBMITTED) if drop.owner and drop.lease_until > now]
         ended = {run for run in {drop.owner for drop in handed} if self.runs.has_ended(run)}
         return [drop for drop in handed if drop.owner in ended]
 
@@ -185,13 +185,13 @@ class Reconciler:
 
     def _look(self, now: float) -> dict[str, Found]:
         # The drops first: one that ends while the inbox is looked at is still known here, and not taken for a new one.
-        open_drops = {drop.name: drop for drop in self.catalog.drops(*OPEN)}
+        open_drops = {drop.name: drop for drop in self.catalog.drops.every(*OPEN)}
         found = {f.name: f for f in self.scanner.scan()}
         in_work = {file for drop in open_drops.values() if drop.state in IN_FLIGHT for file in drop.files}
         new = [lies for name, lies in found.items() if name not in open_drops and not in_work & {name, *lies.files}]
         new = [lies for lies in new if os.path.lexists(self.store.inbox / lies.name)]  # a look may have taken long
         folder = str(self.store.inbox)
-        self.catalog.add_drops([{"name": lies.name, "folder": folder, **_seen(lies, now)} for lies in new])
+        self.catalog.drops.add_many([{"name": lies.name, "folder": folder, **_seen(lies, now)} for lies in new])
         owner = {file: lies.name for lies in found.values() for file in lies.files}
         for name, drop in open_drops.items():
             lies = found.get(name)
@@ -200,11 +200,11 @@ class Reconciler:
             if self._has_ended(drop):  # also where a disk failed while its originals moved
                 continue
             if lies is not None:
-                changes = _seen(lies, now)
-                self.catalog.move(drop.id, SETTLING, frm=(*WAITING, READY, RETRY), reason="it is growing", **changes)
+                changes = {"reason": "it is growing", **_seen(lies, now)}
+                self.catalog.drops.move(drop.id, SETTLING, frm=(*WAITING, READY, RETRY), **changes)
             else:
                 reason = f"belongs to {owner[name]}" if name in owner else "gone from the inbox"
-                self.catalog.move(drop.id, IGNORED, frm=(*WAITING, READY, RETRY), reason=reason)
+                self.catalog.drops.move(drop.id, IGNORED, frm=(*WAITING, READY, RETRY), reason=reason)
         return found
 
     def _has_ended(self, drop: Drop) -> bool:
@@ -213,33 +213,33 @@ class Reconciler:
         if not record:
             return False
         state, reason = (QUARANTINED, str(record["reason"])) if "reason" in record else (DONE, "")
-        return self.catalog.move(drop.id, state, frm=OPEN, reason=reason, sessions=record.get("sessions", []))
+        return self.catalog.drops.move(drop.id, state, frm=OPEN, reason=reason, sessions=record.get("sessions", []))
 
     def _settle(self, found: dict[str, Found], now: float) -> None:
         settle_s = self.settings.inbox.settle_s
         moving, still = [], []
         marked: set[int] = set()
-        for drop in self.catalog.drops(*WAITING):
+        for drop in self.catalog.drops.every(*WAITING):
             lies = found.get(drop.name)
             if lies is None or lies.fingerprint != drop.fingerprint:
                 continue
             still_s = now - drop.stable_since
             with self._keep_going(drop):
                 if still_s < 0:  # the clock was set back: wait anew
-                    self.catalog.note([drop.id], stable_since=now)
+                    self.catalog.drops.note([drop.id], stable_since=now)
                 elif lies.problem:
                     self._refuse(drop, lies.problem)
                 elif not lies.marked and still_s < settle_s:
                     moving += [drop.id] if drop.state == SEEN else []
                 elif not lies.marked and (file := being_written(self.store.inbox, drop.files)):
                     if drop.reason != waits_for(file):
-                        self.catalog.move(drop.id, SETTLING, frm=WAITING, reason=waits_for(file))
+                        self.catalog.drops.move(drop.id, SETTLING, frm=WAITING, reason=waits_for(file))
                 elif drop.name in subjects.FILE_NAMES:
                     self._take_up(drop)
                 else:
                     still.append(drop)
                     marked |= {drop.id} if lies.marked else set()
-        self.catalog.note(moving, frm=(SEEN,), state=SETTLING, reason=f"must lie still for {settle_s:g} s")
+        self.catalog.drops.note(moving, frm=(SEEN,), state=SETTLING, reason=f"must lie still for {settle_s:g} s")
         self._probe(still, marked, now)
 
     def _probe(self, still: Sequence[Drop], marked: Set[int], now: float) -> None:
@@ -267,13 +267,13 @@ class Reconciler:
                     self._refuse(drop, answered.reason)
                 elif drop.reason != waits:
                     changes = {"reason": waits, "format": answered.form}
-                    self.catalog.move(drop.id, SETTLING, frm=WAITING, **changes)
+                    self.catalog.drops.move(drop.id, SETTLING, frm=WAITING, **changes)
 
     def _is_whole(self, drop: Drop, form: str) -> None:
         digest = inbox.digest_of(self.store.inbox, drop.files)
         # Where it grew while it was read, the next look sees that.
         if inbox.fingerprint_now(self.store.inbox, drop.files) == drop.fingerprint:
-            self.catalog.move(drop.id, READY, frm=WAITING, reason="", digest=digest, format=form)
+            self.catalog.drops.move(drop.id, READY, frm=WAITING, reason="", digest=digest, format=form)
 
     def _take_up(self, drop: Drop) -> None:
         """What a `subject.toml` says is known from now on; the file joins the originals."""
@@ -283,13 +283,13 @@ class Reconciler:
             self._refuse(drop, inbox.one_line(error))
             return
         digest = inbox.digest_of(self.store.inbox, drop.files)
-        self.catalog.note([drop.id], digest=digest, format="subjects")
-        custody.archive(self.store, self.catalog.drop(drop.id) or drop, [])
-        self.catalog.move(drop.id, DONE, frm=WAITING, reason=f"taken up: {', '.join(codes)}")
+        self.catalog.drops.note([drop.id], digest=digest, format="subjects")
+        custody.archive(self.store, self.catalog.drops.get(drop.id) or drop, [])
+        self.catalog.drops.move(drop.id, DONE, frm=WAITING, reason=f"taken up: {', '.join(codes)}")
 
     def _refuse(self, drop: Drop, reason: str) -> None:
         custody.quarantine(self.store, drop, reason)
-        self.catalog.move(drop.id, QUARANTINED, frm=WAITING, reason=reason)
+        self.catalog.drops.move(drop.id, QUARANTINED, frm=WAITING, reason=reason)
 
     @contextmanager
     def _keep_going(self, drop: Drop) -> Iterator[None]:
@@ -297,17 +297,17 @@ class Reconciler:
         try:
             yield
         except OSError as error:
-            self.catalog.note([drop.id], reason=f"waits: {inbox.one_line(error)}")
+            self.catalog.drops.note([drop.id], reason=f"waits: {inbox.one_line(error)}")
 
     def _start(self, now: float) -> None:
-        for drop in self.catalog.drops(RETRY):
+        for drop in self.catalog.drops.every(RETRY):
             pause_s = self.settings.inbox.retry_s * 2 ** max(drop.attempts - 1, 0)
             if not drop.changed_at <= now < drop.changed_at + pause_s:
-                self.catalog.move(drop.id, READY, frm=(RETRY,))
-        in_flight = self.catalog.drops(*IN_FLIGHT)
+                self.catalog.drops.move(drop.id, READY, frm=(RETRY,))
+        in_flight = self.catalog.drops.every(*IN_FLIGHT)
         busy = {drop.digest for drop in in_flight}
         n_runs = len({drop.owner or drop.id for drop in in_flight})
-        for batch in self._batches(self.catalog.drops(READY), busy):
+        for batch in self._batches(self.catalog.drops.every(READY), busy):
             if n_runs >= self.settings.ingest.in_flight:
                 self._wait(batch, f"waits: {self.settings.ingest.in_flight} are being ingested")
             elif shortage := self._shortage(batch):
@@ -318,7 +318,7 @@ class Reconciler:
     def _batches(self, ready: Sequence[Drop], busy: set[str]) -> Iterator[list[Drop]]:
         """Small new drops together, everything else alone; the same content only once at a time."""
         small: list[Drop] = []
-        known = self.catalog.done_among(drop.digest for drop in ready)
+        known = self.catalog.drops.done_among(drop.digest for drop in ready)
         for drop in ready:
             if drop.digest in busy:
                 self._wait([drop], "waits: the same content is being ingested")
@@ -342,21 +342,21 @@ class Reconciler:
         return "" if free >= wanted else f"waits: {free / 1e9:.1f} GB free on disk, {wanted / 1e9:.1f} GB wanted"
 
     def _wait(self, batch: Sequence[Drop], reason: str) -> None:
-        self.catalog.note([drop.id for drop in batch if drop.reason != reason], reason=reason)
+        self.catalog.drops.note([drop.id for drop in batch if drop.reason != reason], reason=reason)
 
     def _hand_over(self, batch: Sequence[Drop], now: float) -> bool:
         lease_s = self.settings.ingest.lease_s
-        held = [d for drop in batch if (d := self.catalog.submit(drop.id, lease_s=lease_s, now=now)) is not None]
+        held = [d for drop in batch if (d := self.catalog.drops.submit(drop.id, lease_s=lease_s, now=now)) is not None]
         if not held:
             return False
         try:
             run = self.submit(held)
         except SubmitError as error:
             for drop in held:
-                self.catalog.move(drop.id, READY, frm=(SUBMITTED,), reason=f"waits: {inbox.one_line(error)}")
+                self.catalog.drops.move(drop.id, READY, frm=(SUBMITTED,), reason=f"waits: {inbox.one_line(error)}")
             return False
         if run:
-            self.catalog.hold([drop.id for drop in held], owner=run, lease_s=lease_s, now=now)
+            self.catalog.drops.hold([drop.id for drop in held], owner=run, lease_s=lease_s, now=now)
         return True
 
 
@@ -377,4 +377,4 @@ def _seen(lies: Found, now: float) -> dict[str, Any]:
 
 def is_idle(store: Store, catalog: Catalog) -> bool:
     """True where nothing in the inbox is being worked on, or still to be looked at."""
-    return not catalog.drops(*OPEN) and not inbox.names(store.inbox)
+    return not catalog.drops.every(*OPEN) and not inbox.names(store.inbox)

@@ -4,7 +4,7 @@
                              the table `alembic_version`
 
 A change of a table is a new file in `versions`; `tests/pipeline/test_migrations.py` compares what the steps make with
-what the classes in `_tables.py` say, and `tests/older` holds catalogs that older code has written.
+what the classes in `catalog/tables.py` say, and `tests/older` holds catalogs that older code has written.
 
 Design rationale: the version is one cheap question at every opening, and alembic, which takes a tenth of a second to
 import, is imported only where the answer is not the newest. A new catalog is made in one go and marked as newest.

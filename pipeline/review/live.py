@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from neuroloom.pipeline.catalog import RUNNING, Catalog
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog.tables import RUNNING
 from neuroloom.pipeline.documents import readable_document_of
 from neuroloom.pipeline.runs.run_files import latest_rows
 from neuroloom.pipeline.store import Store, StoreError
@@ -23,7 +24,7 @@ def live_run(store: Store, name: str, after: int) -> dict[str, Any]:
     if not folder.is_dir():
         raise StoreError(f"{name}: no such run in {store.root}")
     catalog = Catalog.of(store)
-    state = catalog.run_states().get(name, "")
+    state = catalog.runs.states().get(name, "")
     catalog.close()
     steps = readable_document_of(folder / REQUEST).get("steps")
     found: dict[str, list[list[float]]] = {"training": [], "validation": []}

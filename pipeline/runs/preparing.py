@@ -13,7 +13,7 @@ from typing import Any
 
 from neuroloom.ingest import durable
 from neuroloom.pipeline import verdicts
-from neuroloom.pipeline.catalog import RUNNING
+from neuroloom.pipeline.catalog.tables import RUNNING
 from neuroloom.pipeline.config import ConfigError, fitted
 from neuroloom.pipeline.documents import document_of, readable_document_of
 from neuroloom.pipeline.noting import RUN_RECORD

@@ -33,7 +33,8 @@ from pydantic import Field
 from torch import Tensor
 
 from neuroloom.ingest import durable
-from neuroloom.pipeline.catalog import DONE, Catalog
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog.tables import DONE
 from neuroloom.pipeline.config import Config, ConfigError, read_config
 from neuroloom.pipeline.noting import note_run
 from neuroloom.pipeline.runs import preparing, run_config, running

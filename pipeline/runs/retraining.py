@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from neuroloom.ingest.digest import digest_of_bytes
-from neuroloom.pipeline.catalog import DONE, Catalog
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog.tables import DONE
 from neuroloom.pipeline.runs import preparing, run_config
 from neuroloom.pipeline.scores import judging
 from neuroloom.pipeline.store import Store
@@ -60,7 +61,7 @@ def _digest(of: dict[str, Any]) -> str:
 
 def _is_done(store: Store, name: str) -> bool:
     catalog = Catalog.of(store)
-    done = any(run.name == name and run.state == DONE for run in catalog.runs())
+    done = any(run.name == name and run.state == DONE for run in catalog.runs.every())
     catalog.close()
     return done and (store.run_folder(name) / judging.SCORES).is_file()
 

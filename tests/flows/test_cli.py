@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from neuroloom.pipeline.catalog import Drop
+from neuroloom.pipeline.catalog.tables import Drop
 from neuroloom.pipeline.drops import custody
 from neuroloom.pipeline.store import Store
 

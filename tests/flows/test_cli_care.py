@@ -202,7 +202,7 @@ def test_inbox_says_why_nothing_goes_on_where_settings_are_wrong(neuroloom, stor
 
 def test_a_terminal_without_the_letters_of_a_name_shows_their_numbers(store):
     catalog = Catalog.of(store)
-    catalog.add_drop("größe 日本.edf", folder=store.inbox)
+    catalog.drops.add("größe 日本.edf", folder=store.inbox)
     catalog.close()
     command = [sys.executable, "-m", "neuroloom.flows.cli", "inbox", "--store", str(store.root)]
     said = subprocess.run(command, env=os.environ | {"PYTHONIOENCODING": "latin-1"}, capture_output=True)

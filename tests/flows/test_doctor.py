@@ -30,7 +30,7 @@ def found(store, name):
 
 def drop(store, name="a.edf", **fields):
     catalog = Catalog.of(store)
-    catalog.add_drop(name, folder=store.inbox, **fields)
+    catalog.drops.add(name, folder=store.inbox, **fields)
     catalog.close()
 
 

@@ -13,7 +13,8 @@ from prefect.states import Cancelling, Completed, Pending, Running
 
 from neuroloom.flows.leases import Silent, living
 from neuroloom.pipeline.care.alerting import alerts_of
-from neuroloom.pipeline.catalog import SUBMITTED, Catalog
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog.tables import SUBMITTED
 from neuroloom.pipeline.config import AlertSettings, IngestSettings, Settings
 from neuroloom.pipeline.store import Store
 
@@ -79,14 +80,14 @@ class Place:
             return str(client.create_flow_run_from_deployment(deployment, state=state).id)
 
     def hear(self, run, name="verify", s_ago=0.0):
-        self.catalog.hold_run(run, flow=name, lease_s=LEASE_S, now=time.time() - s_ago)
+        self.catalog.leases.hold(run, flow=name, lease_s=LEASE_S, now=time.time() - s_ago)
 
     def look_after(self, seconds):
         self.now += seconds
         self.silent.look()
 
     def leases(self):
-        return set(self.catalog.silent_runs(longest_lease_s=LEASE_S, now=time.time() + 3600))
+        return set(self.catalog.leases.silent(longest_lease_s=LEASE_S, now=time.time() + 3600))
 
     def told(self):
         return [row.words.partition(";")[0] for row in alerts_of(self.catalog)]
@@ -164,8 +165,8 @@ def test_a_run_that_died_before_it_took_its_lease_is_shown_as_crashed(place):
 
 def test_a_run_that_was_not_begun_and_holds_a_drop_is_left_to_the_reconciler(place):
     waits = place.served(ingesting, Pending())
-    drop = place.catalog.add_drop("a.rec", folder=place.store.inbox, state=SUBMITTED)
-    place.catalog.hold([drop.id], owner=waits, lease_s=LEASE_S)
+    drop = place.catalog.drops.add("a.rec", folder=place.store.inbox, state=SUBMITTED)
+    place.catalog.drops.hold([drop.id], owner=waits, lease_s=LEASE_S)
     for _ in range(3):
         place.look_after(3 * LEASE_S)
     assert said(waits) == "PENDING"
@@ -205,7 +206,7 @@ def test_a_run_whose_process_is_killed_is_shown_as_crashed(place):
         assert said(run) == "RUNNING"
         process.send_signal(signal.SIGKILL)
     ends_s = time.monotonic() + 30
-    while not place.catalog.silent_runs(longest_lease_s=LEASE_S) and time.monotonic() < ends_s:
+    while not place.catalog.leases.silent(longest_lease_s=LEASE_S) and time.monotonic() < ends_s:
         time.sleep(0.1)
     place.look_after(0)
     place.look_after(LEASE_S)

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from neuroloom.flows import runner, telling, watcher
-from neuroloom.pipeline.catalog import DONE, Catalog
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog.tables import DONE
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.listing import listed_sessions
 from neuroloom.pipeline.store import Store
@@ -48,7 +49,8 @@ def test_a_watcher_waits_while_settings_are_wrong_and_goes_by_them_when_they_are
     store = Store(tmp_path / "store").create()
     store.settings_file.write_text("[inbox]\nscan_s = 0.01\n")
     gone_by, stop = [], threading.Event()
-    nothing = SimpleNamespace(step=dict, look=dict, catalog=SimpleNamespace(run_states=dict, knows=lambda _: True))
+    catalog = SimpleNamespace(runs=SimpleNamespace(states=dict), knows=lambda _: True)
+    nothing = SimpleNamespace(step=dict, look=dict, catalog=catalog)
 
     def looks(_store, settings, *_):
         gone_by.append(settings.inbox.scan_s)
@@ -81,7 +83,7 @@ def test_a_watcher_rebuilds_a_lost_catalog_also_where_a_page_has_noted_the_sessi
     looks = SimpleNamespace(step=stop.set, look=dict, catalog=catalog)
     monkeypatch.setattr(watcher, "_looks", lambda *_: (looks, looks))
     watcher.watch(store, stop)
-    assert [(drop.name, drop.state) for drop in catalog.drops()] == [("a.edf", DONE)]
+    assert [(drop.name, drop.state) for drop in catalog.drops.every()] == [("a.edf", DONE)]
     catalog.close()
 
 

@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from neuroloom.flows.serve import STARTS_AGAIN, Part, Served, ServeError, run_and_wait, serving, wait_until_idle
-from neuroloom.pipeline.catalog import DONE, QUARANTINED, Catalog
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog.tables import DONE, QUARANTINED
 from neuroloom.pipeline.documents import document_of
 from neuroloom.pipeline.drops.custody import refused
 from neuroloom.pipeline.runs import preparing, run_config, running, searching
@@ -80,7 +81,7 @@ def test_a_drop_becomes_a_session_and_its_originals_are_kept(served):
 
 def test_the_same_content_again_is_done_without_another_version(served):
     catalog = Catalog.of(served.store)
-    again = [drop for drop in catalog.drops(DONE) if drop.name == "again"]
+    again = [drop for drop in catalog.drops.every(DONE) if drop.name == "again"]
     catalog.close()
     assert again[0].reason == f"already there: {SESSION}"
     assert [path.name for path in served.store.versions(SESSION)] == ["v001"]
@@ -88,7 +89,7 @@ def test_the_same_content_again_is_done_without_another_version(served):
 
 def test_a_broken_drop_is_in_quarantine_with_its_reason(served):
     catalog = Catalog.of(served.store)
-    assert [drop.name for drop in catalog.drops(QUARANTINED)] == ["broken.vhdr"]
+    assert [drop.name for drop in catalog.drops.every(QUARANTINED)] == ["broken.vhdr"]
     catalog.close()
     (entry,) = refused(served.store)
     assert (entry.id, entry.reason[:26]) == ("broken.vhdr", "no [common infos] section;")

@@ -21,7 +21,8 @@ import pytest
 import yaml
 
 from neuroloom.ingest.manifest import verify
-from neuroloom.pipeline.catalog import DONE, OPEN, QUARANTINED, RUNNING, Catalog
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog.tables import DONE, OPEN, QUARANTINED, RUNNING
 from neuroloom.pipeline.store import Store
 
 from .. import servers
@@ -88,7 +89,7 @@ class Machines:
         try:
             while not until(catalog):
                 if time.monotonic() > ends_s:
-                    drops = [(d.name, d.state, d.reason) for d in catalog.drops()]
+                    drops = [(d.name, d.state, d.reason) for d in catalog.drops.every()]
                     pytest.fail(f"after {timeout_s:g} s: {drops}; runs {self.going_on()}")
                 time.sleep(0.5)
         finally:
@@ -193,17 +194,17 @@ def counted(machines):
         (machines.store.inbox / name).write_text(f"** recording {n}\n{text}", encoding="utf-8")
     (machines.store.inbox / "broken.vhdr").write_text("Brain Vision Data Exchange Header File Version 1.0\n")
     begun = []
-    machines.wait(lambda catalog: begun.extend(catalog.drops(RUNNING)) or begun)
+    machines.wait(lambda catalog: begun.extend(catalog.drops.every(RUNNING)) or begun)
     os.killpg(machines.working(begun[0].id).pid, signal.SIGKILL)
-    machines.wait(lambda catalog: catalog.counts().get(DONE, 0) >= 1)
+    machines.wait(lambda catalog: catalog.drops.counts().get(DONE, 0) >= 1)
     shutil.copyfile(machines.store.originals.glob("*/files/*.asc").__next__(), machines.store.inbox / "again.asc")
-    machines.wait(lambda catalog: len(catalog.drops()) > N_GOOD + 1 and not catalog.drops(*OPEN))
+    machines.wait(lambda catalog: len(catalog.drops.every()) > N_GOOD + 1 and not catalog.drops.every(*OPEN))
     return machines
 
 
 def test_every_drop_is_in_exactly_one_state_and_has_ended(counted):
     catalog = counted.catalog()
-    drops, counts = catalog.drops(), catalog.counts()
+    drops, counts = catalog.drops.every(), catalog.drops.counts()
     catalog.close()
     assert counts == {DONE: N_GOOD + 1, QUARANTINED: 1}
     assert Counter(drop.name for drop in drops).most_common(1)[0][1] == 1

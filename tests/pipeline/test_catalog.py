@@ -5,7 +5,8 @@ import threading
 import pytest
 from sqlalchemy import text
 
-from neuroloom.pipeline.catalog import (
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog.tables import (
     ALL,
     DONE,
     IGNORED,
@@ -17,7 +18,6 @@ from neuroloom.pipeline.catalog import (
     SESSIONS,
     SETTLING,
     SUBMITTED,
-    Catalog,
 )
 from neuroloom.pipeline.noting import note_all, note_new, noted_run, rebuild
 
@@ -50,44 +50,44 @@ def sqlite(store):
 
 @pytest.fixture
 def ready(catalog, store):
-    return catalog.add_drop("a.edf", folder=store.inbox, state=READY)
+    return catalog.drops.add("a.edf", folder=store.inbox, state=READY)
 
 
 def test_a_name_can_be_open_once_only(catalog, store):
-    assert catalog.add_drop("a.edf", folder=store.inbox) is not None
-    assert catalog.add_drop("a.edf", folder=store.inbox) is None
+    assert catalog.drops.add("a.edf", folder=store.inbox) is not None
+    assert catalog.drops.add("a.edf", folder=store.inbox) is None
 
 
 def test_a_name_may_come_again_when_the_earlier_drop_has_ended(catalog, store):
-    first = catalog.add_drop("a.edf", folder=store.inbox)
-    assert catalog.move(first.id, DONE, frm=(SEEN,))
-    assert catalog.add_drop("a.edf", folder=store.inbox).id != first.id
+    first = catalog.drops.add("a.edf", folder=store.inbox)
+    assert catalog.drops.move(first.id, DONE, frm=(SEEN,))
+    assert catalog.drops.add("a.edf", folder=store.inbox).id != first.id
 
 
 def test_of_two_that_submit_the_same_drop_one_wins(catalog, ready):
-    assert catalog.submit(ready.id, lease_s=10) is not None
-    assert catalog.submit(ready.id, lease_s=10) is None
-    assert catalog.drop(ready.id).submissions == 1
+    assert catalog.drops.submit(ready.id, lease_s=10) is not None
+    assert catalog.drops.submit(ready.id, lease_s=10) is None
+    assert catalog.drops.get(ready.id).submissions == 1
 
 
 def test_of_two_runs_that_claim_the_same_drop_one_wins(catalog, ready):
-    catalog.submit(ready.id, lease_s=10)
-    assert catalog.claim(ready.id, owner="first", lease_s=10).attempts == 1
-    assert catalog.claim(ready.id, owner="second", lease_s=10) is None
-    assert catalog.drop(ready.id).owner == "first"
+    catalog.drops.submit(ready.id, lease_s=10)
+    assert catalog.drops.claim(ready.id, owner="first", lease_s=10).attempts == 1
+    assert catalog.drops.claim(ready.id, owner="second", lease_s=10) is None
+    assert catalog.drops.get(ready.id).owner == "first"
 
 
 def test_only_the_owner_can_renew_or_end_its_work(catalog, ready):
-    catalog.claim(ready.id, owner="first", lease_s=10)
-    assert not catalog.renew(ready.id, owner="second", lease_s=10)
-    assert not catalog.move(ready.id, DONE, frm=(RUNNING,), owner="second")
-    assert catalog.move(ready.id, DONE, frm=(RUNNING,), owner="first")
+    catalog.drops.claim(ready.id, owner="first", lease_s=10)
+    assert not catalog.drops.renew(ready.id, owner="second", lease_s=10)
+    assert not catalog.drops.move(ready.id, DONE, frm=(RUNNING,), owner="second")
+    assert catalog.drops.move(ready.id, DONE, frm=(RUNNING,), owner="first")
 
 
 def test_a_move_done_twice_happens_once(catalog, ready):
-    assert catalog.move(ready.id, QUARANTINED, frm=(READY,), reason="no")
-    assert not catalog.move(ready.id, QUARANTINED, frm=(READY,), reason="again")
-    assert catalog.drop(ready.id).reason == "no"
+    assert catalog.drops.move(ready.id, QUARANTINED, frm=(READY,), reason="no")
+    assert not catalog.drops.move(ready.id, QUARANTINED, frm=(READY,), reason="again")
+    assert catalog.drops.get(ready.id).reason == "no"
 
 
 @pytest.mark.parametrize(
@@ -96,20 +96,20 @@ def test_a_move_done_twice_happens_once(catalog, ready):
     ids=["still held", "run out", "clock set back further than a lease lasts", "renewed since the look began"],
 )
 def test_a_lease_runs_out(catalog, ready, now, n_expired):
-    catalog.submit(ready.id, lease_s=10, now=100.0)
-    assert len(catalog.expired(longest_lease_s=20, now=now)) == n_expired
+    catalog.drops.submit(ready.id, lease_s=10, now=100.0)
+    assert len(catalog.drops.expired(longest_lease_s=20, now=now)) == n_expired
 
 
 def test_a_renewed_lease_holds_longer(catalog, ready):
-    catalog.claim(ready.id, owner="me", lease_s=10, now=100.0)
-    assert catalog.renew(ready.id, owner="me", lease_s=10, now=105.0)
-    assert catalog.expired(longest_lease_s=20, now=112.0) == []
+    catalog.drops.claim(ready.id, owner="me", lease_s=10, now=100.0)
+    assert catalog.drops.renew(ready.id, owner="me", lease_s=10, now=105.0)
+    assert catalog.drops.expired(longest_lease_s=20, now=112.0) == []
 
 
 def test_counts_tell_how_many_drops_are_in_each_state(catalog, store):
     for name, state in (("a", READY), ("b", READY), ("c", RETRY)):
-        catalog.add_drop(name, folder=store.inbox, state=state)
-    assert catalog.counts() == {READY: 2, RETRY: 1}
+        catalog.drops.add(name, folder=store.inbox, state=state)
+    assert catalog.drops.counts() == {READY: 2, RETRY: 1}
 
 
 def test_sqlite_keeps_a_write_ahead_log(sqlite):
@@ -129,12 +129,12 @@ def test_a_lost_catalog_comes_back_from_the_files(store, catalog):
         record = {"name": f"{name}.edf", "folder": str(parent), "digest": name, "sessions": ["sub-01_ses-01"]} | more
         (parent / "x" / name).write_text(json.dumps(record))
     assert [rebuild(store, catalog), rebuild(store, catalog)] == [1, 1]
-    assert [(d.name, d.state, d.reason) for d in catalog.drops()] == [
+    assert [(d.name, d.state, d.reason) for d in catalog.drops.every()] == [
         ("drop.json.edf", DONE, ""),
         ("reason.json.edf", QUARANTINED, "torn"),
     ]
-    assert catalog.done_with("drop.json").sessions == ["sub-01_ses-01"]
-    assert [(row.id, row.version, row.manifest) for row in catalog.sessions()] == [
+    assert catalog.drops.done_with("drop.json").sessions == ["sub-01_ses-01"]
+    assert [(row.id, row.version, row.manifest) for row in catalog.sessions.every()] == [
         ("sub-01_ses-01", "v001", {"subject": "01"})
     ]
 
@@ -147,12 +147,12 @@ def refused(store):
 def test_all_files_are_noted_once_also_where_the_sessions_were_before(store, catalog):
     refused(store)
     note_new(store, catalog)
-    assert (catalog.knows(SESSIONS), catalog.knows(ALL), catalog.drops()) == (True, False, [])
+    assert (catalog.knows(SESSIONS), catalog.knows(ALL), catalog.drops.every()) == (True, False, [])
     note_all(store, catalog)
-    assert (catalog.knows(ALL), [drop.state for drop in catalog.drops()]) == (True, [QUARANTINED])
-    catalog.forget_drop(catalog.drops()[0].id)
+    assert (catalog.knows(ALL), [drop.state for drop in catalog.drops.every()]) == (True, [QUARANTINED])
+    catalog.drops.forget(catalog.drops.every()[0].id)
     note_all(store, catalog)
-    assert catalog.drops() == []
+    assert catalog.drops.every() == []
 
 
 def test_what_a_folder_tells_that_is_away_is_noted_when_it_is_back(store, catalog):
@@ -161,13 +161,13 @@ def test_what_a_folder_tells_that_is_away_is_noted_when_it_is_back(store, catalo
     note_all(store, catalog)
     (store.root / "away").rename(store.quarantine)
     note_all(store, catalog)
-    assert [drop.name for drop in catalog.drops()] == ["a.edf"]
+    assert [drop.name for drop in catalog.drops.every()] == ["a.edf"]
 
 
 def runs_of(store):
     catalog = Catalog.of(store)
     rebuild(store, catalog)
-    found = [(run.name, run.kind, run.state, run.reason, run.summary) for run in catalog.runs()]
+    found = [(run.name, run.kind, run.state, run.reason, run.summary) for run in catalog.runs.every()]
     catalog.close()
     return found
 
@@ -187,42 +187,43 @@ def test_runs_come_back_from_their_folders_as_they_were_noted(store):
 
 
 def test_submitted_is_a_state_of_its_own_so_a_lost_hand_over_is_found(catalog, ready):
-    catalog.submit(ready.id, lease_s=10, now=0.0)
-    assert [d.state for d in catalog.expired(longest_lease_s=10, now=11.0)] == [SUBMITTED]
+    catalog.drops.submit(ready.id, lease_s=10, now=0.0)
+    assert [d.state for d in catalog.drops.expired(longest_lease_s=10, now=11.0)] == [SUBMITTED]
 
 
 def test_contents_are_found_in_the_versions_that_hold_all_of_them(catalog):
     one, other = {"a.edf": "1"}, {"g.asc": "2"}
-    catalog.add_sessions(
+    catalog.sessions.add(
         [
             ("sub-a", "v001", {"sources": [{"digests": one}]}, 0.0, ()),
             ("sub-a", "v010", {"sources": [{"digests": one}, {"digests": other}]}, 0.0, ()),
             ("sub-a", "v002", {"sources": [{"digests": one | other}]}, 0.0, ()),
         ]
     )
-    assert catalog.holding(["1", "2"]) == [("sub-a", "v002"), ("sub-a", "v010")]
-    assert catalog.holding(["1", "3"]) == []
-    assert catalog.holding([]) == []
+    assert catalog.sessions.holding(["1", "2"]) == [("sub-a", "v002"), ("sub-a", "v010")]
+    assert catalog.sessions.holding(["1", "3"]) == []
+    assert catalog.sessions.holding([]) == []
 
 
 def test_what_was_announced_is_found_before_it_is_noted(catalog):
-    catalog.announce("sub-a", "v001", {"sources": [{"digests": {"a.edf": "1"}}]})
-    assert (catalog.holding(["1"]), catalog.sessions()) == ([("sub-a", "v001")], [])
+    catalog.sessions.announce("sub-a", "v001", {"sources": [{"digests": {"a.edf": "1"}}]})
+    assert (catalog.sessions.holding(["1"]), catalog.sessions.every()) == ([("sub-a", "v001")], [])
 
 
 def test_sessions_are_found_by_the_days_on_which_they_ran(catalog):
-    catalog.announce("sub-a", "v001", {}, ["monday", "tuesday"])
-    catalog.add_sessions([("sub-b", "v001", {}, 0.0, ["tuesday"]), ("sub-c", "v001", {}, 0.0, [])])
-    assert (catalog.ran_on(["monday"]), catalog.ran_on(["tuesday"])) == (["sub-a"], ["sub-a", "sub-b"])
-    assert catalog.ran_on([]) == catalog.ran_on(["sunday"]) == []
-    catalog.forget_version("sub-a", "v001")
-    assert catalog.ran_on(["monday", "tuesday"]) == ["sub-b"]
+    catalog.sessions.announce("sub-a", "v001", {}, ["monday", "tuesday"])
+    catalog.sessions.add([("sub-b", "v001", {}, 0.0, ["tuesday"]), ("sub-c", "v001", {}, 0.0, [])])
+    sessions = catalog.sessions
+    assert (sessions.ran_on(["monday"]), sessions.ran_on(["tuesday"])) == (["sub-a"], ["sub-a", "sub-b"])
+    assert sessions.ran_on([]) == sessions.ran_on(["sunday"]) == []
+    sessions.forget("sub-a", "v001")
+    assert sessions.ran_on(["monday", "tuesday"]) == ["sub-b"]
 
 
 def test_noting_a_version_again_changes_its_manifest_alone(catalog):
     for words in ("before", "after"):
-        catalog.add_sessions([("sub-a", "v001", {"sources": [], "words": words}, 1.0, ())])
-    assert [(row.manifest["words"], row.published_at) for row in catalog.sessions()] == [("after", 1.0)]
+        catalog.sessions.add([("sub-a", "v001", {"sources": [], "words": words}, 1.0, ())])
+    assert [(row.manifest["words"], row.published_at) for row in catalog.sessions.every()] == [("after", 1.0)]
 
 
 def test_only_versions_that_are_not_noted_are_read(store, catalog):
@@ -233,47 +234,47 @@ def test_only_versions_that_are_not_noted_are_read(store, catalog):
     note_new(store, catalog)
     (store.session_folder("sub-a_ses-01") / "v001" / "manifest.json").write_text("damaged")
     note_new(store, catalog)
-    assert catalog.holding(["sub-a_ses-01"]) == [("sub-a_ses-01", "v001")]
+    assert catalog.sessions.holding(["sub-a_ses-01"]) == [("sub-a_ses-01", "v001")]
 
 
 def test_every_transition_of_a_drop_that_goes_well(catalog, store):
-    drop = catalog.add_drop("a.edf", folder=store.inbox)
-    assert catalog.move(drop.id, SETTLING, frm=(SEEN,))
-    assert catalog.move(drop.id, READY, frm=(SETTLING,), digest="1")
-    assert catalog.submit(drop.id, lease_s=10).state == SUBMITTED
-    assert catalog.claim(drop.id, owner="me", lease_s=10).state == RUNNING
-    assert catalog.move(drop.id, DONE, frm=(RUNNING,), owner="me", sessions=["sub-1"])
-    assert catalog.done_with("1").sessions == ["sub-1"]
+    drop = catalog.drops.add("a.edf", folder=store.inbox)
+    assert catalog.drops.move(drop.id, SETTLING, frm=(SEEN,))
+    assert catalog.drops.move(drop.id, READY, frm=(SETTLING,), digest="1")
+    assert catalog.drops.submit(drop.id, lease_s=10).state == SUBMITTED
+    assert catalog.drops.claim(drop.id, owner="me", lease_s=10).state == RUNNING
+    assert catalog.drops.move(drop.id, DONE, frm=(RUNNING,), owner="me", sessions=["sub-1"])
+    assert catalog.drops.done_with("1").sessions == ["sub-1"]
 
 
 def test_every_transition_of_a_drop_that_goes_wrong(catalog, store):
-    drop = catalog.add_drop("a.edf", folder=store.inbox, state=READY)
-    catalog.claim(drop.id, owner="me", lease_s=10)
-    assert catalog.move(drop.id, RETRY, frm=(RUNNING,), owner="me", reason="stopped")
-    assert catalog.move(drop.id, READY, frm=(RETRY,))
-    catalog.claim(drop.id, owner="you", lease_s=10)
-    assert catalog.move(drop.id, QUARANTINED, frm=(RUNNING,), owner="you")
-    assert catalog.counts() == {QUARANTINED: 1}
+    drop = catalog.drops.add("a.edf", folder=store.inbox, state=READY)
+    catalog.drops.claim(drop.id, owner="me", lease_s=10)
+    assert catalog.drops.move(drop.id, RETRY, frm=(RUNNING,), owner="me", reason="stopped")
+    assert catalog.drops.move(drop.id, READY, frm=(RETRY,))
+    catalog.drops.claim(drop.id, owner="you", lease_s=10)
+    assert catalog.drops.move(drop.id, QUARANTINED, frm=(RUNNING,), owner="you")
+    assert catalog.drops.counts() == {QUARANTINED: 1}
 
 
 def test_a_drop_that_is_gone_is_ignored_and_comes_back_as_another(catalog, store):
-    drop = catalog.add_drop("a.edf", folder=store.inbox)
-    assert catalog.move(drop.id, IGNORED, frm=(SEEN,))
-    assert catalog.add_drop("a.edf", folder=store.inbox).id != drop.id
+    drop = catalog.drops.add("a.edf", folder=store.inbox)
+    assert catalog.drops.move(drop.id, IGNORED, frm=(SEEN,))
+    assert catalog.drops.add("a.edf", folder=store.inbox).id != drop.id
 
 
 def test_many_drops_at_once_leave_out_those_that_are_open(catalog, store):
-    catalog.add_drop("1.edf", folder=store.inbox)
-    catalog.add_drops([{"name": f"{n}.edf", "folder": str(store.inbox)} for n in range(3)])
-    assert sorted(drop.name for drop in catalog.drops()) == ["0.edf", "1.edf", "2.edf"]
+    catalog.drops.add("1.edf", folder=store.inbox)
+    catalog.drops.add_many([{"name": f"{n}.edf", "folder": str(store.inbox)} for n in range(3)])
+    assert sorted(drop.name for drop in catalog.drops.every()) == ["0.edf", "1.edf", "2.edf"]
 
 
 def test_of_many_threads_that_claim_the_same_drops_each_drop_has_one_owner(catalog, store):
-    drops = [catalog.add_drop(f"{n}.edf", folder=store.inbox, state=READY).id for n in range(20)]
+    drops = [catalog.drops.add(f"{n}.edf", folder=store.inbox, state=READY).id for n in range(20)]
     won = []
 
     def claim_all(owner):
-        won.extend((drop, owner) for drop in drops if catalog.claim(drop, owner=owner, lease_s=60) is not None)
+        won.extend((drop, owner) for drop in drops if catalog.drops.claim(drop, owner=owner, lease_s=60) is not None)
 
     threads = [threading.Thread(target=claim_all, args=(f"owner {n}",)) for n in range(4)]
     for thread in threads:
@@ -281,64 +282,64 @@ def test_of_many_threads_that_claim_the_same_drops_each_drop_has_one_owner(catal
     for thread in threads:
         thread.join()
     assert sorted(drop for drop, _ in won) == drops
-    assert all(catalog.drop(drop).owner == owner for drop, owner in won)
+    assert all(catalog.drops.get(drop).owner == owner for drop, owner in won)
 
 
 def test_a_run_is_noted_and_changed(catalog):
-    catalog.put_run("reach", state=RUNNING)
-    catalog.put_run("reach", state=DONE, summary={"best_step": 3})
-    assert [(run.name, run.state, run.summary) for run in catalog.runs()] == [("reach", DONE, {"best_step": 3})]
+    catalog.runs.put("reach", state=RUNNING)
+    catalog.runs.put("reach", state=DONE, summary={"best_step": 3})
+    assert [(run.name, run.state, run.summary) for run in catalog.runs.every()] == [("reach", DONE, {"best_step": 3})]
 
 
 def test_a_check_replaces_the_one_before_and_goes_with_its_version(catalog):
-    catalog.add_sessions([("sub-a", "v001", {"sources": [{"digests": {"x": "1"}}]}, 0.0, ())])
+    catalog.sessions.add([("sub-a", "v001", {"sources": [{"digests": {"x": "1"}}]}, 0.0, ())])
     for damage in ([{"file": "a", "dataset": "", "problem": "gone"}], []):
-        catalog.note_check("sub-a", "v001", checked_at=1.0, damage=damage)
-    assert catalog.checks()["sub-a", "v001"].damage == []
-    catalog.forget_version("sub-a", "v001")
-    assert (catalog.checks(), catalog.sessions(), catalog.holding(["1"])) == ({}, [], [])
+        catalog.checks.note("sub-a", "v001", checked_at=1.0, damage=damage)
+    assert catalog.checks.every()["sub-a", "v001"].damage == []
+    catalog.sessions.forget("sub-a", "v001")
+    assert (catalog.checks.every(), catalog.sessions.every(), catalog.sessions.holding(["1"])) == ({}, [], [])
 
 
 def test_tables_that_an_older_version_lacks_are_made_in_either_database(catalog, store):
-    catalog.put_run("reach")
+    catalog.runs.put("reach")
     with catalog.engine.begin() as connection:
         for table in ("alembic_version", "alerts", "checks", "contents"):
             connection.execute(text(f"DROP TABLE {table}"))
     again = Catalog.of(store)
-    again.note_check("sub-07_ses-01", "v001", n_bytes=7)
-    assert [run.name for run in again.runs()] == ["reach"]
-    assert [row.n_bytes for row in again.checks().values()] == [7]
+    again.checks.note("sub-07_ses-01", "v001", n_bytes=7)
+    assert [run.name for run in again.runs.every()] == ["reach"]
+    assert [row.n_bytes for row in again.checks.every().values()] == [7]
     again.close()
 
 
 def test_the_newest_drops_come_first_and_only_of_the_states_that_are_asked_for(catalog, store):
     for n, state in enumerate([SEEN, DONE, QUARANTINED, DONE]):
-        catalog.add_drop(f"{n}.edf", folder=store.inbox, state=state)
-    assert [drop.name for drop in catalog.newest_drops(3)] == ["3.edf", "2.edf", "1.edf"]
-    assert [drop.name for drop in catalog.newest_drops(3, [SEEN, QUARANTINED])] == ["2.edf", "0.edf"]
+        catalog.drops.add(f"{n}.edf", folder=store.inbox, state=state)
+    assert [drop.name for drop in catalog.drops.newest(3)] == ["3.edf", "2.edf", "1.edf"]
+    assert [drop.name for drop in catalog.drops.newest(3, [SEEN, QUARANTINED])] == ["2.edf", "0.edf"]
 
 
 def test_what_changed_lately_is_told_also_where_many_change_at_once(catalog, store):
-    old = [catalog.add_drop(f"{n}.edf", folder=store.inbox, changed_at=100.0) for n in range(3)]
-    catalog.note([old[1].id], frm=(SEEN,), state=SETTLING)
-    catalog.note([old[2].id], reason="waits")
-    assert [drop.name for drop in catalog.drops_changed_since(101.0)] == ["1.edf"]
+    old = [catalog.drops.add(f"{n}.edf", folder=store.inbox, changed_at=100.0) for n in range(3)]
+    catalog.drops.note([old[1].id], frm=(SEEN,), state=SETTLING)
+    catalog.drops.note([old[2].id], reason="waits")
+    assert [drop.name for drop in catalog.drops.changed_since(101.0)] == ["1.edf"]
 
 
 def test_content_is_known_once_it_is_done(catalog, store):
-    catalog.add_drop("a.edf", folder=store.inbox, state=DONE, digest="aa")
-    catalog.add_drop("b.edf", folder=store.inbox, state=READY, digest="bb")
-    assert catalog.done_among(["aa", "bb", "cc"]) == {"aa"}
+    catalog.drops.add("a.edf", folder=store.inbox, state=DONE, digest="aa")
+    catalog.drops.add("b.edf", folder=store.inbox, state=READY, digest="bb")
+    assert catalog.drops.done_among(["aa", "bb", "cc"]) == {"aa"}
 
 
 def test_runs_hold_what_was_handed_over_to_them_and_nothing_else(catalog, store):
-    drops = [catalog.add_drop(f"{n}.edf", folder=store.inbox, state=READY) for n in range(4)]
+    drops = [catalog.drops.add(f"{n}.edf", folder=store.inbox, state=READY) for n in range(4)]
     ids = [drop.id for drop in drops]
     for drop in drops[:3]:
-        catalog.submit(drop.id, lease_s=10, now=0.0)
-    catalog.claim(ids[2], owner="other", lease_s=10, now=0.0)
-    catalog.hold(ids[:1], owner="other", lease_s=10, now=0.0)
-    catalog.hold(ids, owner="mine", lease_s=10, now=50.0)
-    assert [(drop.owner, drop.lease_until) for drop in catalog.drops()] == [
+        catalog.drops.submit(drop.id, lease_s=10, now=0.0)
+    catalog.drops.claim(ids[2], owner="other", lease_s=10, now=0.0)
+    catalog.drops.hold(ids[:1], owner="other", lease_s=10, now=0.0)
+    catalog.drops.hold(ids, owner="mine", lease_s=10, now=50.0)
+    assert [(drop.owner, drop.lease_until) for drop in catalog.drops.every()] == [
         ("other", 10.0), ("mine", 60.0), ("other", 10.0), ("", 0.0)
     ]  # fmt: skip

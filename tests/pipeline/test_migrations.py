@@ -20,8 +20,8 @@ from neuroloom.ingest import Session, manifest
 from neuroloom.ingest._nwb_layout import INDEX_VERSION
 from neuroloom.ingest._nwb_older import STEPS
 from neuroloom.ingest._nwb_read import SessionFile, SessionFileError, read_index
-from neuroloom.pipeline._tables import Base
-from neuroloom.pipeline.catalog import ALL, DONE, QUARANTINED, SESSIONS, Catalog
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog.tables import ALL, DONE, QUARANTINED, SESSIONS, Base
 from neuroloom.pipeline.migrations import CatalogVersionError, current, newest
 
 OLDER = Path(__file__).parents[1] / "older" / "written-before.tar.xz"
@@ -98,11 +98,11 @@ def test_a_newer_manifest_is_refused_in_a_sentence(older, monkeypatch):
 def test_an_older_catalog_is_brought_up_to_date_and_loses_nothing(name, older):
     catalog = Catalog.at(f"sqlite:///{older / name}")
     assert current(catalog.engine) == newest()
-    assert {drop.name: drop.state for drop in catalog.drops()} == {"person": DONE, "broken": QUARANTINED}
-    assert [(row.id, row.version) for row in catalog.sessions()] == [("sub-07_ses-01", "v001")]
-    assert [run.summary for run in catalog.runs()] == [{"best_step": 3}]
-    catalog.note_check("sub-07_ses-01", "v001", n_bytes=7)
-    assert [row.n_bytes for row in catalog.checks().values()] == [7]
+    assert {drop.name: drop.state for drop in catalog.drops.every()} == {"person": DONE, "broken": QUARANTINED}
+    assert [(row.id, row.version) for row in catalog.sessions.every()] == [("sub-07_ses-01", "v001")]
+    assert [run.summary for run in catalog.runs.every()] == [{"best_step": 3}]
+    catalog.checks.note("sub-07_ses-01", "v001", n_bytes=7)
+    assert [row.n_bytes for row in catalog.checks.every().values()] == [7]
 
 
 @pytest.mark.parametrize("name", [*CATALOGS, "new.sqlite"])
@@ -125,13 +125,13 @@ def test_a_catalog_that_knew_all_sessions_knows_them_and_is_told_all_files_anew(
         connection.execute(text("INSERT INTO contents VALUES ('', '', '')"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0006'"))
     catalog = Catalog.at(url)
-    assert (catalog.knows(SESSIONS), catalog.knows(ALL), catalog.noted_versions()) == (True, False, set())
+    assert (catalog.knows(SESSIONS), catalog.knows(ALL), catalog.sessions.announced()) == (True, False, set())
 
 
 def test_opening_again_changes_nothing(older):
     url = f"sqlite:///{older / 'catalog-1.sqlite'}"
     Catalog.at(url).close()
-    assert len(Catalog.at(url).drops()) == 2
+    assert len(Catalog.at(url).drops.every()) == 2
 
 
 def test_four_that_open_an_older_catalog_at_once_take_each_step_once(older):
@@ -139,7 +139,7 @@ def test_four_that_open_an_older_catalog_at_once_take_each_step_once(older):
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: current(Catalog.at(url).engine), range(4)))
     assert found == [newest()] * 4
-    assert len(Catalog.at(url).drops()) == 2
+    assert len(Catalog.at(url).drops.every()) == 2
 
 
 def test_a_newer_catalog_is_refused_in_a_sentence(tmp_path):

@@ -76,7 +76,7 @@ def test_a_verdict_leaves_the_session_sound_and_survives_a_lost_catalog(store, a
     (store.root / "catalog.sqlite").unlink()
     catalog = Catalog.of(store)
     rebuild(store, catalog)
-    (row,) = [row for row in catalog.newest_sessions() if row.id == a]
+    (row,) = [row for row in catalog.sessions.newest() if row.id == a]
     catalog.close()
     assert verdicts.standing(verdicts.of_manifests([row.manifest])).verdict == "reject"
 

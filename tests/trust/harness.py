@@ -18,7 +18,8 @@ import hdf5plugin  # noqa: F401  (importing it registers the filters of companio
 import numpy as np
 
 from neuroloom.pipeline.boxed.box import Inside, Unboxed, box_of
-from neuroloom.pipeline.catalog import OPEN, Catalog, Drop
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog.tables import OPEN, Drop
 from neuroloom.pipeline.config import BoxSettings, InboxSettings, IngestSettings, Settings
 from neuroloom.pipeline.drops.claimed import fail, ingest_claimed
 from neuroloom.pipeline.drops.reconciling import Reconciler
@@ -68,14 +69,14 @@ class Inbox:
         """Every drop there has been, after looking until none is open."""
         for _ in range(LOOKS):
             self.reconciler.step()
-            if not self.catalog.drops(*OPEN):
+            if not self.catalog.drops.every(*OPEN):
                 break
-        return {drop.name: drop for drop in self.catalog.drops()}
+        return {drop.name: drop for drop in self.catalog.drops.every()}
 
     def _work(self, drops: Sequence[Drop]) -> None:
         """As a run does it: what a reader raises ends the attempt and nothing else."""
         for drop in drops:
-            claimed = self.catalog.claim(drop.id, owner=self.owner, lease_s=self.settings.ingest.lease_s)
+            claimed = self.catalog.drops.claim(drop.id, owner=self.owner, lease_s=self.settings.ingest.lease_s)
             if claimed is None:
                 continue
             try:

@@ -42,7 +42,7 @@ def broken_after_restart(
     catalog = Catalog.of(store)
     found += _not_rebuilt(store, catalog)
     if found:
-        found += [f"{drop.name} is {drop.state} {drop.reason}" for drop in catalog.drops()]
+        found += [f"{drop.name} is {drop.state} {drop.reason}" for drop in catalog.drops.every()]
     catalog.close()
     return found
 
@@ -57,9 +57,9 @@ def _not_rebuilt(store: Store, catalog: Catalog) -> list[str]:
 
 def noted(catalog: Catalog) -> tuple[object, ...]:
     """What a catalog says of each drop's last story and of sessions, leases and counters left out."""
-    newest = {drop.name: drop for drop in catalog.drops()}.values()
+    newest = {drop.name: drop for drop in catalog.drops.every()}.values()
     drops = sorted((d.name, d.state, d.digest, tuple(d.files), tuple(d.sessions)) for d in newest)
-    sessions = [(row.id, row.version, row.manifest) for row in catalog.sessions()]
+    sessions = [(row.id, row.version, row.manifest) for row in catalog.sessions.every()]
     with catalog.engine.connect() as connection:
         days = sorted(tuple(row) for row in connection.execute(text("SELECT day, id, version FROM days")))
-    return drops, sessions, sorted(catalog.noted_versions()), days
+    return drops, sessions, sorted(catalog.sessions.announced()), days

@@ -20,7 +20,8 @@ from neuroloom.ingest import manifest
 from neuroloom.ingest.digest import digest_of_file
 from neuroloom.pipeline.care import withdrawing
 from neuroloom.pipeline.care.amending import amend
-from neuroloom.pipeline.catalog import Catalog, Drop
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog.tables import Drop
 from neuroloom.pipeline.dates import make_secret
 from neuroloom.pipeline.documents import document_of
 from neuroloom.pipeline.drops import custody
@@ -136,8 +137,8 @@ def refused(inbox: Inbox) -> None:
     """A recording that was refused although it is whole, and that a person puts back."""
     inbox.put("kept", brainvision)
     names = sorted(path.name for path in (inbox.store.inbox / "kept").iterdir())
-    inbox.catalog.add_drop("kept", folder=inbox.store.inbox, files=[f"kept/{name}" for name in names])
-    (drop,) = inbox.catalog.drops()
+    inbox.catalog.drops.add("kept", folder=inbox.store.inbox, files=[f"kept/{name}" for name in names])
+    (drop,) = inbox.catalog.drops.every()
     inbox.reconciler._refuse(drop, "was too large that day")
 
 

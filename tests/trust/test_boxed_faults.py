@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from neuroloom.pipeline.boxed.box import Box
-from neuroloom.pipeline.catalog import QUARANTINED
+from neuroloom.pipeline.catalog.tables import QUARANTINED
 from neuroloom.pipeline.drops import custody
 from neuroloom.pipeline.store import Store
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import pytest
 
-from neuroloom.pipeline.catalog import DONE, QUARANTINED
+from neuroloom.pipeline.catalog.tables import DONE, QUARANTINED
 from neuroloom.pipeline.store import Store, StoreAwayError
 
 from .harness import Inbox

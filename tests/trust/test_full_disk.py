@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from neuroloom.pipeline.catalog import DONE
+from neuroloom.pipeline.catalog.tables import DONE
 from neuroloom.pipeline.drops import custody
 from neuroloom.pipeline.store import Store
 

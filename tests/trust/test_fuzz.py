@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from neuroloom.ingest import format_of, manifest, naming_files
-from neuroloom.pipeline.catalog import DONE, QUARANTINED
+from neuroloom.pipeline.catalog.tables import DONE, QUARANTINED
 
 from .harness import SETTINGS, inbox_of, lines
 from .mutating import mutated, seeds, written

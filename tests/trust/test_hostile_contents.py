@@ -5,7 +5,7 @@ import re
 import pytest
 
 from neuroloom.ingest import Session, Signal, manifest
-from neuroloom.pipeline.catalog import DONE, QUARANTINED
+from neuroloom.pipeline.catalog.tables import DONE, QUARANTINED
 
 from . import hostile_contents as hostile
 from .harness import CANARY, inbox_of, leaks, lines

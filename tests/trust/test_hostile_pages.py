@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from neuroloom.flows import artifacts
-from neuroloom.pipeline.catalog import DONE, QUARANTINED
+from neuroloom.pipeline.catalog.tables import DONE, QUARANTINED
 from neuroloom.pipeline.review import write_run
 from neuroloom.pipeline.reviewing import review_index, review_session
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from neuroloom.pipeline.boxed import _landlock
-from neuroloom.pipeline.catalog import DONE, QUARANTINED
+from neuroloom.pipeline.catalog.tables import DONE, QUARANTINED
 
 from . import hostile_paths as hostile
 from .harness import CANARY, inbox_of, leaks, lines

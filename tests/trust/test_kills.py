@@ -52,7 +52,7 @@ class Disturbed:
         self.writes = [call for call in watched if call.name in LOSABLE and call.gave >= 0 and self._is_of_store(call)]
         self.undisturbed, self.left = story(whole), originals_of(whole)
         catalog = Catalog.of(whole)
-        self.ends = ends_of(catalog.drops())
+        self.ends = ends_of(catalog.drops.every())
         catalog.close()
         self.longest = max(path.stat().st_size for path in whole.root.rglob("*") if path.is_file())
 

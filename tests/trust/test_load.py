@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-from neuroloom.pipeline.catalog import DONE
+from neuroloom.pipeline.catalog.tables import DONE
 
 from .harness import inbox_of
 from .test_soak import recording

@@ -27,8 +27,8 @@ from neuroloom.flows import watcher
 from neuroloom.flows.environment import wait_for_server
 from neuroloom.ingest import manifest
 from neuroloom.ingest.digest import digest_of_file
-from neuroloom.pipeline import catalog as catalogs
-from neuroloom.pipeline.catalog import DONE, OPEN, QUARANTINED, RUNNING, Catalog
+from neuroloom.pipeline.catalog import Catalog, opening
+from neuroloom.pipeline.catalog.tables import DONE, IN_FLIGHT, OPEN, QUARANTINED, RUNNING
 from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.drops.claimed import fail, ingest_claimed
 from neuroloom.pipeline.drops.reconciling import NoRuns
@@ -90,7 +90,7 @@ class Worker(NoRuns):
             self.n_cut_short += 1
             return
         try:
-            drop = catalog.claim(drop_id, owner="", lease_s=settings.ingest.lease_s)
+            drop = catalog.drops.claim(drop_id, owner="", lease_s=settings.ingest.lease_s)
             if drop is not None:
                 self._ingest(store, catalog, settings, drop)
         except DBAPIError:
@@ -123,9 +123,10 @@ def ended(store, expected, *, timeout_s=PATIENCE_S):
     """Wait until all these have come to an end, and give for how long."""
     catalog, began_s = Catalog.of(store), time.monotonic()
     try:
-        while len(catalog.drops()) < len(expected) or catalog.drops(*OPEN) or os.listdir(store.inbox):
+        while len(catalog.drops.every()) < len(expected) or catalog.drops.every(*OPEN) or os.listdir(store.inbox):
             if time.monotonic() > began_s + timeout_s:
-                pytest.fail(f"{[(d.name, d.state, d.reason) for d in catalog.drops()]}, {os.listdir(store.inbox)}")
+                drops = [(d.name, d.state, d.reason) for d in catalog.drops.every()]
+                pytest.fail(f"{drops}, {os.listdir(store.inbox)}")
             time.sleep(0.1)
         return time.monotonic() - began_s
     finally:
@@ -135,7 +136,7 @@ def ended(store, expected, *, timeout_s=PATIENCE_S):
 def nothing_is_lost_or_doubled(store, expected):
     """Every drop in exactly one state, its originals kept once, and one sound version of each session."""
     catalog = Catalog.of(store)
-    assert sorted((drop.name, drop.state) for drop in catalog.drops()) == sorted(expected.items())
+    assert sorted((drop.name, drop.state) for drop in catalog.drops.every()) == sorted(expected.items())
     catalog.close()
     assert os.listdir(store.inbox) == []
     kept = [path for place in (store.originals, store.quarantine) for path in place.glob("*/files/**/*.vhdr")]
@@ -154,7 +155,7 @@ def outage(store, monkeypatch, caplog, away, length_s):
     with caplog.at_level(logging.WARNING, logger="neuroloom.watcher"), watched(store, monkeypatch) as worker:
         put(store, names[:N_BEFORE])
         catalog, ends_s = Catalog.of(store), time.monotonic() + PATIENCE_S
-        while not catalog.drops(RUNNING) and time.monotonic() < ends_s:
+        while not catalog.drops.every(RUNNING) and time.monotonic() < ends_s:
             time.sleep(0.02)
         catalog.close()
         with away():
@@ -218,7 +219,7 @@ def test_postgresql_is_stopped_and_started_while_drops_come_in(store, monkeypatc
 
 @pytest.mark.parametrize("length_s", LENGTHS)
 def test_sqlite_is_locked_by_another_program_while_drops_come_in(store, monkeypatch, caplog, tell, length_s):
-    monkeypatch.setattr(catalogs, "BUSY_S", 0.2)  # else nobody notices a lock of less than half a minute
+    monkeypatch.setattr(opening, "BUSY_S", 0.2)  # else nobody notices a lock of less than half a minute
 
     @contextmanager
     def locked():
@@ -276,8 +277,8 @@ def test_up_starts_a_killed_server_again_and_every_drop_ends_once(store, tell):
             until(lambda: "inbox  " in said.read_text(), up)
             put(store, [*names, BROKEN])
             catalog = Catalog.of(store)
-            until(lambda: catalog.drops(RUNNING), up)
-            in_flight = {drop.id for drop in catalog.drops(*catalogs.IN_FLIGHT)}
+            until(lambda: catalog.drops.every(RUNNING), up)
+            in_flight = {drop.id for drop in catalog.drops.every(*IN_FLIGHT)}
             (server,) = processes_of(store, "prefect", "server", "start")
             os.kill(server, signal.SIGKILL)
             until(lambda: "the server ended by itself and is started again" in said.read_text(), up)
@@ -285,11 +286,11 @@ def test_up_starts_a_killed_server_again_and_every_drop_ends_once(store, tell):
             address = re.search(r"dashboard +(\S+)", said.read_text())[1]
             until(lambda: wait_for_server(f"{address}/api"), up)
             began_s = time.monotonic()
-            until(lambda: not in_flight & {drop.id for drop in catalog.drops(*OPEN)}, up)
+            until(lambda: not in_flight & {drop.id for drop in catalog.drops.every(*OPEN)}, up)
             first_s = time.monotonic() - began_s
             ended(store, expected, timeout_s=240)
             all_s = time.monotonic() - began_s
-            attempts = sum(drop.attempts for drop in catalog.drops())
+            attempts = sum(drop.attempts for drop in catalog.drops.every())
             catalog.close()
         finally:
             up.send_signal(signal.SIGINT)

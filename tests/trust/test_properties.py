@@ -14,7 +14,8 @@ from neuroloom.ingest import ClockMap, FormatError, Intervals, Timebase
 from neuroloom.ingest._runs import merged, runs_of
 from neuroloom.ingest.clock_map import through
 from neuroloom.ingest.formats._companions import hides, plainly_named
-from neuroloom.pipeline.catalog import IN_FLIGHT, OPEN, STATES, Catalog
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog.tables import IN_FLIGHT, OPEN, STATES
 from neuroloom.pipeline.drops.identity import session_key
 from neuroloom.pipeline.drops.inbox import one_line
 from neuroloom.pipeline.runs.splitting import WindowConfig, time_blocks
@@ -168,29 +169,29 @@ moves = st.lists(
 @given(moves)
 def test_a_drop_is_in_one_state_and_moving_twice_is_moving_once(tmp_path_factory, steps):
     catalog = Catalog.at(f"sqlite:///{tmp_path_factory.mktemp('c')}/c.sqlite")
-    number = catalog.add_drop("x", folder=Path("/in")).id
+    number = catalog.drops.add("x", folder=Path("/in")).id
     for what, to, owner in steps:
-        before = catalog.drop(number)
+        before = catalog.drops.get(number)
         if what == "move":
             frm = [state for state in OPEN if state != to]
-            assert catalog.move(number, to, frm=frm) == (before.state in frm)
-            assert not catalog.move(number, to, frm=frm)
+            assert catalog.drops.move(number, to, frm=frm) == (before.state in frm)
+            assert not catalog.drops.move(number, to, frm=frm)
         elif what == "submit":
-            assert (catalog.submit(number, lease_s=10) is not None) == (before.state == "READY")
+            assert (catalog.drops.submit(number, lease_s=10) is not None) == (before.state == "READY")
         elif what == "claim":
-            claimed = catalog.claim(number, owner=owner, lease_s=10)
+            claimed = catalog.drops.claim(number, owner=owner, lease_s=10)
             assert (claimed is not None) == (before.state in ("READY", "SUBMITTED"))
-            assert catalog.claim(number, owner="other", lease_s=10) is None
+            assert catalog.drops.claim(number, owner="other", lease_s=10) is None
         else:
-            assert catalog.renew(number, owner=owner, lease_s=10) == (
+            assert catalog.drops.renew(number, owner=owner, lease_s=10) == (
                 before.state == "RUNNING" and before.owner == owner
             )
-        after = catalog.drop(number)
+        after = catalog.drops.get(number)
         assert after.state in STATES
-        assert sum(catalog.counts().values()) == 1
-        assert after.state in OPEN or catalog.add_drop("x", folder=Path("/in"), state="IGNORED") is not None
+        assert sum(catalog.drops.counts().values()) == 1
+        assert after.state in OPEN or catalog.drops.add("x", folder=Path("/in"), state="IGNORED") is not None
         if after.state in IN_FLIGHT:
-            assert catalog.add_drop("x", folder=Path("/in")) is None
+            assert catalog.drops.add("x", folder=Path("/in")) is None
         if after.state not in OPEN:
             break
     catalog.close()

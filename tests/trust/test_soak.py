@@ -14,7 +14,7 @@ import pytest
 
 from neuroloom.ingest import manifest
 from neuroloom.ingest.digest import digest_of_file
-from neuroloom.pipeline.catalog import DONE, QUARANTINED
+from neuroloom.pipeline.catalog.tables import DONE, QUARANTINED
 from neuroloom.pipeline.store import Store
 
 from .faults import Forks
@@ -71,9 +71,9 @@ def test_killed_over_and_over_everything_comes_to_its_end_once(tmp_path, tell, l
             forks.killed_after(float(rng.uniform(0.1, 3.0)), store.root, "go on")
             n_kills += 1
     inbox.reconciler.clock = lambda: time.time() + LATER_S
-    while inbox.catalog.counts().keys() - {DONE, QUARANTINED, "IGNORED"} or os.listdir(store.inbox):
+    while inbox.catalog.drops.counts().keys() - {DONE, QUARANTINED, "IGNORED"} or os.listdir(store.inbox):
         inbox.look()
-    drops = {drop.name: drop for drop in inbox.catalog.drops()}  # the last of each name
+    drops = {drop.name: drop for drop in inbox.catalog.drops.every()}  # the last of each name
     inbox.catalog.close()
     tell(f"soak: {length_s:.0f} s, {n_kills} kills, {len(expected)} drops: {dict(Counter(expected.values()))}")
     assert {name: drop.state for name, drop in drops.items()} == expected

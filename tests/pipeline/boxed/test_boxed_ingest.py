@@ -13,7 +13,8 @@ from neuroloom.ingest.formats import formats
 from neuroloom.pipeline.boxed import _landlock, sniffing
 from neuroloom.pipeline.boxed.box import BoxAwayError, BoxError, Unboxed, box_of
 from neuroloom.pipeline.care.reingesting import reingest
-from neuroloom.pipeline.catalog import DONE, QUARANTINED, SUBMITTED, Catalog
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog.tables import DONE, QUARANTINED, SUBMITTED
 from neuroloom.pipeline.config import BoxSettings, InboxSettings, IngestSettings, Settings
 from neuroloom.pipeline.drops.in_place import ingest_paths
 from neuroloom.pipeline.drops.ingesting import ingest_path
@@ -173,7 +174,7 @@ def looked_at(store, inside):
     for _ in range(2):
         looks.step()
         now[0] += 10
-    drops = {Path(drop.name).stem: drop for drop in looks.catalog.drops()}
+    drops = {Path(drop.name).stem: drop for drop in looks.catalog.drops.every()}
     looks.catalog.close()
     return drops
 

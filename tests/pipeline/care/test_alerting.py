@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from neuroloom.pipeline.care.alerting import Alerts, alerts_of
-from neuroloom.pipeline.catalog import QUARANTINED, RETRY
+from neuroloom.pipeline.catalog.tables import QUARANTINED, RETRY
 from neuroloom.pipeline.config import AlertSettings
 
 
@@ -78,7 +78,8 @@ def url(server):
 
 
 def refused(catalog, store, name="Mueller_Anna.edf", reason="Mueller_Anna.edf: torn"):
-    return catalog.add_drop(name, folder=store.inbox, state=QUARANTINED, reason=reason, format="edf", n_bytes=2_000_000)
+    said = {"state": QUARANTINED, "reason": reason, "format": "edf", "n_bytes": 2_000_000}
+    return catalog.drops.add(name, folder=store.inbox, **said)
 
 
 def test_a_refused_drop_is_posted_once_without_its_name(catalog, store, webhook):
@@ -161,17 +162,17 @@ def test_damage_is_told_with_file_and_dataset_and_again_where_more_is_damaged(ca
     alerts = Alerts(store, catalog, AlertSettings(webhook=url(webhook)))
     damage = [{"file": "session.nwb", "dataset": "/acquisition/eeg/data", "problem": "its content has changed"}]
     for _ in range(2):
-        catalog.note_check("sub-07_ses-2", "v001", damage=damage)
+        catalog.checks.note("sub-07_ses-2", "v001", damage=damage)
         alerts.tell()
-    catalog.note_check("sub-07_ses-2", "v001", damage=[*damage, {"file": "x.nwb", "dataset": "", "problem": "gone"}])
+    catalog.checks.note("sub-07_ses-2", "v001", damage=[*damage, {"file": "x.nwb", "dataset": "", "problem": "gone"}])
     alerts.tell()
     assert [len(got["alerts"]) for got in webhook.got] == [1, 1]
     assert "session.nwb /acquisition/eeg/data" in webhook.got[0]["text"]
 
 
 def test_a_training_that_stopped_is_told_and_one_that_a_person_stopped_is_not(catalog, store, webhook):
-    catalog.put_run("reach", state=RETRY, reason="stopped: out of memory")
-    catalog.put_run("gaze", state=RETRY, reason="stopped: KeyboardInterrupt")
+    catalog.runs.put("reach", state=RETRY, reason="stopped: out of memory")
+    catalog.runs.put("gaze", state=RETRY, reason="stopped: KeyboardInterrupt")
     assert Alerts(store, catalog, AlertSettings(webhook=url(webhook))).tell() == 1
     assert "run reach stopped" in webhook.got[0]["text"]
 
@@ -192,7 +193,7 @@ def test_what_is_not_asked_for_is_not_told(catalog, store, webhook):
 
 def test_old_refusals_are_no_news_when_alerts_are_turned_on(catalog, store, webhook):
     drop = refused(catalog, store)
-    catalog.note([drop.id], frm=(QUARANTINED,), changed_at=drop.changed_at - 8 * 86400)
+    catalog.drops.note([drop.id], frm=(QUARANTINED,), changed_at=drop.changed_at - 8 * 86400)
     assert Alerts(store, catalog, AlertSettings(webhook=url(webhook))).tell() == 0
 
 
@@ -219,4 +220,4 @@ def test_the_webhook_may_come_from_the_environment(catalog, store, webhook, monk
 
 def alerts_time(catalog):
     """A little after the newest drop, by the drops' own clock."""
-    return max(drop.changed_at for drop in catalog.drops()) + 1
+    return max(drop.changed_at for drop in catalog.drops.every()) + 1

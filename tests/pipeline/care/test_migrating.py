@@ -67,7 +67,7 @@ def test_all_of_it_is_brought_up_to_date_once_and_the_old_version_stays(store):
             assert a.samples[:].tolist() == b.samples[:].tolist()
     assert "Streams on one clock" in (store.review / f"{NAME}.html").read_text()
     catalog = Catalog.of(store)
-    assert (NAME, "v002") in [(row.id, row.version) for row in catalog.newest_sessions()]
+    assert (NAME, "v002") in [(row.id, row.version) for row in catalog.sessions.newest()]
     catalog.close()
     assert states(migrate(store)) == {"catalog": [], "sessions": [], "pages": []}
 

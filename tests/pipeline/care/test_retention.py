@@ -5,7 +5,7 @@ import os
 import pytest
 
 from neuroloom.pipeline.care import checking, retention
-from neuroloom.pipeline.catalog import DONE
+from neuroloom.pipeline.catalog.tables import DONE
 from neuroloom.pipeline.config import RetentionSettings
 
 from .test_checking import publish, validated  # noqa: F401
@@ -86,7 +86,7 @@ def test_checkpoints_of_candidates_go_and_the_networks_stay(store, catalog):
     for name in ("choice.json", "checkpoint.pt", "candidates/00/checkpoint.pt"):
         (folder / name).write_text("{}")
     assert not going(store, catalog)
-    catalog.put_run("reach", state=DONE)
+    catalog.runs.put("reach", state=DONE)
     assert list(going(store, catalog)) == ["runs/reach/candidates/00/checkpoint.pt"]
 
 
@@ -108,8 +108,8 @@ def test_clean_deletes_just_what_it_is_given_and_says_who_and_when(store, catalo
         "sessions/sub-a/v001",
         "replaced by a newer version for 0 days",
     )
-    assert [row.version for row in catalog.sessions()] == []
-    assert set(catalog.checks()) == {("sub-a", "v002")}
+    assert [row.version for row in catalog.sessions.every()] == []
+    assert set(catalog.checks.every()) == {("sub-a", "v002")}
 
 
 def test_a_deletion_that_is_cut_short_is_logged_and_taken_up_as_staging(store, catalog, monkeypatch):

@@ -10,7 +10,8 @@ from neuroloom.ingest.digest import digest_of_bytes
 from neuroloom.ingest.durable import write_json
 from neuroloom.ingest.formats import FormatError
 from neuroloom.pipeline.care import retention, withdrawing
-from neuroloom.pipeline.catalog import DONE, QUARANTINED, Catalog
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog.tables import DONE, QUARANTINED
 from neuroloom.pipeline.drops import custody
 from neuroloom.pipeline.drops.ingesting import ingest_path
 from neuroloom.pipeline.runs import preparing, run_config, running
@@ -81,16 +82,16 @@ def test_looking_removes_nothing(store):
 
 def test_withdrawal_removes_it_and_leaves_a_line_for_each(store, catalog):
     for name in ("both", "other"):
-        catalog.put_run(name, state=DONE)
+        catalog.runs.put(name, state=DONE)
     for name, sessions in (("Mueller.edf", ["sub-07_ses-1"]), ("b", ["sub-08_ses-1"])):
-        catalog.add_drop(name, folder=store.inbox, state=DONE, sessions=sessions)
+        catalog.drops.add(name, folder=store.inbox, state=DONE, sessions=sessions)
     withdrawing.withdraw(store, catalog, "07", who="Ada")
     assert not any((store.root / path).exists() for path in GOES)
     assert {line["what"] for line in retention.deletions(store)} == GOES
     assert {(line["who"], line["why"]) for line in retention.deletions(store)} == {("Ada", "withdrawn by 07")}
     assert store.session_ids(amended=True) == ["sub-08_ses-1"]
-    assert [run.name for run in catalog.runs()] == ["other"]
-    assert [drop.name for drop in catalog.drops()] == ["b"]
+    assert [run.name for run in catalog.runs.every()] == ["other"]
+    assert [drop.name for drop in catalog.drops.every()] == ["b"]
 
 
 def test_of_the_person_only_the_code_and_the_end_of_the_consent_stay(store, catalog):
@@ -140,8 +141,8 @@ def refuse(store, catalog, name, texts):
         (store.inbox / name).mkdir(exist_ok=True)
         (store.inbox / name / file).write_text(text)
     files = [f"{name}/{file}" for file in texts]
-    drop_id = catalog.add_drop(name, folder=store.inbox, files=files, digest=name, state=QUARANTINED).id
-    return custody.quarantine(store, catalog.drop(drop_id), "bad header")
+    drop_id = catalog.drops.add(name, folder=store.inbox, files=files, digest=name, state=QUARANTINED).id
+    return custody.quarantine(store, catalog.drops.get(drop_id), "bad header")
 
 
 def refused_of_07(store, catalog):
@@ -160,7 +161,7 @@ def test_what_was_refused_of_them_goes_too_and_its_names_leave_the_catalog(store
     found = withdrawing.withdraw(store, catalog, "07")
     assert sorted(entry.path for kind, entry in found.entries if kind == "refused") == sorted(folders)
     assert [folder for folder in (*folders, other) if folder.exists()] == [other]
-    assert [drop.name for drop in catalog.drops()] == ["other"]
+    assert [drop.name for drop in catalog.drops.every()] == ["other"]
     assert digest_of_bytes(b"x") in json.loads((store.root / "withdrawn.json").read_text())["07"]["contents"]
 
 
@@ -192,14 +193,14 @@ def test_refused_drops_of_several_or_of_nobody_stay_and_are_told(store, catalog)
 
 def test_what_the_lab_wrote_of_them_goes_and_what_waits_in_the_inbox_is_told(store, catalog):
     subject(store.inbox, '[07]\nnames = ["Mueller"]\n')
-    drop_id = catalog.add_drop(
+    drop_id = catalog.drops.add(
         "subject.toml", folder=store.inbox, files=["subject.toml"], digest="d" * 64, state=DONE
     ).id
-    kept = custody.archive(store, catalog.drop(drop_id), [])
+    kept = custody.archive(store, catalog.drops.get(drop_id), [])
     (store.inbox / "sub-07_ses-3_eeg.edf").write_text("x")
     left = withdrawing.withdraw(store, catalog, "07").left
     assert not kept.exists()
-    assert catalog.drop(drop_id) is None
+    assert catalog.drops.get(drop_id) is None
     assert [line for line in left if line.startswith(f"{store.inbox}/sub-07_ses-3_eeg.edf: waits in the inbox")]
 
 

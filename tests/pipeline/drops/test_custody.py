@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from neuroloom.pipeline.catalog import Drop
+from neuroloom.pipeline.catalog.tables import Drop
 from neuroloom.pipeline.drops import custody
 from neuroloom.pipeline.store import Store
 

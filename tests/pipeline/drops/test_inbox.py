@@ -9,17 +9,9 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from neuroloom.ingest.formats import FormatError
-from neuroloom.pipeline.catalog import (
-    DONE,
-    IGNORED,
-    QUARANTINED,
-    READY,
-    RETRY,
-    RUNNING,
-    SETTLING,
-    SUBMITTED,
-    Catalog,
-)
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog.drops import Drops
+from neuroloom.pipeline.catalog.tables import DONE, IGNORED, QUARANTINED, READY, RETRY, RUNNING, SETTLING, SUBMITTED
 from neuroloom.pipeline.config import InboxSettings, IngestSettings, Settings
 from neuroloom.pipeline.drops import custody, inbox, ingesting, reconciling
 from neuroloom.pipeline.drops.claimed import LeaseLostError, fail, held, ingest_claimed
@@ -92,7 +84,7 @@ def place(tmp_path):
         store=store, catalog=catalog, settings=settings, submit=place.handed.append, clock=lambda: place.now
     )
     place.after = lambda seconds: _after(place, seconds)
-    place.states = lambda: {drop.name: drop.state for drop in catalog.drops()}
+    place.states = lambda: {drop.name: drop.state for drop in catalog.drops.every()}
     place.work = lambda: _work(place)
     yield place
     catalog.close()
@@ -107,7 +99,7 @@ def _work(place):
     """Do the work that was handed over, as a run does it."""
     for batch in place.handed:
         for drop in batch:
-            claimed = place.catalog.claim(drop.id, owner="run", lease_s=100, now=place.now)
+            claimed = place.catalog.drops.claim(drop.id, owner="run", lease_s=100, now=place.now)
             ingest_claimed(place.store, place.catalog, place.settings, claimed)
     place.handed.clear()
 
@@ -127,11 +119,11 @@ def test_a_drop_settles_is_handed_over_ingested_and_its_original_kept(place, ing
         states.append(place.states()["a.rec"])
     assert states == [SETTLING, SETTLING, SUBMITTED]
     place.work()
-    (done,) = place.catalog.drops()
+    (done,) = place.catalog.drops.every()
     assert (done.state, done.sessions, ingested) == (DONE, ["sub-a_ses-01"], ["a.rec"])
     assert os.listdir(place.store.inbox) == []
     assert (custody.archive_folder(place.store, done) / "files" / "a.rec").read_text() == "REC"
-    assert [row.id for row in place.catalog.sessions()] == ["sub-a_ses-01"]
+    assert [row.id for row in place.catalog.sessions.every()] == ["sub-a_ses-01"]
     assert is_idle(place.store, place.catalog)
 
 
@@ -159,7 +151,7 @@ def test_a_drop_that_ends_while_the_inbox_is_looked_at_is_not_taken_for_a_new_on
     monkeypatch.setattr(Scanner, "scan", scan_and_meanwhile)
     place.after(1)
     place.after(1)
-    assert place.catalog.counts() == {DONE: 1}
+    assert place.catalog.drops.counts() == {DONE: 1}
 
 
 def test_growth_between_hand_over_and_work_sends_it_back(place, ingested):
@@ -177,7 +169,7 @@ def test_a_file_that_a_program_has_open_waits_however_long_it_lies_still(place, 
         file.flush()
         place.after(0)
         assert place.after(1000) == {SETTLING: 1}
-        (waiting,) = place.catalog.drops()
+        (waiting,) = place.catalog.drops.every()
         assert waiting.reason.startswith("another program has a.rec open for writing")
         file.write("\n")
     assert place.after(1) == {SETTLING: 1}
@@ -219,7 +211,7 @@ def test_what_grows_while_it_is_read_is_read_again_and_never_moved(place, ingest
     place.after(0)
     place.after(10)
     place.work()
-    (done,) = place.catalog.drops()
+    (done,) = place.catalog.drops.every()
     kept = custody.archive_folder(place.store, done) / "files" / "a.rec"
     assert (done.state, ingested) == (DONE, ["a.rec", "a.rec"])
     assert inbox.file_digest(kept) == done.digest
@@ -243,7 +235,7 @@ def test_companions_in_any_order_are_one_drop(place, ingested):
     assert {name: state for name, state in place.states().items() if state != IGNORED} == {"head.rec": SETTLING}
     place.after(10)
     place.work()
-    (done,) = place.catalog.drops(DONE)
+    (done,) = place.catalog.drops.every(DONE)
     assert (done.files, ingested) == (["head.rec", "x.raw", "y.raw"], ["head.rec"])
 
 
@@ -261,7 +253,7 @@ def test_loose_recordings_whose_names_state_one_session_are_one_drop(place, inge
     place.after(0)
     place.after(10)
     place.work()
-    done = {each.name: sorted(each.files) for each in place.catalog.drops(DONE)}
+    done = {each.name: sorted(each.files) for each in place.catalog.drops.every(DONE)}
     assert done["sub-1_ses-1_eeg.rec"] == ["sub-1_ses-1_eeg.rec", "sub-1_ses-1_gaze.rec"]
     assert done["sub-2_ses-1_eeg.rec"] == ["sub-2_ses-1_eeg.rec"]
 
@@ -277,7 +269,8 @@ def test_a_recording_that_comes_while_its_session_is_worked_on_is_a_drop_of_its_
     place.after(0)
     place.after(10)
     place.work()
-    assert [each.files for each in place.catalog.drops(DONE)] == [["sub-1_ses-1_gaze.rec"], ["sub-1_ses-1_eeg.rec"]]
+    done = place.catalog.drops.every(DONE)
+    assert [each.files for each in done] == [["sub-1_ses-1_gaze.rec"], ["sub-1_ses-1_eeg.rec"]]
 
 
 def test_a_folder_is_one_drop(place, ingested):
@@ -286,7 +279,7 @@ def test_a_folder_is_one_drop(place, ingested):
     place.after(0)
     place.after(10)
     place.work()
-    (done,) = place.catalog.drops()
+    (done,) = place.catalog.drops.every()
     assert (done.name, done.files, done.state) == ("day1", ["day1/eeg/a.rec", "day1/gaze.rec"], DONE)
     assert os.listdir(place.store.inbox) == []
 
@@ -295,7 +288,7 @@ def test_a_missing_companion_is_refused_by_name_after_its_time(place):
     drop(place, "head.rec", "REC\ny.raw")
     place.after(0)
     assert place.after(59) == {SETTLING: 1}
-    assert place.catalog.drops()[0].reason.endswith("; refused unless more of it comes within 1 min")
+    assert place.catalog.drops.every()[0].reason.endswith("; refused unless more of it comes within 1 min")
     assert place.after(1) == {QUARANTINED: 1}
     (entry,) = custody.refused(place.store)
     assert (entry.id, entry.reason) == ("head.rec", "y.raw is missing; it must lie beside it")
@@ -306,7 +299,7 @@ def test_what_a_recording_can_be_without_is_waited_for_and_then_done_without(pla
     drop(place, "x.raw", "samples")
     place.after(0)
     place.after(59)
-    (waits,) = place.catalog.drops()
+    (waits,) = place.catalog.drops.every()
     assert (waits.name, waits.state) == ("head.rec", SETTLING)
     assert waits.reason == "marks is not beside it; read without it unless more of it comes within 1 min"
     place.after(1)
@@ -322,7 +315,7 @@ def test_what_a_recording_can_be_without_joins_it_when_it_comes(place, ingested)
     place.after(0)
     place.after(10)
     place.work()
-    (done,) = place.catalog.drops(DONE)
+    (done,) = place.catalog.drops.every(DONE)
     assert (done.files, ingested) == (["head.rec", "marks"], ["head.rec"])
 
 
@@ -375,7 +368,7 @@ def test_the_same_content_again_is_already_there_and_not_ingested_twice(place, i
         place.after(10)
         place.work()
     assert ingested == ["a.rec"]
-    assert place.catalog.drops()[1].reason == "already there: sub-a_ses-01"
+    assert place.catalog.drops.every()[1].reason == "already there: sub-a_ses-01"
     assert os.listdir(place.store.inbox) == []
 
 
@@ -385,7 +378,7 @@ def test_the_same_content_at_the_same_time_is_handed_over_once(place):
     place.after(0)
     place.after(10)
     assert place.states() == {"a.rec": SUBMITTED, "b.rec": READY}
-    assert place.catalog.drops()[1].reason == "waits: the same content is being ingested"
+    assert place.catalog.drops.every()[1].reason == "waits: the same content is being ingested"
 
 
 def test_a_few_small_drops_share_as_many_runs_as_there_may_be(place):
@@ -402,7 +395,7 @@ def test_the_number_in_flight_is_bounded_and_the_others_say_why_they_wait(place)
         drop(place, f"{i}.rec", f"REC {i}")
     place.after(0)
     assert place.after(10) == {SUBMITTED: 2, READY: 2}
-    assert place.catalog.drops()[3].reason == "waits: 2 are being ingested"
+    assert place.catalog.drops.every()[3].reason == "waits: 2 are being ingested"
 
 
 def test_many_small_drops_share_a_run(place):
@@ -421,7 +414,7 @@ def test_without_a_server_a_drop_stays_ready_and_goes_when_it_is_back(place):
     place.after(0)
     place.reconciler.submit = refuse
     assert place.after(10) == {READY: 1}
-    assert place.catalog.drops()[0].reason == "waits: the Prefect server does not answer"
+    assert place.catalog.drops.every()[0].reason == "waits: the Prefect server does not answer"
     place.reconciler.submit = place.handed.append
     assert place.after(0) == {SUBMITTED: 1}
 
@@ -431,7 +424,7 @@ def test_a_full_disk_starts_nothing(place, monkeypatch):
     drop(place, "a.rec")
     place.after(0)
     assert place.after(10) == {READY: 1}
-    assert "GB free on disk" in place.catalog.drops()[0].reason
+    assert "GB free on disk" in place.catalog.drops.every()[0].reason
 
 
 def test_a_dead_run_is_tried_again_and_after_the_third_time_refused(place):
@@ -440,8 +433,8 @@ def test_a_dead_run_is_tried_again_and_after_the_third_time_refused(place):
     place.after(10)
     seen = []
     for _ in range(3):
-        (waiting,) = place.catalog.drops()
-        place.catalog.claim(waiting.id, owner="dies", lease_s=100, now=place.now)
+        (waiting,) = place.catalog.drops.every()
+        place.catalog.drops.claim(waiting.id, owner="dies", lease_s=100, now=place.now)
         place.after(100)
         seen.append(place.states()["a.rec"])
     assert seen == [SUBMITTED, SUBMITTED, QUARANTINED]
@@ -478,7 +471,7 @@ def handed_over(place, server, *names):
     place.reconciler.submit = lambda batch: place.handed.append(batch) or f"r{len(place.handed) - 1}"
     place.after(0)
     place.after(10)
-    assert {drop.owner for drop in place.catalog.drops(SUBMITTED)} == {"r0"}
+    assert {drop.owner for drop in place.catalog.drops.every(SUBMITTED)} == {"r0"}
 
 
 def test_a_drop_whose_run_waits_for_a_worker_stays_handed_over(place):
@@ -495,7 +488,7 @@ def test_a_drop_whose_run_died_before_it_began_is_handed_over_again(place):
     server = Server(r0=False)
     handed_over(place, server, "a.rec")
     place.after(100)
-    (again,) = place.catalog.drops(SUBMITTED)
+    (again,) = place.catalog.drops.every(SUBMITTED)
     assert (again.owner, again.attempts, server.given_up) == ("r1", 0, [("r0", "no run took it up")])
 
 
@@ -504,7 +497,7 @@ def test_a_drop_whose_run_ended_before_it_took_it_up_does_not_wait_for_its_lease
     handed_over(place, server, "a.rec")
     server.ended = {"r0"}
     place.after(40)
-    (again,) = place.catalog.drops(SUBMITTED)
+    (again,) = place.catalog.drops.every(SUBMITTED)
     assert (again.owner, again.attempts, server.given_up) == ("r1", 0, [("r0", "no run took it up")])
 
 
@@ -513,34 +506,34 @@ def test_with_a_dead_run_all_its_drops_come_back_also_those_it_had_not_begun(pla
     names = [f"{i:02}.rec" for i in range(12)]
     set_ingest(place, in_flight=1, batch=12)
     handed_over(place, server, *names)
-    first, *others = place.catalog.drops(SUBMITTED)
-    place.catalog.claim(first.id, owner="r0", lease_s=100, now=place.now)
-    place.catalog.hold([drop.id for drop in (first, *others)], owner="r0", lease_s=100, now=place.now + 50)
+    first, *others = place.catalog.drops.every(SUBMITTED)
+    place.catalog.drops.claim(first.id, owner="r0", lease_s=100, now=place.now)
+    place.catalog.drops.hold([drop.id for drop in (first, *others)], owner="r0", lease_s=100, now=place.now + 50)
     place.after(100)
     assert len(place.handed) == 1
     place.after(50)
     assert len(place.handed) == 2
-    assert {drop.attempts for drop in place.catalog.drops()} == {0, 1}
+    assert {drop.attempts for drop in place.catalog.drops.every()} == {0, 1}
     assert [run for run, _ in server.given_up] == ["r0"]
 
 
 def test_a_run_that_works_holds_what_waits_for_it_though_the_database_was_away(place, monkeypatch):
     handed_over(place, Server(), "a.rec")
-    (waiting,) = place.catalog.drops()
-    real, calls = Catalog.hold, []
+    (waiting,) = place.catalog.drops.every()
+    real, calls = Drops.hold, []
 
-    def hold(catalog, drop_ids, **lease):
+    def hold(drops, drop_ids, **lease):
         calls.append(drop_ids)
         if len(calls) == 1:
             raise OperationalError("the database", None, ConnectionError())
-        real(catalog, drop_ids, **lease)
+        real(drops, drop_ids, **lease)
         went_on.set()
 
     went_on = threading.Event()
-    monkeypatch.setattr(Catalog, "hold", hold)
+    monkeypatch.setattr(Drops, "hold", hold)
     with held(place.catalog, [waiting.id], owner="r0", lease_s=0.1):
         assert went_on.wait(20)
-    assert place.catalog.drop(waiting.id).lease_until > waiting.lease_until
+    assert place.catalog.drops.get(waiting.id).lease_until > waiting.lease_until
 
 
 def test_where_a_run_dies_while_originals_move_the_move_is_finished(place, monkeypatch):
@@ -548,7 +541,7 @@ def test_where_a_run_dies_while_originals_move_the_move_is_finished(place, monke
     drop(place, "x.raw", "samples")
     place.after(0)
     place.after(10)
-    claimed = place.catalog.claim(place.catalog.drops()[0].id, owner="dies", lease_s=100, now=place.now)
+    claimed = place.catalog.drops.claim(place.catalog.drops.every()[0].id, owner="dies", lease_s=100, now=place.now)
     monkeypatch.setattr(custody, "_move_files", lambda *_: None)
     custody.archive(place.store, claimed, ["sub-a_ses-01"])
     monkeypatch.undo()
@@ -564,8 +557,8 @@ def test_a_run_that_lost_its_lease_moves_nothing(place, ingested):
     drop(place, "a.rec")
     place.after(0)
     place.after(10)
-    (waiting,) = place.catalog.drops()
-    slow = place.catalog.claim(waiting.id, owner="slow", lease_s=100, now=place.now)
+    (waiting,) = place.catalog.drops.every()
+    slow = place.catalog.drops.claim(waiting.id, owner="slow", lease_s=100, now=place.now)
     place.after(100)
     with pytest.raises(LeaseLostError):
         ingest_claimed(place.store, place.catalog, place.settings, slow)
@@ -576,11 +569,11 @@ def test_killed_after_the_originals_moved_it_is_done_not_lost(place, ingested):
     drop(place, "a.rec")
     place.after(0)
     place.after(10)
-    (waiting,) = place.catalog.drops()
-    claimed = place.catalog.claim(waiting.id, owner="killed", lease_s=100, now=place.now)
+    (waiting,) = place.catalog.drops.every()
+    claimed = place.catalog.drops.claim(waiting.id, owner="killed", lease_s=100, now=place.now)
     custody.archive(place.store, claimed, ["sub-a_ses-01"])
     assert place.after(100) == {DONE: 1}
-    assert place.catalog.drops()[0].sessions == ["sub-a_ses-01"]
+    assert place.catalog.drops.every()[0].sessions == ["sub-a_ses-01"]
 
 
 def test_a_move_cut_short_is_finished_at_the_next_start(place, monkeypatch):
@@ -588,7 +581,7 @@ def test_a_move_cut_short_is_finished_at_the_next_start(place, monkeypatch):
     drop(place, "x.raw", "samples")
     place.after(0)
     place.after(10)
-    (waiting,) = place.catalog.drops()
+    (waiting,) = place.catalog.drops.every()
     real, moved = os.rename, []
 
     def rename_once(source, target):
@@ -711,8 +704,8 @@ def test_a_failed_run_goes_to_retry_and_keeps_its_reason(place):
     drop(place, "a.rec")
     place.after(0)
     place.after(10)
-    (waiting,) = place.catalog.drops()
-    claimed = place.catalog.claim(waiting.id, owner="run", lease_s=100, now=place.now)
+    (waiting,) = place.catalog.drops.every()
+    claimed = place.catalog.drops.claim(waiting.id, owner="run", lease_s=100, now=place.now)
     assert claimed.state == RUNNING
     assert fail(place.store, place.catalog, place.settings, claimed, "the reader crashed", now=place.now) == RETRY
-    assert place.catalog.drop(waiting.id).reason == "the reader crashed; attempt 1 of 3"
+    assert place.catalog.drops.get(waiting.id).reason == "the reader crashed; attempt 1 of 3"

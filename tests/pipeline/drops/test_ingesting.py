@@ -107,7 +107,7 @@ def published_by_hand(store):
 def test_a_version_whose_writer_was_killed_before_it_was_noted_is_found(store, published_by_hand):
     catalog = Catalog.of(store)
     note_new(store, catalog)
-    catalog.announce("sub-a_ses-01", "v001", {"sources": [{"digests": {"x.edf": "1"}}]})
+    catalog.sessions.announce("sub-a_ses-01", "v001", {"sources": [{"digests": {"x.edf": "1"}}]})
     catalog.close()
     assert published(store, ["1"]) is None
     assert published_by_hand("sub-a_ses-01", "v001", "1") == published(store, ["1"])
@@ -117,7 +117,7 @@ def test_what_was_announced_under_a_version_that_another_content_took_is_not_tak
     catalog = Catalog.of(store)
     note_new(store, catalog)
     for digest in ("1", "2"):
-        catalog.announce("sub-a_ses-01", "v001", {"sources": [{"digests": {"x.edf": digest}}]})
+        catalog.sessions.announce("sub-a_ses-01", "v001", {"sources": [{"digests": {"x.edf": digest}}]})
     catalog.close()
     published_by_hand("sub-a_ses-01", "v001", "2")
     assert published(store, ["1"]) is None
@@ -324,7 +324,7 @@ def test_a_rebuilt_catalog_knows_the_same_days(person, store):
     said = manifest.read(store.latest("sub-tuesday_ses-01"))
     anew = Catalog.at(f"sqlite:///{store.root / 'anew.sqlite'}")
     rebuild(store, anew)
-    assert anew.ran_on(days_in(store, said)) == ran_on(store, days_in(store, said)) == ["sub-tuesday_ses-01"]
+    assert anew.sessions.ran_on(days_in(store, said)) == ran_on(store, days_in(store, said)) == ["sub-tuesday_ses-01"]
     anew.close()
 
 

@@ -7,7 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from neuroloom.pipeline.catalog import DONE, Catalog
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog.sessions import Sessions
+from neuroloom.pipeline.catalog.tables import DONE
 from neuroloom.pipeline.noting import note_published, noted_run
 from neuroloom.pipeline.review import write_index
 from neuroloom.pipeline.reviewing import review_index, review_run, run_shown
@@ -36,7 +38,7 @@ def trained(store, name, better_by=0.0, hours_ago=0.0):
             row |= {key: row[key] + better_by for key in ("value", "low", "high")}
     (folder / "scores.json").write_text(json.dumps(said))
     catalog = Catalog.of(store)
-    catalog.put_run(name, state=DONE, started_at=time.time() - hours_ago * 3600)
+    catalog.runs.put(name, state=DONE, started_at=time.time() - hours_ago * 3600)
     catalog.close()
 
 
@@ -78,8 +80,8 @@ def test_a_run_is_better_or_worse_where_intervals_are_apart(store, by, told):
 
 def test_what_waits_is_not_what_was_refused(store):
     catalog = Catalog.of(store)
-    catalog.add_drop("a.edf", folder=store.inbox, state="SETTLING", reason="it is growing")
-    catalog.add_drop("b.edf", folder=store.inbox, state="QUARANTINED", reason="no samples")
+    catalog.drops.add("a.edf", folder=store.inbox, state="SETTLING", reason="it is growing")
+    catalog.drops.add("b.edf", folder=store.inbox, state="QUARANTINED", reason="no samples")
     catalog.close()
     assert "Waits 1 a.edf settling it is growing" in today(store)
 
@@ -123,18 +125,18 @@ def test_a_session_that_comes_in_while_the_page_is_made_does_not_stop_it(store, 
     came = []
 
     def then_one_comes(asked):
-        def answered(catalog, *keys):
-            found = asked(catalog, *keys)
+        def answered(sessions, *keys):
+            found = asked(sessions, *keys)
             if not came:
                 came.append(published(store, session="02"))
-                note_published(store, catalog)
+                note_published(store, Catalog(sessions.engine))
             return found
 
         return answered
 
     published(store, session="01")
     today(store)
-    for name in ("sessions", "newest_sessions"):
-        monkeypatch.setattr(Catalog, name, then_one_comes(getattr(Catalog, name)))
+    for name in ("every", "newest"):
+        monkeypatch.setattr(Sessions, name, then_one_comes(getattr(Sessions, name)))
     review_index(store)
     assert came[0] in words(review_index(store))

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from neuroloom.ingest import Segment, Session, Signal, Timebase
-from neuroloom.pipeline.catalog import DONE, Catalog
+from neuroloom.pipeline.catalog import Catalog
+from neuroloom.pipeline.catalog.tables import DONE
 from neuroloom.pipeline.runs import preparing
 from neuroloom.pipeline.runs.retraining import prepare_retraining
 from neuroloom.pipeline.scores import judging
@@ -35,7 +36,7 @@ def publish(store, session, version="v001"):
 
 def finish(store, name):
     catalog = Catalog.of(store)
-    catalog.put_run(name, state=DONE)
+    catalog.runs.put(name, state=DONE)
     catalog.close()
     (store.run_folder(name) / judging.SCORES).write_text("{}")
 

@@ -1,4 +1,4 @@
-"""The tables of the catalog, and the states of a drop. See `catalog.py`, which asks and changes them."""
+"""The tables of the catalog, and the states of a drop."""
 
 from __future__ import annotations
 
