@@ -127,7 +127,7 @@ def pages(folder: Path) -> None:
     config = folder / "first.toml"
     config.write_text('topology = "four-areas"\nlength_s = 1.0\nbin_s = 0.05\ntargets = ["gaze"]\nsteps = 60\n')
     for command in (("ingest", "sample_data/person"), ("train", str(config)), ("evaluate", "first")):
-        said = [sys.executable, "-m", "neuroloom.flows.cli", *command, "--store", f"{folder}/lab"]
+        said = [sys.executable, "-m", "neuroloom.flows.main", *command, "--store", f"{folder}/lab"]
         subprocess.run(said, check=True, capture_output=True)
     (session,) = (folder / "lab" / "review").glob("sub-*.html")
     shot(browser, session, PICTURES / "page.png", height_px=1500)

@@ -91,7 +91,7 @@ class Reader:
         """`neuroloom` of this checkout, whatever else is installed."""
         script = self.folder / ".bin" / "neuroloom"
         script.parent.mkdir()
-        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m neuroloom.flows.cli "$@"\n')
+        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m neuroloom.flows.main "$@"\n')
         script.chmod(0o755)
         return script.parent
 

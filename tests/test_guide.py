@@ -30,7 +30,7 @@ def store(tmp_path_factory) -> Path:
             content = content.replace(b"sub-sample_ses-01_task-choice_", b"")
         (recordings / short).write_bytes(content)
     (recordings / "session.toml").write_text(SESSION)
-    ingest = [sys.executable, "-m", "neuroloom.flows.cli", "ingest", recordings, "--no-pages"]
+    ingest = [sys.executable, "-m", "neuroloom.flows.main", "ingest", recordings, "--no-pages"]
     subprocess.run([*ingest, "--store", home / "store"], check=True, capture_output=True)
     return home / "store"
 

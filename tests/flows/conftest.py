@@ -36,7 +36,7 @@ def neuroloom(tmp_path, monkeypatch, capsys) -> Callable[..., Said]:
     monkeypatch.setenv("NEUROLOOM_STORE", str(tmp_path / "store"))
 
     def run(*args: object) -> Said:
-        from neuroloom.flows.cli import main
+        from neuroloom.flows.main import main
 
         capsys.readouterr()
         monkeypatch.setattr(sys, "argv", ["neuroloom", *map(str, args)])

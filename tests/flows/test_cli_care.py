@@ -204,7 +204,7 @@ def test_a_terminal_without_the_letters_of_a_name_shows_their_numbers(store):
     catalog = Catalog.of(store)
     catalog.drops.add("größe 日本.edf", folder=store.inbox)
     catalog.close()
-    command = [sys.executable, "-m", "neuroloom.flows.cli", "inbox", "--store", str(store.root)]
+    command = [sys.executable, "-m", "neuroloom.flows.main", "inbox", "--store", str(store.root)]
     said = subprocess.run(command, env=os.environ | {"PYTHONIOENCODING": "latin-1"}, capture_output=True)
     assert (said.returncode, said.stderr) == (0, b"")
     assert "größe \\u65e5\\u672c.edf" in said.stdout.decode("latin-1")

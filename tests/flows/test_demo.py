@@ -12,7 +12,7 @@ from neuroloom.pipeline.store import Store
 def told(tmp_path_factory):
     """What two demos in a row on one store said."""
     store = tmp_path_factory.mktemp("demo") / "store"
-    command = [sys.executable, "-m", "neuroloom.flows.cli", "demo", "--store", str(store)]
+    command = [sys.executable, "-m", "neuroloom.flows.main", "demo", "--store", str(store)]
     runs = [subprocess.run(command, capture_output=True, text=True, timeout=1200) for _ in range(2)]
     return Store(store), runs
 

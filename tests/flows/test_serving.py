@@ -327,7 +327,7 @@ def test_a_part_that_ends_again_and_again_is_given_up_by_name(tmp_path):
 @pytest.mark.parametrize("end", [signal.SIGINT, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)])
 def test_up_prints_its_addresses_and_ends_with_ctrl_c_or_its_terminal(tmp_path, end):
     store = new_store(tmp_path / "store")
-    command = [sys.executable, "-m", "neuroloom.flows.cli", "up", "--store", str(store.root)]
+    command = [sys.executable, "-m", "neuroloom.flows.main", "up", "--store", str(store.root)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as up:
         assert up.stdout is not None
         told = [up.stdout.readline() for _ in range(3)]

@@ -31,14 +31,14 @@ def store(tmp_path_factory):
     """A store into which a recording was ingested where locks are refused."""
     root = tmp_path_factory.mktemp("locks")
     shutil.copy(GAZE, root)
-    command = ("-m", "neuroloom.flows.cli", "ingest", root / GAZE.name, "--no-pages", "--store", root / "store")
+    command = ("-m", "neuroloom.flows.main", "ingest", root / GAZE.name, "--no-pages", "--store", root / "store")
     done = without_locks(*command)
     assert done.returncode == 0, done.stderr + done.stdout
     return root / "store"
 
 
 def test_what_was_ingested_without_locks_is_found_sound_without_them(store):
-    done = without_locks("-m", "neuroloom.flows.cli", "verify", "--store", store)
+    done = without_locks("-m", "neuroloom.flows.main", "verify", "--store", store)
     assert done.returncode == 0, done.stderr + done.stdout
 
 

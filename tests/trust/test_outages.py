@@ -270,7 +270,7 @@ def test_up_starts_a_killed_server_again_and_every_drop_ends_once(store, tell):
     store.settings_file.write_text(SETTINGS.replace("lease_s = 2", "lease_s = 20") + ports)
     names = [f"drop{n:02d}" for n in range(6)]
     expected = dict.fromkeys(names, DONE) | {BROKEN: QUARANTINED}
-    command = [sys.executable, "-m", "neuroloom.flows.cli", "up", "--store", str(store.root)]
+    command = [sys.executable, "-m", "neuroloom.flows.main", "up", "--store", str(store.root)]
     with (store.root / "told").open("wb") as told, subprocess.Popen(command, stdout=told, stderr=told) as up:
         try:
             said = store.root / "told"

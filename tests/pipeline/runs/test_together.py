@@ -151,7 +151,7 @@ def test_where_one_dies_all_end_and_the_same_goes_on_to_the_same_numbers(store: 
 def test_whoever_ends_the_command_ends_all_processes(store: Store, sent: signal.Signals) -> None:
     prepared(store, "run", 2, steps=100_000)
     config = store.root.parent / "run.toml"
-    command = [sys.executable, "-m", "neuroloom.flows.cli", "train", str(config), "--store", str(store.root)]
+    command = [sys.executable, "-m", "neuroloom.flows.main", "train", str(config), "--store", str(store.root)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, preexec_fn=listens) as process:
         try:
             wait_until(lambda: steps_done(store.run_folder("run")) > 5)
