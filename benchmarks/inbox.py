@@ -60,9 +60,9 @@ def drop_many(work: Path, n_drops: int, n_ingest: int) -> None:
     from neuroloom.pipeline.boxed.box import box_of
     from neuroloom.pipeline.catalog import Catalog
     from neuroloom.pipeline.catalog.tables import SUBMITTED
-    from neuroloom.pipeline.config import InboxSettings, IngestSettings, Settings
     from neuroloom.pipeline.drops.claimed import ingest_claimed
     from neuroloom.pipeline.drops.reconciling import Reconciler
+    from neuroloom.pipeline.settings import InboxSettings, IngestSettings, Settings
     from neuroloom.pipeline.store import Store
 
     store = Store(work / "store").create()

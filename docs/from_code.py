@@ -194,9 +194,8 @@ def _command(name: str, command: Any) -> str:
 
 
 def settings_page() -> str:
-    """The example at the head of `pipeline/config.py`."""
-    from neuroloom.pipeline import config
+    """The example at the head of `pipeline/settings.py`."""
+    from neuroloom.pipeline import settings
 
-    return (
-        f"```toml\n{(config.__doc__ or '').partition('[')[1] + (config.__doc__ or '').partition('[')[2].rstrip()}\n```"
-    )
+    _, bracket, example = (settings.__doc__ or "").partition("[")
+    return f"```toml\n{bracket}{example.rstrip()}\n```"

@@ -16,9 +16,9 @@ from neuroloom.flows.telling import tell_failure
 from neuroloom.flows.training import score, train_prepared
 from neuroloom.pipeline.care import checking, retention
 from neuroloom.pipeline.catalog import Catalog
-from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.reviewing import review_index
 from neuroloom.pipeline.runs import retraining
+from neuroloom.pipeline.settings import Settings
 from neuroloom.pipeline.store import Store
 
 DAMAGED = "is damaged"

@@ -132,7 +132,7 @@ def reingest(
     from neuroloom.pipeline.boxed.box import BoxError, box_of
     from neuroloom.pipeline.care.amending import current
     from neuroloom.pipeline.care.reingesting import reingest as made_anew
-    from neuroloom.pipeline.config import AS_SET, Settings
+    from neuroloom.pipeline.settings import AS_SET, Settings
 
     place = _store(store)
     chosen = list(dict.fromkeys(session_ids or []))

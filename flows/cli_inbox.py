@@ -29,8 +29,8 @@ def inbox(
 ) -> None:
     """Every drop, its state, and why it waits."""
     from neuroloom.pipeline.catalog import Catalog
-    from neuroloom.pipeline.config import wrong_settings
     from neuroloom.pipeline.noting import note_all
+    from neuroloom.pipeline.settings import wrong_settings
 
     place = Store.here(store).existing()
     catalog = Catalog.of(place)

@@ -54,8 +54,8 @@ def ingest(
     Needs no server. The originals stay where they are. Exit 3: some were refused.
     """
     from neuroloom.pipeline.boxed.box import box_of
-    from neuroloom.pipeline.config import AS_SET, Settings
     from neuroloom.pipeline.drops.in_place import ingest_paths
+    from neuroloom.pipeline.settings import AS_SET, Settings
 
     _need(paths)
     place = Store.here(store).create()

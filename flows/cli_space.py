@@ -74,7 +74,7 @@ def clean(
 def _space(store: Path | None) -> tuple[Any, Any, list[Any]]:
     from neuroloom.pipeline.care import retention
     from neuroloom.pipeline.catalog import Catalog
-    from neuroloom.pipeline.config import Settings
+    from neuroloom.pipeline.settings import Settings
     from neuroloom.pipeline.store import Store
 
     place = Store.here(store).existing()

@@ -24,7 +24,7 @@ import httpx
 from neuroloom.flows.environment import LOCALHOST, free_port
 from neuroloom.flows.pages import TOKEN_FILE
 from neuroloom.flows.printing import one_line
-from neuroloom.pipeline.config import Settings
+from neuroloom.pipeline.settings import Settings
 from neuroloom.pipeline.store import Store
 
 EXTRAS = {"eyelink": "eyelinkio", "ica": "mne_icalabel", "teachers": "transformers", "server": "psycopg"}

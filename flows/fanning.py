@@ -12,7 +12,8 @@ from typing import Any
 from prefect import Task
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from neuroloom.pipeline.config import ConfigError, FanOutSettings
+from neuroloom.pipeline.config import ConfigError
+from neuroloom.pipeline.settings import FanOutSettings
 
 
 def for_each(

@@ -27,8 +27,8 @@ from neuroloom.flows.submitting import UNREACHABLE, end_run, runs_going_on
 from neuroloom.pipeline.care.alerting import Alerts
 from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.catalog.tables import IN_FLIGHT
-from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.drops.claimed import renewed
+from neuroloom.pipeline.settings import Settings
 from neuroloom.pipeline.store import Store
 
 P = ParamSpec("P")

@@ -19,9 +19,9 @@ from neuroloom.flows.leases import living
 from neuroloom.pipeline.boxed.box import Inside, box_of
 from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.catalog.tables import Drop
-from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.drops.claimed import fail, held, ingest_claimed
 from neuroloom.pipeline.reviewing import review_index, review_session
+from neuroloom.pipeline.settings import Settings
 from neuroloom.pipeline.store import Store
 
 # Where files are read. No parameter of the task: Prefect looks into parameters, and copies what it finds there.

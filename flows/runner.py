@@ -34,7 +34,8 @@ from neuroloom.flows.sweep import sweep
 from neuroloom.flows.telling import keep_telling
 from neuroloom.flows.training import build_features, evaluate, train, train_new
 from neuroloom.flows.watcher import watch
-from neuroloom.pipeline.config import ConfigError, Settings
+from neuroloom.pipeline.config import ConfigError
+from neuroloom.pipeline.settings import Settings
 from neuroloom.pipeline.store import Store, StoreError
 
 ONLY = ("recordings", "training")

@@ -18,7 +18,9 @@ from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLi
 from prefect.schedules import Cron, Interval
 from prefect.schedules import Schedule as PrefectSchedule
 
-from neuroloom.pipeline.config import ConfigError, Schedule, ScheduleSettings, Settings
+from neuroloom.pipeline.config import ConfigError
+from neuroloom.pipeline.schedules import Schedule, ScheduleSettings
+from neuroloom.pipeline.settings import Settings
 
 ONE = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
 ANCHOR = datetime(2025, 1, 1)  # made aware with each schedule's own zone

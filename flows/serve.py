@@ -34,9 +34,9 @@ from neuroloom.flows.pages import pages_served
 from neuroloom.ingest import durable
 from neuroloom.pipeline.boxed._limits import end_with_parent
 from neuroloom.pipeline.catalog import Catalog
-from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.drops.reconciling import is_idle
 from neuroloom.pipeline.reviewing import review_index
+from neuroloom.pipeline.settings import Settings
 from neuroloom.pipeline.store import Store
 
 RUNNER_READY_S = 60.0

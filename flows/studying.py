@@ -23,9 +23,10 @@ from neuroloom.flows.artifacts import Bar, study_page
 from neuroloom.flows.fanning import for_each
 from neuroloom.flows.leases import living
 from neuroloom.flows.telling import tell_failure
-from neuroloom.pipeline.config import ConfigError, FanOutSettings, Settings
+from neuroloom.pipeline.config import ConfigError
 from neuroloom.pipeline.profiles import FULL
 from neuroloom.pipeline.reviewing import review_index
+from neuroloom.pipeline.settings import FanOutSettings, Settings
 from neuroloom.pipeline.store import Store
 
 

@@ -27,8 +27,8 @@ from prefect.states import Cancelled, Crashed
 
 from neuroloom.flows.environment import INGEST_DEPLOYMENT
 from neuroloom.pipeline.catalog.tables import Drop
-from neuroloom.pipeline.config import IngestSettings
 from neuroloom.pipeline.drops.reconciling import SubmitError
+from neuroloom.pipeline.settings import IngestSettings
 
 UNREACHABLE = (httpx.HTTPError, PrefectException, OSError, RuntimeError)
 log = logging.getLogger("neuroloom.submitting")

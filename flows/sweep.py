@@ -10,9 +10,9 @@ from neuroloom.flows.submitting import Submitter
 from neuroloom.flows.telling import tell_failure, tell_once
 from neuroloom.pipeline.boxed.box import box_of
 from neuroloom.pipeline.catalog import Catalog
-from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.drops.reconciling import Reconciler
 from neuroloom.pipeline.noting import rebuild
+from neuroloom.pipeline.settings import Settings
 from neuroloom.pipeline.store import Store
 
 

@@ -12,7 +12,8 @@ from neuroloom.flows.environment import review_url
 from neuroloom.pipeline.care.alerting import Alerts
 from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.catalog.opening import away
-from neuroloom.pipeline.config import ConfigError, Settings
+from neuroloom.pipeline.config import ConfigError
+from neuroloom.pipeline.settings import Settings
 from neuroloom.pipeline.store import Store
 
 log = logging.getLogger("neuroloom.alerts")

@@ -12,11 +12,11 @@ from neuroloom.flows.artifacts import Bar, ports_table, run_page
 from neuroloom.flows.fanning import for_each
 from neuroloom.flows.leases import living
 from neuroloom.flows.telling import tell_failure
-from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.reviewing import review_index, review_run, run_shown
 from neuroloom.pipeline.runs import preparing, running
 from neuroloom.pipeline.runs.run_form import NewRun
 from neuroloom.pipeline.scores import judging
+from neuroloom.pipeline.settings import Settings
 from neuroloom.pipeline.store import Store
 
 

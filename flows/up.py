@@ -14,7 +14,7 @@ from neuroloom.flows.serve import serving
 from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.catalog.opening import away
 from neuroloom.pipeline.catalog.tables import DONE, SETTLING, Drop
-from neuroloom.pipeline.config import wrong_settings
+from neuroloom.pipeline.settings import wrong_settings
 from neuroloom.pipeline.store import Store
 
 LOOK_S = 1.0

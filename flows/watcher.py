@@ -18,10 +18,11 @@ from neuroloom.flows.submitting import Submitter
 from neuroloom.pipeline.boxed.box import BoxAwayError, box_of
 from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.catalog.opening import away
-from neuroloom.pipeline.config import ConfigError, Settings
+from neuroloom.pipeline.config import ConfigError
 from neuroloom.pipeline.drops.reconciling import Reconciler
 from neuroloom.pipeline.noting import note_all, rebuild
 from neuroloom.pipeline.reviewing import review_index
+from neuroloom.pipeline.settings import Settings
 from neuroloom.pipeline.store import Store
 
 DATABASE = "database"

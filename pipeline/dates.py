@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from neuroloom.ingest import durable
-from neuroloom.pipeline.config import Settings
+from neuroloom.pipeline.settings import Settings
 from neuroloom.pipeline.store import Store
 
 SHORTEST_SHIFT_DAYS, LONGEST_SHIFT_DAYS = 366, 3650

@@ -1,7 +1,7 @@
 """`neuroloom.toml` as a new store gets it: every setting with its default, explained, and what was asked for set.
 
 Defaults are written as comments, so that a store goes with what neuroloom takes for best unless somebody decides
-otherwise. The explanations are the docstrings of `config.py`, which is where settings are explained.
+otherwise. The explanations are the docstrings of `settings.py` and `schedules.py`, where settings are explained.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from neuroloom.ingest import durable
-from neuroloom.pipeline.config import ConfigError, Settings, fault, read_config
+from neuroloom.pipeline.config import ConfigError, fault, read_config
+from neuroloom.pipeline.settings import Settings
 from neuroloom.pipeline.store import Store, StoreError
 
 HEAD = "Settings of this neuroloom store. What is commented out is the default; take the # away to decide otherwise."

@@ -22,10 +22,11 @@ def test_the_table_of_formats_is_that_of_the_readers():
 
 def _read(name: str, path: Path) -> object:
     from neuroloom.ingest.task import Task
-    from neuroloom.pipeline.config import Settings, read_config
+    from neuroloom.pipeline.config import read_config
     from neuroloom.pipeline.drops.sidecar import SessionNotes
     from neuroloom.pipeline.runs.features import FeatureConfig
     from neuroloom.pipeline.runs.run_config import read_run_config
+    from neuroloom.pipeline.settings import Settings
     from neuroloom.pipeline.studies.distill import Settings as Distill
     from neuroloom.pipeline.studies.tradeoff import Settings as Tradeoff
     from neuroloom.pipeline.subjects import Subjects

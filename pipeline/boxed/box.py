@@ -41,7 +41,7 @@ from typing import Any, Protocol, Self
 
 from neuroloom.pipeline.boxed import _landlock
 from neuroloom.pipeline.boxed._talk import Lines, told
-from neuroloom.pipeline.config import BoxSettings
+from neuroloom.pipeline.settings import BoxSettings
 from neuroloom.pipeline.store import Store
 
 Progress = Callable[[str], None]

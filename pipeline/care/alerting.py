@@ -35,7 +35,7 @@ from sqlalchemy.orm import Session
 
 from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.catalog.tables import QUARANTINED, RETRY, AlertRow
-from neuroloom.pipeline.config import AlertSettings
+from neuroloom.pipeline.settings import AlertSettings
 from neuroloom.pipeline.store import Store
 
 WEBHOOK, MAIL = "webhook", "mail"

@@ -11,11 +11,11 @@ from typing import Any
 from neuroloom.ingest import durable, manifest
 from neuroloom.ingest.session import Session
 from neuroloom.pipeline.boxed.box import Unboxed
-from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.documents import readable_document_of
 from neuroloom.pipeline.drops.ingesting import publish_after
 from neuroloom.pipeline.drops.making import STAGED
 from neuroloom.pipeline.drops.privacy import privacy_of
+from neuroloom.pipeline.settings import Settings
 from neuroloom.pipeline.store import AMENDED, Store, StoreError
 from neuroloom.pipeline.subjects import Subjects
 

@@ -15,10 +15,10 @@ from neuroloom.ingest.session import Session
 from neuroloom.pipeline.boxed.box import Inside, Unboxed
 from neuroloom.pipeline.care.amending import current
 from neuroloom.pipeline.care.originals import Originals
-from neuroloom.pipeline.config import AS_SET
 from neuroloom.pipeline.drops import making
 from neuroloom.pipeline.drops.ingesting import adopt, next_version, publish_after
 from neuroloom.pipeline.drops.origins import origins_of
+from neuroloom.pipeline.settings import AS_SET
 from neuroloom.pipeline.store import Store, StoreError
 
 Progress = Callable[[str], None]

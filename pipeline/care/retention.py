@@ -35,10 +35,10 @@ from pathlib import Path
 from neuroloom.ingest import durable
 from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.catalog.tables import DONE
-from neuroloom.pipeline.config import RetentionSettings
 from neuroloom.pipeline.drops import custody
 from neuroloom.pipeline.noting import published_at
 from neuroloom.pipeline.runs import preparing
+from neuroloom.pipeline.settings import RetentionSettings
 from neuroloom.pipeline.store import AMENDED, Store
 
 LOG = "deleted.jsonl"

@@ -21,10 +21,10 @@ from sqlalchemy.exc import DatabaseError
 from neuroloom.pipeline.boxed.box import Inside, Unboxed
 from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.catalog.tables import DONE, IN_FLIGHT, QUARANTINED, READY, RETRY, RUNNING, SETTLING, Drop
-from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.drops import custody, inbox
 from neuroloom.pipeline.drops.growing import growing
 from neuroloom.pipeline.noting import note_published
+from neuroloom.pipeline.settings import Settings
 from neuroloom.pipeline.store import Store
 
 Progress = Callable[[str], None]

@@ -23,13 +23,13 @@ from neuroloom.pipeline.boxed.box import Inside, Unboxed
 from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.catalog.sessions import digests_in
 from neuroloom.pipeline.catalog.tables import SESSIONS
-from neuroloom.pipeline.config import AS_SET
 from neuroloom.pipeline.dates import days_in, make_secret
 from neuroloom.pipeline.documents import readable_document_of
 from neuroloom.pipeline.drops import custody, making, origins
 from neuroloom.pipeline.drops.identity import grouped
 from neuroloom.pipeline.drops.reading import Drop, named_from
 from neuroloom.pipeline.noting import note_new
+from neuroloom.pipeline.settings import AS_SET
 from neuroloom.pipeline.store import AMENDED, Store
 
 Progress = Callable[[str], None]

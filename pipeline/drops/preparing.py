@@ -16,7 +16,6 @@ from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.session import Session
 from neuroloom.pipeline import subjects
 from neuroloom.pipeline.clocks.alignment import AlignmentError
-from neuroloom.pipeline.config import AS_SET, Settings
 from neuroloom.pipeline.drops.identity import identity, is_named
 from neuroloom.pipeline.drops.joining import joined
 from neuroloom.pipeline.drops.persons import unlike_known
@@ -31,6 +30,7 @@ from neuroloom.pipeline.drops.privacy import (
 from neuroloom.pipeline.drops.processing import process, said_of
 from neuroloom.pipeline.drops.reading import Drop, aligned, named_from, session_id, with_notes
 from neuroloom.pipeline.drops.sidecar import SessionNotes
+from neuroloom.pipeline.settings import AS_SET, Settings
 from neuroloom.pipeline.store import Store, StoreError
 
 Progress = Callable[[str], None]

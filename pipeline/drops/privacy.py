@@ -24,9 +24,9 @@ from typing import Any
 from neuroloom.ingest import ledger
 from neuroloom.ingest.recording import Recording
 from neuroloom.ingest.streams import MODALITIES, Events, Intervals, Stream
-from neuroloom.pipeline.config import PrivacySettings
 from neuroloom.pipeline.dates import keyed, shift_of
 from neuroloom.pipeline.drops.persons import ORDINARY
+from neuroloom.pipeline.settings import PrivacySettings
 from neuroloom.pipeline.store import Store
 from neuroloom.pipeline.subjects import age_at
 

@@ -37,11 +37,11 @@ from neuroloom.pipeline.catalog.tables import (
     WAITING,
     Drop,
 )
-from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.drops import custody, inbox
 from neuroloom.pipeline.drops.claimed import fail, finish_known
 from neuroloom.pipeline.drops.growing import being_written, waits_for
 from neuroloom.pipeline.drops.inbox import Found, Scanner
+from neuroloom.pipeline.settings import Settings
 from neuroloom.pipeline.store import Store
 
 Submit = Callable[[Sequence[Drop]], str | None]  # gives the name of the run, where it has one

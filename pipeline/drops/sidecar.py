@@ -49,7 +49,8 @@ from pydantic import Field, PositiveFloat, field_validator, model_validator
 from neuroloom.ingest.eeg_positions import check_montage
 from neuroloom.ingest.formats import FormatError
 from neuroloom.ingest.streams import MODALITIES
-from neuroloom.pipeline.config import Config, ConfigError, SpikeSettings, read_config
+from neuroloom.pipeline.config import Config, ConfigError, read_config
+from neuroloom.pipeline.settings import SpikeSettings
 
 FILE_NAME = "session.toml"
 

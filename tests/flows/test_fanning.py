@@ -10,8 +10,8 @@ from prefect.cache_policies import NO_CACHE
 from neuroloom.flows.fanning import for_each
 from neuroloom.flows.training import build_features
 from neuroloom.ingest import Session
-from neuroloom.pipeline.config import FanOutSettings
 from neuroloom.pipeline.runs.feature_cache import build_features as features_of
+from neuroloom.pipeline.settings import FanOutSettings
 from neuroloom.pipeline.store import Store
 
 from ..pipeline.conftest import simulate

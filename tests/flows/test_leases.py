@@ -15,7 +15,7 @@ from neuroloom.flows.leases import Silent, living
 from neuroloom.pipeline.care.alerting import alerts_of
 from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.catalog.tables import SUBMITTED
-from neuroloom.pipeline.config import AlertSettings, IngestSettings, Settings
+from neuroloom.pipeline.settings import AlertSettings, IngestSettings, Settings
 from neuroloom.pipeline.store import Store
 
 pytestmark = [

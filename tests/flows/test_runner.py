@@ -9,8 +9,8 @@ import pytest
 from neuroloom.flows import runner, telling, watcher
 from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.catalog.tables import DONE
-from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.listing import listed_sessions
+from neuroloom.pipeline.settings import Settings
 from neuroloom.pipeline.store import Store
 
 

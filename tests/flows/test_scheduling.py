@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 
 from neuroloom.flows.scheduling import schedules_of
-from neuroloom.pipeline.config import ConfigError, Settings, read_config
+from neuroloom.pipeline.config import ConfigError, read_config
+from neuroloom.pipeline.settings import Settings
 
 
 def settings(tmp_path, text):

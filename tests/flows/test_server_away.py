@@ -7,7 +7,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from neuroloom.flows.artifacts import Bar, Progress
 from neuroloom.flows.submitting import Submitter
-from neuroloom.pipeline.config import IngestSettings
+from neuroloom.pipeline.settings import IngestSettings
 
 pytestmark = pytest.mark.filterwarnings("ignore:Artifact creation outside of a flow")
 

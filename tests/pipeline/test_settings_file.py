@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from neuroloom.pipeline.config import ConfigError, Settings, read_config
+from neuroloom.pipeline.config import ConfigError, read_config
+from neuroloom.pipeline.settings import Settings
 from neuroloom.pipeline.settings_file import parsed, settings_text, write_settings
 from neuroloom.pipeline.store import Store, StoreError
 

@@ -20,9 +20,9 @@ import numpy as np
 from neuroloom.pipeline.boxed.box import Inside, Unboxed, box_of
 from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.catalog.tables import OPEN, Drop
-from neuroloom.pipeline.config import BoxSettings, InboxSettings, IngestSettings, Settings
 from neuroloom.pipeline.drops.claimed import fail, ingest_claimed
 from neuroloom.pipeline.drops.reconciling import Reconciler
+from neuroloom.pipeline.settings import BoxSettings, InboxSettings, IngestSettings, Settings
 from neuroloom.pipeline.store import Store
 
 CANARY = b"CA" * 4096

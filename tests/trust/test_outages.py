@@ -29,9 +29,9 @@ from neuroloom.ingest import manifest
 from neuroloom.ingest.digest import digest_of_file
 from neuroloom.pipeline.catalog import Catalog, opening
 from neuroloom.pipeline.catalog.tables import DONE, IN_FLIGHT, OPEN, QUARANTINED, RUNNING
-from neuroloom.pipeline.config import Settings
 from neuroloom.pipeline.drops.claimed import fail, ingest_claimed
 from neuroloom.pipeline.drops.reconciling import NoRuns
+from neuroloom.pipeline.settings import Settings
 from neuroloom.pipeline.store import Store
 
 from .. import servers

@@ -11,7 +11,7 @@ import pytest
 
 from neuroloom.pipeline.boxed import _landlock, _seccomp
 from neuroloom.pipeline.boxed.box import Box, BoxError, RefusedError
-from neuroloom.pipeline.config import BoxSettings
+from neuroloom.pipeline.settings import BoxSettings
 
 HERE = Path(__file__).parent
 QUICK = BoxSettings(wall_s=60.0, memory_mb=512, sorting_mb=512)

@@ -15,10 +15,10 @@ from neuroloom.pipeline.boxed.box import BoxAwayError, BoxError, Unboxed, box_of
 from neuroloom.pipeline.care.reingesting import reingest
 from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.catalog.tables import DONE, QUARANTINED, SUBMITTED
-from neuroloom.pipeline.config import BoxSettings, InboxSettings, IngestSettings, Settings
 from neuroloom.pipeline.drops.in_place import ingest_paths
 from neuroloom.pipeline.drops.ingesting import ingest_path
 from neuroloom.pipeline.drops.reconciling import Reconciler
+from neuroloom.pipeline.settings import BoxSettings, InboxSettings, IngestSettings, Settings
 from neuroloom.pipeline.store import Store
 from neuroloom.pipeline.synthetic.sample_devices import record_person
 

@@ -10,7 +10,7 @@ import pytest
 
 from neuroloom.pipeline.care.alerting import Alerts, alerts_of
 from neuroloom.pipeline.catalog.tables import QUARANTINED, RETRY
-from neuroloom.pipeline.config import AlertSettings
+from neuroloom.pipeline.settings import AlertSettings
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import pytest
 
 from neuroloom.pipeline.care import checking, retention
 from neuroloom.pipeline.catalog.tables import DONE
-from neuroloom.pipeline.config import RetentionSettings
+from neuroloom.pipeline.settings import RetentionSettings
 
 from .test_checking import publish, validated  # noqa: F401
 

@@ -12,11 +12,11 @@ from neuroloom.ingest.formats import FormatError
 from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.catalog.drops import Drops
 from neuroloom.pipeline.catalog.tables import DONE, IGNORED, QUARANTINED, READY, RETRY, RUNNING, SETTLING, SUBMITTED
-from neuroloom.pipeline.config import InboxSettings, IngestSettings, Settings
 from neuroloom.pipeline.drops import custody, inbox, ingesting, reconciling
 from neuroloom.pipeline.drops.claimed import LeaseLostError, fail, held, ingest_claimed
 from neuroloom.pipeline.drops.inbox import Scanner
 from neuroloom.pipeline.drops.reconciling import Reconciler, SubmitError, is_idle
+from neuroloom.pipeline.settings import InboxSettings, IngestSettings, Settings
 from neuroloom.pipeline.store import Store
 
 

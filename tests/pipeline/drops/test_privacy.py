@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from neuroloom.ingest import FormatError, Session, manifest
-from neuroloom.pipeline.config import PrivacySettings
 from neuroloom.pipeline.dates import LONGEST_SHIFT_DAYS, SHORTEST_SHIFT_DAYS, shift_of
 from neuroloom.pipeline.drops.ingesting import ingest_drop, ingest_path
 from neuroloom.pipeline.drops.privacy import privacy_of
 from neuroloom.pipeline.runs.preparing import prepare_run
 from neuroloom.pipeline.runs.run_config import RunConfig
+from neuroloom.pipeline.settings import PrivacySettings
 from neuroloom.pipeline.store import Store, StoreError
 from neuroloom.pipeline.subjects import Subjects, take_up
 

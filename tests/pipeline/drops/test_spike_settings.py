@@ -6,9 +6,10 @@ import pytest
 
 from neuroloom.ingest.preprocessing import Chain
 from neuroloom.ingest.sorting import Curation
-from neuroloom.pipeline.config import AS_SET, ConfigError, Settings, SpikeSettings
+from neuroloom.pipeline.config import ConfigError
 from neuroloom.pipeline.drops import preparing
 from neuroloom.pipeline.drops.sidecar import SessionNotes
+from neuroloom.pipeline.settings import AS_SET, Settings, SpikeSettings
 from neuroloom.pipeline.store import Store
 
 
