@@ -3,8 +3,10 @@
 What is random at step n is drawn from (seed, n), or from the generator whose state the checkpoint keeps; nothing
 depends on how often a run was stopped.
 
-Where several processes train together, each has its share of the windows of every step; what they count, the loss and
-its gradient are summed over all, so each makes the same step that one process would make. The first one writes.
+    Trainer     steps, and what lies between them: validations, checkpoints, the log
+    Passes      a batch through the network, `_passes.py`
+    Terms       objectives besides the likelihood, `_terms.py`
+    Several     the other processes of the same training, `_several.py`
 """
 
 from __future__ import annotations
@@ -12,30 +14,26 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from neuroloom.ingest import durable
 from neuroloom.models import ModularNetwork
-from neuroloom.models.forcing import forcing
-from neuroloom.models.recurrence import Cut, Nudge
 from neuroloom.pipeline.runs._ahead import ahead
-from neuroloom.pipeline.runs._described import described, sized
 from neuroloom.pipeline.runs._fabric import fabric_of
+from neuroloom.pipeline.runs._passes import Passes
+from neuroloom.pipeline.runs._several import Several
 from neuroloom.pipeline.runs._terms import Terms
 from neuroloom.pipeline.runs.choosing import Choice
-from neuroloom.pipeline.runs.run import Run, hidden
+from neuroloom.pipeline.runs.run import Run
 from neuroloom.pipeline.runs.run_files import (
     CHECKPOINT,
     CONFIG,
     METRICS,
-    TOPOLOGY,
     check_same,
     read_checkpoint,
     read_config,
@@ -43,9 +41,10 @@ from neuroloom.pipeline.runs.run_files import (
     write_checkpoint,
 )
 from neuroloom.pipeline.runs.run_logs import RunLogs
+from neuroloom.pipeline.runs.run_settings import said_of, write_settings
 from neuroloom.pipeline.runs.shrinking import Shares, shrink_readouts
 from neuroloom.pipeline.runs.train_config import TrainConfig
-from neuroloom.pipeline.runs.windowing import Batch, Windows, known_targets
+from neuroloom.pipeline.runs.windowing import Batch, Windows
 
 Progress = Callable[[int, float], None]
 PRUNED_BETWEEN = (0.2, 0.7)  # shares of the steps; the rest is for the network to recover
@@ -66,8 +65,7 @@ class Trainer:
     ) -> None:
         self.network, self.data, self.config, self.folder, self.choice = network, data, config, folder, choice
         self.fabric = fabric_of(config)
-        self.is_first, self.n_processes = self.fabric.is_global_zero, self.fabric.world_size
-        self.share = slice(self.fabric.global_rank, None, self.n_processes)
+        self.several = Several(self.fabric, config.seed)
         torch.manual_seed(config.seed)
         self.was_learning = {name: p.requires_grad for name, p in network.named_parameters()}
         self._freeze()
@@ -77,6 +75,9 @@ class Trainer:
         # Fabric moves the network in place and keeps its methods; the wrapped one is for forward calls alone.
         self.wrapped, self.optimizer = self.fabric.setup(network, optimizer)
         self.terms.to(self.fabric.device)
+        self.passes = Passes(
+            network=network, wrapped=self.wrapped, data=data, config=config, terms=self.terms, several=self.several
+        )
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, _Schedule(config.steps))
         self.step, self.stale = 0, 0
         self.best_loss, self.best_step = float("inf"), 0
@@ -90,8 +91,8 @@ class Trainer:
         """From the beginning, or from the checkpoint that lies in the folder."""
         if self.folder is None:
             return
-        goes_on = self._goes_on(self.folder, resume) if self.is_first else False
-        if self._summed(torch.tensor(int(goes_on))):
+        goes_on = self._goes_on(self.folder, resume) if self.several.is_first else False
+        if self.several.summed(torch.tensor(int(goes_on))):
             self._restore(self.folder)
 
     def _goes_on(self, folder: Path, resume: bool) -> bool:
@@ -112,7 +113,7 @@ class Trainer:
         """All steps that are left, and what comes after the last."""
         if self._is_done() and (self.kept is not None or not self.config.shrink_readouts):
             return
-        self.logs, state = RunLogs(self.loggers if self.is_first else (), self.folder, self.step), "failed"
+        self.logs, state = RunLogs(self.loggers if self.several.is_first else (), self.folder, self.step), "failed"
         try:
             self._go(tell)
             state = "success"
@@ -125,7 +126,7 @@ class Trainer:
 
     def _go(self, tell: Progress) -> None:
         def make(step: int) -> Batch:
-            return self.data.train.random_batch(step, batch_size=self.config.batch_size, share=self.share)
+            return self.data.train.random_batch(step, batch_size=self.config.batch_size, share=self.several.share)
 
         with ahead(make, self.step, self.config.steps) as batch_of:
             self._through(batch_of, tell)
@@ -188,22 +189,23 @@ class Trainer:
 
     def _one_step(self, batch: Batch) -> dict[str, Any]:
         self.network.train()
-        self._seed_noise()
+        self.several.seed_noise(self.step)
         done = self.step / self.config.steps
         warm_up_bins = min(round(self.config.warm_up_s / self.data.config.bin_s), self.data.config.n_bins // 2)
         scored = np.arange(self.data.config.n_bins) >= warm_up_bins
         active = self.terms.active(done)
-        cuts, nudge = self._cuts(batch, active), self._nudge(batch, done)
-        outputs = self._outputs(batch, self._kept(batch), cuts, nudge, self._n_hidden())
-        losses = self._losses(batch, outputs, scored, done)
+        passes = self.passes
+        cuts, nudge = passes.cuts(batch, active), passes.nudge(batch, done)
+        outputs = passes.outputs(batch, passes.kept(batch, self.step), cuts, nudge, passes.n_hidden(self.step))
+        losses = passes.losses(batch, outputs, scored, done)
         in_time = torch.from_numpy(scored).to(self.fabric.device)[None, :, None]
         extra = {i: self.terms.value(i, batch, outputs[self.terms.cut(i)], in_time) for i in active}
         known = {i: value for i, value in extra.items() if value is not None}
-        loss = self._total(losses, batch.session, done)
+        loss = passes.total(losses, batch.session, done)
         # What is no sum over windows is the same in every process.
-        loss = loss + sum(self.terms.weighed(i, value, done) for i, value in known.items()) / self.n_processes
+        loss = loss + sum(self.terms.weighed(i, value, done) for i, value in known.items()) / self.several.n
         norm = self._stepped(loss)
-        loss, *parts = self._summed(torch.stack([loss.detach(), *(v.detach() for v in losses.values())]))
+        loss, *parts = self.several.summed(torch.stack([loss.detach(), *(v.detach() for v in losses.values())]))
         losses = dict(zip(losses, parts, strict=True))
         rate = self.scheduler.get_last_lr()[0]
         self.scheduler.step()
@@ -219,7 +221,7 @@ class Trainer:
         if not loss.requires_grad:  # a batch may hold no known target at all
             return 0.0
         self.fabric.backward(loss)
-        self._sum_gradients()
+        self.several.sum_gradients(self.learning)
         clip = self.config.clip_norm
         norm = self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=clip, error_if_nonfinite=False)
         if not torch.as_tensor(norm).isfinite():
@@ -228,109 +230,6 @@ class Trainer:
             )
         self.optimizer.step()
         return float(norm)
-
-    # Several processes ----------------------------------------------------------------------------------------------
-
-    def _summed(self, value: Tensor) -> Tensor:
-        """A tensor summed over all processes; of one process, the tensor itself.
-
-        Raises ConnectionError where another one has ended.
-        """
-        if self.n_processes == 1:
-            return value
-        try:
-            total: Tensor = self.fabric.all_reduce(value.to(self.fabric.device), reduce_op="sum")
-        except RuntimeError as error:
-            raise ConnectionError(f"another process of this training cannot be reached: {error}") from error
-        return total
-
-    def _sum_gradients(self) -> None:
-        """Every process gets the same gradients: of the loss of the whole batch."""
-        if self.n_processes == 1:
-            return
-        own = [p.grad for p in self.learning if p.grad is not None]  # the same parameters in every process
-        total = self._summed(torch.cat([grad.flatten() for grad in own]))
-        for grad, part in zip(own, torch.split(total, [grad.numel() for grad in own]), strict=True):
-            grad.copy_(part.view_as(grad))
-
-    def _seed_noise(self) -> None:
-        """Each of several processes draws noise of its own for its windows, from the seed, the step and its number."""
-        if self.n_processes > 1:
-            drawn = np.random.SeedSequence([self.config.seed, 2, self.step, self.fabric.global_rank])
-            torch.manual_seed(int(drawn.generate_state(1, np.uint64)[0] >> 1))
-
-    # What a step is made of -----------------------------------------------------------------------------------------
-
-    def _cuts(self, batch: Batch, active: list[int]) -> set[Cut]:
-        ports = {self.terms.cut_of_port(name) for name in batch.targets}
-        return ports | {self.terms.cut(i) for i in active}
-
-    def _nudge(self, batch: Batch, done: float) -> Nudge | None:
-        """What draws the states to the recording at this step."""
-        asked = self.config.forcing
-        strength = 0.0 if asked is None else asked.schedule().at(done)
-        names = [] if asked is None else [name for name in asked.ports if name in batch.targets]
-        if strength == 0 or not names:
-            return None
-        device = self.fabric.device
-        targets = {name: batch.targets[name].to(device) for name in names}
-        masks = {name: batch.masks[name].to(device) for name in names}
-        return forcing(self.network, batch.session, targets, masks, strength=strength)
-
-    def _outputs(
-        self, batch: Batch, kept: list[str], cuts: set[Cut], nudge: Nudge | None = None, n_hidden: int = 0
-    ) -> dict[Cut, dict[str, Tensor]]:
-        """What the network says, once for every way in which the gradient is cut."""
-        device = self.fabric.device
-        inputs = {name: batch.inputs[name].to(device) for name in kept}
-        seen = hidden(batch.input_masks, n_hidden)
-        masks = {name: seen[name].to(device) for name in kept}
-        in_order = sorted(cuts, key=lambda cut: (cut.every_bins, cut.between_areas))
-        return {
-            cut: self.wrapped(batch.session, inputs, masks, with_states=True, cut=cut, nudge=nudge) for cut in in_order
-        }
-
-    def _losses(
-        self, batch: Batch, outputs: Mapping[Cut, Mapping[str, Tensor]], scored: NDArray[np.bool_], done: float
-    ) -> dict[str, Tensor]:
-        """Mean nats per known element of each target, in bins that are scored.
-
-        In a step of several processes: this one's part of the mean over the whole batch.
-        """
-        device, losses = self.fabric.device, {}
-        for name, target in batch.targets.items():
-            readout: Any = self.network.readout(batch.session, name)
-            mask = known_targets(batch, name, scored, readout).to(device)
-            n_known = self._summed(mask.sum()) if self.network.training else mask.sum()
-            if n_known > 0 and self._port_weight(name, done) != 0:
-                said = outputs[self.terms.cut_of_port(name)][name].float()
-                losses[name] = readout.nll(said, target.to(device), mask).sum() / n_known
-        return losses
-
-    def _port_weight(self, name: str, done: float) -> float:
-        return self.config.port_weights.get(name, 1.0) * self.terms.weight_of_port(name, done)
-
-    def _total(self, losses: Mapping[str, Tensor], session: str, done: float, only: tuple[str, ...] = ()) -> Tensor:
-        total, weights = torch.zeros((), device=self.fabric.device), 0.0
-        for name, loss in losses.items():
-            n_channels = self.data.sessions[session].features[name].port.n_channels
-            weight = self._port_weight(name, done) * n_channels**0.5
-            if not only or name in only:
-                total, weights = total + weight * loss, weights + weight
-        return total / max(weights, 1e-12)
-
-    def _n_hidden(self) -> int:
-        """Bins at the end of this step's windows whose inputs it does not see."""
-        return round(self.config.forward_s / self.data.config.bin_s) if self.step % 2 else 0
-
-    def _kept(self, batch: Batch) -> list[str]:
-        """The inputs of this step, after whole ports have been dropped."""
-        names = list(batch.inputs)
-        if self.config.input_dropout == 0:
-            return names
-        rng = np.random.default_rng([self.config.seed, 1, self.step])
-        kept = [name for name in names if rng.random() >= self.config.input_dropout]
-        return kept or [names[int(rng.integers(len(names)))]]
 
     def _prune(self) -> None:
         """Remove connections little by little, fast at first (the cubic schedule of Zhu and Gupta 2017)."""
@@ -352,15 +251,15 @@ class Trainer:
         self.network.eval()
         totals: list[tuple[float, int]] = []
         warm_up_bins = self.data.config.n_bins // 2
-        for batch in self.data.validation.batches(batch_size=64, warm_up_bins=warm_up_bins, share=self.share):
+        for batch in self.data.validation.batches(batch_size=64, warm_up_bins=warm_up_bins, share=self.several.share):
             cuts = {self.terms.cut_of_port(name) for name in batch.targets}
-            (outputs,) = self._outputs(batch, list(batch.inputs), {min(cuts, key=repr)}).values()
-            losses = self._losses(batch, dict.fromkeys(cuts, outputs), batch.scored, 1.0)
+            (outputs,) = self.passes.outputs(batch, list(batch.inputs), {min(cuts, key=repr)}).values()
+            losses = self.passes.losses(batch, dict.fromkeys(cuts, outputs), batch.scored, 1.0)
             if losses:
-                total = self._total(losses, batch.session, 1.0, self.choice.select_on)
+                total = self.passes.total(losses, batch.session, 1.0, self.choice.select_on)
                 totals.append((total.item(), len(batch.first_bins)))
         sums = torch.tensor([sum(value * n for value, n in totals), sum(n for _, n in totals)], dtype=torch.float64)
-        total, n_windows = self._summed(sums).tolist()
+        total, n_windows = self.several.summed(sums).tolist()
         loss = total / n_windows if n_windows else float("nan")
         if not n_windows:  # no target has weight: nothing to choose by, so the latest network it is
             self.best_step, self.best = self.step, _copied(self.network.state_dict())
@@ -373,13 +272,13 @@ class Trainer:
 
     def _log(self, row: Mapping[str, Any]) -> None:
         self.logs.row(row)
-        if self.folder is not None and self.is_first:
+        if self.folder is not None and self.several.is_first:
             with (self.folder / METRICS).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
 
     def _save(self) -> None:
         self.saved_s = time.monotonic()
-        if self.folder is None or not self.is_first:
+        if self.folder is None or not self.several.is_first:
             return
         state = {
             "step": self.step,
@@ -416,30 +315,9 @@ class Trainer:
             for row in read_metrics(folder)
             if row["step"] <= self.step and (self.kept is not None or "kept" not in row)
         ]
-        if self.is_first:
+        if self.several.is_first:
             durable.write_text(folder / METRICS, "".join(json.dumps(row) + "\n" for row in rows))
         self.losses = [row["loss"] for row in rows if "loss" in row]
-
-
-def said_of(network: ModularNetwork, data: Windows, config: TrainConfig) -> dict[str, Any]:
-    """Everything that decides the numbers, as JSON has it."""
-    said: dict[str, Any] = {"training": asdict(config), "windows": asdict(data.config), "network": described(network)}
-    del said["training"]["processes"]
-    if not config.shrink_readouts:  # runs that were begun before there was such a thing go on
-        del said["training"]["shrink_readouts"]
-    said["features"] = asdict(data.feature_config)
-    said["bins"] = {name: one.features.n_bins for name, one in data.sessions.items()}
-    if data.control:
-        said["control"] = data.control
-    plain: dict[str, Any] = json.loads(json.dumps(said))
-    return plain
-
-
-def write_settings(folder: Path, network: ModularNetwork, said: Mapping[str, Any]) -> None:
-    """The settings of a run, and its topology with the size of every area."""
-    sizes = network.exists.sum(dim=(1, 2)).long().tolist()
-    durable.write_text(folder / TOPOLOGY, sized(network.topology, sizes).to_toml())
-    durable.write_json(folder / CONFIG, said)
 
 
 class _Schedule:

@@ -38,9 +38,9 @@ from neuroloom.pipeline.catalog.tables import DONE
 from neuroloom.pipeline.config import Config, ConfigError, read_config
 from neuroloom.pipeline.noting import note_run
 from neuroloom.pipeline.runs import preparing, run_config, running
-from neuroloom.pipeline.runs._trainer import said_of, write_settings
 from neuroloom.pipeline.runs.run import Run
 from neuroloom.pipeline.runs.run_files import CHECKPOINT, METRICS, write_checkpoint
+from neuroloom.pipeline.runs.run_settings import said_of, write_settings
 from neuroloom.pipeline.runs.session_data import SessionData
 from neuroloom.pipeline.runs.windowing import Batch, Split, Windows
 from neuroloom.pipeline.scores.ceilings import events_of, since_event

@@ -20,7 +20,7 @@ from neuroloom.models import ModularNetwork, Port, Topology
 from neuroloom.models.forcing import can_force
 from neuroloom.models.readouts import kinds as readout_kinds
 from neuroloom.pipeline.runs._fabric import check_started
-from neuroloom.pipeline.runs._trainer import Trainer, said_of, write_settings
+from neuroloom.pipeline.runs._trainer import Trainer
 from neuroloom.pipeline.runs.choosing import Choice, behaviour_of, best_of, combinations, n_combinations, row_of
 from neuroloom.pipeline.runs.run import Run
 from neuroloom.pipeline.runs.run_files import (
@@ -34,6 +34,7 @@ from neuroloom.pipeline.runs.run_files import (
     read_metrics,
 )
 from neuroloom.pipeline.runs.run_logs import check_names
+from neuroloom.pipeline.runs.run_settings import said_of, write_settings
 from neuroloom.pipeline.runs.train_config import TrainConfig
 from neuroloom.pipeline.runs.windowing import Windows
 
