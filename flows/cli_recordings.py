@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -70,18 +70,24 @@ def ingest(
             inside=inside,
             progress=say,
         )
-    written = _pages(place, [r["session"] for r in results if r["state"] == "ingested"]) if pages else {}
+    new = [r["session"] for r in results if r["state"] == "ingested" and r["session"]]  # a subject.toml makes none
+    written = _pages(place, new) if pages else {}
     if as_json:
         document({"results": results})
     else:
         for result in results:
-            became = f" {result['session']}" if result["session"] else f": {reason_of(result)}"
-            lines(f"{result['path']}: {result['state']}{became}")
+            lines(f"{result['path']}: {result['state']}{_became(result)}")
             lines(*[f"  {stream_line(stream)}" for stream in result["streams"]])
             lines(*[f"  {sync_line(sync)}" for sync in result["sync"]])
-            lines(*unread_lines(result) if result["state"] == "ingested" else [])
+            lines(*unread_lines(result) if result["state"] == "ingested" and result["file"] else [])
             lines(*[f"  page: {written[result['session']]}"] if result["session"] in written else [])
     raise typer.Exit(3 if any(result["state"] == "quarantined" for result in results) else 0)
+
+
+def _became(result: dict[str, Any]) -> str:
+    if result["session"]:
+        return f" {result['session']}"
+    return f": {reason_of(result)}" if result["reason"] else f" {result['format']}"
 
 
 def _need(paths: list[Path]) -> None:

@@ -146,7 +146,7 @@ class Subjects(RootModel[dict[str, Subject]]):
         }
 
     def objection(self, session_id: str, today: date) -> str:
-        """Why a session may not be trained on or handed on, or ""."""
+        """Why a session may not be used or handed on, or ""."""
         consent = self[session_id.partition("_")[0].removeprefix("sub-")].consent
         return consent.objection(today) if consent is not None else ""
 

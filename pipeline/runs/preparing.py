@@ -37,8 +37,7 @@ def prepare_run(config: RunConfig, store: Store) -> Path:
 
     training_of(config)
     if config.start_from:
-        requested(store, config.start_from)
-        refuse_withdrawn(sorted(sessions_behind(store, config.start_from)), store)
+        permitted(store, config.start_from)
     else:
         Topology.read(config.topology)  # a name that is none is refused before there is a folder
     chosen, left_out = trainable(config, store)
@@ -89,6 +88,7 @@ def trainable(config: RunConfig, store: Store) -> tuple[tuple[str, ...], dict[st
 
     Raises StoreError where one that the config names may not be trained on.
     """
+    refuse_withdrawn(config.sessions, store)
     known, today = Subjects.of(store), date.today()
     found = {
         one: known.objection(one, today) or verdicts.objection(store, one)
@@ -117,12 +117,23 @@ def _too_short(session_id: str, config: RunConfig, store: Store) -> str:
     return ""
 
 
+def permitted(store: Store, name: str) -> RunConfig:
+    """What was asked for under `name`, where whoever was recorded for it still agrees to what is done with it.
+
+    Raises StoreError naming a session behind the run, or behind one that it went on from, whose consent has ended; and
+    the runs there are.
+    """
+    config = requested(store, name)
+    refuse_withdrawn(sorted(sessions_behind(store, name)), store)
+    return config
+
+
 def refuse_withdrawn(sessions: Iterable[str], store: Store) -> None:
     """Raise StoreError where a person does not agree to it any more."""
     known, today = Subjects.of(store), date.today()
     for session_id in sessions:
         if why := known.objection(session_id, today):
-            raise StoreError(f"{session_id}: {why}; it cannot be trained on")
+            raise StoreError(f"{session_id}: {why}; neither it nor a network that learned from it can be used")
 
 
 def sessions_behind(store: Store, name: str) -> set[str]:

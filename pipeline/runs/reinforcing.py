@@ -239,8 +239,7 @@ def reinforce_run(
     folder = store.run_folder(config.name)
     if folder.exists():
         raise ConfigError(f"{folder}: is there already; give this one another name")
-    asked = preparing.requested(store, config.copy_)
-    preparing.refuse_withdrawn(sorted(preparing.sessions_behind(store, config.copy_)), store)
+    asked = preparing.permitted(store, config.copy_)
     run, data = running.open_run(store, config.copy_), running.windows_of(asked, store)
     policy = reinforce(run, data, config, progress)
     found = reached(run, policy, data.held_out, config)

@@ -16,7 +16,7 @@ from neuroloom.ingest import durable
 from neuroloom.pipeline import verdicts
 from neuroloom.pipeline.config import ConfigError
 from neuroloom.pipeline.noting import noted_run
-from neuroloom.pipeline.runs.preparing import refuse_withdrawn, requested, sessions_behind
+from neuroloom.pipeline.runs.preparing import permitted, requested
 from neuroloom.pipeline.runs.run_config import RunConfig, checked, features_of, functional_of, training_of
 from neuroloom.pipeline.store import Store, StoreError
 
@@ -35,8 +35,7 @@ Progress = Callable[[int, float], None]
 
 def train_run(name: str, store: Store, *, progress: bool | Progress = False) -> Run:
     """Train the run prepared under `name`, or go on where it stopped; noted in the catalog."""
-    config, folder = requested(store, name), store.run_folder(name)
-    refuse_withdrawn(sorted(sessions_behind(store, name)), store)  # it may have ended since the run was prepared
+    config, folder = permitted(store, name), store.run_folder(name)  # a consent may have ended since it was prepared
     with noted_run(store, name, "train") as summary:
         run, data = trained(config, store, folder, progress=progress)
         write_findings(config, run, data, folder)
@@ -125,8 +124,12 @@ def open_run(store: Store, name: str) -> Run:
 
 
 def run_and_data(store: Store, name: str) -> tuple[Run, Windows]:
-    """A trained run and the windows it was trained on: what every look into it takes. Raises as `open_run`."""
-    return open_run(store, name), windows_of(requested(store, name), store)
+    """A trained run and the windows it was trained on: what every look into it takes.
+
+    Raises as `open_run`, and StoreError where a consent has ended.
+    """
+    config = permitted(store, name)
+    return open_run(store, name), windows_of(config, store)
 
 
 def unfinished(store: Store, name: str) -> str:

@@ -138,11 +138,13 @@ def fidelity_of_run(
 ) -> Fidelity:
     """Compare a run of a store with whom it was trained on; written to its `fidelity.json`.
 
-    against: the name of another run. Raises StoreError for a run that is not there.
+    against: the name of another run. Raises StoreError for a run that is not there, or to which a consent has ended.
     """
-    from neuroloom.pipeline.runs import running
+    from neuroloom.pipeline.runs import preparing, running
 
     run, data = running.run_and_data(store, name)
+    if against:
+        preparing.permitted(store, against)
     other = replace(running.open_run(store, against), name=against) if against else None
     found = fidelity(replace(run, name=name), data.held_out, events=events, noise=noise, against=other)
     found.to_json(store.run_folder(name) / FIDELITY)

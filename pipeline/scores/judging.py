@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from neuroloom.ingest import durable
 from neuroloom.pipeline.config import ConfigError
 from neuroloom.pipeline.documents import document_of
-from neuroloom.pipeline.runs.preparing import requested
+from neuroloom.pipeline.runs.preparing import permitted, requested
 from neuroloom.pipeline.runs.run_config import RunConfig, checked, training_of
 from neuroloom.pipeline.runs.run_files import CHECKPOINT, RIVALS
 from neuroloom.pipeline.runs.running import lead_fields_of, made_of, open_run, windows_of
@@ -35,7 +35,8 @@ Progress = Callable[[int, float], None]
 class Look:
     """Into one trained run; what each part of it takes is opened once, when it is first asked for.
 
-    Its parts raise StoreError for a run that is not there or has not come to a network yet.
+    Its parts raise StoreError for a run that is not there or has not come to a network yet, and where a consent has
+    ended to what was recorded for it.
     """
 
     name: str
@@ -44,11 +45,12 @@ class Look:
     @cached_property
     def config(self) -> RunConfig:
         """What was asked for."""
-        return requested(self.store, self.name)
+        return permitted(self.store, self.name)
 
     @cached_property
     def run(self) -> Run:
         """The trained network, at its best step."""
+        _ = self.config  # it may not be permitted any more
         return open_run(self.store, self.name)
 
     @cached_property

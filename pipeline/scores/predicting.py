@@ -19,7 +19,7 @@ def predict_run(name: str, session_id: str, store: Store, *, seeds: int = 1) -> 
     seeds: the mean of what so many trainings expect, the run's own and those of `evaluate_run` from other seeds.
     In the unit of the stream, counts per bin, or chances of the classes (T, K), as its attribute `unit` says; the file
     has `start_s` of the first bin, on the session's clock, `bin_s` and `seeds`. Raises StoreError for a session that
-    the run was not trained on, and where it was not trained from so many seeds.
+    the run was not trained on, where it was not trained from so many seeds, and where a consent has ended.
     """
     from neuroloom.ingest.hdf5_files import new_hdf5
 

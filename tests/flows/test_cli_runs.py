@@ -40,6 +40,19 @@ def in_store(ingested, tmp_path) -> None:
     shutil.copytree(ingested, tmp_path / "store")
 
 
+def test_all_that_uses_what_was_recorded_refuses_alike_once_a_consent_has_ended(neuroloom, tmp_path):
+    config, subject = tmp_path / "one.toml", tmp_path / "subject.toml"
+    config.write_text(RUN)
+    subject.write_text("[sample.consent]\ngiven = 2024-02-01\nwithdrawn = 2025-03-01\n")
+    assert neuroloom("train", config).code == 0
+    said = neuroloom("ingest", subject)
+    assert (said.code, said.out) == (0, f"{subject}: ingested subjects\n")
+    why = "consent was withdrawn on 2025-03-01; neither it nor a network that learned from it can be used"
+    for command in (("train", config), ("evaluate", "one"), ("predict", "one", SESSION), ("fidelity", "one")):
+        said = neuroloom(*command)
+        assert (said.code, said.out, said.err) == (2, "", f"neuroloom: {SESSION}: {why}\n")
+
+
 def test_what_is_asked_of_a_run_that_cannot_be_is_one_line(neuroloom, tmp_path):
     (tmp_path / "one.toml").write_text(RUN)
     store = Store(tmp_path / "store")

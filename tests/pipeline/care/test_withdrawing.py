@@ -15,6 +15,8 @@ from neuroloom.pipeline.catalog.tables import DONE, QUARANTINED
 from neuroloom.pipeline.drops import custody
 from neuroloom.pipeline.drops.ingesting import ingest_path
 from neuroloom.pipeline.runs import preparing, run_config, running
+from neuroloom.pipeline.scores import judging, predicting
+from neuroloom.pipeline.scores.fidelity import fidelity_of_run
 from neuroloom.pipeline.store import AMENDED, Store, StoreError
 from neuroloom.pipeline.subjects import Subjects, take_up
 
@@ -125,11 +127,32 @@ def test_somebody_unknown_is_told_who_is_known(store):
 def test_nothing_is_trained_on_from_what_was_learned_of_somebody_who_withdrew(store):
     write_json(store.subjects_file, {"07": {"consent": {"given": "2024-02-01", "withdrawn": "2024-03-01"}}})
     for name in ("both", "after"):
-        with pytest.raises(StoreError, match=r"sub-07_ses-1: consent was withdrawn on 2024-03-01; it cannot"):
+        with pytest.raises(StoreError, match=r"sub-07_ses-1: consent was withdrawn on 2024-03-01; neither it"):
             running.train_run(name, store)
     asked = run_config.RunConfig(name="third", sessions=("sub-08_ses-1",), start_from="after")
     with pytest.raises(StoreError, match="consent was withdrawn"):
         preparing.prepare_run(asked, store)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        judging.evaluate_run,
+        lambda name, store: judging.Look(name=name, store=store).pathways(),
+        lambda name, store: predicting.predict_run(name, "sub-08_ses-1", store),
+        fidelity_of_run,
+        lambda name, store: fidelity_of_run("other", store, against=name),
+        lambda name, store: running.run_and_data(store, name),
+    ],
+    ids=["evaluate", "evaluate --pathways", "predict", "fidelity", "fidelity --against", "in Python"],
+)
+@pytest.mark.parametrize("name", ["both", "after"])
+def test_what_was_learned_of_somebody_who_withdrew_is_not_used(store, use, name, monkeypatch):
+    write_json(store.subjects_file, {"07": {"consent": {"given": "2024-02-01", "until": "2024-03-01"}}})
+    monkeypatch.setattr(running, "windows_of", lambda *_: None)
+    monkeypatch.setattr(running, "open_run", lambda *_: None)
+    with pytest.raises(StoreError, match=r"^sub-07_ses-1: consent ended on 2024-03-01; neither it nor a network that"):
+        use(name, store)
 
 
 # what was refused ----------------------------------------------------------------------------------------------------

@@ -157,7 +157,7 @@ def test_a_run_names_whose_consent_was_withdrawn(store, published, tmp_path):
     (tmp_path / "subject.toml").write_text(SUBJECTS + "withdrawn = 2025-03-01\n")
     take_up(store, tmp_path / "subject.toml")
     session_id = published.parent.name
-    with pytest.raises(StoreError, match=f"{session_id}: consent was withdrawn on 2025-03-01; it cannot be trained on"):
+    with pytest.raises(StoreError, match=f"{session_id}: consent was withdrawn on 2025-03-01; neither it nor"):
         prepare_run(RunConfig(name="run", sessions=(session_id,)), store)
 
 
