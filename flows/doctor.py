@@ -11,8 +11,6 @@ import socket
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -21,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from neuroloom.flows.environment import LOCALHOST, free_port
+from neuroloom.flows.environment import LOCALHOST, answers, free_port
 from neuroloom.flows.pages import TOKEN_FILE
 from neuroloom.flows.printing import one_line
 from neuroloom.pipeline.settings import Settings
@@ -30,6 +28,7 @@ from neuroloom.pipeline.store import Store
 EXTRAS = {"eyelink": "eyelinkio", "ica": "mne_icalabel", "teachers": "transformers", "server": "psycopg"}
 WANTED_WATCHES, WANTED_INSTANCES = 8192, 32
 MOST_SKEW_S = 5.0
+ANSWER_S = 3.0
 NOBODY_S = 120.0  # a drop that waits for a service longer than this waits for one that is not there
 LIBRARIES = ("prefect", "sqlalchemy", "fastapi", "mne", "neo", "spikeinterface", "pynwb", "h5py", "torch")
 # Versions with which scheduled runs are never made, or the server cannot start.
@@ -183,7 +182,7 @@ def _ports(store: Store) -> str:
             told.append(f"{name}: any free")
         elif free_port(port) == port:
             told.append(f"{name}: {port} is free")
-        elif _answers(f"http://{LOCALHOST}:{port}/api/{'ready' if name == 'dashboard' else 'hello'}"):
+        elif _serves(port, "ready" if name == "dashboard" else "hello"):
             told.append(f"{name}: {port}, a neuroloom serves there")
         else:
             taken.append(f"{name}: {port}")
@@ -193,13 +192,17 @@ def _ports(store: Store) -> str:
     return ", ".join(told)
 
 
+def _serves(port: int, what: str) -> bool:
+    return answers(f"http://{LOCALHOST}:{port}/api/{what}", timeout_s=ANSWER_S)
+
+
 def _service(store: Store) -> str:
     """Whether what waits for the service has one."""
     from neuroloom.pipeline.catalog import Catalog
     from neuroloom.pipeline.catalog.tables import READY
 
     url = os.environ.get("PREFECT_API_URL", "")
-    if url and not _answers(f"{url}/ready"):
+    if url and not answers(f"{url}/ready", timeout_s=ANSWER_S):
         raise OSError(f"no Prefect server answers at {url} (PREFECT_API_URL)")
     if url and not _lets_in(url):
         raise OSError(f"the Prefect server at {url} wants another password (PREFECT_API_AUTH_STRING)")
@@ -237,18 +240,10 @@ def _lets_in(url: str) -> bool:
     """Whether a Prefect server takes the password at hand, where it wants one."""
     user, _, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
     try:
-        answer = httpx.get(f"{url}/admin/version", auth=(user, password) if user else None, timeout=3)
+        answer = httpx.get(f"{url}/admin/version", auth=(user, password) if user else None, timeout=ANSWER_S)
     except (httpx.HTTPError, httpx.InvalidURL):
         return True  # that it does not answer is said elsewhere
     return answer.status_code != httpx.codes.UNAUTHORIZED
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=3) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError, ValueError):
-        return False
 
 
 def _schedules(store: Store) -> str:

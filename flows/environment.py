@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+
+import httpx
 
 from neuroloom.pipeline.store import STORE_VARIABLE, Store
 
@@ -66,11 +65,19 @@ def free_port(wanted: int) -> int:
         return int(probe.getsockname()[1])
 
 
+def answers(url: str, *, timeout_s: float) -> bool:
+    """Whether something answers at that address, and well."""
+    try:
+        return httpx.get(url, timeout=timeout_s).is_success
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return False
+
+
 def wait_for_server(api_url: str, ended: Callable[[], bool] = lambda: False) -> bool:
     """Wait until a Prefect server answers; False where it does not within `SERVER_READY_S`, or `ended` says so."""
     ends_s = time.monotonic() + SERVER_READY_S
     while api_url and time.monotonic() < ends_s and not ended():
-        with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(f"{api_url}/ready", timeout=5):
+        if answers(f"{api_url}/ready", timeout_s=5):
             return True
         time.sleep(0.1)
     return False

@@ -17,8 +17,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -29,7 +27,14 @@ from typing import Self
 
 import httpx
 
-from neuroloom.flows.environment import INGEST_DEPLOYMENT, LOCALHOST, embedded_environment, free_port, wait_for_server
+from neuroloom.flows.environment import (
+    INGEST_DEPLOYMENT,
+    LOCALHOST,
+    answers,
+    embedded_environment,
+    free_port,
+    wait_for_server,
+)
 from neuroloom.flows.pages import pages_served
 from neuroloom.ingest import durable
 from neuroloom.pipeline.boxed._limits import end_with_parent
@@ -301,7 +306,7 @@ def _wait_for_deployments(served: Served) -> None:
     ends_s = time.monotonic() + RUNNER_READY_S
     while time.monotonic() < ends_s:
         served.check()
-        with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(address, timeout=5):
+        if answers(address, timeout_s=5):
             return
         time.sleep(0.1)
     raise ServeError(f"the deployments were not registered; {_look(served.store, 'runner')}")
