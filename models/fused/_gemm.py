@@ -56,7 +56,9 @@ def _multiply(
     left_at: npt.NDArray[np.int64],
     right_at: npt.NDArray[np.int64],
     result_at: npt.NDArray[np.int64],
-    rows: npt.NDArray[np.int64],
+    late: npt.NDArray[np.int64],
+    n_rows: int,
+    bins: npt.NDArray[np.int64],
     first: int,
     last: int,
 ) -> None:
@@ -64,36 +66,49 @@ def _multiply(
 
     A BLAS reads matrices by columns, for which A B is B^T A^T: it is told the right one first. letters: "NT". sizes:
     how wide all matrices are, and room for a number of rows. one: the factor of the product, and of the sum so far. All
-    of these live with the caller: here are their addresses only.
+    of these live with the caller: here are their addresses only. bins: the first one, that before which it ends, and
+    the beginning that `late` counts from.
     """
     plain = letters.ctypes.data
     wide = sizes.ctypes.data
-    n_rows = wide + 4
+    rows_at = wide + 4
     factor = one.ctypes.data
     size = sizes[0]
     step = SMALL // (size * size)
+    n_elements = n_rows * size
     for i in range(first, last):
-        a, b, c = left + left_at[i] * n_bytes, right + right_at[i] * n_bytes, result + result_at[i] * n_bytes
-        most = step if step >= FEW_ROWS else max(rows[i], 1)
-        for row in range(0, rows[i], most):
-            sizes[1] = min(most, rows[i] - row)
-            down = row * size * n_bytes
-            a_here = a + down
+        begin = max(bins[0], bins[2] + late[i])
+        rows = (bins[1] - begin) * n_rows
+        down = begin * n_elements
+        a = left + (left_at[i] + down) * n_bytes
+        b = right + (right_at[i] + (down if turned else 0)) * n_bytes
+        c = result + (result_at[i] + (0 if turned else down)) * n_bytes
+        most = step if step >= FEW_ROWS else max(rows, 1)
+        for row in range(0, rows, most):
+            sizes[1] = min(most, rows - row)
+            below = row * size * n_bytes
             if turned:  # rows are what is summed over
-                b_here = b + down
                 _call(
-                    routine, (plain, plain + 1, wide, wide, n_rows, factor, b_here, wide, a_here, wide, factor, c, wide)
+                    routine,
+                    (plain, plain + 1, wide, wide, rows_at, factor, b + below, wide, a + below, wide, factor, c, wide),
                 )
             else:
-                c_here = c + down
-                _call(routine, (plain, plain, wide, n_rows, wide, factor, b, wide, a_here, wide, factor, c_here, wide))
+                _call(
+                    routine,
+                    (plain, plain, wide, rows_at, wide, factor, b, wide, a + below, wide, factor, c + below, wide),
+                )
 
 
 @cache
-def loop() -> Callable[..., None]:
-    """`_multiply`, compiled, and kept for the next process where there is a place for it."""
+def compiled(function: Callable[..., None]) -> Callable[..., None]:
+    """It, kept for the next process where there is a place for it."""
     try:
-        kept: Callable[..., None] = numba.njit(cache=True, nogil=True)(_multiply)
+        kept: Callable[..., None] = numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:  # nowhere to write to
-        kept = numba.njit(nogil=True)(_multiply)
+        kept = numba.njit(nogil=True)(function)
     return kept
+
+
+def loop() -> Callable[..., None]:
+    """`_multiply`, compiled."""
+    return compiled(_multiply)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from . import leaks
 from .small_products import Places, Products, alone
 
 if TYPE_CHECKING:
@@ -59,20 +60,18 @@ class Paths:
         parts = np.flatnonzero(np.diff(table[key][order], prepend=-1, append=-1))
         return cls(**{name: column[order] for name, column in table.items()}, parts=parts)
 
-    def products(self, way: str, shape_NTBH: torch.Size, first: int, last: int, since: int = 0) -> Products:
-        """Between what is heard in the bins from `first` to before `last` and what was said for it at or after `since`.
+    def products(self, way: str, shape_NTBH: torch.Size) -> Products:
+        """Between what is heard in a bin and what was said for it.
 
         way: FORWARD, said x weights into heard; BACKWARD, heard x turned weights into said; OF_WEIGHTS, turned said x
         heard into weights.
         """
         _, n_bins, n_batch, size = shape_NTBH
-        begin = np.maximum(first, since + self.delay)
-        rows = np.maximum(last - begin, 0) * n_batch
-        heard = (self.target * n_bins + begin) * (n_batch * size)
-        said = (self.source * n_bins + begin - self.delay) * (n_batch * size)
+        heard = self.target * (n_bins * n_batch * size)
+        said = (self.source * n_bins - self.delay) * (n_batch * size)
         weight = self.edge * size**2
         places = {FORWARD: (said, weight, heard), BACKWARD: (heard, weight, said), OF_WEIGHTS: (said, heard, weight)}
-        return Products(size, way == OF_WEIGHTS, *places[way], rows, self.parts)
+        return Products(size, n_batch, way == OF_WEIGHTS, *places[way], self.delay, self.parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +111,11 @@ class Routes:
             each,
         )
 
+    def products(self, way: str, shape_NTBH: torch.Size) -> tuple[Products, Products | None]:
+        """What is done bin by bin, and what for D bins at once."""
+        side = int(way == BACKWARD)
+        return self.near[side].products(way, shape_NTBH), self.far and self.far[side].products(way, shape_NTBH)
+
     def blocks(self, n_bins: int, every: int) -> list[tuple[int, int]]:
         """First bin and the bin after the last of stretches in which nothing far arrives, and no gradient is cut."""
         steps = {*range(0, n_bins, self.ahead), *(range(0, n_bins, every) if every else ())}
@@ -133,14 +137,13 @@ class _Walk(torch.autograd.Function):
         heard = drive.clone(memory_format=torch.contiguous_format)  # what each unit hears, and then where that draws it
         states = torch.empty_like(heard)
         alpha_NBH = alpha.expand(heard[:, 0].shape).contiguous()
-        before = torch.zeros_like(alpha_NBH)
+        near, far = routes.products(FORWARD, heard.shape)
         for first, last in routes.blocks(drive.shape[1], every):
-            if routes.far:
-                routes.far[0].products(FORWARD, heard.shape, first, last).add(states, weights, heard)
+            if far:
+                far.add(states, weights, heard, first, last)
             for t in range(first, last):
-                routes.near[0].products(FORWARD, heard.shape, t, t + 1).add(states, weights, heard)
-                target = _drawn_to(heard[:, t], dale)
-                before = torch.lerp(before, target, alpha_NBH, out=states[:, t])
+                near.add(states, weights, heard, t, t + 1)
+                leaks.onward(heard, states, alpha_NBH, t, dale=dale)
         ctx.save_for_backward(states, heard, weights, alpha_NBH)
         ctx.routes, ctx.dale, ctx.every = routes, dale, every
         return states
@@ -154,32 +157,16 @@ class _Walk(torch.autograd.Function):
         back = weights.transpose(1, 2).contiguous()
         # Of each bin first the gradient of its states, and once nothing more comes to it, that of what was heard.
         gradient = grad.clone(memory_format=torch.contiguous_format)
-        rest = torch.zeros_like(alpha)
-        carried, of_alpha = rest, torch.zeros_like(alpha)
+        carried, of_alpha = torch.zeros_like(alpha), torch.zeros_like(alpha)
+        near, far = routes.products(BACKWARD, shape)
         for first, last in reversed(routes.blocks(shape[1], every)):
             since = first // every * every if every else 0
             for t in range(last - 1, first - 1, -1):
-                now, target = gradient[:, t].add_(carried), targets[:, t]
-                of_alpha.addcmul_(now, target - (states[:, t - 1] if t else rest))
-                drawn = now * alpha
-                carried = rest if every and t == since else now - drawn
-                torch.mul(drawn, _slope(target, ctx.dale), out=now)
-                routes.near[1].products(BACKWARD, shape, t, t + 1, since).add(gradient, back, gradient)
-            if routes.far:
-                routes.far[1].products(BACKWARD, shape, first, last, since).add(gradient, back, gradient)
+                is_cut = bool(every) and t == since
+                leaks.back(gradient, targets, states, alpha, carried, of_alpha, t, dale=ctx.dale, is_cut=is_cut)
+                near.add(gradient, back, gradient, t, t + 1, beginning=since)
+            if far:
+                far.add(gradient, back, gradient, first, last, beginning=since)
         of_weights = torch.zeros_like(weights)
-        routes.each.products(OF_WEIGHTS, shape, 0, shape[1]).add(states, gradient, of_weights)
-        return gradient, of_weights, of_alpha.sum(dim=1, keepdim=True), None, None, None
-
-
-def _drawn_to(heard: Tensor, dale: bool) -> Tensor:
-    """tanh, or by Dale's law tanh of softplus, in place; by the logistic function, which torch has a quick one of."""
-    if dale:
-        heard.copy_(torch.nn.functional.softplus(heard))
-    return heard.mul_(2).sigmoid_().mul_(2).sub_(1)
-
-
-def _slope(target: Tensor, dale: bool) -> Tensor:
-    """Of `_drawn_to`, by its value."""
-    slope = 1 - target.square()
-    return slope * (1 - ((1 - target) / (1 + target)).sqrt()) if dale else slope
+        routes.each.products(OF_WEIGHTS, shape).add(states, gradient, of_weights, 0, shape[1])
+        return gradient, of_weights, of_alpha.sum(dim=1, keepdim=True), None, None, None, None

@@ -6,13 +6,15 @@ The BLAS that comes with SciPy does each of them; numba calls it in a loop, sinc
 product of 32 x 64 and 64 x 64. Batched products of torch want their matrices gathered first and their results added up
 afterwards, which takes longer than the products.
 
-Several threads share a list of products in parts that touch different results, so sums do not depend on their number.
+Matrices of many bins lie one below the other, and a product is of all bins that are asked for. Several threads share a
+list of products in parts that touch different results, so sums do not depend on their number.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ContextDecorator
 from dataclasses import dataclass
@@ -43,33 +45,39 @@ def are_there(dtype: torch.dtype) -> bool:
 class Products:
     """A list of products of matrices that are all `size` wide, and add up in a third one.
 
-    turned: the left matrices are. left, right, result: where each matrix begins within its tensor, in elements. rows:
-    of each left matrix (turned: of both). parts: where the list may be cut, from 0 to its length, so that no two parts
-    share a result.
+    n_rows: of a bin. turned: the left matrices are, and results are of all bins together; else the right ones are.
+    left, right, result: where each matrix has, or would have, its bin 0 within its tensor, in elements. late: bins by
+    which the first one that a product is of comes after the beginning. parts: where the list may be cut, from 0 to its
+    length, so that no two parts share a result.
     """
 
     size: int
+    n_rows: int
     turned: bool
     left: Places
     right: Places
     result: Places
-    rows: Places
+    late: Places
     parts: Places
 
-    def add(self, left: Tensor, right: Tensor, result: Tensor) -> None:
-        """Do all of them, within `alone`, in place. The tensors are contiguous, on the CPU, of a dtype there is."""
+    def add(
+        self, left: Tensor, right: Tensor, result: Tensor, first: int, last: int, *, beginning: int = 0
+    ) -> None:
+        """Do all of them, of bins from `first` to before `last`, within `alone`, in place.
+
+        The tensors are contiguous, on the CPU, of a dtype there is.
+        """
         assert all(one.is_contiguous() and one.dtype == result.dtype for one in (left, right))
         assert result.is_contiguous()
-        n_threads = min(torch.get_num_threads(), len(self.parts) - 1, MOST_THREADS)
-        if n_threads < 2 or int(self.rows.sum()) * self.size**2 < WORTH_A_THREAD * n_threads:
-            return self._do(left, right, result, 0, len(self.rows))
-        first, *others = _even_cuts(self.parts, self.rows, n_threads)
-        waiting = [_threads(os.getpid()).submit(self._do, left, right, result, *cut) for cut in others]
-        self._do(left, right, result, *first)
-        for one in waiting:
-            one.result()
+        bins = np.array([first, last, beginning])
+        work = len(self.late) * (last - first) * self.n_rows * self.size**2
+        n_threads = min(most_threads(), len(self.parts) - 1, work // WORTH_A_THREAD)
+        if n_threads < 2:
+            return self._do(left, right, result, bins, 0, len(self.late))
+        n_bins = np.maximum(last - np.maximum(first, beginning + self.late), 0)
+        share(_even_cuts(self.parts, n_bins, n_threads), lambda *cut: self._do(left, right, result, bins, *cut))
 
-    def _do(self, left: Tensor, right: Tensor, result: Tensor, first: int, last: int) -> None:
+    def _do(self, left: Tensor, right: Tensor, result: Tensor, bins: Places, first: int, last: int) -> None:
         name, dtype = ROUTINES[result.dtype]
         compiled = _compiled()
         compiled.loop()(
@@ -80,15 +88,31 @@ class Products:
             *(tensor.data_ptr() for tensor in (left, right, result)),
             result.element_size(),
             self.turned,
-            *(self.left, self.right, self.result, self.rows),
+            *(self.left, self.right, self.result, self.late),
+            self.n_rows,
+            bins,
             first,
             last,
         )
 
 
-def _even_cuts(parts: Places, rows: Places, n: int) -> list[tuple[int, int]]:
-    """The list in at most n stretches of whole parts, with about as many rows in each."""
-    done = np.concatenate([[0], np.cumsum(rows)])[parts]
+def most_threads() -> int:
+    """Threads that torch would take, within reason."""
+    return min(torch.get_num_threads(), MOST_THREADS)
+
+
+def share(cuts: Sequence[tuple[int, int]], do: Callable[[int, int], None]) -> None:
+    """Each stretch by a thread of its own, the first by this one."""
+    first, *others = cuts
+    waiting = [_threads(os.getpid()).submit(do, *cut) for cut in others]
+    do(*first)
+    for one in waiting:
+        one.result()
+
+
+def _even_cuts(parts: Places, n_bins: Places, n: int) -> list[tuple[int, int]]:
+    """The list in at most n stretches of whole parts, with about as many bins in each."""
+    done = np.concatenate([[0], np.cumsum(n_bins)])[parts]
     inner = parts[np.searchsorted(done, done[-1] * np.arange(1, n) / n)]
     ends = [int(parts[0]), *(int(cut) for cut in inner), int(parts[-1])]
     return [cut for cut in pairwise(ends) if cut[0] < cut[1]]

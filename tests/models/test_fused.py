@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from neuroloom.models import Area, GlobalModule, ModularNetwork, Pathway, Port, Topology, fused
-from neuroloom.models.fused import small_products
+from neuroloom.models.fused import leaks, small_products
 from neuroloom.models.fused.small_products import Products
 from neuroloom.models.recurrence import Cut, step_by_step
 
 NAMES = "ABCDEFG"
+N_BINS, N_ROWS = 50, 6
 
 
 @pytest.fixture(params=["products", "bundles"])
@@ -113,41 +114,46 @@ def test_under_autocast_products_are_in_bf16_and_the_result_is_near():
     assert (made.messages.weight.grad - wanted).norm() < 0.03 * wanted.norm()
 
 
-def made_small_products(size: int, *, turned: bool, rows: list[int]) -> tuple[Products, int]:
-    """Of as many matrices, one after the other, every two with one result; and how long a tensor of them is."""
-    n, longest = len(rows), max(rows)
-    place = np.arange(n) * longest * size
-    result = np.arange(n) // 2 * longest * size if not turned else np.arange(n) // 2 * size**2
+def made_small_products(size: int, *, turned: bool, late: list[int]) -> tuple[Products, int]:
+    """Of as many matrices of N_BINS, one after the other, every two with one result; and how long a tensor of them is."""
+    n, length = len(late), N_BINS * N_ROWS * size
+    place = np.arange(n) * length
+    result = np.arange(n) // 2 * (size**2 if turned else length)
     right = place if turned else np.arange(n) * size**2
     parts = np.array([*range(0, n, 2), n])
-    return Products(size, turned, place, right, result, np.array(rows), parts), n * longest * size
+    return Products(size, N_ROWS, turned, place, right, result, np.array(late), parts), n * length
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("size", [3, 64, 200])  # 64: in several steps of rows; 200: too wide for that
 @pytest.mark.parametrize("turned", [False, True])
-def test_small_products_are_those_of_torch(dtype, size, turned):
-    rows = [300, 7, 0, 40, 1]
-    products, length = made_small_products(size, turned=turned, rows=rows)
+@pytest.mark.parametrize("bins", [(0, N_BINS, 0), (7, 40, 5), (8, 9, 8)])  # first, before the last, beginning
+def test_small_products_are_those_of_torch(dtype, size, turned, bins):
+    late = [0, 1, 60, 3, 36]
+    products, length = made_small_products(size, turned=turned, late=late)
     generator = torch.Generator().manual_seed(0)
     left = torch.randn(length, generator=generator, dtype=dtype)
     right = torch.randn(max(length, 5 * size**2), generator=generator, dtype=dtype)
     result = torch.randn(max(length, 5 * size**2), generator=generator, dtype=dtype)
-    wanted = result.clone()
-    for at, n in zip(zip(products.left, products.right, products.result, strict=True), rows, strict=True):
-        a = left[at[0] : at[0] + n * size].view(n, size)
-        b = right[at[1] : at[1] + (n if turned else size) * size].view(-1, size)
-        wanted[at[2] : at[2] + (size if turned else n) * size] += ((a.T if turned else a) @ b).flatten()
+    wanted, (first, last, beginning) = result.clone(), bins
+    for at, n in zip(zip(products.left, products.right, products.result, strict=True), late, strict=True):
+        rows = slice(max(first, beginning + n) * N_ROWS, last * N_ROWS)
+        a, b, c = (part[place:] for part, place in zip((left, right, wanted), at, strict=True))
+        a, b, c = (part[: N_BINS * N_ROWS * size] for part in (a, b, c))
+        if turned:
+            c[: size**2] += (a.view(-1, size)[rows].T @ b.view(-1, size)[rows]).flatten()
+        else:
+            c.view(-1, size)[rows] += a.view(-1, size)[rows] @ b[: size**2].view(size, size)
     with small_products.alone:
-        products.add(left, right, result)
+        products.add(left, right, result, first, last, beginning=beginning)
     assert torch.allclose(result, wanted, atol=1e-3 if dtype == torch.float32 else 1e-10)
-    assert not torch.equal(result, torch.zeros_like(result))
 
 
 def test_threads_share_the_work_and_change_no_bit(monkeypatch):
     made = ModularNetwork(topology(1, 2, 5), area_size=9, bin_s=0.01)
     drive = torch.randn(7, 11, 4, 9, generator=torch.Generator().manual_seed(0))
-    monkeypatch.setattr(small_products, "WORTH_A_THREAD", 0)
+    monkeypatch.setattr(small_products, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(leaks, "WORTH_A_THREAD", 1)
     before, found = torch.get_num_threads(), []
     try:
         for n_threads in (1, 3):
