@@ -19,9 +19,7 @@ from ._gemm import compiled
 Array = npt.NDArray[Any]
 
 
-def _onward(
-    heard_NTM: Array, states_NTM: Array, alpha_NM: Array, bin_: int, first: int, last: int
-) -> None:
+def _onward(heard_NTM: Array, states_NTM: Array, alpha_NM: Array, bin_: int, first: int, last: int) -> None:
     """Of nodes from `first` to before `last`, from the logistic function of what they heard: where that draws them, and
     the states.
     """
@@ -29,12 +27,12 @@ def _onward(
     for n in range(first, last):
         heard, alpha, now = heard_NTM[n, bin_], alpha_NM[n], states_NTM[n, bin_]
         before = states_NTM[n, max(bin_ - 1, 0)]
-        there = heard_NTM.dtype.type(bin_ > 0)
+        if bin_ == 0:
+            now[:] = 0
         for m in range(len(now)):
             target = heard[m] + heard[m] - one
-            old = there * before[m]
             heard[m] = target
-            now[m] = old + alpha[m] * (target - old)
+            now[m] = before[m] + alpha[m] * (target - before[m])
 
 
 def _back(

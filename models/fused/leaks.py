@@ -5,6 +5,7 @@ Shapes: N nodes, T bins, B batch, H units.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from types import ModuleType
 
 import numpy as np
@@ -55,7 +56,7 @@ def _cuts(one_NBH: Tensor) -> list[tuple[int, int]]:
     """Nodes for each thread."""
     n_parts = max(1, min(most_threads(), len(one_NBH), one_NBH.numel() // WORTH_A_THREAD))
     ends: Places = np.linspace(0, len(one_NBH), n_parts + 1).astype(np.int64)
-    return [(int(first), int(last)) for first, last in zip(ends[:-1], ends[1:], strict=True)]
+    return [(int(first), int(last)) for first, last in pairwise(ends)]
 
 
 def _compiled() -> ModuleType:

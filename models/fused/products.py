@@ -9,6 +9,7 @@ Shapes: N nodes, T bins, B batch, H units, E pathways, D bins of a block.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -38,24 +39,27 @@ def walk(
 ) -> Tensor:
     """States, (N, T, B, H). every: bins after which the gradient is cut, 0 for never."""
     routes = Routes.of(messages, len(local_NHH))
-    weights = torch.cat([weight_EHH, local_NHH])
+    weights = torch.cat([weight_EHH, local_NHH]).index_select(0, routes.by_target)
     states: Tensor = _Walk.apply(drive_NTBH, weights, alpha_N1H, routes, dale, every)  # type: ignore[no-untyped-call]
     return states
 
 
 @dataclass(frozen=True, eq=False)
 class Paths:
-    """Pathways, sorted by the node at one end. parts: where another node begins, from 0 to their number."""
+    """Pathways, sorted by the node at one end. parts: where another node begins, from 0 to their number.
 
-    edge: Places
+    weight: which of the matrices of weights is theirs.
+    """
+
+    weight: Places
     source: Places
     target: Places
     delay: Places
     parts: Places
 
     @classmethod
-    def sorted_by(cls, key: str, table: dict[str, Places]) -> Paths:
-        """table: `edge`, `source`, `target` and `delay` of each, (E,)."""
+    def sorted_by(cls, key: str, table: Mapping[str, Places]) -> Paths:
+        """table: `weight`, `source`, `target` and `delay` of each, (E,)."""
         order = np.argsort(table[key], kind="stable")
         parts = np.flatnonzero(np.diff(table[key][order], prepend=-1, append=-1))
         return cls(**{name: column[order] for name, column in table.items()}, parts=parts)
@@ -69,7 +73,7 @@ class Paths:
         _, n_bins, n_batch, size = shape_NTBH
         heard = self.target * (n_bins * n_batch * size)
         said = (self.source * n_bins - self.delay) * (n_batch * size)
-        weight = self.edge * size**2
+        weight = self.weight * size**2
         places = {FORWARD: (said, weight, heard), BACKWARD: (heard, weight, said), OF_WEIGHTS: (said, heard, weight)}
         return Products(size, n_batch, way == OF_WEIGHTS, *places[way], self.delay, self.parts)
 
@@ -79,13 +83,17 @@ class Routes:
     """Who hears whom, after how long. What an area sends to itself is a pathway of one bin, numbered after the others.
 
     ahead: D, the shortest delay between areas. near: what is done bin by bin. far: what is done for D bins at once,
-    where D is more than 1. Both by target, for the way forward, and by source, for the way back.
+    where D is more than 1. Both by target, for the way forward, and by source, for the way back. by_target: numbers of
+    the pathways as their weights lie for the way forward, and by_source: which of these come after which for the way
+    back, so that each way reads its weights from the first to the last: they are more than a cache holds.
     """
 
     ahead: int
     near: tuple[Paths, Paths]
     far: tuple[Paths, Paths] | None
     each: Paths
+    by_target: Tensor
+    by_source: Tensor
 
     @classmethod
     def of(cls, messages: Messages, n_nodes: int) -> Routes:
@@ -97,18 +105,28 @@ class Routes:
 
     @classmethod
     def _made(cls, messages: Messages, n_nodes: int) -> Routes:
-        n_edges, nodes = len(messages.edges), np.arange(n_nodes)
-        ends = np.array([(e.source, e.target, e.delay_bins) for e in messages.edges], np.int64).reshape(-1, 3)
-        between = {"edge": np.arange(n_edges), "source": ends[:, 0], "target": ends[:, 1], "delay": ends[:, 2]}
-        own = {"edge": n_edges + nodes, "source": nodes, "target": nodes, "delay": np.ones_like(nodes)}
-        both = {name: np.concatenate([between[name], own[name]]) for name in own}
-        apart = bool(n_edges) and messages.min_delay > 1
-        each = Paths.sorted_by("edge", both)
+        ends = [(e.source, e.target, e.delay_bins) for e in messages.edges] + [(n, n, 1) for n in range(n_nodes)]
+        source, target, delay = np.array(ends, np.int64).T
+        n_edges, apart = len(messages.edges), bool(messages.edges) and messages.min_delay > 1
+        by_target = np.argsort(target, kind="stable")
+        by_source = np.argsort(source[by_target], kind="stable")
+        forward = np.argsort(by_target)
+        back = np.argsort(by_source)[forward]
+
+        def both_ways(first: int, last: int | None) -> tuple[Paths, Paths]:
+            table = {"source": source[first:last], "target": target[first:last], "delay": delay[first:last]}
+            return (
+                Paths.sorted_by("target", {**table, "weight": forward[first:last]}),
+                Paths.sorted_by("source", {**table, "weight": back[first:last]}),
+            )
+
         return cls(
             messages.min_delay if apart else 1,
-            _both_ways(own if apart else both),
-            _both_ways(between) if apart else None,
-            each,
+            both_ways(n_edges if apart else 0, None),
+            both_ways(0, n_edges) if apart else None,
+            Paths.sorted_by("weight", {"source": source, "target": target, "delay": delay, "weight": forward}),
+            torch.from_numpy(by_target),
+            torch.from_numpy(by_source),
         )
 
     def products(self, way: str, shape_NTBH: torch.Size) -> tuple[Products, Products | None]:
@@ -120,10 +138,6 @@ class Routes:
         """First bin and the bin after the last of stretches in which nothing far arrives, and no gradient is cut."""
         steps = {*range(0, n_bins, self.ahead), *(range(0, n_bins, every) if every else ())}
         return list(pairwise([*sorted(steps), n_bins]))
-
-
-def _both_ways(table: dict[str, Places]) -> tuple[Paths, Paths]:
-    return Paths.sorted_by("target", table), Paths.sorted_by("source", table)
 
 
 class _Walk(torch.autograd.Function):
@@ -154,7 +168,7 @@ class _Walk(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         states, targets, weights, alpha = ctx.saved_tensors
         routes, every, shape = ctx.routes, ctx.every, states.shape
-        back = weights.transpose(1, 2).contiguous()
+        back = weights.index_select(0, routes.by_source).transpose(1, 2).contiguous()
         # Of each bin first the gradient of its states, and once nothing more comes to it, that of what was heard.
         gradient = grad.clone(memory_format=torch.contiguous_format)
         carried, of_alpha = torch.zeros_like(alpha), torch.zeros_like(alpha)

@@ -60,9 +60,7 @@ class Products:
     late: Places
     parts: Places
 
-    def add(
-        self, left: Tensor, right: Tensor, result: Tensor, first: int, last: int, *, beginning: int = 0
-    ) -> None:
+    def add(self, left: Tensor, right: Tensor, result: Tensor, first: int, last: int, *, beginning: int = 0) -> None:
         """Do all of them, of bins from `first` to before `last`, within `alone`, in place.
 
         The tensors are contiguous, on the CPU, of a dtype there is.

@@ -115,7 +115,7 @@ def test_under_autocast_products_are_in_bf16_and_the_result_is_near():
 
 
 def made_small_products(size: int, *, turned: bool, late: list[int]) -> tuple[Products, int]:
-    """Of as many matrices of N_BINS, one after the other, every two with one result; and how long a tensor of them is."""
+    """Of as many matrices of N_BINS, one after the other, every two with one result; how long a tensor of them is."""
     n, length = len(late), N_BINS * N_ROWS * size
     place = np.arange(n) * length
     result = np.arange(n) // 2 * (size**2 if turned else length)
@@ -164,6 +164,20 @@ def test_threads_share_the_work_and_change_no_bit(monkeypatch):
         torch.set_num_threads(before)
     assert len(small_products._threads(os.getpid())._threads) > 0
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+def test_nothing_is_read_that_was_not_written(way):
+    """Under deterministic algorithms torch fills new memory with nan."""
+    made = ModularNetwork(topology(1, 3), area_size=4, bin_s=0.01)
+    drive = torch.ones(7, 6, 3, 4, requires_grad=True)
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert torch.empty(9).isnan().all()
+        states = fused.run(made.groups, made.messages, drive, None, Cut(every_bins=4))
+        gradients = torch.autograd.grad(states.sum(), [drive, *made.messages.parameters()])
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert all(one.isfinite().all() for one in (states, *gradients))
 
 
 def test_the_blas_has_its_threads_back_when_the_last_one_leaves():
