@@ -54,7 +54,7 @@ class Messages(nn.Module):
         super().__init__()
         self.order = tuple(sorted(range(len(edges)), key=lambda e: (edges[e].delay_bins, e)))
         self.edges = tuple(edges[e] for e in self.order)
-        self.rank, self.dale = rank, dale
+        self.size, self.rank, self.dale = size, rank, dale
         self.signed = dale or any(edge.sign for edge in self.edges)
         delays = [edge.delay_bins for edge in self.edges]
         self.spans = [(d, delays.index(d), delays.index(d) + delays.count(d)) for d in sorted(set(delays))]

@@ -72,6 +72,13 @@ def test_so_they_are_under_dales_law_with_signs_gains_and_areas_of_several_sizes
     compared(made, Cut(), gain)
 
 
+@pytest.mark.parametrize("dale", [False, True])
+def test_so_they_are_of_messages_of_low_rank(way, dale):
+    made = ModularNetwork(topology(1, 3), area_size=6, bin_s=0.01, rank=2, dale=dale).double()
+    made.lesion("A", "B")
+    compared(made, Cut())
+
+
 def test_so_they_are_with_a_global_module_and_without_any_pathway(way):
     slow = GlobalModule(name="slow", time_scale_s=0.5)
     areas = (Area(name="A"), Area(name="B"))
@@ -90,7 +97,7 @@ def test_a_lesion_counts(way):
 
 def test_what_it_cannot_do_goes_the_plain_way():
     for made, cut, is_nudged in (
-        (ModularNetwork(topology(1), area_size=4, rank=2), Cut(), False),
+        (ModularNetwork(topology(1), area_size=65, rank=2), Cut(), False),
         (ModularNetwork(topology(1), area_size=4, kind="gru"), Cut(), False),
         (ModularNetwork(topology(1), area_size=4, kind={"A": "gru"}), Cut(), False),
         (ModularNetwork(topology(1), area_size=4), Cut(between_areas=True), False),
