@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -187,11 +187,6 @@ class Reconciler:
         # The drops first: one that ends while the inbox is looked at is still known here, and not taken for a new one.
         open_drops = {drop.name: drop for drop in self.catalog.drops.every(*OPEN)}
         found = {f.name: f for f in self.scanner.scan()}
-        in_work = {file for drop in open_drops.values() if drop.state in IN_FLIGHT for file in drop.files}
-        new = [lies for name, lies in found.items() if name not in open_drops and not in_work & {name, *lies.files}]
-        new = [lies for lies in new if os.path.lexists(self.store.inbox / lies.name)]  # a look may have taken long
-        folder = str(self.store.inbox)
-        self.catalog.drops.add_many([{"name": lies.name, "folder": folder, **_seen(lies, now)} for lies in new])
         owner = {file: lies.name for lies in found.values() for file in lies.files}
         for name, drop in open_drops.items():
             lies = found.get(name)
@@ -205,7 +200,16 @@ class Reconciler:
             else:
                 reason = f"belongs to {owner[name]}" if name in owner else "gone from the inbox"
                 self.catalog.drops.move(drop.id, IGNORED, frm=(*WAITING, READY, RETRY), reason=reason)
+        self._add_new(found, open_drops, now)
         return found
+
+    def _add_new(self, found: Mapping[str, Found], open_drops: Mapping[str, Drop], now: float) -> None:
+        """What is no part of a drop that is known. Last, since what had ended has taken its last files with it."""
+        in_work = {file for drop in open_drops.values() if drop.state in IN_FLIGHT for file in drop.files}
+        new = [lies for name, lies in found.items() if name not in open_drops and not in_work & {name, *lies.files}]
+        new = [lies for lies in new if os.path.lexists(self.store.inbox / lies.name)]  # a look may have taken long
+        folder = str(self.store.inbox)
+        self.catalog.drops.add_many([{"name": lies.name, "folder": folder, **_seen(lies, now)} for lies in new])
 
     def _has_ended(self, drop: Drop) -> bool:
         """True where the files of a drop have left the inbox for good, and only the catalog does not know."""
@@ -288,6 +292,8 @@ class Reconciler:
         self.catalog.drops.move(drop.id, DONE, frm=WAITING, reason=f"taken up: {', '.join(codes)}")
 
     def _refuse(self, drop: Drop, reason: str) -> None:
+        if not os.path.lexists(self.store.inbox / drop.name):  # taken away just now: the next look says so
+            return
         custody.quarantine(self.store, drop, reason)
         self.catalog.drops.move(drop.id, QUARANTINED, frm=WAITING, reason=reason)
 

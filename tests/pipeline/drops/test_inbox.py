@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import sys
@@ -9,6 +10,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from neuroloom.ingest.formats import FormatError
+from neuroloom.pipeline.boxed import sniffing
 from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.catalog.drops import Drops
 from neuroloom.pipeline.catalog.tables import DONE, IGNORED, QUARANTINED, READY, RETRY, RUNNING, SETTLING, SUBMITTED
@@ -598,6 +600,48 @@ def test_a_move_cut_short_is_finished_at_the_next_start(place, monkeypatch):
     files = custody.archive_folder(place.store, waiting) / "files"
     assert sorted(os.listdir(files)) == ["head.rec", "x.raw"]
     assert os.listdir(place.store.inbox) == []
+
+
+def test_what_a_failing_disk_left_of_a_move_is_no_drop_of_its_own(place, monkeypatch):
+    drop(place, "head.rec", "REC\nx.raw")
+    drop(place, "x.raw", "samples")
+    place.after(0)
+    place.after(10)
+    claimed = place.catalog.drops.claim(place.catalog.drops.every()[0].id, owner="run", lease_s=100, now=place.now)
+    real = os.rename
+
+    def rename(source, target):
+        if Path(source).name == "x.raw":
+            raise OSError(errno.EIO, "Input/output error", str(source))
+        real(source, target)
+
+    monkeypatch.setattr(os, "rename", rename)
+    with pytest.raises(OSError, match="Input/output error"):
+        custody.archive(place.store, claimed, ["sub-a_ses-01"])
+    monkeypatch.setattr(os, "rename", real)
+    assert os.listdir(place.store.inbox) == ["x.raw"]
+    assert fail(place.store, place.catalog, place.settings, claimed, "the disk", now=place.now) == RETRY
+    assert place.after(1) == {DONE: 1}
+    assert place.catalog.drops.every()[0].sessions == ["sub-a_ses-01"]
+    assert os.listdir(place.store.inbox) == []
+
+
+def test_what_is_taken_away_while_it_is_told_apart_is_gone_not_refused(place, monkeypatch):
+    drop(place, "odd.rec", "REC\nmissing.raw")
+    place.after(0)
+    place.after(10)
+    real = sniffing.answers
+
+    def answers(*asked, **how):
+        (place.store.inbox / "odd.rec").unlink(missing_ok=True)
+        return real(*asked, **how)
+
+    monkeypatch.setattr(sniffing, "answers", answers)
+    place.reconciler._answers.clear()
+    assert QUARANTINED not in place.after(60)
+    assert custody.refused(place.store) == []
+    assert place.after(0) == {IGNORED: 1}
+    assert place.catalog.drops.every()[0].reason == "gone from the inbox"
 
 
 def test_two_watchers_hand_over_once(place):
