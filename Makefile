@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 STORE ?= store
+# That share the tests of `make check-trust`: as many as there are cores.
+PROCESSES ?= auto
 # What tests need besides Python; where one is missing, what needs it is skipped, and the summary says so.
 PROGRAMS := chromium:chromium chromedriver:chromium-driver strace:strace postgres:postgresql redis-server:redis-server
 TRUST := tests/trust tests/machines tests/pipeline/boxed tests/pipeline/runs/test_together.py tests/ingest/test_session_memory.py \
@@ -38,7 +40,7 @@ check-all: test
 
 check-trust: $(READY)
 	@.ci/system-packages $(PROGRAMS)
-	NEUROLOOM_EXAMPLES=3000 $(BIN)/python -m pytest $(TRUST)
+	NEUROLOOM_EXAMPLES=3000 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup $(TRUST)
 
 bench: $(READY)
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -12,6 +12,14 @@ settings.load_profile("repeatable")
 RECORDINGS = Path(__file__).parents[2] / "shared" / "recordings"
 
 
+def pytest_collection_modifyitems(config, items):
+    """Where processes share the tests by groups, a file is one, for its tests share what they are made of."""
+    if getattr(config.option, "dist", "no") == "loadgroup":
+        for item in items:
+            if not item.get_closest_marker("apart"):
+                item.add_marker(pytest.mark.xdist_group(str(item.path)))
+
+
 @pytest.fixture(scope="module")
 def browser():
     """A headless Chromium."""

@@ -33,6 +33,18 @@ def forks():
         yield found
 
 
+def pytest_sessionfinish(session):
+    """One of several processes hands over what it counted."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["counted"] = COUNTED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """And the one that started them takes it."""
+    COUNTED.extend(getattr(node, "workeroutput", {}).get("counted", []))
+
+
 def pytest_terminal_summary(terminalreporter):
     if COUNTED:
         terminalreporter.section("counted")

@@ -184,6 +184,7 @@ def test_a_write_that_a_disk_lost_is_never_published_in_silence(disturbed, tell)
 
 
 @pytest.mark.trust
+@pytest.mark.apart
 @pytest.mark.parametrize("name", SCENES)
 def test_no_write_that_a_disk_lost_is_published_in_silence(disturbed, tell, name):
     scene = disturbed(name)
@@ -191,6 +192,7 @@ def test_no_write_that_a_disk_lost_is_published_in_silence(disturbed, tell, name
 
 
 @pytest.mark.trust
+@pytest.mark.apart
 @pytest.mark.parametrize("name", SCENES)
 @pytest.mark.parametrize("fault", [KILL, "error=EIO", "error=ENOSPC"])
 def test_disturbed_at_every_call_that_changes_a_file_the_promises_hold(disturbed, tell, fault, name):
@@ -202,6 +204,7 @@ def test_disturbed_at_every_call_that_changes_a_file_the_promises_hold(disturbed
 
 
 @pytest.mark.trust
+@pytest.mark.apart
 @pytest.mark.parametrize("name", SCENES)
 def test_short_and_torn_writes_at_every_length_break_no_promise(disturbed, tell, name):
     scene = disturbed(name)
