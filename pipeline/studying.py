@@ -25,7 +25,7 @@ from neuroloom.pipeline.noting import noted_run
 from neuroloom.pipeline.profiles import FULL, QUICK, profile_file
 from neuroloom.pipeline.store import Store, StoreError, slug
 from neuroloom.pipeline.studies import study_of
-from neuroloom.pipeline.studies._cells import CELLS, FILES, REQUEST, Cells, Key
+from neuroloom.pipeline.studies._cells import CELLS, FILES, NETWORKS, REQUEST, Cells, Key
 from neuroloom.pipeline.studies._device import told
 from neuroloom.pipeline.studies._report import Report
 
@@ -57,7 +57,8 @@ def prepare_study(
     profile: one of `profiles_of`, quick where it is left out. config, text: a TOML file, and then TOML, with other
     settings than that. name: of the run; else the file's, else study-profile.
     Raises ValueError for a study or profile that is not there, ConfigError for settings it does not have or a name that
-    is taken by a study with other settings; those that only its report reads, and the device, may change.
+    is taken by a study with other settings; those that only its report reads, and the device, may change. Under a new
+    name it begins with the cells of a study of the store that differs in no more than these.
     """
     own, part = study_of(study)
     profile = profile or QUICK
@@ -72,7 +73,22 @@ def prepare_study(
     _refuse_taken(folder, asked)
     folder.mkdir(parents=True, exist_ok=True)
     durable.write_json(folder / REQUEST, asked)
+    if not any((folder / CELLS).glob("*.json")):
+        _take_over(folder, asked)
     return name
+
+
+def _take_over(folder: Path, asked: Mapping[str, Any]) -> None:
+    """What a study of the store has made whose settings decide the same: only its report asks something else."""
+    for request in sorted(folder.parent.glob(f"*/{REQUEST}")):
+        there = document_of(request)
+        if request.parent == folder or there.get("study") != asked["study"] or _deciding(there) != _deciding(asked):
+            continue
+        for file in [*request.parent.glob(f"{CELLS}/*.json"), *request.parent.glob(f"{NETWORKS}/[!.]*")]:
+            mine = folder / file.relative_to(request.parent)
+            mine.parent.mkdir(exist_ok=True)
+            durable.write_bytes(mine, file.read_bytes())  # networks last: what a cell there names is written before it
+        durable.write_json(folder / FACTS, document_of(request.parent / FACTS))
 
 
 def _refuse_taken(folder: Path, asked: Mapping[str, Any]) -> None:

@@ -52,6 +52,25 @@ def prepared(store, folder, **changed):
     return studying.prepare_study("tradeoff", store, config=folder / "ours.toml")
 
 
+def test_under_another_name_other_prices_train_nothing(store, run, tmp_path, monkeypatch):
+    before = json.loads((store.run_folder(run) / "report.json").read_text())
+    (tmp_path / "cheap").mkdir()
+    file = prepared(store, tmp_path / "cheap", budgets=[2_000.0, 5_000.0])
+    assert file == run  # the same file: the same study, of other budgets
+    monkeypatch.setattr(tradeoff, "opened", lambda *_: pytest.fail("people were asked again"))
+    text = (tmp_path / "cheap" / "ours.toml").read_text()
+    name = studying.prepare_study("tradeoff", store, text=text, name="other-prices")
+    assert studying.progress_of(name, store) == studying.progress_of(run, store)
+    report = studying.run_study(name, store)
+    assert {row["budget"] for row in report.to_json()["tables"]["portfolios"]} == {2_000.0, 5_000.0}
+    prepared(store, tmp_path)
+    assert json.loads((store.run_folder(run) / "report.json").read_text()) == before
+    changed = text.replace("seeds = 2", "seeds = 1")
+    assert changed != text
+    other = studying.prepare_study("tradeoff", store, text=changed, name="other-seeds")
+    assert studying.progress_of(other, store)[0] == 0
+
+
 @pytest.fixture(scope="module")
 def found(store, run):
     cells = studying._cells(run, store, TINY)
