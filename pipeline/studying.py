@@ -12,7 +12,9 @@ from __future__ import annotations
 import json
 import logging
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -117,7 +119,8 @@ def run_study(name: str, store: Store, progress: Progress | None = None) -> Repo
 def solve_cells(name: str, store: Store, progress: Progress | None = None) -> None:
     """Solve the cells that have no result yet. progress: cells done, cells in all, what was done.
 
-    Raises CellsError after the others, as an hour of them should not be lost by one.
+    Several processes may do so at once: each takes the batches that no other is at. Raises CellsError after the others,
+    as an hour of them should not be lost by one.
     """
     batches = missing_batches(name, store)
     if not batches:
@@ -125,9 +128,14 @@ def solve_cells(name: str, store: Store, progress: Progress | None = None) -> No
     done, wanted = progress_of(name, store)
     bench = open_bench(name, store, progress)
     failed: list[tuple[str, Exception]] = []
-    for batch in batches:
+    waiting = deque((batch, False) for batch in batches)
+    while waiting:
+        batch, wait = waiting.popleft()
         try:
-            solve_batch(name, store, bench, batch)
+            solve_batch(name, store, bench, batch, wait=wait)
+        except BlockingIOError:  # another process is at it: later, when nothing else is left to do
+            waiting.append((batch, True))
+            continue
         except Exception as error:
             failed.append((batch_words(batch), error))
             said = f"FAILED: {batch_words(batch)}: {_why(error)}"
@@ -172,16 +180,30 @@ def open_bench(name: str, store: Store, progress: Progress | None = None) -> Any
     return bench
 
 
-def solve_batch(name: str, store: Store, bench: Any, batch: Sequence[Key]) -> None:
-    """Solve one batch and keep its results for good."""
+def solve_batch(name: str, store: Store, bench: Any, batch: Sequence[Key], *, wait: bool = True) -> None:
+    """Solve one batch and keep its results for good; nothing of it that another process has solved meanwhile.
+
+    Raises BlockingIOError where another process is at it and nobody is to wait for that.
+    """
     part, settings = _asked(name, store)
-    cells = _cells(name, store, settings)
-    for key, result in zip(batch, part.solve(bench, settings, batch), strict=True):
-        for file, data in result.pop(FILES, {}).items():
-            path = store.run_folder(name) / file
-            path.parent.mkdir(parents=True, exist_ok=True)
-            durable.write_bytes(path, data)
-        cells.put(key, result)
+    cells, folder = _cells(name, store, settings), store.run_folder(name)
+    with _alone(folder / f".{cells.path(batch[0]).stem}.lock", wait=wait):
+        missing = cells.missing(batch)
+        for key, result in zip(missing, part.solve(bench, settings, missing) if missing else (), strict=True):
+            for file, data in result.pop(FILES, {}).items():
+                path = folder / file
+                path.parent.mkdir(parents=True, exist_ok=True)
+                durable.write_bytes(path, data)
+            cells.put(key, result)
+
+
+@contextmanager
+def _alone(file: Path, *, wait: bool) -> Iterator[None]:
+    """One process at a time. What is left of the file where that was killed stands in nobody's way."""
+    with file.open("w") as held:
+        durable.lock(held.fileno(), wait=wait)
+        yield
+        file.unlink(missing_ok=True)
 
 
 def side_by_side(name: str, store: Store) -> bool:

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 import pytest
 import torch
 
+from neuroloom.ingest import durable
 from neuroloom.pipeline import speaking, studying
 from neuroloom.pipeline.config import ConfigError
 from neuroloom.pipeline.store import StoreError
@@ -196,6 +197,29 @@ def test_a_cell_that_is_damaged_is_solved_again(store, run):
     assert json.loads(path.read_text())["result"]["candidates"][0]["kl"] == pytest.approx(
         before["result"]["candidates"][0]["kl"], rel=1e-3
     )
+
+
+def test_what_another_process_is_at_is_left_to_it(store, run, monkeypatch):
+    cells = store.run_folder(run) / "cells"
+    (theirs,), (mine,) = (sorted(cells.glob(f"hard_{n}_0-*.json")) for n in (4, 64))
+    solved = theirs.read_bytes()
+    theirs.unlink()
+    mine.unlink()
+    real, asked = distill.solve, []
+
+    def solve(bench, settings, batch):
+        asked.extend(key["n"] for key in batch)
+        theirs.write_bytes(solved)  # now the other one has ended
+        other.close()
+        return real(bench, settings, batch)
+
+    monkeypatch.setattr(distill, "solve", solve)
+    with (store.run_folder(run) / f".{theirs.stem}.lock").open("w") as other:
+        durable.lock(other.fileno())
+        studying.solve_cells(run, store)
+    assert asked == [64]
+    assert mine.is_file()
+    assert list(store.run_folder(run).glob(".*.lock")) == []
 
 
 def test_a_name_with_other_settings_is_refused(store, run, tmp_path):
