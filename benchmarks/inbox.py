@@ -131,10 +131,10 @@ def list_many(work: Path, n_rows: int) -> None:
         for first in range(0, n_rows, 10000):
             catalog.drops.add_many(rows[first : first + 10000])
     looks: dict[str, Callable[[], object]] = {
-        "counted by state": catalog.counts,
+        "counted by state": catalog.drops.counts,
         "those that are open": lambda: catalog.drops.every(READY),
         "a page of the newest 500, as `neuroloom inbox` shows": lambda: catalog.drops.newest(500),
-        "every row": catalog.drops,
+        "every row": catalog.drops.every,
         "the front page, at first": lambda: review_index(store),
         "the front page, again": lambda: review_index(store),
     }

@@ -24,12 +24,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from model_parts import lfads_style, sets
+from model_parts import lfads_style, neighbours, sets
 from model_parts.heads import poisson_head
 from model_parts.installing import install
 from model_parts.sets import BIN_S, TEST, TRAIN, VALIDATION, Matrix, Trials
@@ -95,6 +96,11 @@ def lfads(trials: Trials, seed: int, steps: int) -> Matrix:
     return lfads_style.fitted(heard, trials.counts, trials.part, steps=2 * steps, seed=seed)[:, :, trials.held_out]
 
 
+def most_alike(trials: Trials, seed: int, steps: int) -> Matrix:
+    """The training trials in which the heard units did most alike; no model."""
+    return neighbours.neighbours(trials, neighbours.of_heard(trials))
+
+
 def ridge(trials: Trials, seed: int, steps: int) -> Matrix:
     """neuroloom's ridge regression on counts of 10 bins to either side."""
     return _predicted(trials, ridge_baseline(windows_of(trials), n_lags=2 * AHEAD_BINS + 1))
@@ -115,10 +121,22 @@ def one_area(kind: str, size: int = 96, **settings: float) -> Callable[[Trials, 
     return way
 
 
+def and_most_alike(trials: Trials, seed: int, steps: int) -> Matrix:
+    """A network, and the training trials of which it says what it says of this one."""
+    one = Topology(name="one", areas=(Area(name="all", size=256),))
+    _, run = _network(trials, one, seed, steps, "gru", **LARGE)
+    every = windows_of(replace(trials, part=np.full_like(trials.part, TEST)))
+    shape = trials.counts[:, :, trials.held_out].shape
+    said = np.maximum(run.predict(every.held_out)[SESSION][ASKED].reshape(shape), 0)
+    return neighbours.mixed(trials, neighbours.neighbours(trials, np.sqrt(said).reshape(len(said), -1)), said)
+
+
 Way = Callable[[Trials, int, int], Matrix]
+LARGE: dict[str, Any] = {"learning_rate": 3e-3, "weight_decay": 1.0}
 WAYS: dict[str, tuple[Way, bool]] = {  # and whether it depends on the seed
     "mean": (mean, False),
     "smoothing 50 ms, Poisson regression": (smoothing, False),
+    "training trials most alike": (most_alike, False),
     "ridge, lagged": (ridge, False),
     "Kalman filter": (kalman, False),
     "GPFA, Poisson regression": (gpfa, False),
@@ -126,7 +144,8 @@ WAYS: dict[str, tuple[Way, bool]] = {  # and whether it depends on the seed
     "LFADS-style": (lfads, True),
     "neuroloom, one area, leaky": (one_area("leaky"), True),
     "neuroloom, one area, gru": (one_area("gru"), True),
-    "neuroloom, one area, gru of 256": (one_area("gru", 256, learning_rate=3e-3, weight_decay=1.0), True),
+    "neuroloom, one area, gru of 256": (one_area("gru", 256, **LARGE), True),
+    "neuroloom, gru of 256, trials most alike": (and_most_alike, True),
     "true rates": (truth, False),
 }
 
