@@ -152,12 +152,13 @@ class _Walk(torch.autograd.Function):
         states = torch.empty_like(heard)
         alpha_NBH = alpha.expand(heard[:, 0].shape).contiguous()
         near, far = routes.products(FORWARD, heard.shape)
+        arrays = leaks.flat(heard, states, alpha_NBH)
         for first, last in routes.blocks(drive.shape[1], every):
             if far:
                 far.add(states, weights, heard, first, last)
             for t in range(first, last):
                 near.add(states, weights, heard, t, t + 1)
-                leaks.onward(heard, states, alpha_NBH, t, dale=dale)
+                leaks.onward(heard[:, t], arrays, t, dale=dale)
         ctx.save_for_backward(states, heard, weights, alpha_NBH)
         ctx.routes, ctx.dale, ctx.every = routes, dale, every
         return states
@@ -173,11 +174,12 @@ class _Walk(torch.autograd.Function):
         gradient = grad.clone(memory_format=torch.contiguous_format)
         carried, of_alpha = torch.zeros_like(alpha), torch.zeros_like(alpha)
         near, far = routes.products(BACKWARD, shape)
+        arrays = leaks.flat(gradient, targets, states, alpha, carried, of_alpha)
         for first, last in reversed(routes.blocks(shape[1], every)):
             since = first // every * every if every else 0
             for t in range(last - 1, first - 1, -1):
                 is_cut = bool(every) and t == since
-                leaks.back(gradient, targets, states, alpha, carried, of_alpha, t, dale=ctx.dale, is_cut=is_cut)
+                leaks.back(carried, arrays, t, dale=ctx.dale, is_cut=is_cut)
                 near.add(gradient, back, gradient, t, t + 1, beginning=since)
             if far:
                 far.add(gradient, back, gradient, first, last, beginning=since)
