@@ -1,4 +1,4 @@
-"""The entry point: how it ends."""
+"""The entry point: how it ends, and what is said before libraries are loaded."""
 
 import os
 import subprocess
@@ -25,3 +25,15 @@ def test_ctrl_c_while_something_is_imported_ends_quietly(tmp_path, imported):
     command = [sys.executable, "-m", "neuroloom.flows.main", "demo", "--store", str(tmp_path / "store")]
     ended = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "-")],
+    ids=["nothing said", "a count", "a policy"],
+)
+def test_threads_that_wait_do_not_spin_unless_told_to(given, found):
+    words = "import os, neuroloom.flows; print(os.environ.get('GOMP_SPINCOUNT', '-'))"
+    plain = {key: value for key, value in os.environ.items() if key not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    said = subprocess.run([sys.executable, "-c", words], env=plain | given, capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == found
