@@ -115,19 +115,20 @@ def one_area(kind: str, size: int = 96, **settings: float) -> Callable[[Trials, 
     """neuroloom, all units in one area."""
 
     def way(trials: Trials, seed: int, steps: int) -> Matrix:
-        one = Topology(name="one", areas=(Area(name="all", size=size),))
-        return _network(trials, one, seed, steps, kind, **settings)[0]
+        return _network(trials, undivided(size), seed, steps, kind, **settings)[0]
 
     return way
 
 
+def undivided(size: int) -> Topology:
+    """One area of so many units."""
+    return Topology(name="one", areas=(Area(name="all", size=size),))
+
+
 def and_most_alike(trials: Trials, seed: int, steps: int) -> Matrix:
     """A network, and the training trials of which it says what it says of this one."""
-    one = Topology(name="one", areas=(Area(name="all", size=256),))
-    _, run = _network(trials, one, seed, steps, "gru", **LARGE)
-    every = windows_of(replace(trials, part=np.full_like(trials.part, TEST)))
-    shape = trials.counts[:, :, trials.held_out].shape
-    said = np.maximum(run.predict(every.held_out)[SESSION][ASKED].reshape(shape), 0)
+    _, run = _network(trials, undivided(256), seed, steps, "gru", **LARGE)
+    said = _predicted(replace(trials, part=np.full_like(trials.part, TEST)), run)  # of every trial
     return neighbours.mixed(trials, neighbours.neighbours(trials, np.sqrt(said).reshape(len(said), -1)), said)
 
 

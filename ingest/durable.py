@@ -139,11 +139,16 @@ def sync_file(path: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """One process at a time. A lock on the folder itself: it leaves no file behind, and ends with its holder."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def locked(place: Path, *, wait: bool = True) -> Iterator[None]:
+    """One process at a time. A lock on a folder itself, which leaves no file behind, or on a file, made where it is not
+    there; it ends with its holder.
+
+    Raises BlockingIOError where another process holds it and nobody is to wait.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY if place.is_dir() else os.O_RDWR | os.O_CREAT
+    descriptor = os.open(place, flags, 0o666)
     try:
-        lock(descriptor)
+        lock(descriptor, wait=wait)
         yield
     finally:
         os.close(descriptor)

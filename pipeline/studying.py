@@ -13,8 +13,7 @@ import json
 import logging
 import platform
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -88,8 +87,9 @@ def _take_over(folder: Path, asked: Mapping[str, Any]) -> None:
             continue
         for file in [*request.parent.glob(f"{CELLS}/*.json"), *request.parent.glob(f"{NETWORKS}/[!.]*")]:
             mine = folder / file.relative_to(request.parent)
-            mine.parent.mkdir(exist_ok=True)
-            durable.write_bytes(mine, file.read_bytes())  # networks last: what a cell there names is written before it
+            if not mine.exists():  # networks last: what a cell there names is written before it
+                mine.parent.mkdir(exist_ok=True)
+                durable.write_bytes(mine, file.read_bytes())
         durable.write_json(folder / FACTS, document_of(request.parent / FACTS))
 
 
@@ -133,10 +133,10 @@ def solve_cells(name: str, store: Store, progress: Progress | None = None) -> No
         batch, wait = waiting.popleft()
         try:
             solve_batch(name, store, bench, batch, wait=wait)
-        except BlockingIOError:  # another process is at it: later, when nothing else is left to do
-            waiting.append((batch, True))
-            continue
         except Exception as error:
+            if isinstance(error, BlockingIOError) and not wait:  # another process is at it: when nothing else is left
+                waiting.append((batch, True))
+                continue
             failed.append((batch_words(batch), error))
             said = f"FAILED: {batch_words(batch)}: {_why(error)}"
             logging.getLogger(__name__).warning(said, exc_info=None if isinstance(error, OF_USERS) else error)
@@ -187,7 +187,8 @@ def solve_batch(name: str, store: Store, bench: Any, batch: Sequence[Key], *, wa
     """
     part, settings = _asked(name, store)
     cells, folder = _cells(name, store, settings), store.run_folder(name)
-    with _alone(folder / f".{cells.path(batch[0]).stem}.lock", wait=wait):
+    lock = folder / f".{cells.path(batch[0]).stem}.lock"
+    with durable.locked(lock, wait=wait):
         missing = cells.missing(batch)
         for key, result in zip(missing, part.solve(bench, settings, missing) if missing else (), strict=True):
             for file, data in result.pop(FILES, {}).items():
@@ -195,15 +196,7 @@ def solve_batch(name: str, store: Store, bench: Any, batch: Sequence[Key], *, wa
                 path.parent.mkdir(parents=True, exist_ok=True)
                 durable.write_bytes(path, data)
             cells.put(key, result)
-
-
-@contextmanager
-def _alone(file: Path, *, wait: bool) -> Iterator[None]:
-    """One process at a time. What is left of the file where that was killed stands in nobody's way."""
-    with file.open("w") as held:
-        durable.lock(held.fileno(), wait=wait)
-        yield
-        file.unlink(missing_ok=True)
+        lock.unlink(missing_ok=True)  # what is left of one that was killed stands in nobody's way
 
 
 def side_by_side(name: str, store: Store) -> bool:

@@ -9,14 +9,11 @@ Shapes: N nodes, T bins, M batch times units.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ._gemm import compiled
-
-Array = npt.NDArray[Any]
+from .leaks import Array
 
 
 def _onward(heard_NTM: Array, states_NTM: Array, alpha_NM: Array, bin_: int, first: int, last: int) -> None:

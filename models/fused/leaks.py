@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from .small_products import Places, most_threads, share
+from .small_products import even_cuts, most_threads, share
 
 Array = npt.NDArray[Any]
 WORTH_A_THREAD = 200_000  # units; below that handing over costs more than it saves
@@ -51,8 +50,7 @@ def back(one_NBH: Tensor, arrays: Sequence[Array], bin_: int, *, dale: bool, is_
 
 @cache
 def _cuts(n_nodes: int, n_parts: int) -> list[tuple[int, int]]:
-    ends: Places = np.linspace(0, n_nodes, n_parts + 1).astype(np.int64)
-    return [(int(first), int(last)) for first, last in pairwise(ends)]
+    return even_cuts(np.arange(n_nodes + 1), np.ones(n_nodes, np.int64), n_parts)
 
 
 def _shared(one_NBH: Tensor) -> list[tuple[int, int]]:

@@ -73,7 +73,7 @@ class Products:
         if n_threads < 2:
             return self._do(left, right, result, bins, 0, len(self.late))
         n_bins = np.maximum(last - np.maximum(first, beginning + self.late), 0)
-        share(_even_cuts(self.parts, n_bins, n_threads), lambda *cut: self._do(left, right, result, bins, *cut))
+        share(even_cuts(self.parts, n_bins, n_threads), lambda *cut: self._do(left, right, result, bins, *cut))
 
     def _do(self, left: Tensor, right: Tensor, result: Tensor, bins: Places, first: int, last: int) -> None:
         name, dtype = ROUTINES[result.dtype]
@@ -108,7 +108,7 @@ def share(cuts: Sequence[tuple[int, int]], do: Callable[[int, int], None]) -> No
         one.result()
 
 
-def _even_cuts(parts: Places, n_bins: Places, n: int) -> list[tuple[int, int]]:
+def even_cuts(parts: Places, n_bins: Places, n: int) -> list[tuple[int, int]]:
     """The list in at most n stretches of whole parts, with about as many bins in each."""
     done = np.concatenate([[0], np.cumsum(n_bins)])[parts]
     inner = parts[np.searchsorted(done, done[-1] * np.arange(1, n) / n)]

@@ -32,7 +32,7 @@ import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -401,9 +401,9 @@ def _forget(folder: Path, patterns: Sequence[str]) -> None:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Only one process asks and tells; the lock goes with the process."""
-    with (folder / ".lock").open("w") as file:
+    with ExitStack() as held:
         try:
-            durable.lock(file.fileno(), wait=False)
+            held.enter_context(durable.locked(folder / ".lock", wait=False))
         except BlockingIOError as error:
             raise StoreError(f"{folder.name}: another process is at this search") from error
         yield

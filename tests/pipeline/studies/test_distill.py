@@ -1,5 +1,6 @@
 """The distillation study on a language of six symbols: what students may see, what is chosen, what is said."""
 
+import errno
 import json
 import re
 from html import unescape
@@ -220,6 +221,22 @@ def test_what_another_process_is_at_is_left_to_it(store, run, monkeypatch):
     assert asked == [64]
     assert mine.is_file()
     assert list(store.run_folder(run).glob(".*.lock")) == []
+
+
+def test_what_a_cell_may_not_read_now_is_a_failure_and_not_waited_for(store, run, monkeypatch):
+    (gone,) = (store.run_folder(run) / "cells").glob("hard_4_0-*.json")
+    solved = gone.read_bytes()
+    gone.unlink()
+
+    def solve(*_):
+        raise BlockingIOError(errno.EAGAIN, "unable to lock file")  # as HDF5 says it
+
+    monkeypatch.setattr(distill, "solve", solve)
+    try:
+        with pytest.raises(studying.CellsError, match="unable to lock file"):
+            studying.solve_cells(run, store)
+    finally:
+        gone.write_bytes(solved)
 
 
 def test_a_name_with_other_settings_is_refused(store, run, tmp_path):
