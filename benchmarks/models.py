@@ -300,6 +300,7 @@ def several_areas(trials: Trials, steps: int, seeds: int) -> Iterator[tuple[str,
         what = {"true": "rank correlation of currents", "all pathways": "AUROC of pathways"}.get(name, "")
         yield name, seconds, said, f"{what} {ranged(marks)}" if what else ""
     print(f"AUROC of pathways by what the past of each area tells: {auroc(lagged_pathways(trials), trials):.2f}")
+    print(estimated(trials).notes[-1])
 
 
 # All together ------------------------------------------------------------------------------------------------------

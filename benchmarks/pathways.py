@@ -1,6 +1,7 @@
 """Do pathways of a network matter where only pathways can tell? Areas of which no unit is heard, and lesions.
 
     python benchmarks/pathways.py [--systems 5] [--steps 100] [--questions smoothing forecast] [--trials 300]
+    python benchmarks/pathways.py --delays [--systems 5] [--trials 300]
 
 Systems of six areas are drawn (`model_parts/pathway_systems.py`): three chaotic sources, three followers that are quiet
 by themselves and driven by one source each, and weak pathways back; delays of 1 to 5 bins. Sixteen units of each of
@@ -17,6 +18,8 @@ Networks of the true topology, of other delays, of rewired pathways (degrees, an
 all, of none, and of pathways estimated from the training trials are trained alike, one seed per system, and compared in
 pairs over systems. Every network is the one of the best validation loss; settings were chosen on validation trials of
 systems that are not scored here.
+
+`--delays` trains nothing: how far estimated delays are from the true ones (`model_parts/delay_table.py`).
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from model_parts import delay_table
 from model_parts import pathway_systems as systems
 from model_parts.sets import BIN_S, TEST, TRAIN, Matrix, Trials
 from scipy.stats import t as student_t
@@ -313,8 +317,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--trials", type=int, default=300)
     parser.add_argument("--questions", nargs="+", default=list(AHEAD_BINS), choices=list(AHEAD_BINS))
+    parser.add_argument("--delays", action="store_true", help="only how far estimated delays are from the true ones")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    if args.delays:
+        delay_table.show([args.first + n for n in range(args.systems)], args.trials)
+        return
     peers()
     tally = Tally(scores={question: {} for question in args.questions})
     for n in range(args.systems):

@@ -61,6 +61,7 @@ def train(
         "choice": list(run.choice),
         "kept": run.kept,
         "worse_than_mean": worse.to_json(),
+        "topology_notes": list(run.network.topology.notes),
     }
     if as_json:
         document(found)
@@ -68,7 +69,7 @@ def train(
         lines(f"{asked.name}: best at step {run.best_step}, validation loss {run.best_loss:.4f}", f"  {folder}")
         lines(f"  page: {page}")
         said = (*choosing.told(run.choice), *shrinking.told(run.kept), *worse.lines())
-        lines(*(f"  {line}" for line in said))
+        lines(*(f"  {line}" for line in (*said, *run.network.topology.notes)))
 
 
 def evaluate(

@@ -100,6 +100,15 @@ def test_drops_and_rows_of_the_inbox_are_counted(call: Call) -> None:
 
 
 @pytest.mark.slow
+def test_delays_of_a_linear_system_are_told_exactly_and_nothing_is_trained(call: Call) -> None:
+    said = call("pathways.py", "--delays", "--systems", 1, "--trials", 40)
+    rows = [line for line in said.splitlines() if line.startswith("linear, noise 0 ")]
+    assert len(rows) == 2
+    assert "9 of 9" in rows[0]
+    assert all(numbers(row)[3] == 0 for row in rows)  # after the noise and how many were told: their error
+
+
+@pytest.mark.slow
 def test_the_linear_track_is_scored_beside_its_baselines(call: Call, recordings_dir: Path) -> None:
     """With one step the network knows nothing yet; the baselines are those of the README."""
     folder = recordings_dir / "electrode_behaviour/mat_nelpy/nelpy-example-data/linear-track"

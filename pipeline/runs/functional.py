@@ -5,8 +5,11 @@
 
 What it is not: a measurement of axons. A correlation is there as well where two areas share an input or are joined by
 way of a third; a partial correlation takes out what the *other recorded* areas explain linearly, and nothing else.
-Neither knows a direction, so every pair becomes two pathways of equal weight. None of the three knows a conduction
-delay or whether a synapse excites: signs are open, and lengths the straight distance, or 0 where places are not known.
+Neither knows a direction, so every pair becomes two pathways of equal weight, nor a conduction delay: lengths are the
+straight distance, or 0 where places are not known. "lagged" tells a delay where one lag stands out (`delays.py`), and
+the length follows from it and the conduction speed; a pathway whose delay it cannot tell has the straight distance,
+the mean of those told where places are not known, or 0. None of the three knows whether a synapse excites: a pathway
+joins mixed units, and signs are open.
 In functional MRI the haemodynamic response differs between areas by more than any conduction delay: "lagged" is refused
 for it. An estimate from the time a network is scored on would leak the answers; `functional_topology_of` takes training
 time only.
@@ -24,6 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neuroloom.models.topology import Area, Pathway, Position, Topology
+from neuroloom.pipeline.runs.delays import delays_note, lag_profile, together
 from neuroloom.pipeline.runs.lagged import lagged_strength
 from neuroloom.pipeline.runs.session_data import SessionData
 from neuroloom.pipeline.runs.windowing import Windows
@@ -38,7 +42,8 @@ class FunctionalConfig:
     """How an estimate is made.
 
     method: "correlation", "partial" (partial correlation), or "lagged" (has a direction).
-    lags_s: how far back "lagged" looks, seconds.
+    lags_s: how far back "lagged" looks, seconds. A delay is told where it is shorter by a bin or more, and where that
+        are 3 bins or more.
     shrinkage: share of the identity in the covariance of standardised activity, 0 to 1; None: none for correlations,
         and as Ledoit and Wolf (2004) choose it for partial correlations.
     keep: "density" keeps the strongest pairs, a share `density` of all; "significant" keeps what survives a test of
@@ -99,18 +104,26 @@ def functional_topology(
     strength = _strength(activity, config)
     kept = _kept(strength, activity, config)
     bare = _bare(area_names, positions_mm or {}, like, name)
-    return _joined(bare, area_names, strength, kept, _notes(config, len(activity), int(kept.sum()) // 2, len(kept)))
+    note = _notes(config, len(activity), int(kept.sum()) // 2, len(kept))
+    return _joined(bare, area_names, strength, kept, np.full(kept.shape, np.nan), note)
 
 
-def _joined(bare: Topology, names: Sequence[str], strength: Matrix, kept: NDArray[np.bool_], note: str) -> Topology:
-    """With a pathway for every pair that was kept, the source first."""
+def _joined(
+    bare: Topology, names: Sequence[str], strength: Matrix, kept: NDArray[np.bool_], told_s: Matrix, *notes: str
+) -> Topology:
+    """With a pathway for every pair that was kept, the source first. told_s: delays, (A, A), NaN where not known."""
     places = {area.name for area in bare.areas if area.position_mm is not None}
+    told = told_s[kept & ~np.isnan(told_s)]
+    mean_s = float(told.mean()) if told.size else 0.0
     pathways: list[Pathway] = []
     for i, j in zip(*np.nonzero(kept), strict=True):
         a, b = names[i], names[j]
-        length_mm = bare.distance_mm(a, b) if {a, b} <= places else 0.0
+        if np.isnan(told_s[i, j]) and {a, b} <= places:
+            length_mm = bare.distance_mm(a, b)
+        else:
+            length_mm = 1000 * bare.speed_m_per_s * float(np.nan_to_num(told_s[i, j], nan=mean_s))
         pathways.append(Pathway(source=a, target=b, weight=float(abs(strength[i, j])), length_mm=length_mm))
-    return replace(bare, pathways=tuple(pathways), notes=(note,))
+    return replace(bare, pathways=tuple(pathways), notes=notes)
 
 
 def functional_topology_of(
@@ -181,7 +194,7 @@ def _activity(one: SessionData, port: str) -> _Activity:
 
 
 def _lagged(sessions: Sequence[_Activity], config: FunctionalConfig, bare: Topology) -> Topology:
-    """The strongest directed pairs, by the mean over sessions, each as long as it is."""
+    """The strongest directed pairs, and their delays, by the mean over sessions, each as long as it is."""
     names, first = sessions[0].names, sessions[0]
     if first.kind == "bold":
         raise ValueError("'lagged' is asked of functional MRI, whose lags are those of blood; 'partial' is there")
@@ -191,11 +204,15 @@ def _lagged(sessions: Sequence[_Activity], config: FunctionalConfig, bare: Topol
     strength = np.average(found, axis=0, weights=frames)
     kept, pairs = np.zeros(strength.shape, dtype=np.bool_), ~np.eye(len(names), dtype=np.bool_)
     kept[pairs] = _strongest(strength[pairs], config.density)
+    kept &= strength > 0
+    profile = together([lag_profile(one.stretches, one.areas, names, n_lags) for one in sessions], frames)
+    delay_bins = profile.delay_bins()
     note = (
         f"pathways estimated from what {n_lags} bins of the past tell of the next one, in {sum(frames)} bins; the "
-        f"strongest {config.density:.0%} of {int(pairs.sum())} directed pairs kept; neither delay nor sign are measured"
+        f"strongest {config.density:.0%} of {int(pairs.sum())} directed pairs kept; signs are not measured"
     )
-    return _joined(bare, names, strength, kept & (strength > 0), note)
+    of_delays = delays_note(delay_bins[kept], profile.share(delay_bins)[kept], first.bin_s)
+    return _joined(bare, names, strength, kept, delay_bins * first.bin_s, note, of_delays)
 
 
 def _port_names(data: Windows) -> set[str]:

@@ -1,6 +1,7 @@
 """Topologies estimated from activity whose true couplings are known."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,13 @@ import pytest
 from sklearn.covariance import ledoit_wolf
 
 from neuroloom.models import Area, Topology
-from neuroloom.pipeline.runs.functional import FunctionalConfig, functional_topology, functional_topology_of
+from neuroloom.pipeline.runs.functional import (
+    FunctionalConfig,
+    _Activity,
+    _lagged,
+    functional_topology,
+    functional_topology_of,
+)
 from neuroloom.pipeline.runs.lagged import lagged_strength
 from neuroloom.pipeline.runs.windowing import windows
 
@@ -160,6 +167,32 @@ def test_a_directed_topology_from_windows_is_one_way(simulated: Callable[..., An
     assert len(made.pathways) == 1
     assert made.pathways[0].weight > 0
     assert "of 2 directed pairs" in made.notes[0]
+    assert "delays told of none of 1 pathways" in made.notes[1]
+
+
+def test_a_told_delay_gives_the_length_and_the_others_have_the_mean_or_the_distance() -> None:
+    session = _Activity("lfp", 0.01, tuple(np.split(driven(), 10)), tuple("AABBCCDD"))
+    config = FunctionalConfig(method="lagged", lags_s=0.05, density=1 / 4)  # A -> B, B -> C and another
+    bare = Topology(name="bare", areas=tuple(Area(name=n) for n in NAMES), speed_m_per_s=2.0)
+    made = _lagged([session], config, bare)
+    delays_s = {(p.source, p.target): d for p, d in zip(made.pathways, made.delays_s(), strict=True)}
+    (other,) = set(delays_s) - {("A", "B"), ("B", "C")}
+    assert delays_s["A", "B"] == pytest.approx(0.02, abs=0.001)
+    assert delays_s["B", "C"] == pytest.approx(0.01, abs=0.001)
+    assert delays_s[other] == pytest.approx((delays_s["A", "B"] + delays_s["B", "C"]) / 2)
+    assert "delays told of 2 of 3 pathways, 10 to 20 ms" in made.notes[1]
+    placed = replace(bare, areas=tuple(Area(name=n, position_mm=(10.0 * i, 0, 0)) for i, n in enumerate(NAMES)))
+    lengths_mm = {(p.source, p.target): p.length_mm for p in _lagged([session], config, placed).pathways}
+    assert lengths_mm[other] == placed.distance_mm(*other)
+    assert lengths_mm["A", "B"] == pytest.approx(40, abs=2)
+
+
+def test_where_no_delay_is_told_lengths_are_not_invented() -> None:
+    session = _Activity("lfp", 0.01, (driven(),), tuple("AABBCCDD"))
+    bare = Topology(name="bare", areas=tuple(Area(name=n) for n in NAMES))
+    made = _lagged([session], FunctionalConfig(method="lagged", lags_s=0.01), bare)  # one bin: nothing to compare
+    assert {p.length_mm for p in made.pathways} == {0.0}
+    assert "delays told of none of 2 pathways" in made.notes[1]
 
 
 def test_an_estimate_from_windows_sees_training_time_only(simulated: Callable[..., Any]) -> None:
