@@ -153,6 +153,18 @@ def test_scores_that_cannot_be_compared_are_said_to_be(neuroloom, tmp_path):
     assert neuroloom("compare", "one", "--json").document["remarks"] == []
 
 
+def test_what_an_estimated_topology_rests_on_is_told_by_train_and_on_the_page(neuroloom, tmp_path):
+    (tmp_path / "two.toml").write_text('name = "two"\n[[areas]]\nname = "x_right"\n[[areas]]\nname = "y_right"\n')
+    text = RUN.replace("steps = 6", 'steps = 1\ntopology = "two.toml"')
+    (tmp_path / "one.toml").write_text(text + '[functional]\nport = "gaze"\nmethod = "lagged"\nlags_s = 0.2\n')
+    said = neuroloom("train", tmp_path / "one.toml", "--json").document
+    pathways, delays = said["topology_notes"]
+    assert pathways.startswith("pathways estimated from what 4 bins of the past tell of the next one")
+    assert delays.startswith("delays told of ")
+    assert f"  {delays}" in neuroloom("train", tmp_path / "one.toml").out.splitlines()
+    assert delays.removeprefix("delays told") in Path(said["page"]).read_text()
+
+
 def test_each_target_that_is_worse_than_its_mean_is_told_by_train_and_on_the_page(neuroloom, tmp_path):
     """After one step at a rate that is far too high."""
     text = RUN.replace("steps = 6", "steps = 1") + "[training]\nlearning_rate = 1.0\n"
