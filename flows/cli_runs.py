@@ -268,12 +268,12 @@ def search(
     The same again goes on where it stopped.
     """
     from neuroloom.pipeline.reviewing import review_run
-    from neuroloom.pipeline.runs import searching
+    from neuroloom.pipeline.runs import search_config, searching
     from neuroloom.pipeline.scores import judging
     from neuroloom.pipeline.store import Store
 
     place = Store.here(store).existing()
-    asked = searching.read_search_config(config)
+    asked = search_config.read_search_config(config)
     folder = searching.prepare_search(asked, place)
     if prepare and as_json:
         document({"run": asked.name, "folder": str(folder), "prepared": True})

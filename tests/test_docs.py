@@ -64,7 +64,7 @@ def test_every_toml_about_networks_is_accepted(text, tmp_path):
     from neuroloom.models import ModularNetwork, Topology
     from neuroloom.pipeline.runs.reinforcing import read_reinforce_config
     from neuroloom.pipeline.runs.run_config import read_run_config
-    from neuroloom.pipeline.runs.searching import read_search_config
+    from neuroloom.pipeline.runs.search_config import read_search_config
 
     path = tmp_path / text.splitlines()[0].removeprefix("# ")
     path.write_text(text, encoding="utf-8")

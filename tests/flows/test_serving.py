@@ -20,7 +20,7 @@ from neuroloom.pipeline.catalog.tables import DONE, QUARANTINED
 from neuroloom.pipeline.documents import document_of
 from neuroloom.pipeline.drops.custody import refused
 from neuroloom.pipeline.runs import preparing, run_config, running, searching
-from neuroloom.pipeline.runs.searching import SearchConfig, SearchTable
+from neuroloom.pipeline.runs.search_config import SearchConfig, SearchTable
 from neuroloom.pipeline.scores import judging
 from neuroloom.pipeline.store import Store
 

@@ -13,7 +13,7 @@ import torch
 from neuroloom.ingest import Session, durable
 from neuroloom.pipeline.config import ConfigError
 from neuroloom.pipeline.documents import document_of
-from neuroloom.pipeline.runs import preparing, run_config, running, searching
+from neuroloom.pipeline.runs import preparing, run_config, running, search_config, searching
 from neuroloom.pipeline.runs._trial_processes import train_in_processes
 from neuroloom.pipeline.scores import judging
 from neuroloom.pipeline.store import Store, StoreError
@@ -44,9 +44,9 @@ def store(tmp_path: Path, turning: Callable[..., Session]) -> Store:
     return made
 
 
-def asked(tmp_path: Path, text: str) -> searching.SearchConfig:
+def asked(tmp_path: Path, text: str) -> search_config.SearchConfig:
     (tmp_path / "find.toml").write_text(text)
-    return searching.read_search_config(tmp_path / "find.toml")
+    return search_config.read_search_config(tmp_path / "find.toml")
 
 
 def search(tmp_path: Path, store: Store, trials: int, **how: Any) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def test_trials_run_in_processes_of_their_own_to_the_same_numbers(store: Store, 
     found = searching.run_search("find", store)
     for row in found["trials"]:
         (tmp_path / "again").mkdir(exist_ok=True)
-        config = searching.varied(asked(tmp_path, text).base(), row["values"]).model_copy(
+        config = search_config.varied(asked(tmp_path, text).base(), row["values"]).model_copy(
             update={"name": f"again-{row['trial']}"}
         )
         preparing.prepare_run(config, store)

@@ -22,7 +22,7 @@ from neuroloom.pipeline.config import ConfigError
 from neuroloom.pipeline.runs import preparing, run_config, running
 from neuroloom.pipeline.runs.run_files import steps_done
 from neuroloom.pipeline.runs.run_logs import numbers_of
-from neuroloom.pipeline.runs.searching import read_search_config
+from neuroloom.pipeline.runs.search_config import read_search_config
 from neuroloom.pipeline.runs.training import read_metrics
 from neuroloom.pipeline.runs.windowing import windows
 from neuroloom.pipeline.store import Store
