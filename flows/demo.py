@@ -36,6 +36,7 @@ RUN = RunConfig(
     sessions=(SESSION,),
     topology="four-areas",
     steps=500,
+    training={"shrink_readouts": True},
 )
 WORST_CLOCK_ERROR_MS = 1.0
 MIN_FOUND_UNITS = 0.75  # of the true units, with an accuracy of at least FOUND

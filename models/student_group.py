@@ -21,7 +21,10 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, kw_only=True)
 class StudentShape:
-    """n_inputs: symbols read, or features where `reads_symbols` is False. n_electrodes: 0 for none."""
+    """n_inputs: symbols read, or features where `reads_symbols` is False. n_electrodes: 0 for none.
+
+    blurred: soft answers were read from noisy electrodes, see `StudentGroup.blurred`.
+    """
 
     n_inputs: int
     n_outputs: int
@@ -29,6 +32,7 @@ class StudentShape:
     units: int = 128
     layers: int = 2
     reads_symbols: bool = True
+    blurred: bool = False
 
 
 class GruLayer(torch.autograd.Function):
@@ -129,6 +133,16 @@ class StudentGroup(nn.Module):
         """Logits (G, T, B, V) from the last layer."""
         return self._linear(states_GTBH[..., -self.shape.units :], "answer")
 
+    def blurred(self, answers_GTBV: Tensor) -> Tensor:
+        """Logits (G, T, B, V) of what a decoder says of these answers that saw them through noise.
+
+        What it says is less certain than what it saw, and a student that imitates it word by word would be, too.
+        A map is learned beside it, which begins as the identity; that of a shape that is not `blurred` stays one.
+        """
+        if not self.shape.blurred:
+            return answers_GTBV
+        return answers_GTBV + self._linear(answers_GTBV, "blur")
+
     def electrodes(self, states_GTBH: Tensor) -> Tensor:
         """What the electrodes should see, (G, T, B, K): a learned linear map from the states of all layers."""
         return self._linear(states_GTBH, "electrode")
@@ -180,6 +194,9 @@ def _start(shape: StudentShape, seed: int) -> dict[str, Tensor]:
         start[f"recurrent_bias{layer}"] = torch.zeros(units)
     start["answer_weight"] = uniform(units, shape.n_outputs, bound=units**-0.5)
     start["answer_bias"] = torch.zeros(shape.n_outputs)
+    if shape.blurred:
+        start["blur_weight"] = torch.zeros(shape.n_outputs, shape.n_outputs)
+        start["blur_bias"] = torch.zeros(shape.n_outputs)
     if shape.n_electrodes:
         start["electrode_weight"] = uniform(units * shape.layers, shape.n_electrodes, bound=units**-0.5)
         start["electrode_bias"] = torch.zeros(shape.n_electrodes)

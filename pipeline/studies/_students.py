@@ -160,14 +160,14 @@ class _Group:
 
     def _behaviour(self, states_GTBH: Tensor, rows: Sequence[Tensor]) -> Tensor:
         """Per student (G,): weighted nats of given answers, and of soft answers."""
-        log_prob = self.network.answers(states_GTBH).log_softmax(dim=-1)
+        logits = self.network.answers(states_GTBH)
         hard, soft = self._weights(lambda s: s.hard), self._weights(lambda s: s.soft)
         answers = self._gathered(lambda s: s.lessons.answers_NT, rows).transpose(1, 2)
-        loss = hard * masked_nats(log_prob, answers).mean(dim=(1, 2)) * _share_known(answers)
+        loss = hard * masked_nats(logits.log_softmax(dim=-1), answers).mean(dim=(1, 2)) * _share_known(answers)
         if bool(soft.any()):
             target = self._gathered(_soft, rows).transpose(1, 2)
             known = ~target[..., :1].isnan()
-            each = -(torch.where(known, target, 0.0) * log_prob).sum(dim=-1)
+            each = -(torch.where(known, target, 0.0) * self.network.blurred(logits).log_softmax(dim=-1)).sum(dim=-1)
             loss = loss + soft * each.sum(dim=(1, 2)) / known.sum(dim=(1, 2, 3)).clamp_min(1)
         return loss
 

@@ -11,8 +11,9 @@ is a set of candidates, and behaviour alone is always among them; which is taken
     electrodes  regression on electrodes, for every number of channels and every noise
     combined    the same, and the teacher's answers decoded from the electrodes (by a decoder that was fitted on other
                 sequences) as soft answers; reported also by part: "decoded" is the soft answers alone
-    guided      all three at once, and what a better decoder reads from the electrodes counts as much as given answers
-                or more: it has less luck of the draw in it
+    guided      all three at once, and what a better decoder reads from the electrodes counts more than given answers:
+                it has less luck of the draw in it. What noise took from it is learned beside it, as a map from the
+                student's answers to what the decoder says of them, and thrown away as well
     reading     electrodes also while it only reads: more sequences with electrodes and without any answer
     shuffled    control: the same electrode values at wrong times
     surrogate   control: other values with the same covariance and spectra
@@ -62,7 +63,7 @@ SMALL_TEACHER = {
 }  # fmt: skip
 Amounts = Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)]  # one to learn, one to choose
 UPPER_BOUNDS = ("soft", "full")
-GUIDES = ((1.0, 1.0), (2.0, 0.3))  # weights of decoded and of given answers in the guided arm
+GUIDES = ((2.0, 0.5), (2.0, 0.25))  # weights of decoded and of given answers in the guided arm
 WINDOWS = (2, 4)  # steps that a decoder of answers may see; held-out answers choose
 
 
@@ -209,6 +210,7 @@ def solve(lessons: Lessons, settings: Settings, asked: Sequence[Key]) -> list[Re
         n_electrodes=0 if seen is None else seen.shape[-1],
         units=settings.units,
         reads_symbols=lessons.reads_symbols,
+        blurred=_is_guided(arm, settings),
     )
     found = school(shape, students, Schooling(**settings.schooling | {"device": str(settings.place)}))
     scores = test_scores(lessons, shape, found, str(settings.place))
@@ -284,9 +286,13 @@ def _candidates(arm: str, settings: Settings) -> list[Candidate]:
             Candidate(soft=1.0),
             *(Candidate(strength=c.strength, soft=1.0) for c in regression),
         ]
-    if arm != "full" and settings.formulation == "guided":
+    if _is_guided(arm, settings):
         return [*alone, *(replace(c, soft=soft, hard=hard) for c in regression for soft, hard in GUIDES)]
     return [*alone, *regression]
+
+
+def _is_guided(arm: str, settings: Settings) -> bool:
+    return settings.formulation == "guided" and arm not in ("hard", *UPPER_BOUNDS)
 
 
 def _materials(lessons: Lessons, settings: Settings, key: Key) -> _Prepared:
@@ -315,7 +321,7 @@ def _materials(lessons: Lessons, settings: Settings, key: Key) -> _Prepared:
     soft_NTV = None
     if arm == "combined":
         soft_NTV = _decoded(lessons, seen, rows, train, validate, WINDOWS)
-    elif arm != "full" and settings.formulation == "guided":
+    elif _is_guided(arm, settings):
         denoised = _decoders.Components.above_noise(seen[position])(seen)
         soft_NTV = _decoded(lessons, denoised, rows, train, validate, (1,))
     target = seen[position]

@@ -115,7 +115,7 @@ def test_guided_students_and_their_controls_learn_by_the_same_losses(lessons, ar
     assert found.validation.soft_NTV is None
     alone, other, *guided = distill._candidates(arm, GUIDED)
     assert [(c.strength, c.soft, c.hard, c.dropout) for c in (alone, other)] == [(0, 0, 1, 0.1), (0, 0, 1, 0.4)]
-    assert [(c.strength, c.soft, c.hard, c.dropout) for c in guided] == [(10, 1, 1, None), (10, 2, 0.3, None)]
+    assert [(c.strength, c.soft, c.hard, c.dropout) for c in guided] == [(10, 2, 0.5, None), (10, 2, 0.25, None)]
 
 
 def test_behaviour_alone_may_choose_its_dropout():
