@@ -11,7 +11,9 @@ Shapes: N sequences, T steps, I input features, K electrodes, V answers, D state
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neuroloom.ingest import durable
 from neuroloom.models.teachers import Teacher, Watched, kinds, module, sampled
 from neuroloom.pipeline.config import fitted
 from neuroloom.pipeline.store import Store
@@ -198,13 +201,27 @@ def _with_gaze(watched: Watched) -> Mapping[str, Tensor]:
 def open_teacher(asked: Mapping[str, Any], cache: Path | None, progress: Any = None, *, length: int = 1) -> Teacher:
     """A teacher as a configuration file asks for it, by its kind; length: of the sequences that it is to read.
 
-    Raises ValueError as `teacher_settings` does, and for a length beyond its context, before it is trained for minutes.
+    Where another process trains the same teacher, that one is waited for, and what it keeps is read. Raises ValueError
+    as `teacher_settings` does, and for a length beyond its context, before it is trained for minutes.
     """
     kind, settings = asked.get("kind", DEFAULT_KIND), teacher_settings(asked)
     if length > (context := getattr(settings, "context", length)):
         raise ValueError(f"sequences of {length} steps, but the teacher {kind} reads {context} at most (`context`)")
-    made: Teacher = kinds(kind).make(settings, cache=cache, progress=progress)
+    with _trained_by_one(cache, kind, settings):
+        made: Teacher = kinds(kind).make(settings, cache=cache, progress=progress)
     return made
+
+
+@contextmanager
+def _trained_by_one(cache: Path | None, kind: str, settings: Any) -> Iterator[None]:
+    """Held by whoever makes a teacher of these settings; nobody keeps one that has no cache."""
+    if cache is None:
+        yield
+        return
+    cache.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256(f"{kind} {settings!r}".encode()).hexdigest()[:16]
+    with durable.locked(cache / f".{digest}.lock"):
+        yield
 
 
 def teacher_settings(asked: Mapping[str, Any], *, real: bool = False) -> Any:
