@@ -95,4 +95,4 @@ def _caption(topology: Topology, scores: Mapping[str, float]) -> str:
         words += f" The {MOST_PATHWAYS} strongest of {len(topology.pathways):,} pathways are drawn."
     if topology.global_modules:
         words += " Diamonds: global modules with their time scale, drawn in front of the brain."
-    return " ".join([words, *(f"{note[:1].upper()}{note[1:]}." for note in topology.notes)])
+    return words

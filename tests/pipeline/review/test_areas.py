@@ -1,7 +1,5 @@
 """The drawing of a network says where channels sit."""
 
-from dataclasses import replace
-
 import pytest
 
 from neuroloom.models import Area, Topology
@@ -33,9 +31,3 @@ def test_a_channel_with_a_place_is_drawn():
 def test_channels_of_another_form_are_left_out(tmp_path, content):
     (tmp_path / "channels.json").write_text(content)
     assert RunView.read(tmp_path).channels == ()
-
-
-def test_what_was_decided_about_the_topology_is_said_beneath_it() -> None:
-    told = replace(TOPOLOGY, notes=("delays told of 1 of 2 pathways", "columns not read: <b>"))
-    picture = topology_picture(told, {}, "")
-    assert "Delays told of 1 of 2 pathways. Columns not read: <b>." in picture.caption
