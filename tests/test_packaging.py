@@ -30,6 +30,7 @@ def test_wheel_holds_every_module_under_neuroloom(wheel):
     expected = {
         f"neuroloom/{path.relative_to(ROOT).as_posix()}" for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")
     }
+    expected = expected - {"neuroloom/flows/__main__.py"} | {"neuroloom/__main__.py"}  # it moves up, see pyproject.toml
     with zipfile.ZipFile(wheel) as archive:
         assert {name for name in archive.namelist() if name.endswith(".py")} == expected
 
@@ -48,6 +49,10 @@ def test_wheel_imports_in_an_environment_without_the_checkout(wheel, tmp_path):
     alone = [python, "-E", "-c", "\n".join(lines)]  # whatever PYTHONPATH says here
     done = subprocess.run(alone, check=True, cwd=tmp_path, capture_output=True, text=True)
     assert str(tmp_path) in done.stdout
+    lines = [lines[0], "import runpy; sys.argv[1:] = ['--version']; runpy.run_module('neuroloom', run_name='__main__')"]
+    alone[-1] = "\n".join(lines)
+    done = subprocess.run(alone, check=True, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.startswith("neuroloom ")
 
 
 def locked() -> dict[str, str]:
