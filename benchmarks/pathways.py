@@ -34,8 +34,8 @@ import numpy as np
 import torch
 from model_parts import delay_table
 from model_parts import pathway_systems as systems
+from model_parts.intervals import interval
 from model_parts.sets import BIN_S, TEST, TRAIN, Matrix, Trials
-from scipy.stats import t as student_t
 
 from models import ASKED, SESSION, auroc, gpfa, lagged_pathways, peers, ranged, smoothing, topology_of, windows_of
 from neuroloom.models import ModularNetwork, Pathway, Topology
@@ -235,25 +235,17 @@ def _ridge(x: Matrix, y: Matrix) -> Matrix:
 # All together ------------------------------------------------------------------------------------------------------
 
 
-def interval(values: list[float]) -> str:
-    """The mean, with a 95 % interval by Student's t where there are several."""
-    if len(values) < 2:
-        return f"{np.mean(values):+.4f}"
-    half = student_t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
-    return f"{np.mean(values):+.4f} ({np.mean(values) - half:+.4f} to {np.mean(values) + half:+.4f})"
-
-
 def show(title: str, scores: Scores) -> None:
     """A table of every group of units, then the leads of the true topology."""
     print(f"\n{title}; bits per spike, mean (95 % interval)")
     for group, ways in scores.items():
         print(f"  {group}")
         for way, values in ways.items():
-            print(f"    {way:32s}{interval(values)}")
+            print(f"    {way:32s}{interval(values, '+.4f')}")
         for way, values in ways.items():
             if way in TOPOLOGIES and way != "true":
                 lead = [a - b for a, b in zip(ways["true"], values, strict=True)]
-                print(f"    {f'lead of true over {way}':42s}{interval(lead)}")
+                print(f"    {f'lead of true over {way}':42s}{interval(lead, '+.4f')}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student_t
 
 from neuroloom.pipeline.runs.delays import lag_profile
 from neuroloom.pipeline.runs.lagged import lagged_strength
 
 from . import pathway_systems, sets
+from .intervals import interval
 from .sets import TRAIN, Matrix, Trials
 
 N_LAGS = 8
@@ -122,16 +122,8 @@ def show(numbers: list[int], n_trials: int) -> None:
         for kind, systems in found.items():
             errors = [one.errors(kept_only=kept_only) for one in systems]
             told, there = (sum(len(one[what]) for one in errors) for what in ("told", "mean"))
-            cells = "".join(f"{interval([e[way].mean() for e in errors if len(e[way])]):>23s}" for way in WAYS)
+            cells = "".join(f"{interval([e[way].mean() for e in errors if len(e[way])], '.2f'):>23s}" for way in WAYS)
             print(f"{kind:20s}{f'{told} of {there}':>12s}{cells}", flush=True)
     absent = [~np.isnan(one.told[np.isnan(one.true)]) for systems in found.values() for one in systems]
     wrong, n_pairs = sum(map(np.count_nonzero, absent)), sum(map(len, absent))
     print(f"\npairs without a pathway, all kinds together: a delay is told of {wrong} of {n_pairs}")
-
-
-def interval(values: list[float]) -> str:
-    """The mean of the systems, with a 95 % interval by Student's t where there are several."""
-    if len(values) < 2:
-        return f"{values[0]:.2f}" if values else "-"
-    half = student_t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
-    return f"{np.mean(values):.2f} ({np.mean(values) - half:.2f} to {np.mean(values) + half:.2f})"

@@ -11,7 +11,6 @@ Shapes: N sequences, T steps, I input features, K electrodes, V answers, D state
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor
 
 from neuroloom.ingest import durable
+from neuroloom.ingest.digest import digest_of_bytes
 from neuroloom.models.teachers import Teacher, Watched, kinds, module, sampled
 from neuroloom.pipeline.config import fitted
 from neuroloom.pipeline.store import Store
@@ -219,7 +219,7 @@ def _trained_by_one(cache: Path | None, kind: str, settings: Any) -> Iterator[No
         yield
         return
     cache.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256(f"{kind} {settings!r}".encode()).hexdigest()[:16]
+    digest = digest_of_bytes(f"{kind} {settings!r}".encode()).partition(":")[2][:16]
     with durable.locked(cache / f".{digest}.lock"):
         yield
 
