@@ -96,6 +96,7 @@ def imports() -> Imports:
     inside: Counter[tuple[str, str]] = Counter()
     outside: dict[str, set[str]] = {name: set() for name in placed()}
     ours = [module for module in graph.modules if module.startswith("neuroloom.")]
+    ours.remove("neuroloom.__main__")  # the same file as `flows/__main__.py`
     for module in ours:
         home = package_of(module)
         modules[home] += 1
