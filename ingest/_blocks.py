@@ -32,5 +32,7 @@ def blocks(signal: Signal, margin_s: float) -> Iterator[Block]:
             stop = min(start + n_block, n)
             first = max(0, start - margin)
             rows = slice(first, min(n, stop + margin))
-            values = np.asarray(segment.samples[rows], dtype=np.float64) * signal.gain + signal.offset
-            yield Block(index, first, slice(start - first, stop - first), np.nan_to_num(values, posinf=0, neginf=0))
+            values = signal.in_unit(segment.samples[rows])
+            if not np.isfinite(values).all():
+                np.nan_to_num(values, copy=False, posinf=0, neginf=0)
+            yield Block(index, first, slice(start - first, stop - first), values)

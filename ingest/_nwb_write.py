@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from neuroloom.ingest._nwb_layout import Series, encoded, safe_names
 from neuroloom.ingest._nwb_skeleton import Skeleton
-from neuroloom.ingest.chunks import ahead, codec_of, write_rows
+from neuroloom.ingest._threads import ahead
+from neuroloom.ingest.chunks import codec_of, write_rows
 from neuroloom.ingest.digest import Digester, header_of, rows_per_block
 from neuroloom.ingest.hdf5_files import new_hdf5
 from neuroloom.ingest.streams import Signal, Stream, as_slice

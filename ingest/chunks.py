@@ -10,22 +10,19 @@ Fletcher-32 as HDF5 has it: over 16 bit words, appended to the chunk, least sign
 
 from __future__ import annotations
 
-import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from neuroloom.ingest._threads import in_threads
 
 DEFLATE, SHUFFLE, FLETCHER32, BITSHUFFLE = 1, 2, 3, 32008  # HDF5's numbers
 LZ4 = 2  # bitshuffle's
 GZIP_LEVEL = 1
 FEW_BYTES = 1 << 22  # for which threads do not pay
-MOST_THREADS = 4  # one thread reads and digests, which is what more would wait for
-IN_FLIGHT = 16  # chunks of at most 1 MiB
 WORDS = 256  # in a row of the checksum's sums
 ZLIB_HEAD = b"\x78\x01"  # deflate, a window of 32 KiB, the fastest level (RFC 1950)
 LAST_BLOCK = b"\x01\x00\x00\xff\xff"  # an empty one
@@ -34,8 +31,6 @@ NOISE = 0.8  # of its size, and a plane of bytes is stored as it is
 PROBE = 4096  # bytes that tell of it
 
 Bytes = bytes | memoryview | NDArray[np.uint8]
-Given = TypeVar("Given")
-Made = TypeVar("Made")
 
 
 class ChunkError(OSError):
@@ -123,32 +118,6 @@ def _raw(dataset: Any, start: int) -> bytes | None:
     except (RuntimeError, MemoryError):  # the latter is h5py's word for a chunk that is nowhere
         return None
     return bytes(raw) if left_out == 0 else None
-
-
-def ahead(made: Iterator[Made]) -> Iterator[Made]:
-    """The same in the same order; the next one is made in a thread while the last one is used."""
-    end = object()
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        coming = thread.submit(next, made, end)
-        while (one := coming.result()) is not end:
-            coming = thread.submit(next, made, end)
-            yield cast(Made, one)
-
-
-def in_threads(do: Callable[[Given], Made], given: Iterable[Given]) -> Iterator[Made]:
-    """`map` on every core, in order, with a few in flight; what is given is asked for and taken in this thread."""
-    waiting: deque[Future[Made]] = deque()
-    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, MOST_THREADS)) as threads:
-        try:
-            for item in given:
-                waiting.append(threads.submit(do, item))
-                if len(waiting) > IN_FLIGHT:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for one in waiting:
-                one.cancel()
 
 
 # Filters ------------------------------------------------------------------------------------------------------------

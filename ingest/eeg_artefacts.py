@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from neuroloom.ingest._blocks import Block, blocks
 from neuroloom.ingest._runs import merged, runs_of
+from neuroloom.ingest._threads import ahead
 from neuroloom.ingest.quality._stretches import stretches
 from neuroloom.ingest.streams import Intervals, Signal
 from neuroloom.ingest.timebase import FloatArray
@@ -148,7 +149,7 @@ def _muscle(eeg: Signal) -> Bounds:
     if not alive.any():
         return []
     bounds: Bounds = []
-    for block in blocks(eeg, MARGIN_S):
+    for block in ahead(blocks(eeg, MARGIN_S)):
         envelope = enveloped(block.values)
         z = ((envelope.values - level.centre) / np.where(alive, level.spread, 1))[:, alive]
         total = z.sum(axis=1) / np.sqrt(alive.sum())

@@ -85,7 +85,7 @@ def widen(
 
 def read_values(signal: Signal, segment: Segment, samples: slice) -> FloatArray:
     """A run of samples in the signal's unit, shape (T, C); what is not finite becomes NaN."""
-    values = np.asarray(segment.samples[samples], dtype=np.float64) * signal.gain + signal.offset
+    values = signal.in_unit(segment.samples[samples])
     return np.where(np.isfinite(values), values, np.nan)
 
 

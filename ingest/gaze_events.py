@@ -107,7 +107,7 @@ def _blocks(gaze: Signal, pupil: Signal | None, index: int, side: str, eye: Eye)
 
 
 def _values(signal: Signal, segment: Segment, rows: slice) -> FloatArray:
-    values = np.asarray(segment.samples[rows], dtype=np.float64) * signal.gain + signal.offset
+    values = signal.in_unit(segment.samples[rows])
     values[unseen(signal, values)] = np.nan
     return values
 

@@ -100,7 +100,7 @@ class _Degrees:
         return np.dtype(np.float32)
 
     def __getitem__(self, samples: slice, /) -> NDArray[Any]:
-        values = np.asarray(self.samples[samples], dtype=np.float64) * self.gaze.gain + self.gaze.offset
+        values = self.gaze.in_unit(self.samples[samples])
         values[unseen(self.gaze, values)] = np.nan
         angles = np.degrees(np.arctan((values * self.to_cm - self.middle_cm) / self.distance_cm))
         return np.asarray(angles, dtype=np.float32)

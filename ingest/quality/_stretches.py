@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from neuroloom.ingest._threads import ahead
 from neuroloom.ingest.streams import Signal
 
 from ._finding import Finding
@@ -33,10 +34,10 @@ class Reading(Protocol):
 
 
 def read_by(signal: Signal, readings: Collection[Reading]) -> None:
-    """Tell all of them of every stretch; where there are none, nothing is read."""
+    """Tell all of them of every stretch, while the next one is read; where there are none, nothing is read."""
     if not readings:
         return
-    for originals, values in stretches(signal):
+    for originals, values in ahead(stretches(signal)):
         for reading in readings:
             reading.add(originals, values)
 
@@ -51,7 +52,7 @@ def stretches(signal: Signal, most: int = MAX_STRETCHES) -> Iterator[tuple[NDArr
     """Up to `most` pairs of originals and values in the signal's unit, both (T, C), of at most 4 s, across no gap."""
     for index, start, stop in _places(signal, most):
         originals = np.asarray(signal.segments[index].samples[start:stop])
-        yield originals, originals.astype(np.float64) * signal.gain + signal.offset
+        yield originals, signal.in_unit(originals)
 
 
 def _places(signal: Signal, most: int) -> list[tuple[int, int, int]]:

@@ -112,7 +112,7 @@ class _Sums:
         """Add up a stretch, (T, C)."""
         from scipy.signal import welch
 
-        values = np.nan_to_num(values - np.nan_to_num(_mean(values)), posinf=0.0, neginf=0.0)
+        values = _centred(values)
         self._weight += len(values)
         covariance = values.T @ values
         own = np.diag(covariance)
@@ -137,10 +137,13 @@ class _Sums:
         return _judged(self._stream, found)
 
 
-def _mean(values: FloatArray) -> FloatArray:
-    """Mean of the finite values per channel, 0 where there is none."""
+def _centred(values: FloatArray) -> FloatArray:
+    """Values without the mean of their channel's finite ones; what is not finite becomes 0."""
     finite = np.isfinite(values)
-    return np.asarray(np.where(finite, values, 0.0).sum(axis=0) / np.maximum(1, finite.sum(axis=0)))
+    if finite.all():
+        return np.asarray(values - values.mean(axis=0))
+    mean = np.where(finite, values, 0.0).sum(axis=0) / np.maximum(1, finite.sum(axis=0))
+    return np.where(finite, values - mean, 0.0)
 
 
 def _share(found: _Measured, low_hz: float, high_hz: float) -> FloatArray:

@@ -51,7 +51,7 @@ def _rows(file: Any, signals: Sequence[Signal], number: int, *, with_times: bool
     base = signals[0].segments[number].timebase
     for first in range(0, base.n_samples, ROWS):
         part = slice(first, min(first + ROWS, base.n_samples))
-        values = [np.asarray(s.segments[number].samples[part], dtype=np.float64) * s.gain + s.offset for s in signals]
+        values = [signal.in_unit(signal.segments[number].samples[part]) for signal in signals]
         times = [base.seconds(np.arange(part.start, part.stop))] if with_times else []
         text = "\n".join("\t".join(map(cell, row)) for row in np.column_stack([*times, *values]).tolist())
         file.write(text + "\n")

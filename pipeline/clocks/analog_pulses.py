@@ -85,7 +85,7 @@ def _blocks(signal: Signal, *, whole_levels: bool) -> Iterator[_Block]:
         size = max(n, size // n * n) if whole_levels else size
         for first in range(0, segment.timebase.n_samples, size):
             last = min(first + size, segment.timebase.n_samples)
-            values = np.asarray(segment.samples[first:last], dtype=np.float64) * signal.gain + signal.offset
+            values = signal.in_unit(segment.samples[first:last])
             times_s = segment.timebase.seconds(np.arange(first, last))
             yield _Block(values_TC=values, times_s=times_s, is_first=first == 0)
 

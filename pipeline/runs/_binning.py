@@ -242,4 +242,4 @@ def _read(segment: Segment, signal: Signal, start_s: float, stop_s: float) -> tu
     """Times (N,) and samples (N, C) in the signal's unit."""
     part = segment.timebase.samples_between(start_s - 1e-9, stop_s)
     times_s = segment.timebase.seconds(np.arange(part.start, part.stop))
-    return times_s, np.asarray(segment.samples[part], dtype=np.float64) * signal.gain + signal.offset
+    return times_s, signal.in_unit(segment.samples[part])

@@ -108,9 +108,3 @@ def test_the_checksum_is_that_of_the_definition(data):
         second = (second + first) % 65535
     found = chunks.fletcher32(data)
     assert ((found >> 16) % 65535, (found & 0xFFFF) % 65535) == (second, first)
-
-
-def test_in_threads_keeps_the_order_and_tells_of_errors():
-    assert list(chunks.in_threads(lambda n: n * n, range(100))) == [n * n for n in range(100)]
-    with pytest.raises(ZeroDivisionError):
-        list(chunks.in_threads(lambda n: 1 // (50 - n), range(100)))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.signal import upfirdn
 
-from neuroloom.ingest.lfp import Resampled, extract_lfp
+from neuroloom.ingest.lfp import Resampled, extract_lfp, whole_filter
 from neuroloom.ingest.streams import Segment, Signal
 from neuroloom.ingest.timebase import Timebase, Timestamps
 
@@ -63,18 +63,25 @@ def test_blocks_change_nothing(monkeypatch):
     np.testing.assert_array_equal(extract_lfp(wideband(noise)).segments[0].samples[:], whole)
 
 
-@pytest.mark.parametrize("rate_hz", [30_000.0, 24_414.0625])
-def test_it_equals_scipy_on_the_whole(rate_hz):
-    noise = np.random.default_rng(2).standard_normal((9_000, 1))
-    samples = extract_lfp(wideband(noise, rate_hz=rate_hz)).segments[0].samples
+@pytest.mark.parametrize(("rate_hz", "n_stages"), [(30_000.0, 2), (24_414.0625, 1), (7_000.0, 1), (25_000.0, 2)])
+def test_it_equals_scipy_on_the_whole(rate_hz, n_stages):
+    noise = 50 + np.random.default_rng(2).standard_normal((9_000, 1))
+    lfp = extract_lfp(wideband(noise, rate_hz=rate_hz))
+    samples, up, down = lfp.segments[0].samples, lfp.provenance["up"], lfp.provenance["down"]
     assert isinstance(samples, Resampled)
-    half = samples.taps.size // 2
-    n_pad = half  # more than the filter reaches, at up >= 1
-    n_pad -= n_pad % samples.down
-    padded = np.pad(noise[:, 0], n_pad + samples.down, mode="edge")
-    made = upfirdn(samples.taps, padded, up=samples.up, down=samples.down)
-    first = (half + (n_pad + samples.down) * samples.up) // samples.down
-    np.testing.assert_allclose(samples[:][:, 0], made[first : first + samples.n_samples], atol=1e-6)
+    assert len(samples.stages) == n_stages
+    taps = whole_filter(samples.stages)
+    assert taps.size == lfp.provenance["n_taps"]
+    half = taps.size // 2
+    n_pad = half + -2 * half % down  # more than the filter reaches, and an output falls on the first sample
+    made = upfirdn(taps, np.pad(noise[:, 0], n_pad, mode="edge"), up=up, down=down)
+    first = (half + n_pad * up) // down
+    np.testing.assert_allclose(samples[:][:, 0], made[first : first + samples.n_samples], atol=1e-4)
+
+
+def test_a_recording_shorter_than_the_filter_goes_on_at_both_ends():
+    lfp = extract_lfp(wideband(np.full((40, 2), 7, "int16")))
+    np.testing.assert_allclose(lfp.values()[0], np.full((1, 2), 7.0), rtol=1e-6)
 
 
 def test_the_measured_rate_is_divided_and_no_time_moves():
