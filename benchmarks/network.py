@@ -9,6 +9,8 @@ On a CPU with one thread the time is that of the process, the least of the repea
     naive          a module per area, a Linear per pathway, loops over both
     autograd       packed, gradients by autograd            hand-written   packed, `models/fused/`
     bf16           the same with products in bf16           low rank       messages of rank 8: another, smaller function
+    gated          areas of gated units (`kind = "gru"`), packed, by autograd and hand-written; other rows are of leaky
+                   ones
     nn.GRU         one GRU of as many units as all areas together, all joined: what an undivided network costs
     bound          what the products of the naive network would take at the speed of one large product: nothing that
                    computes the same numbers in float32 can be faster
@@ -159,6 +161,7 @@ def measure(n_areas: int, n_units: int, args: argparse.Namespace) -> list[dict[s
     generator = torch.Generator().manual_seed(0)
     drive = torch.randn(args.bins, n_areas, args.batch, n_units, generator=generator).to(args.device)
     make = partial(ModularNetwork, topology, area_size=n_units, bin_s=BIN_S)
+    gated = make(kind="gru").to(args.device)
     packed, low_rank = make().to(args.device), make(rank=args.rank).to(args.device)
     naive = NaiveNetwork(packed).to(args.device)
     gru = nn.GRU(n_areas * n_units, n_areas * n_units).to(args.device)
@@ -170,6 +173,8 @@ def measure(n_areas: int, n_units: int, args: argparse.Namespace) -> list[dict[s
         ("hand-written", lambda: packed_states(packed, drive), packed, is_same),
         ("bf16", lambda: bf16_states(packed, drive), packed, False),
         (f"low rank {args.rank}", lambda: packed_states(low_rank, drive), low_rank, False),
+        ("gated, autograd", lambda: autograd_states(gated, drive), gated, False),
+        ("gated, hand-written", lambda: packed_states(gated, drive), gated, False),
     ]
     if n_areas * n_units <= MOST_GRU_UNITS:
         runs.append(("nn.GRU", lambda: gru_states(gru, drive), gru, False))
@@ -204,10 +209,10 @@ def main() -> None:
     if args.json:
         json.dump({"settings": vars(args), "rows": rows}, sys.stdout, indent=1)
         return
-    print("areas units pathways network        step ms  times faster  same numbers")
+    print("areas units pathways network                step ms  times faster  same numbers")
     for row in rows:
         print(
-            f"{row['areas']:5} {row['units']:5} {row['pathways']:8} {row['network']:12} "
+            f"{row['areas']:5} {row['units']:5} {row['pathways']:8} {row['network']:20}"
             f"{row['step_s'] * 1e3:9.1f} {row['times_faster']:13.1f}  {row['same']}"
         )
 

@@ -46,7 +46,8 @@ def run(
 ) -> Tensor:
     """States of all nodes in all bins, (N, T, B, H), from rest. recompute_bins: see `step_by_step`."""
     cut = cut or Cut()
-    if fused.can_run(groups, messages, cut, nudge is not None):
+    is_kept = not (recompute_bins and fused.keeps_much(groups))
+    if is_kept and fused.can_run(groups, messages, drive_NTBH, cut, nudge is not None):
         return fused.run(groups, messages, drive_NTBH, gain_N11H, cut)
     return step_by_step(
         groups, messages, drive_NTBH, gain_N11H=gain_N11H, cut=cut, nudge=nudge, recompute_bins=recompute_bins

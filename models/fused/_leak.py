@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ._gemm import compiled
-from .leaks import Array
+from .passes import Array
 
 
 def _onward(heard_NTM: Array, states_NTM: Array, alpha_NM: Array, bin_: int, first: int, last: int) -> None:

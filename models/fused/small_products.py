@@ -60,38 +60,43 @@ class Products:
     late: Places
     parts: Places
 
-    def add(self, left: Tensor, right: Tensor, result: Tensor, first: int, last: int, *, beginning: int = 0) -> None:
-        """Do all of them, of bins from `first` to before `last`, within `alone`, in place.
+    def of(self, left: Tensor, right: Tensor, result: Tensor) -> Sums:
+        """Of these tensors, which are contiguous, on the CPU, of a dtype there is."""
+        return Sums(self, left, right, result)
 
-        The tensors are contiguous, on the CPU, of a dtype there is.
-        """
-        assert all(one.is_contiguous() and one.dtype == result.dtype for one in (left, right))
-        assert result.is_contiguous()
-        bins = np.array([first, last, beginning])
-        work = len(self.late) * (last - first) * self.n_rows * self.size**2
-        n_threads = min(most_threads(), len(self.parts) - 1, work // WORTH_A_THREAD)
-        if n_threads < 2:
-            return self._do(left, right, result, bins, 0, len(self.late))
-        n_bins = np.maximum(last - np.maximum(first, beginning + self.late), 0)
-        share(even_cuts(self.parts, n_bins, n_threads), lambda *cut: self._do(left, right, result, bins, *cut))
 
-    def _do(self, left: Tensor, right: Tensor, result: Tensor, bins: Places, first: int, last: int) -> None:
+class Sums:
+    """Products of three tensors, whose places are looked up once, for all bins."""
+
+    def __init__(self, products: Products, left: Tensor, right: Tensor, result: Tensor) -> None:
+        tensors = (left, right, result)
+        assert all(one.is_contiguous() and one.dtype == result.dtype for one in tensors)
         name, dtype = ROUTINES[result.dtype]
         compiled = _compiled()
-        compiled.loop()(
-            compiled.address(name),
-            LETTERS,
-            np.array([self.size, 0], np.int32),
+        self._products, self._tensors, self._loop = products, tensors, compiled.loop()  # tensors live as long as this
+        self._routine = compiled.address(name)
+        self._given = (
             np.ones(1, dtype),
-            *(tensor.data_ptr() for tensor in (left, right, result)),
+            *(tensor.data_ptr() for tensor in tensors),
             result.element_size(),
-            self.turned,
-            *(self.left, self.right, self.result, self.late),
-            self.n_rows,
-            bins,
-            first,
-            last,
+            products.turned,
+            *(products.left, products.right, products.result, products.late),
+            products.n_rows,
         )
+        self._work = len(products.late) * products.n_rows * products.size**2
+
+    def add(self, first: int, last: int, *, beginning: int = 0) -> None:
+        """Do all products, of bins from `first` to before `last`, within `alone`, in place."""
+        bins, late, parts = np.array([first, last, beginning]), self._products.late, self._products.parts
+        n_threads = self._work * (last - first) // WORTH_A_THREAD
+        if n_threads < 2 or (n_threads := min(most_threads(), len(parts) - 1, n_threads)) < 2:
+            return self._do(bins, 0, len(late))
+        n_bins = np.maximum(last - np.maximum(first, beginning + late), 0)
+        share(even_cuts(parts, n_bins, n_threads), lambda *cut: self._do(bins, *cut))
+
+    def _do(self, bins: Places, first: int, last: int) -> None:
+        sizes = np.array([self._products.size, 0], np.int32)  # of this thread: the loop writes into it
+        self._loop(self._routine, LETTERS, sizes, *self._given, bins, first, last)
 
 
 def most_threads() -> int:

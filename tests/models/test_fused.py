@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from neuroloom.models import Area, GlobalModule, ModularNetwork, Pathway, Port, Topology, fused
-from neuroloom.models.fused import leaks, small_products
+from neuroloom.models.fused import passes, small_products
 from neuroloom.models.fused.small_products import Products
 from neuroloom.models.recurrence import Cut, step_by_step
 
@@ -15,12 +15,12 @@ NAMES = "ABCDEFG"
 N_BINS, N_ROWS = 50, 6
 
 
-@pytest.fixture(params=["products", "bundles"])
+@pytest.fixture(params=["leaky", "bundles"])
 def way(request, monkeypatch):
     """Both ways, of which a CPU takes the first."""
-    walks = {"products": fused.products, "bundles": fused.bundles}
+    walks = {"leaky": fused.leaky, "bundles": fused.bundles}
     other = next(walks[name] for name in walks if name != request.param)
-    monkeypatch.setattr(fused, "are_there", lambda _: request.param == "products")
+    monkeypatch.setattr(fused, "are_there", lambda _: request.param == "leaky")
     monkeypatch.setattr(other, "walk", None)
 
 
@@ -44,7 +44,7 @@ def compared(made: ModularNetwork, cut: Cut, gain: torch.Tensor | None = None, n
     drive = (torch.randn(shape, generator=generator, dtype=torch.float64) * made.exists[:, None]).requires_grad_()
     asked = torch.randn(shape, generator=generator, dtype=torch.float64)
     groups, results = made.groups, []
-    assert fused.can_run(groups, made.messages, cut, False)
+    assert fused.can_run(groups, made.messages, drive, cut, False)
     parameters = [drive, *(p for part in (made.messages, *groups) for p in part.parameters())]
     for states in (
         fused.run(groups, made.messages, drive + made.bias()[:, None], gain, cut),
@@ -95,15 +95,53 @@ def test_a_lesion_counts(way):
     compared(made, Cut())
 
 
+@pytest.mark.parametrize("delays", [(1,), (1, 2, 5), (3,), (2, 4), (20,)])
+@pytest.mark.parametrize("every", [0, 4])
+def test_states_and_all_gradients_of_gated_units_are_those_of_autograd(delays, every):
+    compared(gated(topology(*delays), area_size=5), Cut(every_bins=every))
+
+
+def test_so_they_are_of_gated_units_with_gains_and_areas_of_several_sizes():
+    gain = torch.rand(7, 1, 1, 6, generator=torch.Generator().manual_seed(1)).double() + 0.5
+    compared(gated(topology(1, 3, sign=-1, sizes=(3, 6)), density=0.7), Cut(), gain)
+    compared(gated(topology(2, 3, sizes=(3, 6)), rank=2), Cut(every_bins=5), gain)
+
+
+def test_so_they_are_of_gated_units_with_a_global_module_and_without_any_pathway():
+    areas = (Area(name="A"), Area(name="B"))
+    slow = GlobalModule(name="slow", time_scale_s=0.5)
+    compared(gated(Topology(name="g", areas=areas, global_modules=(slow,)), area_size=4), Cut())
+    compared(gated(Topology(name="n", areas=areas), area_size=4), Cut(every_bins=3))
+    compared(gated(Topology(name="n", areas=areas), area_size=4), Cut())
+
+
+def test_under_autocast_gated_units_go_the_plain_way():
+    made = ModularNetwork(topology(1), area_size=4, kind="gru")
+    drive = torch.zeros(7, 3, 2, 4)
+    assert fused.can_run(made.groups, made.messages, drive, Cut(), False)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not fused.can_run(made.groups, made.messages, drive, Cut(), False)
+
+
+def gated(network: Topology, **options) -> ModularNetwork:
+    """Of which no gate is where it starts."""
+    made = ModularNetwork(network, bin_s=0.01, kind="gru", **options).double()
+    with torch.no_grad():
+        packed = made.groups[0].packed
+        packed.gate_bias += torch.randn(packed.gate_bias.shape, generator=torch.Generator().manual_seed(2))
+    return made
+
+
 def test_what_it_cannot_do_goes_the_plain_way():
     for made, cut, is_nudged in (
         (ModularNetwork(topology(1), area_size=65, rank=2), Cut(), False),
-        (ModularNetwork(topology(1), area_size=4, kind="gru"), Cut(), False),
+        (ModularNetwork(topology(1), area_size=4, kind="gated_linear"), Cut(), False),
         (ModularNetwork(topology(1), area_size=4, kind={"A": "gru"}), Cut(), False),
         (ModularNetwork(topology(1), area_size=4), Cut(between_areas=True), False),
         (ModularNetwork(topology(1), area_size=4), Cut(), True),
     ):
-        assert not fused.can_run(made.groups, made.messages, cut, is_nudged)
+        drive = torch.zeros(7, 3, 2, made.size)
+        assert not fused.can_run(made.groups, made.messages, drive, cut, is_nudged)
 
 
 def test_under_autocast_products_are_in_bf16_and_the_result_is_near():
@@ -152,30 +190,37 @@ def test_small_products_are_those_of_torch(dtype, size, turned, bins):
         else:
             c.view(-1, size)[rows] += a.view(-1, size)[rows] @ b[: size**2].view(size, size)
     with small_products.alone:
-        products.add(left, right, result, first, last, beginning=beginning)
+        products.of(left, right, result).add(first, last, beginning=beginning)
     assert torch.allclose(result, wanted, atol=1e-3 if dtype == torch.float32 else 1e-10)
 
 
-def test_threads_share_the_work_and_change_no_bit(monkeypatch):
-    made = ModularNetwork(topology(1, 2, 5), area_size=9, bin_s=0.01)
+@pytest.mark.parametrize("kind", ["leaky", "gru"])
+def test_threads_share_the_work_and_change_no_bit(monkeypatch, kind):
+    made = ModularNetwork(topology(1, 2, 5), area_size=9, bin_s=0.01, kind=kind)
     drive = torch.randn(7, 11, 4, 9, generator=torch.Generator().manual_seed(0))
     monkeypatch.setattr(small_products, "WORTH_A_THREAD", 1)
-    monkeypatch.setattr(leaks, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(passes, "WORTH_A_THREAD", 1)
     before, found = torch.get_num_threads(), []
     try:
         for n_threads in (1, 3):
             torch.set_num_threads(n_threads)
             states = fused.run(made.groups, made.messages, drive, None, Cut())
-            found.append((states, *torch.autograd.grad(states.square().sum(), [made.messages.weight])))
+            found.append(
+                (
+                    states,
+                    *torch.autograd.grad(states.square().sum(), [made.messages.weight, made.groups[0].packed.weight]),
+                )
+            )
     finally:
         torch.set_num_threads(before)
     assert len(small_products._threads(os.getpid())._threads) > 0
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 
-def test_nothing_is_read_that_was_not_written(way):
+@pytest.mark.parametrize("kind", ["leaky", "gru"])
+def test_nothing_is_read_that_was_not_written(way, kind):
     """Under deterministic algorithms torch fills new memory with nan."""
-    made = ModularNetwork(topology(1, 3), area_size=4, bin_s=0.01)
+    made = ModularNetwork(topology(1, 3), area_size=4, bin_s=0.01, kind=kind)
     drive = torch.ones(7, 6, 3, 4, requires_grad=True)
     torch.use_deterministic_algorithms(True)
     try:
