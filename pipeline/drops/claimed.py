@@ -133,22 +133,27 @@ def held(catalog: Catalog, drop_ids: Sequence[int], *, owner: str, lease_s: floa
 
 @contextmanager
 def renewed(renew: Callable[[], None], *, lease_s: float) -> Iterator[None]:
-    """A lease is taken and renewed, by a thread, for as long as the block goes on.
+    """A lease is taken, and renewed by a thread for as long as the block goes on.
 
     A database that is away is asked again: nobody else can take what is held meanwhile either.
+
+    Design rationale: it is taken in the caller's own thread, before the block begins. By the thread it would come at
+    some instant of the block, and the calls that the block makes on the catalog would be others from run to run.
     """
     ended = threading.Event()
 
-    def go_on() -> None:
-        pause_s = 0.0
-        while not ended.wait(pause_s):
-            try:
-                renew()
-                pause_s = lease_s / 4
-            except DatabaseError:
-                pause_s = min(1.0, lease_s / 4)
+    def pause_after_renewal() -> float:
+        try:
+            renew()
+        except DatabaseError:
+            return min(1.0, lease_s / 4)
+        return lease_s / 4
 
-    thread = threading.Thread(target=go_on, daemon=True, name="leases")
+    def go_on(pause_s: float) -> None:
+        while not ended.wait(pause_s):
+            pause_s = pause_after_renewal()
+
+    thread = threading.Thread(target=go_on, args=(pause_after_renewal(),), daemon=True, name="leases")
     thread.start()
     try:
         yield

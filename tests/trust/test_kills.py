@@ -148,7 +148,7 @@ def test_killed_at_some_calls_the_promises_hold(disturbed, tell):
     points = one.calls[:: max(1, len(one.calls) // SAMPLE)]
     noticed, found = run_through((one.hit(*point, KILL) for point in points), tell, f"kills, of {len(one.calls)} calls")
     assert found == []
-    assert noticed >= 0.75 * len(points)  # under load some calls come once or twice less in another run
+    assert noticed == len(points)
 
 
 def test_after_an_error_at_some_calls_the_promises_hold(disturbed, tell):

@@ -15,7 +15,7 @@ from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.catalog.drops import Drops
 from neuroloom.pipeline.catalog.tables import DONE, IGNORED, QUARANTINED, READY, RETRY, RUNNING, SETTLING, SUBMITTED
 from neuroloom.pipeline.drops import custody, inbox, ingesting, reconciling
-from neuroloom.pipeline.drops.claimed import LeaseLostError, fail, held, ingest_claimed
+from neuroloom.pipeline.drops.claimed import LeaseLostError, fail, held, ingest_claimed, renewed
 from neuroloom.pipeline.drops.inbox import Scanner
 from neuroloom.pipeline.drops.reconciling import Reconciler, SubmitError, is_idle
 from neuroloom.pipeline.settings import InboxSettings, IngestSettings, Settings
@@ -536,6 +536,12 @@ def test_a_run_that_works_holds_what_waits_for_it_though_the_database_was_away(p
     with held(place.catalog, [waiting.id], owner="r0", lease_s=0.1):
         assert went_on.wait(20)
     assert place.catalog.drops.get(waiting.id).lease_until > waiting.lease_until
+
+
+def test_a_lease_is_taken_before_what_it_is_for_begins():
+    began = []
+    with renewed(lambda: began.append(threading.current_thread()), lease_s=3600):
+        assert began == [threading.current_thread()]
 
 
 def test_where_a_run_dies_while_originals_move_the_move_is_finished(place, monkeypatch):
