@@ -26,6 +26,18 @@ def hang(progress):
     time.sleep(3600)
 
 
+def spin(progress):
+    while True:
+        pass
+
+
+def open_many(path, progress):
+    held = []
+    while len(held) < 100_000:
+        held.append(open(path, "rb"))  # noqa: SIM115 - none of them is closed
+    return len(held)
+
+
 def fill_memory(progress):
     block = bytearray(8 << 30)
     block[:: 1 << 12] = b"x" * ((8 << 30) >> 12)

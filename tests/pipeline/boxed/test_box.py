@@ -5,13 +5,15 @@ import os
 import socket
 import subprocess
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from neuroloom.pipeline.boxed import _landlock, _seccomp
-from neuroloom.pipeline.boxed.box import Box, BoxError, RefusedError
+from neuroloom.pipeline.boxed.box import Box, BoxError, RefusedError, box_of
 from neuroloom.pipeline.settings import BoxSettings
+from neuroloom.pipeline.store import Store
 
 HERE = Path(__file__).parent
 QUICK = BoxSettings(wall_s=60.0, memory_mb=512, sorting_mb=512)
@@ -118,6 +120,28 @@ def test_a_crash_ends_the_call_and_not_the_box(box, calls):
 def test_too_much_memory_ends_the_call(box, calls):
     with pytest.raises(BoxError, match="wanted more than 512 MiB of memory"):
         box.call(calls.fill_memory, {})
+
+
+def test_too_much_time_on_processors_ends_the_call(box, calls, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 0.01)  # a second of processor in a minute
+    with pytest.raises(BoxError, match="SIGXCPU"):
+        box.call(calls.spin, {}, seconds=60.0)
+
+
+def test_too_many_open_files_end_the_call(box, calls, drop):
+    with pytest.raises((BoxError, RefusedError), match="Too many open files"):
+        box.call(calls.open_many, {"path": str(drop / "inside.dat")}, readable=[drop])
+
+
+@confined
+def test_what_a_trusted_reader_needs_besides_is_readable_where_the_settings_name_it(calls, drop, tmp_path_factory):
+    vendor = tmp_path_factory.mktemp("vendor")
+    (vendor / "library").write_bytes(bytes(5))
+    store = Store(tmp_path_factory.mktemp("place") / "store").create()
+    for trusted in (False, True):
+        settings = QUICK.model_copy(update={"readable": (str(vendor),) if trusted else ()})
+        with box_of(store, settings) as inside, nullcontext() if trusted else pytest.raises(RefusedError):
+            assert inside.call(calls.count, {"path": str(vendor / "library")}, readable=[drop]) == {"n_bytes": 5}
 
 
 def test_a_refusal_keeps_its_words(box, calls):
