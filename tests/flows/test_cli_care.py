@@ -200,6 +200,18 @@ def test_inbox_says_why_nothing_goes_on_where_settings_are_wrong(neuroloom, stor
     assert "inbox.settle: no such setting (settle_s?)" in said.err
 
 
+def test_inbox_names_what_lies_there_and_nobody_has_looked_at(neuroloom, store):
+    catalog = Catalog.of(store)
+    catalog.drops.add("seen.edf", folder=store.inbox, files=["seen.edf", "beside.dat"])
+    catalog.close()
+    for name in ("seen.edf", "beside.dat", "new.edf", "new.edf.done", "odd\x1b[31m"):
+        (store.inbox / name).write_text("")
+    said = neuroloom("inbox")
+    assert ("seen.edf" in said.out, "nothing was dropped" in said.err) == (True, False)
+    assert said.err.endswith("2 (new.edf, odd\\x1b[31m)\n")
+    assert neuroloom("inbox", "--json").document["unseen"] == ["new.edf", "odd\x1b[31m"]
+
+
 def test_a_terminal_without_the_letters_of_a_name_shows_their_numbers(store):
     catalog = Catalog.of(store)
     catalog.drops.add("größe 日本.edf", folder=store.inbox)
