@@ -223,7 +223,8 @@ class Reconciler:
         settle_s = self.settings.inbox.settle_s
         moving, still = [], []
         marked: set[int] = set()
-        for drop in self.catalog.drops.every(*WAITING):
+        waiting = self.catalog.drops.every(*WAITING)
+        for drop in waiting:
             lies = found.get(drop.name)
             if lies is None or lies.fingerprint != drop.fingerprint:
                 continue
@@ -244,12 +245,13 @@ class Reconciler:
                     still.append(drop)
                     marked |= {drop.id} if lies.marked else set()
         self.catalog.drops.note(moving, frm=(SEEN,), state=SETTLING, reason=f"must lie still for {settle_s:g} s")
-        self._probe(still, marked, now)
+        self._probe(still, marked, _last_moved(waiting, still, now), now)
 
-    def _probe(self, still: Sequence[Drop], marked: Set[int], now: float) -> None:
+    def _probe(self, still: Sequence[Drop], marked: Set[int], moved: Mapping[str, float], now: float) -> None:
         """What has settled is told apart; it goes on where it is whole, else it waits, and in the end is refused.
 
         Where it only lacks what it can be read without, it goes on in the end, or at once where a `.done` marks it.
+        moved: of `_last_moved`. A large file that is still being copied may be what the small one beside it waits for.
         """
         self._answers = {d.fingerprint: self._answers[d.fingerprint] for d in still if d.fingerprint in self._answers}
         due = [d for d in still if not (d.fingerprint in self._answers and self._answers[d.fingerprint].holds(now))]
@@ -263,7 +265,7 @@ class Reconciler:
             answered = self._answers[drop.fingerprint]
             in_the_end = "refused" if answered.reason else "read without it"
             waits = f"{answered.reason or answered.awaits}; {in_the_end} unless more of it comes within {patience}"
-            has_waited = now - drop.stable_since >= self.settings.inbox.orphan_s
+            has_waited = now - moved[_stem(drop)] >= self.settings.inbox.orphan_s
             with self._keep_going(drop):
                 if not answered.reason and (has_waited or drop.id in marked or not answered.awaits):
                     self._is_whole(drop, answered.form)
@@ -369,6 +371,20 @@ class Reconciler:
 def _in_words(seconds: float) -> str:
     """ "20 s", "90 s", "10 min"."""
     return f"{seconds / 60:g} min" if seconds and seconds % 60 == 0 else f"{seconds:g} s"
+
+
+def _stem(drop: Drop) -> str:
+    return Path(drop.name).stem
+
+
+def _last_moved(waiting: Sequence[Drop], still: Sequence[Drop], now: float) -> dict[str, float]:
+    """When anything of that name, whatever its suffix, was last seen to change; now, where it is being written."""
+    lie_still = {drop.id for drop in still}
+    moved: dict[str, float] = {}
+    for drop in waiting:
+        at = drop.stable_since if drop.id in lie_still else now
+        moved[_stem(drop)] = max(at, moved.get(_stem(drop), at))
+    return moved
 
 
 def _seen(lies: Found, now: float) -> dict[str, Any]:

@@ -296,6 +296,32 @@ def test_a_missing_companion_is_refused_by_name_after_its_time(place):
     assert (entry.id, entry.reason) == ("head.rec", "y.raw is missing; it must lie beside it")
 
 
+def test_what_comes_before_a_file_of_its_name_that_takes_long_waits_for_it(place, ingested):
+    drop(place, "x.marks", "markers")
+    with (place.store.inbox / "x.raw").open("w") as file:
+        place.after(0)
+        for _ in range(3):
+            file.write("samples")
+            file.flush()
+            place.after(50)
+    place.after(0)
+    place.after(50)
+    drop(place, "x.rec", "REC\nx.raw\nx.marks")
+    place.after(0)
+    place.after(10)
+    place.work()
+    assert (ingested, custody.refused(place.store)) == (["x.rec"], [])
+
+
+def test_a_file_alone_waits_for_no_other_name(place):
+    drop(place, "x.marks", "markers")
+    place.after(0)
+    drop(place, "y.raw", "samples")
+    place.after(50)
+    place.after(10)
+    assert [entry.id for entry in custody.refused(place.store)] == ["x.marks"]
+
+
 def test_what_a_recording_can_be_without_is_waited_for_and_then_done_without(place, ingested):
     drop(place, "head.rec", "REC\nx.raw\n?marks")
     drop(place, "x.raw", "samples")
