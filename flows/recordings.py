@@ -57,7 +57,8 @@ def _ingest_one(store: Store, catalog: Catalog, settings: Settings, drop_id: int
         return {"sessions": [], "failed": False}
     state = ingest_claimed_drop(drop_id, return_state=True)
     if not state.is_completed():
-        fail(store, catalog, settings, drop, f"the reader stopped ({(state.message or 'no message')[:200]})")
+        why = f"the reader stopped ({(state.message or 'no message')[:200]})"
+        fail(store, catalog, settings, drop, why, error=state.result(raise_on_failure=False))
         return {"sessions": [], "failed": True}
     results = state.result()
     for result in results:

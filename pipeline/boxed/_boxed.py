@@ -125,7 +125,7 @@ def _outcome(request: Mapping[str, Any], say: Callable[[str], None]) -> dict[str
         return {"refused": _not_allowed(error, request)}
     except (ValueError, OSError) as error:
         if durable.is_of_disk(error):
-            return {"wanted": f"wanted what the disk refuses: {error}"}
+            return {"wanted": f"wanted what the disk refuses: {error}", "of_disk": True}
         return {"refused": str(error) or type(error).__name__}
 
 

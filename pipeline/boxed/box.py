@@ -69,7 +69,11 @@ class BoxAwayError(BoxError):
     """There is no box: it did not start, or ended before the call. No fault of what was to be read."""
 
 
-class HungError(BoxError):
+class BrokenReaderError(BoxError):
+    """A reader crashed, hung or wanted too much memory, as it will again: its own fault or its file's."""
+
+
+class HungError(BrokenReaderError):
     """What ran in the box was not done in time, and was stopped."""
 
 
@@ -301,7 +305,9 @@ class Box:
             raise RefusedError(str(words["refused"]))
         if words["ended"] == 0 and "gave" in words:
             return words["gave"]
-        raise BoxError(str(words["wanted"]) if "wanted" in words else _ending(words["ended"], self._last_words()))
+        if "wanted" in words:
+            raise (BoxError if words.get("of_disk") else BrokenReaderError)(str(words["wanted"]))
+        raise (BrokenReaderError if words["ended"] < 0 else BoxError)(_ending(words["ended"], self._last_words()))
 
     def _stop(self, pid: int | None) -> None:
         if pid is not None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from sqlalchemy.exc import DatabaseError
 
-from neuroloom.pipeline.boxed.box import Inside, Unboxed
+from neuroloom.pipeline.boxed.box import BrokenReaderError, Inside, Unboxed
 from neuroloom.pipeline.catalog import Catalog
 from neuroloom.pipeline.catalog.tables import DONE, IN_FLIGHT, QUARANTINED, READY, RETRY, RUNNING, SETTLING, Drop
 from neuroloom.pipeline.drops import custody, inbox
@@ -27,6 +27,7 @@ from neuroloom.pipeline.noting import note_published
 from neuroloom.pipeline.settings import Settings
 from neuroloom.pipeline.store import Store
 
+READER_ATTEMPTS = 2
 Progress = Callable[[str], None]
 
 
@@ -47,15 +48,26 @@ def finish_known(store: Store, catalog: Catalog, drop: Drop) -> None:
 
 
 def fail(
-    store: Store, catalog: Catalog, settings: Settings, drop: Drop, reason: str, *, now: float | None = None
+    store: Store,
+    catalog: Catalog,
+    settings: Settings,
+    drop: Drop,
+    reason: str,
+    *,
+    error: object = None,
+    now: float | None = None,
 ) -> str:
     """Work on a drop ended without a result: RETRY, or after the last attempt QUARANTINED. Gives the new state.
 
-    now: when it ended; the pause before the next attempt is counted from then.
+    error: what was raised, where anything was. A reader that crashed or hung does so again: its file is not tried more
+    than READER_ATTEMPTS times. now: when it ended; the pause before the next attempt is counted from then.
     """
     at = time.time() if now is None else now
-    if drop.attempts < settings.inbox.max_attempts:
-        which = f"; attempt {drop.attempts} of {settings.inbox.max_attempts}" if drop.attempts else ""
+    most = settings.inbox.max_attempts
+    if isinstance(error, BrokenReaderError):
+        most = min(most, READER_ATTEMPTS)
+    if drop.attempts < most:
+        which = f"; attempt {drop.attempts} of {most}" if drop.attempts else ""
         line = f"{reason}{which}"
         catalog.drops.move(drop.id, RETRY, frm=IN_FLIGHT, owner=drop.owner, reason=line, changed_at=at, lease_until=0.0)
         return RETRY

@@ -82,7 +82,8 @@ class Inbox:
             try:
                 ingest_claimed(self.store, self.catalog, self.settings, claimed, inside=self.inside)
             except Exception as error:  # noqa: BLE001 - Prefect's tasks stop here, too
-                fail(self.store, self.catalog, self.settings, claimed, f"the reader stopped ({error!r:.400})")
+                why = f"the reader stopped ({error!r:.400})"
+                fail(self.store, self.catalog, self.settings, claimed, why, error=error)
 
 
 @contextmanager

@@ -233,7 +233,9 @@ def test_where_there_is_no_box_the_inbox_waits(store, wild, monkeypatch):
 
 @pytest.mark.parametrize("n_good", [9, pytest.param(99, marks=pytest.mark.trust)])
 def test_good_recordings_beside_one_that_crashes_and_one_that_hangs_are_all_ingested(tmp_path, wild, n_good):
-    settings = SETTINGS.model_copy(update={"box": BoxSettings(memory_mb=512, sorting_mb=512, wall_s=10)})
+    patient = SETTINGS.inbox.model_copy(update={"max_attempts": InboxSettings().max_attempts})
+    box = BoxSettings(memory_mb=512, sorting_mb=512, wall_s=10)
+    settings = SETTINGS.model_copy(update={"box": box, "inbox": patient})
     with inbox_of(tmp_path, settings=settings) as inbox:
         for n in range(n_good):
             inbox.put(f"good{n:02d}", lambda folder, n=n: drop(folder, "x", f"nothing {n}"))
