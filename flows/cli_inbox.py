@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,9 +11,6 @@ from neuroloom.flows.cli_recordings import ingest
 from neuroloom.flows.options import JsonOption, StoreOption
 from neuroloom.flows.printing import document, lines, say, table
 from neuroloom.pipeline.store import Store
-
-if TYPE_CHECKING:
-    from neuroloom.pipeline.catalog import Catalog
 
 MOST_NAMED = 5
 
@@ -34,6 +31,8 @@ def inbox(
 ) -> None:
     """Every drop, its state, and why it waits."""
     from neuroloom.pipeline.catalog import Catalog
+    from neuroloom.pipeline.catalog.tables import OPEN
+    from neuroloom.pipeline.drops.inbox import unseen
     from neuroloom.pipeline.noting import note_all
     from neuroloom.pipeline.settings import wrong_settings
 
@@ -44,30 +43,21 @@ def inbox(
     drops = catalog.drops.every() if n_shown is None else catalog.drops.newest(n_shown)[::-1]
     rows = [drop.as_dict() for drop in drops]
     n_earlier = sum(catalog.drops.counts().values()) - len(rows)
-    unseen = _unseen(place, catalog)
+    unwatched = unseen(place.inbox, catalog.drops.every(*OPEN))
     catalog.close()
     if wrong := wrong_settings(place):
         say(f"drops wait, and nothing new begins: {wrong}")
     if as_json:
-        document({"drops": rows, "unseen": unseen})
+        document({"drops": rows, "unseen": unwatched})
         return
     shown = [(r["id"], r["name"], r["state"], r["reason"] or ", ".join(r["sessions"])) for r in rows]
     heading = ("drop", "name", "state", "reason, or session")
-    table(heading, shown, "" if unseen else f"nothing was dropped yet; `neuroloom up` watches {place.inbox}")
-    if unseen:
-        named = ", ".join(unseen[:MOST_NAMED]) + (", ..." if len(unseen) > MOST_NAMED else "")
-        say(f"not looked at yet, which `neuroloom up` does, of what lies in {place.inbox}: {len(unseen)} ({named})")
+    table(heading, shown, "" if unwatched else f"nothing was dropped yet; `neuroloom up` watches {place.inbox}")
+    if unwatched:
+        named = ", ".join(unwatched[:MOST_NAMED]) + (", ..." if len(unwatched) > MOST_NAMED else "")
+        say(f"not looked at yet, which `neuroloom up` does, of what lies in {place.inbox}: {len(unwatched)} ({named})")
     if n_earlier > 0:
         say(f"{n_earlier} earlier ones are not shown; --last {n_earlier + len(rows)} shows them")
-
-
-def _unseen(store: Store, catalog: Catalog) -> list[str]:
-    """What lies in the inbox and is part of no drop, as where nothing watches."""
-    from neuroloom.pipeline.catalog.tables import OPEN
-    from neuroloom.pipeline.drops.inbox import names
-
-    known = {Path(file).parts[0] for drop in catalog.drops.every(*OPEN) for file in (drop.name, *drop.files)}
-    return [name for name in names(store.inbox) if name not in known]
 
 
 def quarantine(

@@ -199,7 +199,8 @@ def _serves(port: int, what: str) -> bool:
 def _service(store: Store) -> str:
     """Whether what waits for the service has one."""
     from neuroloom.pipeline.catalog import Catalog
-    from neuroloom.pipeline.catalog.tables import READY
+    from neuroloom.pipeline.catalog.tables import OPEN, READY
+    from neuroloom.pipeline.drops.inbox import unseen
 
     url = os.environ.get("PREFECT_API_URL", "")
     if url and not answers(f"{url}/ready", timeout_s=ANSWER_S):
@@ -208,11 +209,22 @@ def _service(store: Store) -> str:
         raise OSError(f"the Prefect server at {url} wants another password (PREFECT_API_AUTH_STRING)")
     catalog = Catalog.of(store)
     waiting = [drop for drop in catalog.drops.every(READY) if time.time() - drop.changed_at > NOBODY_S]
+    unwatched = [name for name in unseen(store.inbox, catalog.drops.every(*OPEN)) if _lies_since(store, name)]
     catalog.close()
+    if unwatched:
+        raise OSError(f"{_first(unwatched)}: nothing watches the inbox; `neuroloom up` does")
     if waiting:
         why = waiting[0].reason or "nothing takes what waits; `neuroloom up` does"
         raise OSError(f"{_first([drop.name for drop in waiting])}: {why}")
     return f"{url} answers" if url else "nothing waits for it"
+
+
+def _lies_since(store: Store, name: str) -> bool:
+    """Whether it has lain in the inbox longer than a watcher takes to look."""
+    try:
+        return time.time() - (store.inbox / name).lstat().st_ctime > NOBODY_S
+    except FileNotFoundError:  # gone again
+        return False
 
 
 def _leases(store: Store) -> str:

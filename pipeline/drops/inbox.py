@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
@@ -30,6 +31,9 @@ from neuroloom.pipeline.boxed import sniffing
 from neuroloom.pipeline.boxed.box import BoxError, Inside, Unboxed
 from neuroloom.pipeline.drops.identity import session_key
 from neuroloom.pipeline.store import printable
+
+if TYPE_CHECKING:
+    from neuroloom.pipeline.catalog.tables import Drop
 
 MAX_FILES = 200_000
 MAX_DEPTH = 12
@@ -154,6 +158,12 @@ class Scanner:
 def names(inbox: Path) -> list[str]:
     """What lies in an inbox and is a drop, or part of one."""
     return [entry.name for entry in _entries(inbox) if not entry.name.endswith(DONE_SUFFIX)]
+
+
+def unseen(inbox: Path, drops: Iterable[Drop]) -> list[str]:
+    """What lies at its top and is part of none of the drops, as where nothing watches."""
+    known = {Path(file).parts[0] for drop in drops for file in (drop.name, *drop.files)}
+    return [name for name in names(inbox) if name not in known]
 
 
 def _entries(inbox: Path) -> list[os.DirEntry[str]]:

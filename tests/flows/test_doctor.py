@@ -105,6 +105,15 @@ def test_a_drop_that_waits_for_something_else_is_named_with_that(store):
     assert found(store, "service") == (False, "a.edf and 1 more: waits: 1.0 GB free on disk")
 
 
+def test_what_lies_in_an_inbox_that_nothing_watches_is_named(store, monkeypatch):
+    (store.inbox / "a.edf").write_bytes(b"0")
+    drop(store, name="b.edf", state="SEEN")
+    (store.inbox / "b.edf").write_bytes(b"0")
+    assert found(store, "service")[0]
+    monkeypatch.setattr(doctor.time, "time", lambda now=time.time: now() + 3600)
+    assert found(store, "service") == (False, "a.edf: nothing watches the inbox; `neuroloom up` does")
+
+
 def test_a_disk_with_less_room_than_the_settings_want_is_named(store):
     store.settings_file.write_text("[ingest]\nmin_free_bytes = 900000000000000000\n")
     ok, words = found(store, "free disk")
