@@ -30,19 +30,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from model_parts import lfads_style, neighbours, sets
+from model_parts import lfads_style, neighbours, ranking, sets
 from model_parts.heads import poisson_head
 from model_parts.installing import install
 from model_parts.sets import BIN_S, TEST, TRAIN, VALIDATION, Matrix, Trials
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
-from scipy.stats import rankdata, spearmanr
+from scipy.stats import spearmanr
 
 from neuroloom.models import Area, ModularNetwork, Pathway, Port, Topology
 from neuroloom.models.currents import currents
 from neuroloom.pipeline.runs.features import Features, PortFeatures
 from neuroloom.pipeline.runs.functional import FunctionalConfig, functional_topology_of
-from neuroloom.pipeline.runs.lagged import lagged_strength
+from neuroloom.pipeline.runs.lagged import lagged_power
+from neuroloom.pipeline.runs.past import regressions
 from neuroloom.pipeline.runs.session_data import SessionData
 from neuroloom.pipeline.runs.splitting import WindowConfig
 from neuroloom.pipeline.runs.training import attach, train
@@ -262,8 +263,9 @@ def lagged_pathways(trials: Trials, units: NDArray[np.bool_] | None = None) -> d
     chosen = ~trials.held_out if units is None else units
     names = list(dict.fromkeys(trials.area))
     areas = [area for area, is_chosen in zip(trials.area, chosen, strict=True) if is_chosen]
-    strength = lagged_strength(list(np.sqrt(trials.counts[trials.of(TRAIN)][:, :, chosen])), areas, names, N_LAGS)
-    return {(s, t): float(strength[i, j]) for i, s in enumerate(names) for j, t in enumerate(names) if i != j}
+    told = regressions(list(np.sqrt(trials.counts[trials.of(TRAIN)][:, :, chosen])), N_LAGS)
+    power = lagged_power(told, areas, names).value
+    return {(s, t): float(power[i, j]) for i, s in enumerate(names) for j, t in enumerate(names) if i != j}
 
 
 def estimated(trials: Trials) -> Topology:
@@ -276,10 +278,7 @@ def estimated(trials: Trials) -> Topology:
 def auroc(found: dict[tuple[str, str], float], trials: Trials) -> float:
     """How well the numbers tell pathways that exist from those that do not: 1 for all, 0.5 for none."""
     there = {(s, t) for s, t, _, _ in trials.pathways}
-    ranks = rankdata(list(found.values()))
-    exists = np.array([pair in there for pair in found])
-    n, m = int(exists.sum()), int((~exists).sum())
-    return float((ranks[exists].sum() - n * (n + 1) / 2) / (n * m))
+    return ranking.auroc(np.array(list(found.values())), np.array([pair in there for pair in found]))
 
 
 def several_areas(trials: Trials, steps: int, seeds: int) -> Iterator[tuple[str, list[float], list[Matrix], str]]:

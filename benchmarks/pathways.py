@@ -2,6 +2,7 @@
 
     python benchmarks/pathways.py [--systems 5] [--steps 100] [--questions smoothing forecast] [--trials 300]
     python benchmarks/pathways.py --delays [--systems 5] [--trials 300]
+    python benchmarks/pathways.py --existence [--systems 5] [--trials 300]
 
 Systems of six areas are drawn (`model_parts/pathway_systems.py`): three chaotic sources, three followers that are quiet
 by themselves and driven by one source each, and weak pathways back; delays of 1 to 5 bins. Sixteen units of each of
@@ -19,7 +20,8 @@ all, of none, and of pathways estimated from the training trials are trained ali
 pairs over systems. Every network is the one of the best validation loss; settings were chosen on validation trials of
 systems that are not scored here.
 
-`--delays` trains nothing: how far estimated delays are from the true ones (`model_parts/delay_table.py`).
+Two train nothing: `--delays`, how far estimated delays are from the true ones (`model_parts/delay_table.py`), and
+`--existence`, how well `lagged` tells which pathways exist (`model_parts/existence_table.py`).
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from model_parts import delay_table
+from model_parts import delay_table, existence_table
 from model_parts import pathway_systems as systems
 from model_parts.intervals import interval
 from model_parts.sets import BIN_S, TEST, TRAIN, Matrix, Trials
@@ -309,16 +311,22 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--trials", type=int, default=300)
     parser.add_argument("--questions", nargs="+", default=list(AHEAD_BINS), choices=list(AHEAD_BINS))
-    parser.add_argument("--delays", action="store_true", help="only how far estimated delays are from the true ones")
+    untrained = parser.add_mutually_exclusive_group()
+    untrained.add_argument("--delays", action="store_true", help="only how far estimated delays are from the true ones")
+    untrained.add_argument("--existence", action="store_true", help="only how well it is told which pathways exist")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    numbers = [args.first + n for n in range(args.systems)]
     if args.delays:
-        delay_table.show([args.first + n for n in range(args.systems)], args.trials)
+        delay_table.show(numbers, args.trials)
+        return
+    if args.existence:
+        existence_table.show(numbers, args.trials)
         return
     peers()
     tally = Tally(scores={question: {} for question in args.questions})
-    for n in range(args.systems):
-        add_system(tally, args.first + n, n, n_trials=args.trials, steps=args.steps)
+    for n, number in enumerate(numbers):
+        add_system(tally, number, n, n_trials=args.trials, steps=args.steps)
     tally.print()
 
 

@@ -109,6 +109,16 @@ def test_delays_of_a_linear_system_are_told_exactly_and_nothing_is_trained(call:
 
 
 @pytest.mark.slow
+def test_pathways_of_a_linear_system_are_all_told_from_pairs_without_one_and_nothing_is_trained(call: Call) -> None:
+    rows = call("pathways.py", "--existence", "--systems", 1, "--trials", 40).splitlines()[2:]
+    assert len(rows) == 11
+    (linear,) = [numbers(row) for row in rows if row.startswith("linear, noise 0 ")]
+    assert linear[1] == 1.0  # after the noise: AUROC, of the weights' size, lead, kept of those that exist and do not
+    assert linear[4:6] == [9, 9]
+    assert linear[6] <= 1
+
+
+@pytest.mark.slow
 def test_the_linear_track_is_scored_beside_its_baselines(call: Call, recordings_dir: Path) -> None:
     """With one step the network knows nothing yet; the baselines are those of the README."""
     folder = recordings_dir / "electrode_behaviour/mat_nelpy/nelpy-example-data/linear-track"

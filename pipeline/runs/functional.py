@@ -27,8 +27,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neuroloom.models.topology import Area, Pathway, Position, Topology
-from neuroloom.pipeline.runs.delays import delays_note, lag_profile, together
-from neuroloom.pipeline.runs.lagged import lagged_strength
+from neuroloom.pipeline.runs.delays import delays_note, delays_of, lag_profile, share_at
+from neuroloom.pipeline.runs.jackknife import Jackknifed, together
+from neuroloom.pipeline.runs.lagged import lagged_power, significant, strength_of
+from neuroloom.pipeline.runs.past import regressions
 from neuroloom.pipeline.runs.session_data import SessionData
 from neuroloom.pipeline.runs.windowing import Windows
 
@@ -49,7 +51,9 @@ class FunctionalConfig:
     keep: "density" keeps the strongest pairs, a share `density` of all; "significant" keeps what survives a test of
         each pair (Fisher's z, with as many frames as are left after autocorrelation, Bartlett 1946) at a false
         discovery rate of `alpha` (Benjamini and Hochberg 1995). The test is a guide: shrinkage and two areas that were
-        averaged over unequally many channels are not in it. There is none for "lagged".
+        averaged over unequally many channels are not in it. Of "lagged" it is a test of each direction, and tells that
+        something is sent beyond what all recorded channels know: areas of which few units are recorded, or by few
+        spikes, nearly all seem to send something.
     negatives: "drop", or "absolute": a negative correlation is no inhibition, its weight is its size.
     """
 
@@ -74,10 +78,8 @@ class FunctionalConfig:
                 f"density {self.density}, alpha {self.alpha}, shrinkage {self.shrinkage}; above 0 and at most 1, "
                 "between 0 and 1, from 0 to 1 are wanted"
             )
-        if self.method == LAGGED and (self.keep != "density" or self.lags_s <= 0):
-            raise ValueError(
-                f"keep {self.keep!r}, lags_s {self.lags_s}; 'lagged' wants keep = 'density' and lags_s above 0"
-            )
+        if self.method == LAGGED and self.lags_s <= 0:
+            raise ValueError(f"lags_s {self.lags_s}; 'lagged' wants lags_s above 0")
 
 
 def functional_topology(
@@ -194,25 +196,35 @@ def _activity(one: SessionData, port: str) -> _Activity:
 
 
 def _lagged(sessions: Sequence[_Activity], config: FunctionalConfig, bare: Topology) -> Topology:
-    """The strongest directed pairs, and their delays, by the mean over sessions, each as long as it is."""
+    """Directed pairs, and their delays, by the mean over sessions, each as long as it is."""
     names, first = sessions[0].names, sessions[0]
     if first.kind == "bold":
         raise ValueError("'lagged' is asked of functional MRI, whose lags are those of blood; 'partial' is there")
     n_lags = max(1, round(config.lags_s / first.bin_s))
     frames = [sum(map(len, one.stretches)) for one in sessions]
-    found = [lagged_strength(one.stretches, one.areas, names, n_lags) for one in sessions]
-    strength = np.average(found, axis=0, weights=frames)
-    kept, pairs = np.zeros(strength.shape, dtype=np.bool_), ~np.eye(len(names), dtype=np.bool_)
-    kept[pairs] = _strongest(strength[pairs], config.density)
-    kept &= strength > 0
-    profile = together([lag_profile(one.stretches, one.areas, names, n_lags) for one in sessions], frames)
-    delay_bins = profile.delay_bins()
+    found = [_sent(one, names, n_lags) for one in sessions]
+    power, sharp, profile = (together(of_session, frames) for of_session in zip(*found, strict=True))
+    sizes, pairs = strength_of(power), ~np.eye(len(names), dtype=np.bool_)
+    kept = np.zeros(pairs.shape, dtype=np.bool_)
+    if config.keep == "density":
+        kept[pairs] = _strongest(sizes[pairs], config.density)
+    else:
+        kept = significant(sharp, config.alpha)
+    kept &= sizes > 0
+    delay_bins = delays_of(profile)
     note = (
-        f"pathways estimated from what {n_lags} bins of the past tell of the next one, in {sum(frames)} bins; the "
-        f"strongest {config.density:.0%} of {int(pairs.sum())} directed pairs kept; signs are not measured"
+        f"pathways estimated from what {n_lags} bins of the past tell of the next one, in {sum(frames)} bins; "
+        f"{int(kept.sum())} of {int(pairs.sum())} directed pairs kept by {_rule(config)}; signs are not measured"
     )
-    of_delays = delays_note(delay_bins[kept], profile.share(delay_bins)[kept], first.bin_s)
-    return _joined(bare, names, strength, kept, delay_bins * first.bin_s, note, of_delays)
+    of_delays = delays_note(delay_bins[kept], share_at(delay_bins, profile)[kept], first.bin_s)
+    return _joined(bare, names, sizes, kept, delay_bins * first.bin_s, note, of_delays)
+
+
+def _sent(one: _Activity, names: Sequence[str], n_lags: int) -> tuple[Jackknifed, Jackknifed, Jackknifed]:
+    """Power of every pair, the same by sharp weights, and by lag."""
+    told, areas = regressions(one.stretches, n_lags), one.areas
+    by_lag = lag_profile(told, areas, names)
+    return lagged_power(told, areas, names), lagged_power(told, areas, names, sharp=True), by_lag
 
 
 def _port_names(data: Windows) -> set[str]:
@@ -301,12 +313,15 @@ def _bare(names: Sequence[str], positions_mm: Mapping[str, Position], like: Topo
     return replace(like, name=name, areas=areas, pathways=(), notes=())
 
 
+def _rule(config: FunctionalConfig) -> str:
+    if config.keep == "density":
+        return f"the strongest {config.density:.0%}"
+    return f"a false discovery rate {config.alpha}"
+
+
 def _notes(config: FunctionalConfig, n_frames: int, n_pairs: int, n_areas: int) -> str:
     what = "partial correlation" if config.method == "partial" else "correlation"
-    rule = (
-        f"the strongest {config.density:.0%}" if config.keep == "density" else f"a false discovery rate {config.alpha}"
-    )
     return (
         f"pathways estimated from the {what} of {n_frames} frames; {n_pairs} of {n_areas * (n_areas - 1) // 2} pairs "
-        f"kept by {rule}; neither direction, delay nor sign are measured"
+        f"kept by {_rule(config)}; neither direction, delay nor sign are measured"
     )

@@ -1,14 +1,24 @@
-"""Which areas tell what another does next: a regression of every channel on the past of all channels of all areas.
+"""How much the past of one area sends to another: the power of what the regressions of `past.py` say it adds.
 
-    y(t) = sum over lags l of W(l) y(t - l)        ridge; its penalty chosen on the last part of the time
-    strength of a -> b = root of the mean square of W from channels of a to channels of b, summed over lags
+    W(l)              from a to b at every lag, as estimated from one part of the time and from another
+    left of a         the past of a's channels but for what the past of all others tells of it, by a ridge regression
+    power of a -> b   mean product of what W of one part and W of another make of what is left of a, over the time, over
+                      the channels of b, and over all pairs of parts: 0 in the mean where nothing is sent
+    strength          its root, 0 where it is negative: in standard deviations of b's channels
 
-A linear multivariate autoregression, and what Granger (1969) calls a cause: what the target's own past and all other
-recorded areas do not tell already. It has a direction, for every channel speaks for itself where an average over an
-area would cancel. What it is not: proof of an axon (an area nobody recorded may drive both). At which lag a pathway
-tells most, where that can be told, is `delays.py`.
+A linear multivariate autoregression, and near what Granger (1969) calls a cause: what the target's own past and all
+other recorded areas do not tell already. It has a direction, for every channel speaks for itself where an average over
+an area would cancel. What it is not: proof of an axon (an area nobody recorded may drive both).
 
-Shapes: T bins, C channels, A areas, L lags.
+Design rationale: the size of W counts noise in directions in which the source hardly moves, and a product with the
+source's covariance does not; products of different parts have no floor of noise, whichever channels are many. Of the
+penalties one does for counts and for rates: what foretells best smooths the former too much, the latter too little.
+Rejected, on systems that are not in `docs/networks.md`: the size of W of all the time (worse throughout, much worse
+where rates are known), sums of products of W, without the source's covariance or with the whole of it (worse on rates),
+each over its standard error, gains of held-out error without the source (worse on short recordings), residual variance
+as the unit of b (no better).
+
+Shapes: C channels, A areas, L lags, D = L * C, K parts.
 """
 
 from __future__ import annotations
@@ -18,76 +28,48 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-Matrix = NDArray[np.float64]
-Rows = tuple[Matrix, Matrix]
-PENALTIES = (1e-2, 1e-1, 0.3, 1.0, 3.0, 10.0)  # per row, of standardised activity
-HELD_OUT = 0.2
-FEWEST_ROWS = 50
+from neuroloom.pipeline.runs.jackknife import Jackknifed, Matrix, of_pairs
+from neuroloom.pipeline.runs.past import PARTS, Regressions, membership
+
+TOLD = 3.0  # penalty, per row, with which the others' past tells of the source's: what both know is mostly taken out
 
 
-def lagged_strength(blocks: Sequence[Matrix], areas: Sequence[str], names: Sequence[str], n_lags: int) -> Matrix:
-    """Strength of every pathway between areas, (A, A), source first, 0 on the diagonal.
+def lagged_power(found: Regressions, areas: Sequence[str], names: Sequence[str], *, sharp: bool = False) -> Jackknifed:
+    """Power of what every area sends to every other, (A, A), source first, 0 on the diagonal.
 
-    blocks: stretches of activity without gaps, (T, C), in any unit. areas: of every channel, "" for none: such a
-    channel explains and is not explained to any area. names: the areas, in the order of the result.
-    Raises ValueError where less than `FEWEST_ROWS` bins have all of their past.
+    areas: of every channel, "" for none: such a channel explains and is not explained to any area. names: the areas, in
+    the order of the result. sharp: by the weights with hardly a penalty, which `significant` wants.
     """
-    weight_LCC = _ridge(rows_of(blocks, n_lags)).reshape(n_lags, len(areas), len(areas))
-    member = membership(areas, names)
-    strength = np.sqrt(member @ (weight_LCC**2).sum(axis=0) @ member.T)
-    np.fill_diagonal(strength, 0)
-    return np.asarray(strength)
+    weight_KLCC = found.sharp if sharp else found.smooth
+    n_parts, n_lags, n_channels, _ = weight_KLCC.shape
+    member, weight_KDC = membership(areas, names), weight_KLCC.reshape(n_parts, -1, n_channels)
+    unknown = np.linalg.inv(found.past + TOLD * np.eye(len(found.past)))
+    products = np.zeros((n_parts, n_parts, len(names), len(names)))
+    for a, name in enumerate(names):
+        own = np.flatnonzero(np.tile([area == name for area in areas], n_lags))
+        left = np.linalg.inv(unknown[np.ix_(own, own)]) - TOLD * np.eye(len(own))  # a Schur complement
+        weight = weight_KDC[:, own]
+        products[:, :, a] = np.einsum("jdc,kdc->jkc", weight, left @ weight, optimize=True) @ member.T
+        products[:, :, a, a] = 0
+    return of_pairs(products)
 
 
-def membership(areas: Sequence[str], names: Sequence[str]) -> Matrix:
-    """What averages over the channels of each area, (A, C)."""
-    member = np.array([[area == name for area in areas] for name in names], dtype=np.float64)
-    return np.asarray(member / np.maximum(member.sum(axis=1, keepdims=True), 1))
+def strength_of(power: Jackknifed) -> Matrix:
+    """Of every pathway, (A, A), in standard deviations of the target's channels."""
+    return np.asarray(np.sqrt(np.maximum(power.value, 0)))
 
 
-def rows_of(blocks: Sequence[Matrix], n_lags: int) -> list[Rows]:
-    """Standardised, of every block the past of each bin that has one, (T - L, L * C), and the bin itself, (T - L, C).
+def significant(power: Jackknifed, alpha: float) -> NDArray[np.bool_]:
+    """Which pairs send more than nothing at this false discovery rate, (A, A); by the power of sharp weights.
 
-    Raises ValueError where less than `FEWEST_ROWS` bins have all of their past.
+    Student's t of each against its jackknife error, Benjamini and Hochberg (1995) over pairs. The weights that rank
+    pathways best would not do: their penalty leaves some of what goes from A to B and on to C to a pathway from A to C.
     """
-    whole = np.concatenate(blocks)
-    mean, spread = whole.mean(axis=0), whole.std(axis=0)
-    scale = np.where(spread > 1e-9, spread, np.inf)  # what never changes says nothing
-    rows = [_rows((block - mean) / scale, n_lags) for block in blocks if len(block) > n_lags]
-    n_rows = sum(len(past) for past, _ in rows)
-    if n_rows < FEWEST_ROWS:
-        raise ValueError(f"{n_rows} bins with {n_lags} bins before them; {FEWEST_ROWS} or more are wanted")
-    return rows
+    from scipy.stats import false_discovery_control, t
 
-
-def _rows(block: Matrix, n_lags: int) -> Rows:
-    past = [block[n_lags - lag : len(block) - lag] for lag in range(1, n_lags + 1)]
-    return np.concatenate(past, axis=1), block[n_lags:]
-
-
-def _ridge(rows: Sequence[Rows]) -> Matrix:
-    """Weights (L * C, C) with the penalty that foretells the last part of the time best."""
-    n_rows = sum(len(past) for past, _ in rows)
-    seen, n_seen, unseen = [], 0, []
-    for past, now in rows:
-        n = min(len(past), max(0, round((1 - HELD_OUT) * n_rows) - n_seen))
-        n_seen += n
-        seen.append((past[:n], now[:n]))
-        unseen.append((past[n:], now[n:]))
-    part, rest = products(seen), products(unseen)
-    errors = []
-    for penalty in PENALTIES:
-        weight = solved(part, n_seen * penalty)
-        errors.append(float(np.sum(weight * (rest[0] @ weight - 2 * rest[1]))))  # but for what no weight changes
-    return solved((part[0] + rest[0], part[1] + rest[1]), n_rows * PENALTIES[int(np.argmin(errors))])
-
-
-def products(rows: Sequence[Rows]) -> tuple[Matrix, Matrix]:
-    """Of the past with itself, (L * C, L * C), and with what came next, (L * C, C)."""
-    both = sum(past.T @ past for past, _ in rows), sum(past.T @ now for past, now in rows)
-    return np.asarray(both[0]), np.asarray(both[1])
-
-
-def solved(products: tuple[Matrix, Matrix], penalty: float) -> Matrix:
-    """Weights of a ridge regression, (L * C, C)."""
-    return np.asarray(np.linalg.solve(products[0] + penalty * np.eye(len(products[0])), products[1]))
+    pairs = ~np.eye(len(power.value), dtype=np.bool_)
+    freedom = len(power.spread) * (PARTS - 1) / PARTS
+    p_values = t.sf((power.value / np.maximum(power.errors, 1e-30))[pairs], freedom)
+    chosen = np.zeros(pairs.shape, dtype=np.bool_)
+    chosen[pairs] = false_discovery_control(p_values, method="bh") <= alpha
+    return chosen

@@ -5,7 +5,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from neuroloom.pipeline.runs.delays import lag_profile, together
+from neuroloom.pipeline.runs.delays import delays_of, lag_profile, share_at
+from neuroloom.pipeline.runs.jackknife import Jackknifed, together
+from neuroloom.pipeline.runs.past import regressions
 
 AREAS, NAMES = tuple("AABBCC"), tuple("ABC")
 TWO_AND_FOUR = {(0, 1): (2,), (1, 2): (4,)}
@@ -25,8 +27,12 @@ def linear(lags: Lags, n_bins: int = 2000, seed: int = 0, weight: float = 0.5) -
     return x
 
 
+def profile(blocks: list[np.ndarray], n_lags: int = 6) -> Jackknifed:
+    return lag_profile(regressions(blocks, n_lags), AREAS, NAMES)
+
+
 def delays(blocks: list[np.ndarray], n_lags: int = 6) -> np.ndarray:
-    return lag_profile(blocks, AREAS, NAMES, n_lags).delay_bins()
+    return delays_of(profile(blocks, n_lags))
 
 
 def test_every_delay_of_a_linear_system_is_found_and_none_where_nothing_is_sent() -> None:
@@ -87,13 +93,13 @@ def test_a_source_behind_noise_of_its_measurement_has_a_delay_or_none_but_no_wro
 
 
 def test_how_sure_it_is_is_the_share_of_what_is_sent_at_that_lag() -> None:
-    profile = lag_profile([linear(TWO_AND_FOUR)], AREAS, NAMES, 6)
-    share = profile.share(profile.delay_bins())
+    found = profile([linear(TWO_AND_FOUR)])
+    share = share_at(delays_of(found), found)
     assert share[0, 1] > 0.95
     assert np.isnan(share[1, 0])
 
 
 def test_sessions_that_tell_too_little_by_themselves_tell_it_together() -> None:
-    short = [lag_profile([linear(TWO_AND_FOUR, 250, seed)], AREAS, NAMES, 6) for seed in range(8)]
-    assert any(np.isnan(one.delay_bins()[0, 1]) for one in short)
-    assert together(short, [250] * 8).delay_bins()[0, 1] == pytest.approx(2, abs=0.3)
+    short = [profile([linear(TWO_AND_FOUR, 250, seed)]) for seed in range(8)]
+    assert any(np.isnan(delays_of(one)[0, 1]) for one in short)
+    assert delays_of(together(short, [250] * 8))[0, 1] == pytest.approx(2, abs=0.3)

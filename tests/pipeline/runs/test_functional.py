@@ -16,7 +16,9 @@ from neuroloom.pipeline.runs.functional import (
     functional_topology,
     functional_topology_of,
 )
-from neuroloom.pipeline.runs.lagged import lagged_strength
+from neuroloom.pipeline.runs.jackknife import Jackknifed, together
+from neuroloom.pipeline.runs.lagged import lagged_power, significant, strength_of
+from neuroloom.pipeline.runs.past import regressions
 from neuroloom.pipeline.runs.windowing import windows
 
 NAMES = ("A", "B", "C", "D")
@@ -128,9 +130,15 @@ def driven(n_bins: int = 3000, seed: int = 0) -> np.ndarray:
     return x
 
 
+CHANNELS = tuple("AABBCCDD")
+
+
+def power(blocks: list[np.ndarray], areas: tuple[str, ...] = CHANNELS, *, sharp: bool = False) -> Jackknifed:
+    return lagged_power(regressions(blocks, 3), areas, NAMES, sharp=sharp)
+
+
 def test_the_past_of_an_area_tells_of_another_one_way_even_where_its_average_does_not() -> None:
-    blocks, areas = np.split(driven(), 10), tuple("AABBCCDD")
-    strength = lagged_strength(blocks, areas, NAMES, 3)
+    strength = strength_of(power(np.split(driven(), 10)))
     order = np.argsort(-strength, axis=None)[:2]
     assert {(NAMES[i // 4], NAMES[i % 4]) for i in order} == {("A", "B"), ("B", "C")}
     assert strength[0, 1] > 4 * strength[1, 0]
@@ -140,25 +148,74 @@ def test_the_past_of_an_area_tells_of_another_one_way_even_where_its_average_doe
 
 
 def test_units_and_channels_that_never_change_do_not_matter_to_what_is_found() -> None:
-    x, areas = driven(), tuple("AABBCCDD")
-    plain = lagged_strength([x], areas, NAMES, 3)
-    scaled = lagged_strength([x * np.array([1e3, 1, 1e-3, 1, 1, 1, 1, 1]) + 7], areas, NAMES, 3)
-    assert scaled == pytest.approx(plain)
-    still = lagged_strength([np.column_stack([x, np.ones(len(x))])], (*areas, ""), NAMES, 3)
-    assert still == pytest.approx(plain)
+    x = driven()
+    plain = power([x])
+    scaled = power([x * np.array([1e3, 1, 1e-3, 1, 1, 1, 1, 1]) + 7])
+    assert scaled.value == pytest.approx(plain.value)
+    still = power([np.column_stack([x, np.ones(len(x))])], (*CHANNELS, ""))
+    assert still.value == pytest.approx(plain.value)
+    assert still.spread == pytest.approx(plain.spread)
+
+
+def test_power_is_the_share_of_the_targets_variance_that_is_sent() -> None:
+    """No area has a memory; half of the variance of each of B's channels comes from A's first."""
+    x = np.random.default_rng(0).standard_normal((40_000, 4))
+    x[1:, 2:] += x[:-1, :1]
+    found = lagged_power(regressions([x], 2), tuple("AABB"), "AB", sharp=True).value
+    assert found[0, 1] == pytest.approx(0.5, abs=0.02)
+    assert abs(found[1, 0]) < 0.001
+
+
+def test_where_nothing_is_sent_power_is_0_in_the_mean_however_short_the_recording() -> None:
+    noise = np.random.default_rng(0).standard_normal((60, 200, 8))
+    of_pair = np.array([power([one]).value[~np.eye(4, dtype=np.bool_)] for one in noise])
+    assert abs(of_pair.mean()) < 3 * of_pair.mean(axis=1).std(ddof=1) / np.sqrt(len(noise))
+    assert 0.3 < (of_pair < 0).mean() < 0.7
+
+
+def test_a_test_of_each_direction_keeps_all_that_is_sent_and_hardly_anything_else() -> None:
+    """In ten recordings of A -> B -> C, with D by itself: 20 pathways, 100 pairs without one."""
+    kept = [significant(power([driven(2000, seed)], sharp=True), 0.05) for seed in range(10)]
+    assert sum(one[0, 1] and one[1, 2] for one in kept) == 10
+    assert sum(one.sum() for one in kept) <= 20 + 2
+
+
+def test_what_goes_by_way_of_another_area_is_significant_by_smooth_weights_and_not_by_sharp_ones() -> None:
+    long = [regressions([driven(20_000, seed)], 3) for seed in range(3)]
+    for sharp in (True, False):
+        kept = [significant(lagged_power(one, CHANNELS, NAMES, sharp=sharp), 0.05) for one in long]
+        assert [bool(one[0, 2]) for one in kept] == 3 * [not sharp]
+        assert all(one[0, 1] and one[1, 2] for one in kept)
+
+
+def test_what_is_significant_becomes_pathways() -> None:
+    session = _Activity("lfp", 0.01, (driven(),), CHANNELS)
+    bare = Topology(name="bare", areas=tuple(Area(name=n) for n in NAMES))
+    made = _lagged([session], FunctionalConfig(method="lagged", keep="significant", lags_s=0.03), bare)
+    assert {(p.source, p.target) for p in made.pathways} == {("A", "B"), ("B", "C")}
+    assert "2 of 12 directed pairs kept by a false discovery rate 0.05" in made.notes[0]
+
+
+def test_of_activity_that_never_changes_nothing_is_kept() -> None:
+    assert not significant(power([np.ones((200, 8))], sharp=True), 0.05).any()
+
+
+def test_sessions_that_are_not_significant_by_themselves_are_so_together() -> None:
+    short = [power([driven(80, seed)], sharp=True) for seed in range(8)]
+    assert sum(significant(one, 0.05)[0, 1] for one in short) < 8
+    assert significant(together(short, [80] * 8), 0.05)[0, 1]
+
+
+def test_a_directed_estimate_looks_back_and_at_channels() -> None:
+    with pytest.raises(ValueError, match="'lagged' wants lags_s above 0"):
+        FunctionalConfig(method="lagged", lags_s=0.0)
+    with pytest.raises(ValueError, match="has no channels"):
+        functional_topology(chain(), NAMES, config=FunctionalConfig(method="lagged"))
 
 
 def test_a_directed_estimate_needs_time() -> None:
     with pytest.raises(ValueError, match="47 bins with 3 bins before them; 50 or more"):
-        lagged_strength([driven(50)], tuple("AABBCCDD"), NAMES, 3)
-
-
-@pytest.mark.parametrize("settings", [{"keep": "significant"}, {"lags_s": 0.0}])
-def test_a_directed_estimate_has_no_test_of_significance(settings: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="'lagged' wants"):
-        FunctionalConfig(method="lagged", **settings)
-    with pytest.raises(ValueError, match="has no channels"):
-        functional_topology(chain(), NAMES, config=FunctionalConfig(method="lagged"))
+        power([driven(50)])
 
 
 def test_a_directed_topology_from_windows_is_one_way(simulated: Callable[..., Any]) -> None:
