@@ -12,11 +12,11 @@ an area would cancel. What it is not: proof of an axon (an area nobody recorded 
 
 Design rationale: the size of W counts noise in directions in which the source hardly moves, and a product with the
 source's covariance does not; products of different parts have no floor of noise, whichever channels are many. Of the
-penalties one does for counts and for rates: what foretells best smooths the former too much, the latter too little.
-Rejected, on systems that are not in `docs/networks.md`: the size of W of all the time (much worse where rates are
-known; better on spikes of half a minute), sums of products of W without the source's covariance or with all of it
-(worse on rates), over their standard error (worse on spikes), gains of held-out error (worse on short recordings),
-residual variance as the unit of b (no better).
+penalties one does for counts and for rates, but for more of it where time is short: what foretells best smooths counts
+too much and rates too little. Rejected, on systems that are not in `docs/networks.md`: the size of W of all the time
+(much worse where rates are known), sums of products of W without the source's covariance or with all of it (worse on
+rates), over their standard error (worse on spikes), gains of held-out error (worse on short recordings), residual
+variance as the unit of b (no better).
 
 Shapes: C channels, A areas, L lags, D = L * C, K parts.
 """

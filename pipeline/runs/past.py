@@ -2,7 +2,7 @@
 
     y(t) = sum over lags l of W(l) y(t - l)        a linear autoregression of all channels, with a ridge penalty
 
-    smooth    W with a penalty that keeps noise out where channels are many: how much is sent (`lagged.py`)
+    smooth    W with a penalty that keeps noise out, more of it where a part is short: how much is sent (`lagged.py`)
     sharp     W with hardly one, for a penalty smears lags into each other: when it is sent (`delays.py`)
 
 Parts of the time are estimated by themselves, so that their products are free of noise (`jackknife.py`). Rows of the
@@ -23,6 +23,7 @@ from neuroloom.pipeline.runs.jackknife import Matrix
 
 PARTS = 8
 SMOOTH, SHARP = 0.3, 1e-4  # penalties per row, of standardised activity; the latter is just enough to solve
+STEEPNESS = 2  # power of D over the rows of a part by which the smooth penalty grows where there are fewer rows than D
 FEWEST_ROWS = 50
 ROWS_AT_ONCE = 1024
 
@@ -49,12 +50,13 @@ def regressions(blocks: Sequence[Matrix], n_lags: int) -> Regressions:
     scaled = _standardised(blocks)
     n_channels = scaled[0].shape[1]
     past = np.zeros((n_lags * n_channels,) * 2)
+    smoothing = SMOOTH * max(1.0, len(past) * PARTS / n_rows) ** STEEPNESS
     smooth: list[Matrix] = []
     sharp: list[Matrix] = []
     for first, last in pairwise(-(-n_rows * part // PARTS) for part in range(PARTS + 1)):
         of_past, with_next = _products(scaled, n_lags, first, last)
         past += of_past / n_rows
-        for weights, penalty in ((smooth, SMOOTH), (sharp, SHARP)):
+        for weights, penalty in ((smooth, smoothing), (sharp, SHARP)):
             solved = np.linalg.solve(of_past + (last - first) * penalty * np.eye(len(of_past)), with_next)
             weights.append(np.asarray(solved.reshape(n_lags, n_channels, n_channels), dtype=np.float64))
     return Regressions(smooth=np.stack(smooth), sharp=np.stack(sharp), past=past)
