@@ -335,6 +335,8 @@ def main() -> None:
         if asked < least:
             parser.error(f"{name} {asked}: windows of a second are read from it; {least:.4f} is the least")
     peers()
+    if args.work:
+        args.work.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix="neuroloom-benchmark-", dir=args.work))
     try:
         probe = write_spikeglx(work / "probe" / "run_g0_imec0", int(args.spikeglx_gb * 1e9))
