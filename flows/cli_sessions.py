@@ -105,10 +105,16 @@ def verify(
     raise typer.Exit(0 if all(result["sound"] for result in results) else 1)
 
 
+def _in_digits(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.2g}"
+
+
 def _tell_check(result: dict[str, Any]) -> None:
     said = "sound" if result["sound"] else "DAMAGED"
     rate = result["n_bytes"] / 1e6 / max(result["seconds"], 1e-9)
-    lines(f"{result['session']} {result['version']}: {said}, {result['n_bytes'] / 1e6:.1f} MB at {rate:.3g} MB/s")
+    lines(
+        f"{result['session']} {result['version']}: {said}, {result['n_bytes'] / 1e6:.1f} MB at {_in_digits(rate)} MB/s"
+    )
     lines(*[f"  {d['file']} {d['dataset']}: {d['problem']}" for d in result["damage"]])
 
 
