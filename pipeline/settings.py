@@ -49,7 +49,7 @@ class InboxSettings(Config):
 
     settle_s: unchanged for this long. orphan_s: a file no format knows, or whose companions are missing, is refused
     after this long. scan_s: how often the inbox is looked at. retry_s: pause before another attempt, doubled each time;
-    after max_attempts it is refused.
+    after max_attempts it is refused, after two where its reader crashed or hung.
     """
 
     settle_s: float = Field(default=10.0, ge=0)

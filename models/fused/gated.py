@@ -28,6 +28,8 @@ from .small_products import Sums, alone, share
 if TYPE_CHECKING:
     from ..messages import Messages
 
+STATE, HEARD, KEPT = 0, 2, 4  # whose weights begin after so many matrices of each node
+
 
 def walk(
     drive_NTBH: Tensor,
@@ -52,9 +54,6 @@ def walk(
     asked = (drive_NTBH, weights, torch.cat([to_gates, weight]), bias, rate_N1H, exists_N1H, routes, every)
     states: Tensor = _Walk.apply(*asked)  # type: ignore[no-untyped-call]
     return states
-
-
-STATE, HEARD, KEPT = 0, 2, 4  # whose weights begin after so many matrices of each node
 
 
 def _own(way: str, said: Tensor, weights: Tensor, heard: Tensor, *, which: int) -> Sums:
