@@ -10,12 +10,18 @@ from neuroloom.pipeline.studies import _charts
 from neuroloom.pipeline.studies._cells import Key, Result
 from neuroloom.pipeline.studies._exchange import Estimate, mean_of
 from neuroloom.pipeline.studies._report import Plot, Report, Row, Table
+from neuroloom.pipeline.studies._stabilise_school import CONTROL_OF
 
 if TYPE_CHECKING:
     from neuroloom.pipeline.studies.stabilise import Settings
 
 # Wanted of the toggle task over gains up to 2.5 and lengths up to 150.
-WANTED = (("local", "at least", 0.80), ("behaviour", "at most", 0.15), ("curriculum", "at most", 0.40))
+WANTED = (
+    ("local", "at least", 0.80),
+    ("growing", "at least", 0.80),
+    ("behaviour", "at most", 0.15),
+    ("curriculum", "at most", 0.40),
+)
 MOST_GAIN, MOST_LENGTH = 2.5, 150
 NAMES = {
     "toggle": "Toggle task, tanh network",
@@ -264,12 +270,13 @@ def _sentence(settings: Settings, system: str, found: Found) -> str:
 
 def _verdict(means: Mapping[str, Estimate]) -> tuple[str, tuple[str, ...]]:
     """Whether local electrode losses help, and the arms that show it."""
-    others = [arm for arm in means if arm not in ("local", "areas", "shuffled")]
-    if "local" not in means or not others:
+    by_mean = sorted(means, key=lambda arm: -means[arm].value)
+    ways = [arm for arm in by_mean if arm in CONTROL_OF]
+    others = [arm for arm in by_mean if arm not in (*CONTROL_OF, *CONTROL_OF.values(), "areas")]
+    if not ways or not others:
         return "local electrode losses were not compared", tuple(means)
-    local, best = means["local"], max(others, key=lambda arm: means[arm].value)
-    named = tuple(dict.fromkeys(arm for arm in ("local", best, "behaviour", "shuffled") if arm in means))
-    control = means.get("shuffled")
+    local, best, control = means[ways[0]], others[0], means.get(CONTROL_OF[ways[0]])
+    named = tuple(dict.fromkeys(arm for arm in (*ways, best, "behaviour", *CONTROL_OF.values()) if arm in means))
     if control is not None and local.value - control.value < ALIKE:
         return "local electrode losses did no better than with shuffled electrodes, so no effect", named
     if local.value <= means[best].value:

@@ -22,6 +22,7 @@ from neuroloom.pipeline.studies._adam import Adam
 
 SOLVED = 0.95
 CHECK_EVERY = 100
+CONTROL_OF = {"local": "shuffled", "growing": "growing_shuffled"}  # arms of local losses, and their controls
 Students = RecurrentStudents | BrainStudents
 
 

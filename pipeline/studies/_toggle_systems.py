@@ -17,7 +17,14 @@ from neuroloom.pipeline.store import Store
 from neuroloom.pipeline.studies._cells import Key, Result
 from neuroloom.pipeline.studies._decoders import Scaler
 from neuroloom.pipeline.studies._lessons import open_teacher
-from neuroloom.pipeline.studies._stabilise_school import SOLVED, Schooling, Students, load, teach
+from neuroloom.pipeline.studies._stabilise_school import (
+    CONTROL_OF,
+    SOLVED,
+    Schooling,
+    Students,
+    load,
+    teach,
+)
 from neuroloom.pipeline.studies._toggle_lesson import Pool, ToggleLesson, accuracy
 from neuroloom.pipeline.synthetic.synthesis import ElectrodeConfig, implant, shuffled
 
@@ -38,7 +45,7 @@ def solve(teacher: Teacher, settings: Settings, asked: Sequence[Key]) -> list[Re
     """Teach the students of one cell that differ in their seed only, and test them on fresh sequences."""
     first, length = asked[0], int(asked[0]["length"])
     whole = recorded(teacher, settings, length)
-    if first["arm"] == "shuffled":
+    if first["arm"] in CONTROL_OF.values():
         mixed = shuffled(whole.electrodes_NTK.flatten(0, 1).numpy(), 0)
         whole = replace(whole, electrodes_NTK=torch.as_tensor(mixed).view_as(whole.electrodes_NTK))
     n_held = max(1, settings.pool // 10)

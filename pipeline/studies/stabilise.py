@@ -16,8 +16,10 @@ Three systems. Each has a teacher that behaves and that a few noisy electrodes l
     local        the same, with the gradient cut every few steps: it cannot explode over more. Where the student reads
                  what it does itself (chaotic), it is told at every step what was really done
     forced       chaotic: as local, without electrodes
+    growing      as local, on sequences that grow as they are learned; not chaotic
     areas        brain: as local, and the gradient ends between areas, too
     shuffled     control: local, with the same electrode values at wrong times
+    growing_shuffled  the same of growing
     annealed     auxiliary, with electrodes that also push the state, less and less
     jacobian     behaviour, with every step held to keep the length of gradients
     orthogonal   behaviour, from an orthogonal start instead of the gain
@@ -30,7 +32,7 @@ length at which a student still has 95 % right answers. Shapes: N sequences, T s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
@@ -50,9 +52,10 @@ ALSO = ("stabilisation", "stabilization", "stabilize")
 SIDE_BY_SIDE = True
 NO_GAIN = ("orthogonal", "gru", "lstm")
 EVERYWHERE = ("behaviour", "curriculum", "auxiliary", "local", "shuffled", "annealed")
+GROWING = ("growing", "growing_shuffled")
 ARMS = {
-    "toggle": (*EVERYWHERE, "jacobian", *NO_GAIN),
-    "brain": (*EVERYWHERE, "areas", "gru"),
+    "toggle": (*EVERYWHERE, *GROWING, "jacobian", *NO_GAIN),
+    "brain": (*EVERYWHERE, *GROWING, "areas", "gru"),
     "chaotic": (*EVERYWHERE, "forced", "jacobian", *NO_GAIN),
 }
 Gains = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
@@ -149,12 +152,15 @@ class Settings(Placed):
         strength = self.chaotic.strength if system == "chaotic" else self.strength
         told = system == "chaotic"
         local = Arm(electrodes=strength, cut=self.cut, open_loop=told)
+        growing = replace(local, curriculum=True)
         return (
             {
                 "behaviour": Arm(),
                 "curriculum": Arm(curriculum=True),
                 "auxiliary": Arm(electrodes=strength),
                 "local": local,
+                "growing": growing,
+                "growing_shuffled": growing,
                 "forced": Arm(cut=self.cut, open_loop=told),
                 "areas": Arm(electrodes=strength, cut=self.cut, areas=True),
                 "shuffled": local,

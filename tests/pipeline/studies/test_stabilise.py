@@ -32,7 +32,8 @@ TINY = stabilise.Settings(
         schooling={"steps": 10, "batch_size": 8},
     ),
     teacher={"channels": 1, "units": 12, "context": 6, "longest_trained": 6, "steps": 150},
-    gains=(1.5,), lengths=(3,), seeds=2, arms=("behaviour", "local", "areas", "forced", "shuffled", "gru"),
+    gains=(1.5,), lengths=(3,), seeds=2,
+    arms=("behaviour", "local", "growing", "areas", "forced", "shuffled", "growing_shuffled", "gru"),
     units=16, n_channels=4, pool=200, n_test=50, schooling={"steps": 150, "learning_rate": 5e-3},
 )  # fmt: skip
 
@@ -151,7 +152,8 @@ def test_it_says_how_many_cells_each_arm_solved(found):
     assert all(name in report.sentence for name in ("tanh network", "brain-shaped", "Chaotic"))
     arms = {system: {row["arm"] for row in report.tables[0].rows if row["system"] == system} for system in TINY.systems}
     both = {"behaviour", "local", "shuffled", "gru"}
-    assert arms == {"toggle": both, "brain": both | {"areas"}, "chaotic": both | {"forced"}}
+    grown = both | {"growing", "growing_shuffled"}
+    assert arms == {"toggle": grown, "brain": grown | {"areas"}, "chaotic": both | {"forced"}}
 
 
 def test_a_student_of_a_system_is_the_same_alone_or_beside_others(bench):
@@ -170,6 +172,9 @@ def test_electrodes_that_do_no_better_than_shuffled_ones_have_no_effect():
     assert named == ("local", "behaviour", "shuffled")
     low_control = stabilise._stabilise_report.mean_of([0.3])
     assert verdict({"local": low, "shuffled": low_control, "gru": high})[0].endswith("no better than gru")
+    said, named = verdict({"local": low, "growing": high, "shuffled": low, "growing_shuffled": high, "behaviour": low})
+    assert "no effect" in said  # the better way of the two is held against its own control
+    assert named == ("growing", "local", "behaviour", "shuffled", "growing_shuffled")
 
 
 def brains(seeds=(0, 1), **changed):
