@@ -17,6 +17,7 @@ PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 UNKNOWN = -1  # a class that is not known: not fitted to
 FOLDS = 5
 FILLED = 1e-6  # of the largest variance: less is no component
+ROW_LENGTH = 3.0  # of each kind of features: a network of random weights begins well with it
 Rows = tuple[Tensor, Tensor]  # features (R, F), classes (R,)
 Classifier = Callable[[Tensor], Tensor]  # features (R, F) -> log-probabilities (R, C)
 
@@ -150,21 +151,33 @@ def nats(classifier: Classifier, x_RF: Tensor, y_R: Tensor) -> float:
     return float(-classifier(x_RF).gather(-1, y_R[:, None]).mean())
 
 
-def cross_fitted(x_NTF: Tensor, y_NT: Tensor, n_classes: int, penalty: float) -> Tensor:
+def side_by_side(parts_NTF: Sequence[Tensor], train: Tensor) -> Tensor:
+    """Features of several kinds, each scaled so that its rows of the training sequences are of one length (rms)."""
+    known = [torch.nan_to_num(part) for part in parts_NTF]
+    lengths = [part[train].square().sum(dim=-1).mean().sqrt().clamp_min(1e-9) for part in known]
+    return torch.cat([part * (ROW_LENGTH / length) for part, length in zip(known, lengths, strict=True)], dim=-1)
+
+
+def cross_fitted(x_NTF: Tensor, y_NT: Tensor, fit: Callable[[Rows], Classifier]) -> Tensor:
     """Log-probabilities (N, T, C) of every sequence, by a decoder fitted on the other blocks of sequences.
 
-    Raises ValueError for a single sequence: there is no other.
+    fit: to rows whose class is known. Raises ValueError for a single sequence: there is no other.
     """
     if len(x_NTF) < 2:
         raise ValueError("one sequence cannot be decoded by what was fitted on the others; two at least are wanted")
     folds = torch.tensor_split(torch.arange(len(x_NTF)), min(FOLDS, len(x_NTF)))
-    parts = [_without(fold, folds, x_NTF, y_NT, n_classes, penalty) for fold in folds]
-    return torch.cat(parts)
+    return torch.cat([_without(fold, folds, x_NTF, y_NT, fit) for fold in folds])
+
+
+def known_rows(x_NTF: Tensor, y_NT: Tensor) -> Rows:
+    """Steps of sequences one under the other, without those whose class is not known."""
+    known = y_NT != UNKNOWN
+    return x_NTF[known], y_NT[known]
 
 
 def _without(
-    fold: Tensor, folds: Sequence[Tensor], x_NTF: Tensor, y_NT: Tensor, n_classes: int, penalty: float
+    fold: Tensor, folds: Sequence[Tensor], x_NTF: Tensor, y_NT: Tensor, fit: Callable[[Rows], Classifier]
 ) -> Tensor:
     others = torch.cat([other for other in folds if other is not fold])
-    decoder = linear(x_NTF[others].flatten(0, 1), y_NT[others].flatten(), n_classes, penalty)
-    return decoder(x_NTF[fold].flatten(0, 1)).view(*y_NT[fold].shape, n_classes)
+    decoder = fit(known_rows(x_NTF[others], y_NT[others]))
+    return decoder(x_NTF[fold].flatten(0, 1)).view(*y_NT[fold].shape, -1)

@@ -31,7 +31,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from neuroloom.models.student_group import StudentShape
 from neuroloom.models.student_speaker import student_bytes
@@ -64,6 +64,7 @@ SMALL_TEACHER = {
 Amounts = Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)]  # one to learn, one to choose
 UPPER_BOUNDS = ("soft", "full")
 GUIDES = ((2.0, 0.5), (2.0, 0.25))  # weights of decoded and of given answers in the guided arm
+GUIDE_UNITS = 256  # of the network that decodes for it
 WINDOWS = (2, 4)  # steps that a decoder of answers may see; held-out answers choose
 
 
@@ -315,15 +316,15 @@ def _materials(lessons: Lessons, settings: Settings, key: Key) -> _Prepared:
         answers = torch.cat([answers, torch.full_like(lessons.answers_NT[more], UNKNOWN)])
         train, rows = torch.cat([train, more]), torch.cat([rows, more])
     e_NTK, facts = _electrodes(lessons, settings, key, rows)
-    position = torch.cat([torch.nonzero(rows == row)[0] for row in train])
+    position = _places(rows, train)
     scaler = _decoders.Scaler.of(e_NTK[position])
     seen = scaler(e_NTK, keep_unknown=True)
     soft_NTV = None
     if arm == "combined":
-        soft_NTV = _decoded(lessons, seen, rows, train, validate, WINDOWS)
+        soft_NTV = _decoded(lessons, seen, rows, train, validate)
     elif _is_guided(arm, settings):
         denoised = _decoders.Components.above_noise(seen[position])(seen)
-        soft_NTV = _decoded(lessons, denoised, rows, train, validate, (1,))
+        soft_NTV = _guides(lessons, denoised, rows, train, validate)
     target = seen[position]
     if settings.flatness:
         target = _decoders.Components.of(target, settings.flatness)(target)
@@ -353,19 +354,38 @@ def electrodes_of(settings: Settings, key: Key) -> ElectrodeConfig:
     return ElectrodeConfig(n_channels=int(key["k"]), snr_db=float(key["snr_db"])).model_copy(update=seeds)
 
 
-def _decoded(
-    lessons: Lessons, seen_NTK: Tensor, rows: Tensor, train: Tensor, validate: Tensor, windows: Sequence[int]
-) -> Tensor:
+def _decoded(lessons: Lessons, seen_NTK: Tensor, rows: Tensor, train: Tensor, validate: Tensor) -> Tensor:
     """The teacher's answers as a decoder reads them from electrodes: probabilities (N, T, V) of the training rows."""
-    place = {int(row): i for i, row in enumerate(rows)}
-    y, y_held = lessons.answers_NT[train], lessons.answers_NT[validate]
-    known, known_held = y != UNKNOWN, y_held != UNKNOWN
+    y, held_y, n = lessons.answers_NT[train], lessons.answers_NT[validate], lessons.n_outputs
     tried = []
-    for window in windows:
+    for window in WINDOWS:
         features = torch.nan_to_num(_decoders.windowed(seen_NTK, window))
-        x, x_held = (features[[place[int(row)] for row in part]] for part in (train, validate))
-        held = (x_held[known_held], y_held[known_held])
-        decoder, penalty = _decoders.best_linear((x[known], y[known]), held, lessons.n_outputs)
+        x = features[_places(rows, train)]
+        held = _decoders.known_rows(features[_places(rows, validate)], held_y)
+        decoder, penalty = _decoders.best_linear(_decoders.known_rows(x, y), held, n)
         tried.append((_decoders.nats(decoder, *held), penalty, x))
     _, penalty, x = min(tried, key=lambda each: each[0])
-    return _decoders.cross_fitted(x, y, lessons.n_outputs, penalty).exp()
+    return _decoders.cross_fitted(x, y, lambda known: _decoders.linear(*known, n, penalty)).exp()
+
+
+def _guides(lessons: Lessons, denoised_NTK: Tensor, rows: Tensor, train: Tensor, validate: Tensor) -> Tensor:
+    """The same by a small network that knows what was shown at each step as well as what electrodes saw there."""
+    y, n = lessons.answers_NT[train], lessons.n_outputs
+    places = _places(rows, train)
+    features = _decoders.side_by_side([denoised_NTK, _shown(lessons, rows, train)], places)
+    held = _decoders.known_rows(features[_places(rows, validate)], lessons.answers_NT[validate])
+    return _decoders.cross_fitted(
+        features[places], y, lambda known: _decoders.mlp(known, held, n, units=GUIDE_UNITS)
+    ).exp()
+
+
+def _shown(lessons: Lessons, rows: Tensor, train: Tensor) -> Tensor:
+    """What the teacher was shown, (N, T, I): symbols as one of I, features in deviations of the training rows."""
+    if lessons.reads_symbols:
+        return nn.functional.one_hot(lessons.inputs[rows], lessons.n_inputs).float()
+    return _decoders.Scaler.of(lessons.inputs[train])(lessons.inputs[rows])
+
+
+def _places(rows: Tensor, part: Tensor) -> Tensor:
+    """Where some sequences lie among `rows`."""
+    return torch.cat([torch.nonzero(rows == row)[0] for row in part])

@@ -4,7 +4,17 @@ import pytest
 import torch
 
 from neuroloom.pipeline.studies import _decoders
-from neuroloom.pipeline.studies._decoders import Components, Scaler, cross_fitted, linear, mlp, nats, windowed
+from neuroloom.pipeline.studies._decoders import (
+    Components,
+    Scaler,
+    cross_fitted,
+    known_rows,
+    linear,
+    mlp,
+    nats,
+    side_by_side,
+    windowed,
+)
 
 
 def noisy(n=200, seed=0):
@@ -93,10 +103,33 @@ def test_a_sequence_is_decoded_by_what_was_fitted_on_others():
     x, y = torch.randn(6, 4, 300, generator=generator), torch.randint(2, (6, 4), generator=generator)
     own = linear(x.flatten(0, 1), y.flatten(), 2, 1e-4)
     assert nats(own, x.flatten(0, 1), y.flatten()) < 0.05
-    found = cross_fitted(x, y, 2, 1e-4)
+    found = cross_fitted(x, y, lambda known: linear(*known, 2, 1e-4))
     assert float(-found.gather(-1, y[..., None]).mean()) > 0.5
 
 
 def test_one_sequence_cannot_be_decoded_by_others():
     with pytest.raises(ValueError, match="two at least"):
-        cross_fitted(torch.zeros(1, 4, 2), torch.zeros(1, 4, dtype=torch.long), 2, 0.1)
+        cross_fitted(torch.zeros(1, 4, 2), torch.zeros(1, 4, dtype=torch.long), lambda known: linear(*known, 2, 0.1))
+
+
+def test_kinds_of_features_weigh_the_same_by_what_the_training_sequences_hold():
+    loud, quiet = torch.full((4, 3, 2), 50.0), torch.full((4, 3, 8), 0.1)
+    quiet[3] = 1e6  # not a training sequence
+    quiet[0, 0, 0] = torch.nan
+    both = side_by_side([loud, quiet], torch.arange(3))
+    lengths = [part[:3].square().sum(dim=-1).mean().sqrt() for part in (both[..., :2], both[..., 2:])]
+    assert lengths == pytest.approx([_decoders.ROW_LENGTH] * 2, rel=1e-4)
+    assert both[0, 0, 2] == 0
+
+
+def test_what_is_shown_tells_a_network_what_electrodes_do_not():
+    """The class is whether an electrode is positive, turned round where the other of two symbols is shown."""
+    generator = torch.Generator().manual_seed(0)
+    e, shown = torch.randn(60, 8, 3, generator=generator), torch.randint(2, (60, 8), generator=generator)
+    y = ((e[..., 0] > 0).long() + shown) % 2
+    x = side_by_side([e, torch.nn.functional.one_hot(shown, 2).float()], torch.arange(60))
+    held = known_rows(x[50:], y[50:])
+    found = cross_fitted(x[:50], y[:50], lambda known: mlp(known, held, 2, epochs=60))
+    assert float(-found.gather(-1, y[:50, :, None]).mean()) < 0.45
+    blind = cross_fitted(e[:50], y[:50], lambda known: linear(*known, 2, 1e-3))
+    assert float(-blind.gather(-1, y[:50, :, None]).mean()) > 0.65
