@@ -25,6 +25,7 @@ import numpy as np
 
 from neuroloom.ingest.streams import Signal, Stream
 
+from ._ends import late
 from ._finding import Finding
 from ._stretches import Reading, read_by
 
@@ -92,4 +93,4 @@ def _plain(value: Any) -> Any:
     return value
 
 
-__all__ = ["Check", "Finding", "checks", "quality"]
+__all__ = ["Check", "Finding", "checks", "late", "quality"]

@@ -4,7 +4,7 @@
     blinks, saccades, fixations where the tracker gave none of its own          `ingest/gaze_events.py`
     spikes, LFP                 of wideband signals whose device has none       `ingest/sorting.py`, `ingest/lfp.py`
     places on the head          where names tell them                           `ingest/eeg_positions.py`
-    quality                     of every stream                                 `ingest/quality`
+    quality                     of every stream, and what outlasts its device   `ingest/quality`
     artefacts of EEG            by its good channels                            `ingest/eeg_artefacts.py`
     cleaned EEG                 where asked for                                 `ingest/eeg_cleaning.py`
     checks of the clocks        by eyes, mains hum and dates                    `crosschecks.py`
@@ -59,7 +59,7 @@ def process(
     session = _noted(_with_quality(session, say), unsorted)
     session = _with(session, _artefacts(session, say))
     session = _with_quality(_cleaned(session, say) if ica else session, say)
-    return _clocks_checked(session, say)
+    return _clocks_checked(_ended(session), say)
 
 
 def _with(session: Session, made: Iterator[Stream]) -> Session:
@@ -90,10 +90,18 @@ def _with_quality(session: Session, say: Progress) -> Session:
     return replace(session, quality={**session.quality, **quality(new)})
 
 
+def _ended(session: Session) -> Session:
+    from neuroloom.ingest.quality import late
+
+    return _noted(session, late(session.streams))
+
+
 def _noted(session: Session, notes: Mapping[str, str]) -> Session:
+    """Each note once, however often devices join the session."""
     found = {name: dict(said) for name, said in session.quality.items()}
     for name, note in notes.items():
-        found[name]["notes"] = [*found[name].get("notes", ()), note]
+        before = found[name].get("notes", ())
+        found[name]["notes"] = [*before, *(() if note in before else (note,))]
     return replace(session, quality=found)
 
 

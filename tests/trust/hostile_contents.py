@@ -21,6 +21,7 @@ import numpy as np
 from scipy.io import savemat
 
 from ..ingest.formats.test_edf import edf_file
+from ..ingest.formats.test_eeglab import event, set_file
 from ..ingest.formats.test_egi_mff import mff_folder
 from ..ingest.formats.test_fif import raw_file
 from ..ingest.formats.test_snirf import snirf_file
@@ -333,6 +334,10 @@ SENSE: dict[str, tuple[Make, str]] = {
     "events utf-16": (lambda f: events(f, ROWS, "utf-16"), ""),
     "events bom": (lambda f: events(f, ROWS, "utf-8-sig"), ""),
     "edf of unknown unit": (lambda f: edf_file(f / "x.edf", [0, 1], units=("furlong", "")), ""),
+    "brainvision marker after the end": (lambda f: late_marker(f), ""),
+    "edf annotation after the end": (lambda f: late_annotation(f), ""),
+    "eeglab event after the end": (lambda f: set_file(f, events=(event(1), event(9001))), ""),
+    "bids event after the end": (lambda f: late_row(f), ""),
     "edf with gaps": (lambda f: edf_file(f / "x.edf", [0, 1, 5, 6]), ""),
     "edf cut": (lambda f: edf_file(f / "x.edf", [0, 1, 2], cut=7), ""),
     "edf records back": (lambda f: edf_file(f / "x.edf", [5, 1, 0]), r"x\.edf"),
@@ -343,3 +348,24 @@ def brainvision_with_two(folder: Path) -> None:
     brainvision(folder)
     path = folder / "x.vhdr"
     path.write_text(path.read_text().replace("Channels=1\n", "Channels=2\n") + "Ch2=Cz,,1,uV\n")
+
+
+def late_marker(folder: Path) -> None:
+    """100 samples of 1 ms, and a marker at sample 900,001."""
+    brainvision(folder, marker="x.vmrk")
+    head = "Brain Vision Data Exchange Marker File, Version 1.0\n[Common Infos]\nDataFile=x.eeg\n[Marker Infos]\n"
+    (folder / "x.vmrk").write_text(head + "Mk1=Stimulus,S1,1,1,0\nMk2=Stimulus,S2,900001,1,0\n")
+
+
+def late_annotation(folder: Path) -> None:
+    """Three records of 1 s, and in the first an annotation at 900 s."""
+    path = edf_file(folder / "x.edf", [0, 1, 2])
+    own, note = b"+0\x14\x14\x00", b"+900\x14late\x14\x00"
+    path.write_bytes(path.read_bytes().replace(own + bytes(len(note)), own + note, 1))
+
+
+def late_row(folder: Path) -> None:
+    """BIDS: three seconds of EEG, and beside it a table with a row at 900 s."""
+    stem = "sub-07_task-rest"
+    edf_file(folder / f"{stem}_eeg.edf", [0, 1, 2])
+    (folder / f"{stem}_events.tsv").write_text("onset\tduration\ttrial_type\n0.5\t0.1\ta\n900\t0.1\tb\n")

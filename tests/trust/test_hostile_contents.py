@@ -4,8 +4,9 @@ import re
 
 import pytest
 
-from neuroloom.ingest import Session, Signal, manifest
+from neuroloom.ingest import Events, Session, Signal, manifest
 from neuroloom.pipeline.catalog.tables import DONE, QUARANTINED
+from neuroloom.pipeline.review.findings import findings
 
 from . import hostile_contents as hostile
 from .harness import CANARY, inbox_of, leaks, lines
@@ -114,6 +115,18 @@ def test_a_date_before_all_recording_is_no_date_and_noted(sense):
     said = manifest.read(store.latest(drops["date-of-year-1"].sessions[0]))
     assert said["start"] is None
     assert "no recording is that old" in str(said)
+
+
+@pytest.mark.parametrize("name", [name for name in hostile.SENSE if name.endswith("after the end")])
+def test_what_comes_long_after_the_last_sample_is_kept_and_noted(sense, name):
+    store, drops = sense
+    (session_id,) = drops[name_of(name)].sessions
+    with Session.open(store.latest(session_id)) as session:
+        (said,) = [finding.words for finding in findings(session) if "after the last sample" in finding.words]
+        assert re.fullmatch(r"1 of [12] lie after the last sample, up to 89\d.* s: kept.*", said)
+        stop_s = max(stream.stop_s for stream in session.streams if isinstance(stream, Signal))
+        last_s = max(stream.times_s[-1] for stream in session.streams if isinstance(stream, Events))
+        assert last_s - stop_s > 800
 
 
 @pytest.mark.parametrize("name", ["events latin-1", "events utf-16", "events bom"])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from neuroloom.ingest import quality as folder
-from neuroloom.ingest.quality import Finding, checks, quality
+from neuroloom.ingest.quality import Finding, checks, late, quality
 from neuroloom.ingest.streams import Events, Intervals, Segment, Signal, Units
 from neuroloom.ingest.timebase import Timebase, Timestamps
 
@@ -106,3 +106,25 @@ def test_values_beyond_anything_measured_make_a_channel_bad():
     found = quality([signal])["eeg"]
     assert found["reasons"]["B"][0] == "reaches 9.3e+36 uV, more than can be measured; its bytes may be no numbers"
     assert found["bad_channels"] == ["B"]
+
+
+def test_what_outlasts_its_own_device_is_told():
+    """2,000 samples at 500 Hz: 4 s. A device without signals is held against all of them."""
+    at_s = np.array([1.0, 4.5, 6.0])
+    eeg, gaze = replace(sampled("eeg"), device="cap"), replace(sampled("gaze", "px"), device="eyes")
+    longer = Segment(samples=np.zeros((4_000, 3)), timebase=Timebase(rate_hz=500.0, n_samples=4_000))
+    gaze = replace(gaze, segments=(longer,))
+    streams = (
+        eeg,
+        gaze,
+        Events(name="triggers", times_s=at_s, labels=("a", "b", "c"), device="cap"),
+        Events(name="messages", times_s=at_s, labels=("a", "b", "c"), device="eyes"),
+        Intervals(name="log", bounds_s=np.array([[0.0, 30.0], [9.5, 10.0]]), labels=("x", "y"), device="task"),
+        Units(name="sorted", unit_names=("u", "v"), spike_times_s=(at_s, np.empty(0)), device="cap"),
+    )
+    assert late(streams) == {
+        "triggers": "1 of 3 lie after the last sample, up to 2 s: kept as they are",
+        "log": "1 of 2 lie after the last sample, up to 1.5 s: kept as they are",
+        "sorted": "1 of 3 lie after the last sample, up to 2 s: kept as they are",
+    }
+    assert late(streams[2:]) == {}
