@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any
@@ -128,10 +128,7 @@ def _judged(
         words = WORD.findall(text)[1:-1]  # the ends may be cut
         known = known_words(characters.corpus(cache))
         return {"words": len(words), "words_of_the_text": sum(word in known for word in words)}
-    names = {f.name for f in fields(hidden_markov.Settings)}
-    language = hidden_markov.language_of(
-        hidden_markov.Settings(**{name: value for name, value in teacher.items() if name in names})
-    )
+    language = hidden_markov.language_told(teacher)
     length = int(told["length"])
     first = torch.randint(speaker.shape.n_inputs, (JUDGED, 1), generator=generator)
     own = torch.stack([torch.cat([f, spoken(speaker, f, length, generator)]) for f in first])

@@ -72,6 +72,31 @@ class Language:
         away = (1 - self.stay) / (self.next_ZVV.shape[0] - 1)
         return belief * (self.stay - away) + away * belief.sum(-1, keepdim=True)
 
+    def heard(self, evidence_BTV: Tensor) -> tuple[Tensor, Tensor]:
+        """What can be known of symbols that are heard badly: log-probabilities (B, T, V) of each from the evidence so
+        far, and from that of the whole sequence (forward and backward pass, Rabiner 1989).
+
+        evidence_BTV: log-likelihoods of each symbol at each step, up to a constant per step.
+        """
+        n_topics, n_symbols, _ = self.next_ZVV.shape
+        likelihood = (evidence_BTV.double() - evidence_BTV.amax(dim=-1, keepdim=True)).exp()
+        steps = likelihood.unbind(dim=1)
+        belief = likelihood.new_full((len(likelihood), n_topics, n_symbols), 1 / (n_topics * n_symbols))
+        before: list[Tensor] = []
+        for step, now in enumerate(steps):
+            if step:
+                moved = self.moved(belief.transpose(1, 2)).transpose(1, 2)
+                belief = torch.einsum("bzv,zvw->bzw", moved, self.next_ZVV)
+            belief = _of_one(belief * now[:, None])
+            before.append(belief)
+        after, both = torch.ones_like(belief), [belief]
+        for step in range(len(steps) - 2, -1, -1):
+            expected = torch.einsum("bzw,zvw->bzv", after * steps[step + 1][:, None], self.next_ZVV)
+            after = _of_one(self.moved(expected.transpose(1, 2)).transpose(1, 2))
+            both.append(_of_one(before[step] * after))
+        known = (torch.stack(each, dim=1).sum(dim=2).clamp_min(1e-300).log() for each in (before, both[::-1]))
+        return next(known), next(known)
+
     def next_log_prob(self, symbols_BT: Tensor, posterior_BTZ: Tensor) -> Tensor:
         """The best possible distribution of the next symbol, (B, T, V)."""
         tables_BTZV = self.next_ZVV[:, symbols_BT].permute(1, 2, 0, 3)
@@ -91,3 +116,8 @@ class Language:
         for _ in range(200):
             visits = visits @ mixed
         return float(-(visits[:, None] * mixed * mixed.clamp_min(1e-300).log()).sum())
+
+
+def _of_one(belief_BZV: Tensor) -> Tensor:
+    """Scaled to a sum of one."""
+    return belief_BZV / belief_BZV.sum(dim=(1, 2), keepdim=True)

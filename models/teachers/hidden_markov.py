@@ -6,9 +6,10 @@ Trains in about two minutes on two cores; with a cache folder only once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -67,6 +68,12 @@ def language_of(asked: Settings) -> Language:
         stay=asked.stay,
         seed=asked.seed,
     )
+
+
+def language_told(teacher: Mapping[str, Any]) -> Language:
+    """What a teacher speaks whose table this is; what else the table says (of another kind that speaks it) is left."""
+    names = {field.name for field in fields(Settings)}
+    return language_of(Settings(**{name: value for name, value in teacher.items() if name in names}))
 
 
 def weights_of(asked: Settings, language: Language, cache: Path | None, progress: Progress | None) -> Weights:

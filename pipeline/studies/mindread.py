@@ -12,10 +12,10 @@ Where electrodes lie is varied, too: in one layer alone, from which a head of a 
 their values at wrong times are a control, from which nothing should be.
 
 A negative number says that the decoder fits noise, and is shown as it is. Decoders: linear; linear over a window of the
-last steps; one hidden layer over the same window; and the window's decoder with a language model as prior:
-p(target | symbols before, e) in proportion to p(target | e) / p(target) * p(target | the decoded past). The language
-model is a table of which symbol follows which, fitted to what was shown in the training sequences; it never sees the
-test sequences' symbols, only beliefs about them.
+last steps; one hidden layer over the same window; and the step's linear decoder with a language model as prior:
+p(target | e) / p(target) * p(target | what was decoded before), or before and after. The language model is taught on
+text (`_language_model.py`); of the test it sees what was decoded, never the symbols. Beside it stands the bound: the
+same evidence with the hidden-Markov language itself as prior, which nobody has of a person.
 Capacity: no decoder can give more bits per sample than the channel carries for Gaussian signals; see synthesis.py.
 Shapes: N sequences, T steps, K channels, C classes.
 """
@@ -34,9 +34,10 @@ from neuroloom.models.teachers import hidden_markov
 from neuroloom.pipeline.store import Store
 from neuroloom.pipeline.studies import _decoders, _mindread_report
 from neuroloom.pipeline.studies._cells import Key, Result
-from neuroloom.pipeline.studies._decoders import Rows, Scaler, best_linear, mlp, windowed
+from neuroloom.pipeline.studies._decoders import Rows, Scaler, best_linear, linear, mlp, windowed
 from neuroloom.pipeline.studies._device import Placed
-from neuroloom.pipeline.studies._lessons import Lessons, lessons_for
+from neuroloom.pipeline.studies._language_model import Sayings, nats, taught, told
+from neuroloom.pipeline.studies._lessons import DEFAULT_KIND, Lessons, lessons_for
 from neuroloom.pipeline.studies._report import Report
 from neuroloom.pipeline.studies._tables import AnyTeacher, Number, Numbers
 from neuroloom.pipeline.studies.distill import SMALL_TEACHER
@@ -45,13 +46,15 @@ from neuroloom.pipeline.synthetic.synthesis import Decibels, ElectrodeConfig, sh
 TITLE = "What can be read from a mind?"
 ALSO = ("mindreading", "mind-reading")
 BITS = 1 / math.log(2)
+TRUSTS = (0.25, 0.5, 0.75, 1.0)  # in a decoder's evidence beside a prior: it was fitted without one
 
 
 class Settings(Placed):
     """What is asked. Defaults are the quick profile.
 
     sequences: with electrodes, per seed; a fifth of them chooses, a fifth is the test. window: steps a decoder may look
-    back. retrieval: of so many test sequences the right one is looked for by its decoded symbols. covered: layers in
+    back. text: sequences without electrodes that a language model learns from as well. retrieval: of so many test
+    sequences the right one is looked for by its decoded symbols. covered: layers in
     which all electrodes of the cell `at` lie, one after the other; every block of a hidden-Markov teacher by default.
     """
 
@@ -63,6 +66,7 @@ class Settings(Placed):
     snr_db: tuple[Decibels, ...] = (-10.0, 0.0, 10.0)
     at: tuple[Number, Decibels] = (24, 0.0)
     window: int = Field(default=4, ge=1)
+    text: int = Field(default=1000, ge=0)
     retrieval: int = Field(default=50, ge=2)
     units: int = Field(default=128, ge=1)
     covered: tuple[str, ...] | None = None
@@ -93,8 +97,9 @@ def opened(settings: Settings, store: Store, progress: Any = None) -> Lessons:
     """The teacher's lessons, recorded throughout, with its attention."""
     n = settings.seeds * settings.sequences
     lessons = lessons_for(
-        settings.teacher, store, n=n, n_recorded=n, n_test=1, length=settings.length, progress=progress, attention=True
-    )
+        settings.teacher, store, n=n + settings.text, n_recorded=n, n_test=1, length=settings.length, progress=progress,
+        attention=True,
+    )  # fmt: skip
     if settings.sequences > len(lessons.inputs):
         raise ValueError(f"sequences = {settings.sequences}; {lessons.name} has {len(lessons.inputs)} to learn from")
     known = () if lessons.oracle is None else tuple(lessons.oracle.states)
@@ -143,7 +148,7 @@ def _cell(lessons: Lessons, settings: Settings, key: Key) -> Result:
     for name, (target_NT, n_classes, ceiling) in targets(lessons, rows, parts).items():
         read += _read(name, e_NTK, target_NT, n_classes, ceiling, parts, settings, int(key["seed"]), is_grid)
     found: Result = {"read": read, "facts": tape.facts.to_json()}
-    return found | (_with_prior(lessons, rows, e_NTK, parts, settings) if is_grid else {})
+    return found | (_with_prior(lessons, rows, e_NTK, parts, settings, int(key["seed"])) if is_grid else {})
 
 
 def _parts(n: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -233,56 +238,38 @@ def _read(
 
 
 def _with_prior(
-    lessons: Lessons, rows: Tensor, e_NTK: Tensor, parts: tuple[Tensor, Tensor, Tensor], settings: Settings
+    lessons: Lessons, rows: Tensor, e_NTK: Tensor, parts: tuple[Tensor, Tensor, Tensor], settings: Settings, seed: int
 ) -> Result:
     """The token with and without a language model's prior, and the right sequence looked for among others."""
-    train, choose, test = parts
-    symbols, n = lessons.inputs[rows], lessons.n_inputs
     if not lessons.reads_symbols:
         return {}
+    train, choose, test = parts
+    symbols, n = lessons.inputs[rows], lessons.n_inputs
+    text = torch.cat([symbols[train], lessons.inputs[lessons.n_recorded :]])
+    share = (torch.bincount(text.flatten(), minlength=n) + 1.0).log().log_softmax(dim=-1)
     shown = symbols.to(e_NTK.device)
     x = [(e_NTK[part].flatten(0, 1), shown[part].flatten()) for part in (train, choose)]
-    decoder, _ = best_linear(x[0], x[1], n)
-    share = (torch.bincount(symbols[train].flatten(), minlength=n) + 1.0).log() - math.log(symbols[train].numel() + n)
-    table = bigrams(symbols[train], n)
+    decoder, penalty = best_linear(x[0], x[1], n)
 
-    def both(part: Tensor, weight: float) -> tuple[Tensor, Tensor]:
-        likelihood = decoder(e_NTK[part].flatten(0, 1)).cpu().view(len(part), lessons.length, n) - share
-        return likelihood + share, filtered(likelihood * weight, share, table)
+    def evidence(part: Tensor) -> Tensor:
+        return decoder(e_NTK[part].flatten(0, 1)).cpu().view(len(part), lessons.length, n) - share
 
-    weights = (0.25, 0.5, 0.75, 1.0)  # how far the decoder's evidence is trusted: it was fitted without a prior
-    weight = min(weights, key=lambda w: _nats(both(choose, w)[1], symbols[choose]))
-    plain, with_prior = both(test, weight)
-    entropy = _entropy(symbols[test], n)
-    told = {
-        name: entropy - _nats(each, symbols[test]) * BITS for name, each in (("plain", plain), ("prior", with_prior))
-    }
+    unseen = _decoders.cross_fitted(e_NTK[train], shown[train], lambda known: linear(*known, n, penalty)).cpu() - share
+    sayings, held, heard = Sayings.of(unseen, symbols[train]), (evidence(choose), symbols[choose]), evidence(test)
+    said = {"plain": heard + share}
+    for name, ahead in (("prior", False), ("whole", True)):
+        model = taught(text, sayings, share, held, ahead=ahead, seed=seed)
+        trust = min(TRUSTS, key=lambda trust: float(nats(told(model, held[0], trust), held[1])))
+        said[name] = told(model, heard, trust)
+    if not settings.is_real and settings.teacher.get("kind", DEFAULT_KIND) == "hidden_markov":
+        past, whole = hidden_markov.language_told(settings.teacher).heard(heard)
+        said |= {"bound": past.float(), "bound, whole": whole.float()}
+    entropy, among = _entropy(symbols[test], n), settings.retrieval
     return {
-        "language_model": told | {"trust": weight},
-        "retrieval": {
-            "plain": retrieved(plain, symbols[test], settings.retrieval),
-            "prior": retrieved(with_prior, symbols[test], settings.retrieval),
-            "among": min(settings.retrieval, len(test)),
-        },
+        "language_model": {name: entropy - float(nats(each, symbols[test])) * BITS for name, each in said.items()},
+        "retrieval": {name: retrieved(each, symbols[test], among) for name, each in said.items()},
+        "among": min(among, len(test)),
     }
-
-
-def bigrams(symbols_NT: Tensor, n: int) -> Tensor:
-    """Log-probabilities (C, C) of (column) a symbol after (row) another; each pair counts half a time more."""
-    pairs = symbols_NT[:, :-1].flatten() * n + symbols_NT[:, 1:].flatten()
-    counts = torch.bincount(pairs, minlength=n * n).view(n, n) + 0.5
-    return (counts / counts.sum(dim=1, keepdim=True)).log()
-
-
-def filtered(likelihood_NTC: Tensor, share_C: Tensor, table_CC: Tensor) -> Tensor:
-    """Beliefs about each symbol from the evidence so far (forward filtering, Rabiner 1989); log-probabilities."""
-    belief = (likelihood_NTC[:, 0] + share_C).log_softmax(dim=-1)
-    found = [belief]
-    for step in range(1, likelihood_NTC.shape[1]):
-        expected = torch.logsumexp(belief[:, :, None] + table_CC, dim=1)
-        belief = (expected + likelihood_NTC[:, step]).log_softmax(dim=-1)
-        found.append(belief)
-    return torch.stack(found, dim=1)
 
 
 def retrieved(log_prob_NTC: Tensor, symbols_NT: Tensor, among: int) -> float:
@@ -293,7 +280,3 @@ def retrieved(log_prob_NTC: Tensor, symbols_NT: Tensor, among: int) -> float:
     )
     rank = (scores > scores.diagonal()).sum(dim=0)
     return float((rank < 10).double().mean())
-
-
-def _nats(log_prob_NTC: Tensor, symbols_NT: Tensor) -> float:
-    return float(-log_prob_NTC.gather(-1, symbols_NT[..., None]).mean())

@@ -1,5 +1,7 @@
 """What is known of the teachers, checked on cases small enough to do by hand."""
 
+from itertools import product
+
 import pytest
 import torch
 
@@ -26,6 +28,28 @@ def test_the_best_prediction_weighs_the_topics():
     symbols = torch.tensor([[0, 0]])
     best = language.next_log_prob(symbols, language.posterior(symbols)).exp()
     assert best[0, 1].tolist() == pytest.approx([0.9, 0.1])
+
+
+def test_what_is_heard_badly_is_known_as_all_sequences_together_say():
+    """Against the sum over every sequence of symbols and topics."""
+    language = Language.drawn(n_symbols=3, n_topics=2, successors=2, stay=0.8, seed=3)
+    evidence = torch.randn(1, 4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def chances(n_steps):
+        """Chance of each symbol at each of the first steps (n, V) from the evidence of those steps."""
+        found = torch.zeros(n_steps, 3, dtype=torch.float64)
+        for symbols in product(range(3), repeat=n_steps):
+            for topics in product(range(2), repeat=n_steps):
+                chance = torch.exp(evidence[0, range(n_steps), symbols].sum())
+                for t in range(1, n_steps):
+                    kept = 0.8 if topics[t] == topics[t - 1] else 0.2
+                    chance = chance * kept * language.next_ZVV[topics[t], symbols[t - 1], symbols[t]]
+                found[range(n_steps), symbols] += chance
+        return found / found.sum(dim=1, keepdim=True)
+
+    past, whole = (each[0].exp() for each in language.heard(evidence))
+    assert whole.numpy() == pytest.approx(chances(4).numpy(), abs=1e-9)
+    assert past.numpy() == pytest.approx(torch.stack([chances(t + 1)[-1] for t in range(4)]).numpy(), abs=1e-9)
 
 
 def test_the_floor_of_a_known_language_is_its_entropy():

@@ -1,13 +1,11 @@
 """Mind reading: what there is to read, and that a decoder is asked only about sequences it has not seen."""
 
-import math
-
 import pytest
 import torch
 
 from neuroloom.pipeline.store import Store
 from neuroloom.pipeline.studies import _mindread_report, mindread
-from neuroloom.pipeline.studies.mindread import bigrams, filtered, retrieved
+from neuroloom.pipeline.studies.mindread import retrieved
 
 TINY = mindread.Settings(
     teacher={
@@ -80,12 +78,21 @@ def test_a_decoder_that_fits_noise_is_said_to(found):
     assert any("Overfitting (negative bits): topic by linear" in remark for remark in report.remarks)
 
 
-def test_a_language_model_fills_in_what_is_not_seen():
-    """0 and 1 take turns; the second step carries no evidence."""
-    table = bigrams(torch.tensor([[0, 1] * 50]), 2)
-    evidence = torch.tensor([[[4.0, 0.0], [0.0, 0.0]]])
-    belief = filtered(evidence, torch.full((2,), math.log(0.5)), table).exp()
-    assert belief[0, 1, 1] > 0.9
+def test_every_prior_is_told_beside_its_bound(found):
+    told = found[0][1]["language_model"]
+    assert list(told) == ["plain", "prior", "whole", "bound", "bound, whole"] == list(found[0][1]["retrieval"])
+    rows = mindread.report(TINY.model_copy(update={"at": (8, 10.0)}), quieter(found), {}).wanted
+    ratios = [row for row in rows if "prior" in row["what"]]
+    assert [row["found"] for row in ratios] == ["1.50 (the language itself: 2.50)", "2.00 (the language itself: 3.00)"]
+    assert [row["met"] for row in ratios] == [False, True]
+
+
+def quieter(found):
+    """The cells as if they had been recorded at 0 dB, with priors of known worth."""
+    told = {"plain": 1.0, "prior": 1.5, "whole": 2.0, "bound": 2.5, "bound, whole": 3.0}
+    return [
+        ({**key, "snr_db": 0.0}, {**result, "language_model": told}) for key, result in found if "retrieval" in result
+    ]
 
 
 def test_the_right_sequence_is_found_by_what_was_decoded():

@@ -48,7 +48,7 @@ def test_a_file_counts_over_the_profile_before_it_is_checked(store):
 
 
 def test_a_profile_that_is_not_there_is_refused_with_those_that_are(store):
-    assert profiles_of("mindread") == ("quick", "full")
+    assert profiles_of("tradeoff") == ("quick", "full")
     with pytest.raises(ValueError, match="distill has no profile 'vast'; there are: quick, full, default"):
         studying.prepare_study("distill", store, profile="vast")
 
