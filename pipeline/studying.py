@@ -31,7 +31,7 @@ from neuroloom.pipeline.studies._device import told
 from neuroloom.pipeline.studies._report import Report
 
 FACTS = "facts.json"
-ARITHMETIC = 1  # part of every cell's name: raise it where the same settings would give other numbers
+ARITHMETIC = 2  # part of every cell's name: raise it where the same settings would give other numbers
 Progress = Callable[[int, int, str], None]
 OF_USERS = (ValueError, OSError)  # those whose message alone says what is wrong
 
