@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from neuroloom.pipeline.studies.mindread import Settings
 
 BY_NOISE = ("noise", "language_model")  # pictures over noise, which nobody knows of a session
+PRIORS = ("plain", "prior", "whole", "bound", "bound, whole")
 BOUND_OF = {"prior": "bound", "whole": "bound, whole"}
 LEAK = 0.01  # bits that a control may give
 WANTED = (("token", 0.95), ("answer", 0.60), ("topic", 0.75))
@@ -79,7 +80,7 @@ def report(settings: Settings, found: Sequence[tuple[Key, Result]], facts: Mappi
     coverage = coverage_rows(settings, found)
     found = [(key, result) for key, result in found if not {"layer", "control"} & key.keys()]
     rows = rows_of(found)
-    prior = _prior_rows(found)
+    prior = _prior_rows(settings, found)
     k, snr = settings.at
     at = [row for row in rows if row["k"] == k and row["snr_db"] == snr]
     if settings.is_real:
@@ -142,13 +143,14 @@ def _plots(
                 name="language_model",
                 title="A language model as prior",
                 caption="The token read without a prior, with a language model's that has read what was decoded so "
-                "far (prior), or before and after (whole); bound: with the language itself as prior. retrieval: share "
-                "of sequences found among the ten likeliest.",
+                "far (prior), or before and after (whole); bound: with the language itself as prior. The picture has "
+                "as many channels as the first; the table has all. retrieval: share of sequences found among the ten "
+                "likeliest.",
                 rows=tuple(prior),
             ),
             draw=_charts.curves(
                 x="snr_db", y="bits", by="line", x_label="SNR, dB",
-                y_label="bits per token", level=0.0,
+                y_label="bits per token", level=0.0, only="pictured",
             ),
         ),
         Plot(
@@ -248,15 +250,16 @@ def _wanted(at: Sequence[Row], prior: Sequence[Row], settings: Settings) -> tupl
     return tuple(found)
 
 
-def _prior_rows(found: Sequence[tuple[Key, Result]]) -> list[Row]:
+def _prior_rows(settings: Settings, found: Sequence[tuple[Key, Result]]) -> list[Row]:
     grouped: dict[tuple[Any, ...], list[Result]] = {}
     for key, result in found:
         if "language_model" in result:
             grouped.setdefault((key["k"], key["snr_db"]), []).append(result)
     rows: list[Row] = []
     for (k, snr), results in grouped.items():
-        for decoder in results[0]["language_model"]:
+        for decoder in (name for name in PRIORS if name in results[0]["language_model"]):
             row: dict[str, Any] = {"line": f"k={k}, {decoder}", "decoder": decoder, "k": k, "snr_db": snr}
+            row |= {"pictured": k == settings.at[0]}
             row |= mean_of([float(one["language_model"][decoder]) for one in results]).cells("bits")
             row |= {"retrieval_top10": sum(one["retrieval"][decoder] for one in results) / len(results)}
             rows.append(row | {"among": results[0]["among"], "seeds": len(results)})
