@@ -94,8 +94,7 @@ class Language:
             expected = torch.einsum("bzw,zvw->bzv", after * steps[step + 1][:, None], self.next_ZVV)
             after = _of_one(self.moved(expected.transpose(1, 2)).transpose(1, 2))
             both.append(_of_one(before[step] * after))
-        known = (torch.stack(each, dim=1).sum(dim=2).clamp_min(1e-300).log() for each in (before, both[::-1]))
-        return next(known), next(known)
+        return _of_symbols(before), _of_symbols(both[::-1])
 
     def next_log_prob(self, symbols_BT: Tensor, posterior_BTZ: Tensor) -> Tensor:
         """The best possible distribution of the next symbol, (B, T, V)."""
@@ -116,6 +115,11 @@ class Language:
         for _ in range(200):
             visits = visits @ mixed
         return float(-(visits[:, None] * mixed * mixed.clamp_min(1e-300).log()).sum())
+
+
+def _of_symbols(beliefs: list[Tensor]) -> Tensor:
+    """Log-probabilities (B, T, V) from the beliefs (B, Z, V) of each step, whatever the topic."""
+    return torch.stack(beliefs, dim=1).sum(dim=2).clamp_min(1e-300).log()
 
 
 def _of_one(belief_BZV: Tensor) -> Tensor:

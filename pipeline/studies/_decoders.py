@@ -114,6 +114,30 @@ def best_linear(
     return min(found, key=lambda each: nats(each[0], *validation))
 
 
+class Best:
+    """A network's weights where it did best; `patience` looks in a row that were no better, and it is past that."""
+
+    def __init__(self, network: nn.Module, patience: int) -> None:
+        self.network, self.patience = network, patience
+        self.nats, self.stale = float("inf"), 0
+        self.weights = self._copied()
+
+    def is_past(self, nats: float) -> bool:
+        """Told how it does now: whether to stop."""
+        if nats < self.nats:
+            self.nats, self.stale, self.weights = nats, 0, self._copied()
+            return False
+        self.stale += 1
+        return self.stale >= self.patience
+
+    def restore(self) -> None:
+        """Put the best weights back."""
+        self.network.load_state_dict(self.weights)
+
+    def _copied(self) -> dict[str, Tensor]:
+        return {name: value.clone() for name, value in self.network.state_dict().items()}
+
+
 def mlp(
     train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor], n_classes: int, *, units: int = 128, seed: int = 0,
     epochs: int = 30, patience: int = 4,
@@ -126,7 +150,7 @@ def mlp(
             nn.Linear(x.shape[1], units), nn.GELU(), nn.Dropout(0.2), nn.Linear(units, n_classes), nn.LogSoftmax(dim=-1)
         ).to(x.device)
         optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.05)
-        best, kept, stale = float("inf"), {name: v.clone() for name, v in network.state_dict().items()}, 0
+        best = Best(network, patience)
         for _ in range(epochs):
             network.train()
             for rows in torch.split(torch.randperm(len(x)), 256):
@@ -135,12 +159,9 @@ def mlp(
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
             network.eval()
-            found = nats(network, *validation)
-            if found < best:
-                best, stale, kept = found, 0, {name: v.clone() for name, v in network.state_dict().items()}
-            elif (stale := stale + 1) >= patience:
+            if best.is_past(nats(network, *validation)):
                 break
-    network.load_state_dict(kept)
+    best.restore()
     network.eval()
     return lambda rows: network(rows).detach()
 

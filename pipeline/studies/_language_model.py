@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from neuroloom.pipeline.studies._decoders import Best
+
 UNITS = 64
 BATCH = 64
 STEPS = 600
@@ -85,7 +87,7 @@ def taught(
         torch.manual_seed(seed)
         model = LanguageModel(share_C, ahead=ahead)
         optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.01)
-        best, kept, stale = float("inf"), {name: v.clone() for name, v in model.state_dict().items()}, 0
+        best = Best(model, PATIENCE)
         for step in range(1, STEPS + 1):
             symbols = text_NT[torch.randint(len(text_NT), (BATCH,), generator=generator)]
             loss = nats(model.train()(sayings.drawn(symbols, generator)), symbols)
@@ -97,11 +99,9 @@ def taught(
                 continue
             with torch.no_grad():
                 found = float(nats(model.eval()(held[0]), held[1]))
-            if found < best:
-                best, stale, kept = found, 0, {name: v.clone() for name, v in model.state_dict().items()}
-            elif (stale := stale + 1) >= PATIENCE:
+            if best.is_past(found):
                 break
-    model.load_state_dict(kept)
+    best.restore()
     return model.eval().requires_grad_(False)
 
 

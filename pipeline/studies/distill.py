@@ -357,11 +357,12 @@ def electrodes_of(settings: Settings, key: Key) -> ElectrodeConfig:
 def _decoded(lessons: Lessons, seen_NTK: Tensor, rows: Tensor, train: Tensor, validate: Tensor) -> Tensor:
     """The teacher's answers as a decoder reads them from electrodes: probabilities (N, T, V) of the training rows."""
     y, held_y, n = lessons.answers_NT[train], lessons.answers_NT[validate], lessons.n_outputs
+    places, held_places = _places(rows, train), _places(rows, validate)
     tried = []
     for window in WINDOWS:
         features = torch.nan_to_num(_decoders.windowed(seen_NTK, window))
-        x = features[_places(rows, train)]
-        held = _decoders.known_rows(features[_places(rows, validate)], held_y)
+        x = features[places]
+        held = _decoders.known_rows(features[held_places], held_y)
         decoder, penalty = _decoders.best_linear(_decoders.known_rows(x, y), held, n)
         tried.append((_decoders.nats(decoder, *held), penalty, x))
     _, penalty, x = min(tried, key=lambda each: each[0])

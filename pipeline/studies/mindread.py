@@ -77,12 +77,15 @@ class Settings(Placed):
         return "session" in self.teacher
 
     @property
+    def is_hidden_markov(self) -> bool:
+        """Whether the teacher is the default kind, whose language and blocks are known."""
+        return not self.is_real and self.teacher.get("kind", DEFAULT_KIND) == "hidden_markov"
+
+    @property
     def layers(self) -> tuple[str, ...]:
         """Those covered alone."""
-        if self.covered is not None or self.teacher.get("kind", "hidden_markov") != "hidden_markov":
+        if self.covered is not None or not self.is_hidden_markov:
             return self.covered or ()
-        if "session" in self.teacher:
-            return ()
         blocks = self.teacher.get("blocks", hidden_markov.Settings().blocks)
         return tuple(f"block{i}" for i in range(int(blocks)))
 
@@ -261,7 +264,7 @@ def _with_prior(
         model = taught(text, sayings, share, held, ahead=ahead, seed=seed)
         trust = min(TRUSTS, key=lambda trust: float(nats(told(model, held[0], trust), held[1])))
         said[name] = told(model, heard, trust)
-    if not settings.is_real and settings.teacher.get("kind", DEFAULT_KIND) == "hidden_markov":
+    if settings.is_hidden_markov:
         past, whole = hidden_markov.language_told(settings.teacher).heard(heard)
         said |= {"bound": past.float(), "bound, whole": whole.float()}
     entropy, among = _entropy(symbols[test], n), settings.retrieval
